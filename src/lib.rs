@@ -1,0 +1,20 @@
+//! execward: the privileged supervisor between AI agents and the machine.
+//!
+//! The library holds everything; the binary only chooses a role. Modules are layered (see `ARCHITECTURE.md` and
+//! `tests/layers.rs`): a pure core that judges and redacts, effects that touch the system, and the shells that
+//! put them together.
+
+pub mod audit;
+pub mod cli;
+pub mod gate;
+pub mod policy;
+pub mod prepare;
+pub mod programs;
+pub mod redact;
+pub mod runner;
+pub mod sandbox;
+pub mod shell;
+pub mod stage;
+pub mod supervisor;
+pub mod sys;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! Chooses the role, runner first, before anything else is touched.
+
+fn main() {}

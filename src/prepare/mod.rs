@@ -1,0 +1,1 @@
+//! What a command needs before it can run: a checked working directory and a clean environment.

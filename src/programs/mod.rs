@@ -1,0 +1,11 @@
+//! What programs do: an argv becomes effects.
+//!
+//! Knowledge about programs is data (`policies/programs/*.toml`, compiled in); this module is the engine that reads
+//! option grammars and turns operands and flags into [`Effect`]s. It judges nothing: whether an effect is allowed is
+//! for the gate and the policy.
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+pub mod effect;
+
+pub use effect::{Attribute, Effect, Language, Operation, Target};

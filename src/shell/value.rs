@@ -1,0 +1,104 @@
+//! What is known of a word after expansion: literal bytes with holes in them.
+
+use serde::Serialize;
+
+/// One argument as the program would receive it, as far as it can be known before running.
+///
+/// A value is a sequence of pieces. A value with an unquoted hole may become several arguments, or none; see
+/// [`Unknown::splits`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize)]
+pub struct Value {
+    /// Never holds two neighbouring [`Piece::Known`]; empty means the empty string.
+    pub pieces: Vec<Piece>,
+}
+
+/// A part of a [`Value`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub enum Piece {
+    /// Exactly these bytes. Not always UTF-8: `$'\xff'` is one byte.
+    Known(Vec<u8>),
+    /// An active pathname pattern: an unquoted `*`, `?`, `[...]` or extended glob, as written. It stands for any
+    /// existing names that match, or for itself.
+    Glob(Vec<u8>),
+    /// Bytes that cannot be known before running.
+    Unknown(Unknown),
+}
+
+/// Why a part of a value is unknown, and what is known of it all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Unknown {
+    /// As a person reads it: `$DIR`, `$(curl ...)`, `$1`.
+    pub source: String,
+    /// The part may be the empty string (`"$DIR"/*` is then `/*`).
+    pub may_be_empty: bool,
+    /// The part was not quoted: it may become several words and may be expanded as a pattern.
+    pub splits: bool,
+    /// The part is a path that the shell or a program made (`$(mktemp -d)`, `$PWD`) below this known directory.
+    pub below: Option<Vec<u8>>,
+}
+
+impl Value {
+    /// A value that is known entirely.
+    pub fn known(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        if bytes.is_empty() { Self::default() } else { Self { pieces: vec![Piece::Known(bytes)] } }
+    }
+
+    /// A value of which nothing is known.
+    pub fn unknown(unknown: Unknown) -> Self {
+        Self { pieces: vec![Piece::Unknown(unknown)] }
+    }
+
+    /// The bytes, where all of them are known. A value with an active glob is not known.
+    pub fn as_known(&self) -> Option<&[u8]> {
+        match self.pieces.as_slice() {
+            [] => Some(&[]),
+            [Piece::Known(bytes)] => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The bytes as text, where all of them are known and are UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        self.as_known().and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    /// The known bytes that the value starts with; empty when it starts with a hole.
+    pub fn prefix(&self) -> &[u8] {
+        match self.pieces.first() {
+            Some(Piece::Known(bytes)) => bytes,
+            _ => &[],
+        }
+    }
+
+    /// The known bytes that the value ends with; empty when it ends with a hole.
+    pub fn suffix(&self) -> &[u8] {
+        match self.pieces.last() {
+            Some(Piece::Known(bytes)) => bytes,
+            _ => &[],
+        }
+    }
+
+    /// Whether any part cannot be known before running (a glob is known to be a glob).
+    pub fn has_unknown(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Unknown(_)))
+    }
+
+    /// Whether any part is an active pathname pattern.
+    pub fn has_glob(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Glob(_)))
+    }
+}
+
+impl std::fmt::Display for Value {
+    /// Renders the value as a person would write it; bytes that are not UTF-8 become U+FFFD.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Known(bytes) | Piece::Glob(bytes) => f.write_str(&String::from_utf8_lossy(bytes))?,
+                Piece::Unknown(unknown) => f.write_str(&unknown.source)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+//! What goes over sockets: the types (pure), their framing, and who is at the other end.
+
+pub mod runner;

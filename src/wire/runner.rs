@@ -1,0 +1,301 @@
+//! The protocol between a supervisor and a runner: frames over one byte stream, in every backend.
+//!
+//! A frame is `length: u32 little-endian` (of what follows), `kind: u8`, then the body: JSON for control frames,
+//! `id: u64 little-endian` and raw bytes for data frames. Neither side trusts the other beyond this: lengths are
+//! bounded, and a frame that cannot be read ends the connection.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Largest body of a frame, kind byte included.
+pub const MAX_FRAME: usize = 8 << 20;
+
+/// Most output bytes in one data frame.
+pub const MAX_CHUNK: usize = 64 << 10;
+
+/// Standard input that may be under way to a command before it has read any: the supervisor stops sending at this
+/// many bytes until [`FromRunner::Credit`] arrives.
+pub const STDIN_WINDOW: usize = 256 << 10;
+
+/// From the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToRunner {
+    /// Makes the session's sandbox. The first frame, once. In the jail the descriptor of the workspace directory
+    /// travels with it (SCM_RIGHTS).
+    Open(Box<SandboxSpec>),
+    /// Starts a command.
+    Start(Box<Spawn>),
+    /// More standard input for a command.
+    Stdin {
+        /// Of the command.
+        id: u64,
+        /// At most the credit that is left.
+        data: Vec<u8>,
+    },
+    /// Standard input has ended.
+    StdinEnd {
+        /// Of the command.
+        id: u64,
+    },
+    /// Sends a signal to the command's process group.
+    Signal {
+        /// Of the command.
+        id: u64,
+        /// As in signal(7).
+        signal: i32,
+    },
+    /// Ends the command's whole tree at once.
+    Kill {
+        /// Of the command.
+        id: u64,
+        /// What the end will be put down to.
+        cause: Cause,
+    },
+}
+
+/// From the runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromRunner {
+    /// The sandbox stands.
+    Ready(Receipt),
+    /// The sandbox, or a command, could not be made; nothing runs.
+    Failed(Failure),
+    /// The command has been executed.
+    Started {
+        /// Of the command.
+        id: u64,
+    },
+    /// Output.
+    Output {
+        /// Of the command.
+        id: u64,
+        /// Which stream.
+        stream: Stream,
+        /// At most [`MAX_CHUNK`] bytes.
+        data: Vec<u8>,
+    },
+    /// The command has taken this many bytes of standard input (or will never take them).
+    Credit {
+        /// Of the command.
+        id: u64,
+        /// Bytes.
+        bytes: usize,
+    },
+    /// The command has ended, nothing that it started is left, and all of its output has been sent.
+    Exited(Ended),
+}
+
+/// An output stream of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Descriptor 1.
+    Stdout,
+    /// Descriptor 2.
+    Stderr,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Of the command.
+    pub id: u64,
+    /// What its first process said, or why it was ended.
+    pub end: End,
+    /// From exec to the end, in microseconds.
+    pub wall_us: u64,
+    /// User and system time of the whole tree, in microseconds.
+    pub cpu_us: u64,
+    /// Largest resident set of any of its processes, in KiB.
+    pub max_rss_kib: u64,
+}
+
+/// The end of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "kebab-case")]
+pub enum End {
+    /// Exited by itself.
+    Code {
+        /// 0 to 255.
+        code: u8,
+    },
+    /// Died of a signal that execward did not send.
+    Signal {
+        /// As in signal(7).
+        signal: i32,
+    },
+    /// Ended by execward.
+    Killed {
+        /// Why.
+        cause: Cause,
+    },
+    /// Could not be executed.
+    NotExecuted {
+        /// errno of the exec.
+        errno: i32,
+        /// What was tried.
+        program: String,
+    },
+}
+
+/// Why execward ended a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The wall-clock limit.
+    Time,
+    /// The requester asked, or went away.
+    Cancelled,
+    /// The supervisor went away.
+    Orphaned,
+}
+
+/// Something that could not be done, with what a person needs to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{what}: {error}")]
+pub struct Failure {
+    /// The command it is about; `None` when it is about the sandbox.
+    pub id: Option<u64>,
+    /// Which layer: `user-namespace`, `root`, `landlock`, ...
+    pub layer: String,
+    /// What was being done, with its object: `mount the workspace /home/u/p`.
+    pub what: String,
+    /// The system's words, or execward's.
+    pub error: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+/// A session's sandbox, as asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxSpec {
+    /// Who the commands are inside.
+    pub identity: Identity,
+    /// The directory they work in. Its descriptor travels with [`ToRunner::Open`].
+    pub workspace: Workspace,
+    /// What else they see.
+    pub view: View,
+    /// What they reach.
+    pub network: Network,
+    /// What they may use up.
+    pub limits: Limits,
+    /// The name of the machine inside.
+    pub hostname: String,
+}
+
+/// Who a command is inside its sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id; never 0.
+    pub uid: u32,
+    /// Group id; never 0.
+    pub gid: u32,
+    /// Login name.
+    pub name: String,
+    /// Home directory: private, writable, and gone with the session.
+    pub home: PathBuf,
+}
+
+/// The session's workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workspace {
+    /// Absolute; the same outside and inside.
+    pub path: PathBuf,
+    /// Of the directory that was checked; another one at the same path is refused.
+    pub id: FileId,
+    /// Whether commands may change it.
+    pub writable: bool,
+    /// Owner on the host (uid, gid) whose files belong to [`Identity`] inside, by an idmapped mount. `None` where the
+    /// ids are the same.
+    pub owner: Option<(u32, u32)>,
+    /// Files and directories below it, relative, that show as empty: credential files.
+    pub masked: Vec<PathBuf>,
+    /// Files and directories below it, relative, that cannot be changed: what is executed later outside.
+    pub frozen: Vec<PathBuf>,
+}
+
+/// The identity of a file, whatever its name: stat(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileId {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+}
+
+/// What a sandbox shows of the host, all of it read-only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Absolute directories and files to show where they exist (`/usr`, `/etc`, `~/.rustup`). A symbolic link is
+    /// shown as that link.
+    pub visible: Vec<PathBuf>,
+    /// Absolute paths below those that show as empty.
+    pub masked: Vec<PathBuf>,
+}
+
+/// What a sandbox reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// A network namespace of its own with nothing in it but loopback.
+    None,
+    /// The host's network.
+    Host,
+}
+
+/// What the commands of a sandbox may use up. Sizes in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory of all processes together (cgroup).
+    pub memory: u64,
+    /// Processes and threads together (cgroup).
+    pub processes: u64,
+    /// Largest file that may be written (RLIMIT_FSIZE); `None` is no limit.
+    pub file_size: Option<u64>,
+    /// Descriptors of one process (RLIMIT_NOFILE).
+    pub open_files: u64,
+    /// Each private tmpfs (`/tmp`, HOME, `/dev/shm`).
+    pub tmpfs: u64,
+}
+
+/// A command to start in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spawn {
+    /// Chosen by the supervisor, unique in the session.
+    pub id: u64,
+    /// The program (looked up in PATH of `env` when it has no slash) and its arguments.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Absolute, below the workspace.
+    pub cwd: PathBuf,
+    /// Of the directory that was checked; another one at the same path is refused.
+    pub cwd_id: FileId,
+    /// Wall-clock limit in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Between SIGTERM and SIGKILL when a limit ends it, in milliseconds.
+    pub grace_ms: u64,
+}
+
+/// What really confines the commands of a sandbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// `jail`, `docker`, ...
+    pub backend: String,
+    /// Each layer, in the order in which it was put on.
+    pub layers: Vec<Layer>,
+}
+
+/// One layer of isolation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// `user-namespace`, `pid-namespace`, `landlock`, ...
+    pub name: String,
+    /// Whether it is in force.
+    pub enforced: bool,
+    /// What it holds (`ABI 7`, `memory 4 GiB by cgroup v2`), or why it is missing.
+    pub detail: String,
+}
