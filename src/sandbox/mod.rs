@@ -1,1 +1,78 @@
-//! 
+//! Sandboxes: how a runner is launched for each backend, and the link to it.
+//!
+//! What a runner does once it runs is the same everywhere ([`crate::runner`]); a backend is only a way to launch one.
+//! This module knows no policy: what a sandbox shall be has been decided when it is asked for.
+
+pub mod jail;
+mod link;
+
+use std::path::PathBuf;
+
+pub use link::{Link, Receiver, Sender};
+
+use crate::prepare::Directory;
+use crate::wire::runner::{Failure, Limits, Network};
+
+/// A sandbox as asked for.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// User and group id of the requester.
+    pub requester: (u32, u32),
+    /// Login name of the requester.
+    pub user: &'a str,
+    /// Home of the requester.
+    pub home: PathBuf,
+    /// The workspace. Its descriptor is kept open by the caller while the sandbox is launched, so that its inode
+    /// cannot become another directory's.
+    pub workspace: &'a Directory,
+    /// Whether commands may change the workspace.
+    pub writable: bool,
+    /// What commands reach.
+    pub network: Network,
+    /// What they may use up.
+    pub limits: Limits,
+    /// Absolute paths of execward's own state and configuration: never visible, whatever the workspace is.
+    pub own_state: Vec<PathBuf>,
+}
+
+/// Why there is no sandbox. A command never runs without one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The image of the runner could not be made.
+    #[error("cannot make the runner's image from /proc/self/exe: {0}")]
+    Image(#[source] std::io::Error),
+    /// The runner could not be started.
+    #[error("cannot start the runner: {0}")]
+    Spawn(#[source] std::io::Error),
+    /// The data of the view does not read.
+    #[error("policies/view.toml does not read: {0}")]
+    View(#[from] toml::de::Error),
+    /// A path of the requester cannot be used.
+    #[error("{what} {}: {error}", path.display())]
+    Path {
+        /// What the path is for.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The runner could not build the sandbox.
+    #[error("the sandbox cannot be built: {0}")]
+    Refused(#[source] Failure),
+    /// The runner ended or spoke nonsense before the sandbox stood.
+    #[error("the runner ended before the sandbox stood: {0}")]
+    Lost(#[source] std::io::Error),
+}
+
+impl LaunchError {
+    /// What to do about it; may be empty.
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Refused(failure) => &failure.hint,
+            Self::Image(_) => "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)",
+            _ => "",
+        }
+    }
+}
