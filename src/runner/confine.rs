@@ -50,7 +50,6 @@ pub(super) fn execute(spawn: &Spawn, spec: &SandboxSpec, privileged: bool) -> No
 }
 
 fn confine(spawn: &Spawn, spec: &SandboxSpec, privileged: bool) -> Result<()> {
-    enter_directory(spawn)?;
     limit(spec)?;
     // A hint for the kernel, not a layer: a kernel without it is no reason to refuse.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUSTMENT);
@@ -61,6 +60,8 @@ fn confine(spawn: &Spawn, spec: &SandboxSpec, privileged: bool) -> Result<()> {
         caps::set(None, set, &CapsHashSet::new())
             .doing("capabilities", || format!("drop {set:?} capabilities"))?;
     }
+    // As the command's own user: what that user may not enter is not entered for it.
+    enter_directory(spawn)?;
     nix::sys::prctl::set_no_new_privs().doing("no-new-privs", || "set no_new_privs".into())?;
     restrict_files(spec)?;
     filter_calls()
@@ -154,7 +155,7 @@ fn restrict_files(spec: &SandboxSpec) -> Result<()> {
 /// The seccomp filters, last: what comes before makes calls that they refuse.
 fn filter_calls() -> Result<()> {
     let filters = seccomp::filters().map_err(std::io::Error::other).doing("seccomp", || "compile".into())?;
-    for program in [&filters.allow, &filters.refuse] {
+    for program in [&filters.permitted, &filters.known] {
         seccompiler::apply_filter(program).doing("seccomp", || "install the filter".into())?;
     }
     Ok(())

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The runner: the one thing that starts commands, in every backend.
 //!
 //! One process with one thread that reads spawn requests from a byte stream, starts each command confined, relays its
@@ -43,6 +42,3 @@ pub fn is_role<A: AsRef<std::ffi::OsStr>>(mut arguments: impl Iterator<Item = A>
     });
     named || arguments.next().is_some_and(|first| first.as_ref() == ROLE)
 }
-=======
-//!
->>>>>>> guard

@@ -26,10 +26,13 @@ pub(super) fn enter_user_namespace(identity: &Identity) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWUSER)
         .doing("user-namespace", || "make a user namespace".into())
         .hint(why_no_user_namespace)?;
+    // The files of a process that is not dumpable belong to root: proc(5).
+    let _ = nix::sys::prctl::set_dumpable(true);
     // setgroups(2) must be given up before an unprivileged gid map may be written: user_namespaces(7), CVE-2014-8989.
     write_map("/proc/self/setgroups", "deny").hint(why_no_user_namespace)?;
     write_map("/proc/self/uid_map", &format!("{uid} {uid} 1")).hint(why_no_user_namespace)?;
     write_map("/proc/self/gid_map", &format!("{gid} {gid} 1")).hint(why_no_user_namespace)?;
+    let _ = nix::sys::prctl::set_dumpable(false);
     // AppArmor on Ubuntu lets the namespace be made and then takes its capabilities away. Try one.
     unshare(CloneFlags::CLONE_NEWUTS)
         .doing("user-namespace", || "use a capability inside the user namespace".into())

@@ -297,8 +297,8 @@ impl<'a> Root<'a> {
                 continue;
             }
             let Ok(target) = self.find(Path::new(file)) else { continue };
-            let tree = self.file(&format!("{}\n{line}", content.trim_end()))?;
-            mount::attach(tree.as_fd(), target.as_fd()).doing("root", || format!("write {file}"))?;
+            self.cover(&target, &format!("{}\n{line}", content.trim_end()))
+                .doing("root", || format!("write {file}"))?;
         }
         Ok(())
     }
@@ -316,29 +316,28 @@ impl<'a> Root<'a> {
     fn mask(&self, path: &Path) -> Result<()> {
         let Ok(target) = self.find(path) else { return Ok(()) };
         let doing = || format!("hide {}", path.display());
-        let nothing = if kind(&target).doing("root", doing)? == SFlag::S_IFDIR {
-            let empty = tmpfs(self.spec, "4096", 0o555, false)?;
-            mount::restrict(empty.as_fd(), SYSTEM, false).doing("root", doing)?;
-            empty
-        } else {
-            self.file("")?
-        };
-        mount::attach(nothing.as_fd(), target.as_fd()).doing("root", doing)
+        if kind(&target).doing("root", doing)? != SFlag::S_IFDIR {
+            return self.cover(&target, "").doing("root", doing);
+        }
+        let empty = tmpfs(self.spec, "4096", 0o555, false)?;
+        mount::restrict(empty.as_fd(), SYSTEM, false).doing("root", doing)?;
+        mount::attach(empty.as_fd(), target.as_fd()).doing("root", doing)
     }
 
-    /// A read-only mount of a file with this content and no name.
-    fn file(&self, content: &str) -> Result<OwnedFd> {
-        let doing = || "make a file of the sandbox".to_owned();
-        let run = self.mount_point(Path::new("/run"), true).doing("root", doing)?;
-        let name = ".execward";
+    /// Covers `target` with a read-only file of this content.
+    fn cover(&self, target: &OwnedFd, content: &str) -> nix::Result<()> {
+        let run = self.mount_point(Path::new("/run"), true)?;
+        let name = Path::new(".execward");
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let file = nix::fcntl::openat(&run, name, flags, Mode::from_bits_truncate(0o444)).doing("root", doing)?;
-        std::io::Write::write_all(&mut std::fs::File::from(file), content.as_bytes()).doing("root", doing)?;
-        let file = open(&run, Path::new(name), OFlag::empty()).doing("root", doing)?;
-        let tree = mount::clone_tree(file.as_fd(), false).doing("root", doing)?;
-        nix::unistd::unlinkat(&run, name, nix::unistd::UnlinkatFlags::NoRemoveDir).doing("root", doing)?;
-        mount::restrict(tree.as_fd(), SYSTEM, false).doing("root", doing)?;
-        Ok(tree)
+        let file = nix::fcntl::openat(&run, name, flags, Mode::from_bits_truncate(0o444))?;
+        let written = std::io::Write::write_all(&mut std::fs::File::from(file), content.as_bytes());
+        let file = open(&run, name, OFlag::empty())?;
+        let tree = mount::clone_tree(file.as_fd(), false)?;
+        mount::restrict(tree.as_fd(), SYSTEM, false)?;
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        // The mount keeps the file; a name in /run would be one more thing to explain.
+        nix::unistd::unlinkat(&run, name, nix::unistd::UnlinkatFlags::NoRemoveDir)?;
+        written.map_err(|_| Errno::ENOSPC)
     }
 
     /// Finds what shows at `path` in the new root, symbolic links resolved inside it.

@@ -1,5 +1,6 @@
 //! The seccomp filter: read from `policies/seccomp/`, compiled by seccompiler, with the x32 check that it lacks.
 
+use std::env::consts::ARCH;
 use std::sync::LazyLock;
 
 use seccompiler::{BpfProgram, TargetArch, sock_filter};
@@ -9,13 +10,14 @@ use serde_json::{Value, json};
 /// The shipped filter, as data.
 const DEFAULT: &str = include_str!("../../policies/seccomp/default.toml");
 
-/// Programs in the order in which they are to be installed. Each call passes both; the stricter answer holds.
+/// Two programs that every call passes; the stricter answer holds, and of two errors that of `known`, which is installed
+/// last (seccomp(2)).
 #[derive(Debug, Clone)]
 pub struct Filters {
-    /// Allows what is listed; everything else fails with ENOSYS.
-    pub allow: BpfProgram,
-    /// Makes what is refused on purpose fail with EPERM.
-    pub refuse: BpfProgram,
+    /// Allows what the list allows, with these arguments; everything else fails with EPERM.
+    pub permitted: BpfProgram,
+    /// Makes calls that the list does not know fail with ENOSYS, so that programs fall back to older ones.
+    pub known: BpfProgram,
 }
 
 /// A filter that cannot be compiled.
@@ -42,10 +44,11 @@ pub fn filters() -> Result<&'static Filters, &'static FilterError> {
 /// Compiles a filter from its TOML.
 pub fn compile(toml: &str) -> Result<Filters, FilterError> {
     let data: Data = toml::from_str(toml)?;
-    let mut allow = program(&data.allow, &json!("allow"), &json!({ "errno": libc::ENOSYS }))?;
-    allow.splice(0..0, refuse_x32());
-    let refuse = program(&data.refuse, &json!({ "errno": libc::EPERM }), &json!("allow"))?;
-    Ok(Filters { allow, refuse })
+    let permitted = program(data.allow.iter().flat_map(Group::rules), libc::EPERM)?;
+    let all = data.allow.iter().chain(&data.refuse);
+    let mut known = program(all.flat_map(Group::names), libc::ENOSYS)?;
+    known.splice(0..0, refuse_x32());
+    Ok(Filters { permitted, known })
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -90,23 +93,44 @@ impl Condition {
     }
 }
 
-fn program(groups: &[Group], matched: &Value, unmatched: &Value) -> Result<BpfProgram, FilterError> {
-    let arch = std::env::consts::ARCH;
-    let target = TargetArch::try_from(arch).map_err(|_| FilterError::Architecture(arch))?;
-    let mut rules = Vec::new();
-    for group in groups.iter().filter(|group| group.arch.as_deref().is_none_or(|only| only == arch)) {
-        for syscall in &group.syscalls {
-            if group.when.is_empty() {
-                rules.push(json!({ "syscall": syscall }));
-            }
-            for alternative in &group.when {
-                let args: Vec<Value> = alternative.iter().map(Condition::to_json).collect();
-                rules.push(json!({ "syscall": syscall, "args": args }));
-            }
-        }
+impl Group {
+    fn is_for(&self, arch: &str) -> bool {
+        self.arch.as_deref().is_none_or(|only| only == arch)
     }
-    let filter =
-        json!({ "filter": { "mismatch_action": unmatched, "match_action": matched, "filter": rules } });
+
+    /// A rule of seccompiler's for each call and alternative.
+    fn rules(&self) -> Vec<Value> {
+        if self.when.is_empty() {
+            return self.names();
+        }
+        let calls = self.syscalls.iter().filter(|_| self.is_for(ARCH));
+        calls
+            .flat_map(|call| {
+                self.when.iter().map(move |alternative| {
+                    let args: Vec<Value> = alternative.iter().map(Condition::to_json).collect();
+                    json!({ "syscall": call, "args": args })
+                })
+            })
+            .collect()
+    }
+
+    /// The calls, whatever their arguments.
+    fn names(&self) -> Vec<Value> {
+        let calls = self.syscalls.iter().filter(|_| self.is_for(ARCH));
+        calls.map(|call| json!({ "syscall": call })).collect()
+    }
+}
+
+/// A program that allows what matches a rule; the rest fails with `errno`.
+fn program(rules: impl Iterator<Item = Value>, errno: i32) -> Result<BpfProgram, FilterError> {
+    let target = TargetArch::try_from(ARCH).map_err(|_| FilterError::Architecture(ARCH))?;
+    let filter = json!({
+        "filter": {
+            "mismatch_action": { "errno": errno },
+            "match_action": "allow",
+            "filter": rules.collect::<Vec<_>>(),
+        }
+    });
     let mut programs = seccompiler::compile_from_json(filter.to_string().as_bytes(), target)?;
     Ok(programs.remove("filter").unwrap_or_default())
 }
@@ -137,8 +161,9 @@ mod tests {
     fn the_shipped_filter_compiles() {
         let filters = filters().unwrap();
         // BPF_MAXINSNS, linux/bpf_common.h
-        assert!(filters.allow.len() < 4096, "{} instructions", filters.allow.len());
-        assert!(filters.refuse.len() < 4096);
+        for program in [&filters.permitted, &filters.known] {
+            assert!((100..4096).contains(&program.len()), "{} instructions", program.len());
+        }
     }
 
     #[test]

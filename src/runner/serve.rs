@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -69,6 +70,7 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Receipt> {
         })?;
     seccomp::filters().map_err(std::io::Error::other).doing("seccomp", || "compile the filter".into())?;
     layers.extend(root::enter(spec, inside.idmap.as_ref())?);
+    keep_only_what_a_runner_needs()?;
     let mut layer = |name: &str, detail: String| {
         layers.push(Layer { name: name.into(), enforced: true, detail });
     };
@@ -87,6 +89,21 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Receipt> {
     layer("landlock", format!("ABI {abi}"));
     layer("seccomp", "allowlist; foreign architectures and x32 closed".into());
     Ok(Receipt { backend: "jail".into(), layers })
+}
+
+/// Once the root stands, a runner makes namespaces and mounts for commands, gives them their ids, and ends them.
+fn keep_only_what_a_runner_needs() -> Result<()> {
+    let doing = || "drop the capabilities that a runner does not need".to_owned();
+    let keep = caps::CapsHashSet::from([
+        Capability::CAP_SYS_ADMIN,
+        Capability::CAP_SETUID,
+        Capability::CAP_SETGID,
+        Capability::CAP_SETPCAP,
+        Capability::CAP_KILL,
+    ]);
+    caps::set(None, CapSet::Inheritable, &caps::CapsHashSet::new()).doing("capabilities", doing)?;
+    caps::set(None, CapSet::Effective, &keep).doing("capabilities", doing)?;
+    caps::set(None, CapSet::Permitted, &keep).doing("capabilities", doing)
 }
 
 struct Server<'a> {
