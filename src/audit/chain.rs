@@ -155,6 +155,7 @@ pub(in crate::audit) fn line(record: &Record, seq: u64, time: &str, prev: Hash) 
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

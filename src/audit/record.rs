@@ -274,6 +274,7 @@ fn bound(value: &mut Value, longest: usize) {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 pub(in crate::audit) mod tests {
     use std::collections::BTreeMap;
 

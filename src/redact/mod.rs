@@ -26,4 +26,5 @@ pub use secret::Secret;
 pub use stream::Stream;
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests;

@@ -220,7 +220,7 @@ fn names_and_values_that_are_none_are_withheld() {
         (OsString::from("1A"), OsString::from("x")),
         (OsString::from_vec(vec![0xff]), OsString::from("x")),
         (OsString::from("CI"), OsString::from_vec(vec![0xff])),
-        (OsString::from("LINES"), OsString::from("1\02")),
+        (OsString::from("LINES"), OsString::from("1\x002")),
         (OsString::from("TERM"), OsString::from("a")),
         (OsString::from("TERM"), OsString::from("b")),
         (OsString::from("RUST_LOG"), OsString::from("x".repeat(200 << 10))),
