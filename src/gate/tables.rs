@@ -164,7 +164,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
 
 /// Directories whose loss ruins the machine. A child of `/home` and any home is one too (see `hardline`).
 #[rustfmt::skip]
-pub(super) const CRITICAL_TREES: &[
+pub(super) const CRITICAL_TREES: &[&str] = &[
     "/", "/bin", "/boot", "/dev", "/efi", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt",
     "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/usr", "/var", "/snap", "/sysroot", "/ostree", "/gnu",
     "/.snapshots", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/libx32",
@@ -184,7 +184,7 @@ pub(super) const CRITICAL_TREES: &[
 
 /// Files without which the machine does not start, does not let anybody in, or does not run programs.
 #[rustfmt::skip]
-pub(super) const ESSENTIAL_FILES: &[
+pub(super) const ESSENTIAL_FILES: &[&str] = &[
     "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/fstab", "/etc/crypttab", "/etc/inittab",
     "/etc/nsswitch.conf", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/sudoers", "/etc/mtab", "/etc/machine-id",
     "/etc/pam.d/*", "/etc/security/*", "/etc/default/grub", "/etc/subuid", "/etc/subgid", "/etc/shells",
