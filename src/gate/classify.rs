@@ -72,6 +72,8 @@ static CLASSES: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
+static SHARED: LazyLock<Table> = LazyLock::new(|| Table::new(&["/tmp", "/var/tmp", "/dev/shm"]));
+
 impl Ground {
     /// Reads the facts.
     pub(crate) fn new(facts: &Facts) -> Self {
@@ -83,6 +85,11 @@ impl Ground {
             workspaces: facts.workspaces.iter().map(|root| Path::literal(root)).collect(),
             home: Arc::new(home),
         }
+    }
+
+    /// The same homes without the workspaces: for what runs on another host or in a container.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { workspaces: Vec::new(), ..self.clone() }
     }
 
     /// Whether this is a home as a whole, or may be: a home by name, `/root`, or any direct child of `/home`.
@@ -154,6 +161,10 @@ pub(crate) fn classify(path: &Path, ground: &Ground) -> ClassSet {
         if tail.len() <= workspace.components.len() && covers_literal(tail, &workspace.components) {
             classes.insert(PathClass::WorkspaceRoot);
         }
+    }
+    // Emptying a shared directory is not the same as removing something of one's own from it.
+    if SHARED.may_hold(tail, Reach::Maybe) {
+        classes.insert(PathClass::System);
     }
     let in_workspace = classes.has(PathClass::Workspace);
     match home {

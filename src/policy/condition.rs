@@ -8,6 +8,7 @@ use crate::gate::act::{Act, Feed};
 use crate::gate::class::{ClassSet, PathClass};
 use crate::gate::pattern::{text_matches, value_text};
 use crate::gate::place::PathGlob;
+use crate::programs::code::is_inert;
 use crate::programs::{Attribute, Effect, Language, Operation, Target};
 
 /// How sure a match must be. A rule that tightens speaks of what may happen; an exception, or a rule that allows,
@@ -130,6 +131,7 @@ pub(crate) enum Kind {
     Database,
     Remote,
     Persist,
+    Flood,
     Unreadable,
     Opaque,
     /// An effect that this version of the policy language has no word for.
@@ -153,6 +155,8 @@ pub(crate) struct Details {
     pub(crate) language: Option<Many<Word<Language>>>,
     /// Whether the text of a script, or the program word of a command, is known before running.
     pub(crate) known: Option<bool>,
+    /// Whether code plainly only computes and prints.
+    pub(crate) inert: Option<bool>,
     /// Whether a remote change destroys.
     pub(crate) destructive: Option<bool>,
     /// What the effect says of itself: a mode, an action, a URL, a signal, a statement.
@@ -406,6 +410,10 @@ impl Details {
             }
             _ => false,
         }) && self.known.is_none_or(|wanted| is_known(effect) == wanted)
+            && self.inert.is_none_or(|wanted| match effect {
+                Effect::Script { language, text, .. } => is_inert(*language, text) == wanted,
+                _ => false,
+            })
             && self.destructive.is_none_or(|wanted| match effect {
                 Effect::Remote { destructive, .. } => *destructive == wanted,
                 _ => false,
@@ -437,7 +445,12 @@ fn path_matches(selectors: &Many<Selector>, act: &Act, sureness: Sureness) -> bo
     };
     let readings = &place.readings;
     match sureness {
-        Sureness::May => readings.iter().any(|reading| holds(reading.classes, reading.covers, &reading.path)),
+        Sureness::May => {
+            let below = act.takes_trees();
+            readings.iter().any(|reading| {
+                holds(reading.classes, if below { reading.covers } else { ClassSet::NONE }, &reading.path)
+            })
+        }
         Sureness::Must => {
             !readings.is_empty()
                 && readings.iter().all(|reading| {
@@ -522,6 +535,7 @@ impl Kind {
             Effect::Database { .. } => Self::Database,
             Effect::Remote { .. } => Self::Remote,
             Effect::Persist { .. } => Self::Persist,
+            Effect::Flood { .. } => Self::Flood,
             Effect::Unreadable { .. } => Self::Unreadable,
             Effect::Opaque { .. } => Self::Opaque,
             #[allow(unreachable_patterns)]
