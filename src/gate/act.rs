@@ -34,6 +34,8 @@ pub struct Scene {
     pub via: Vec<String>,
     /// What arrives on its standard input from the network or from a program that is not known.
     pub fed: Feed,
+    /// Whether the command has any effect beside its start.
+    pub has_effects: bool,
 }
 
 /// Where bytes that a command is fed come from, weakest first.
@@ -51,6 +53,11 @@ impl Act {
     /// Every class that the place may have. An effect without a place has none.
     pub fn may_be(&self) -> ClassSet {
         self.place.as_ref().map_or(ClassSet::NONE, Place::may_be)
+    }
+
+    /// Whether this is the start of the command itself, which every command has beside its effects.
+    pub fn is_start(&self) -> bool {
+        matches!(&self.effect, Effect::Exec { argv, .. } if *argv == self.scene.argv)
     }
 
     /// Whether the effect reaches what lies below its path too.

@@ -99,11 +99,15 @@ fn rules(act: &Act, ground: &Ground) -> Vec<&'static Rule> {
     }
     match &act.effect {
         Effect::Power => rules.push(&POWER),
+        Effect::Device { .. } if tables::VOLUME_MANAGERS.contains(&act.scene.program.as_str()) => {
+            rules.push(&DEVICE)
+        }
         Effect::Flood { .. } => rules.push(&FLOOD),
         Effect::Kill { target, signal } if kills_all(target, signal) => rules.push(&KILL_ALL),
         Effect::Kernel { what, .. } if is_switch(what) => rules.push(&KERNEL),
         _ => {}
     }
+    rules.dedup_by_key(|rule| rule.id);
     rules
 }
 

@@ -324,6 +324,7 @@ impl<'f> Walk<'f> {
         let invocation = &task.invocation;
         let base = self.base(&task);
         let fed = self.fed(&task);
+        let all = effects(invocation, knowledge);
         let scene = Arc::new(Scene {
             argv: invocation.argv.clone(),
             program: program_name(invocation),
@@ -331,11 +332,12 @@ impl<'f> Walk<'f> {
             target: task.target.clone(),
             via: task.via.clone(),
             fed,
+            has_effects: !all.is_empty(),
         });
         let mut gives = fed;
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
-        for effect in effects(invocation, knowledge) {
+        for effect in all {
             let guess = task.guess || is_guess(&effect);
             match effect {
                 Effect::Exec { argv, via, target, assignments, cwd } => {
@@ -356,6 +358,16 @@ impl<'f> Walk<'f> {
                 }
                 other => self.act(other, &base, &scene, guess, &mut gives),
             }
+        }
+        if !task.guess && !invocation.argv.is_empty() {
+            let start = Effect::Exec {
+                argv: invocation.argv.clone(),
+                via: task.via.last().cloned().unwrap_or_default(),
+                target: task.target.clone(),
+                assignments: Vec::new(),
+                cwd: None,
+            };
+            self.survey.acts.push(Act { effect: start, place: None, scene });
         }
         if let Some((group, index)) = task.group
             && let Some(feed) = self.feeds.get_mut(group).and_then(|feeds| feeds.get_mut(index))
