@@ -1,0 +1,98 @@
+//! An act: one effect of one command, with its paths resolved and the command that has it.
+
+use std::sync::Arc;
+
+use crate::programs::{Effect, Operation, Target};
+use crate::shell::{Span, Value};
+
+use super::class::ClassSet;
+use super::place::Place;
+
+/// One effect in its context. Rules are held against acts.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// What happens.
+    pub effect: Effect,
+    /// Where it happens, for an effect that has a path.
+    pub place: Option<Place>,
+    /// The command that has it.
+    pub scene: Arc<Scene>,
+}
+
+/// The command that an act belongs to.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// Program and arguments as resolved.
+    pub argv: Vec<Value>,
+    /// The program's name without its directories; empty where it is not known.
+    pub program: String,
+    /// The part of the request.
+    pub span: Span,
+    /// Where it runs.
+    pub target: Target,
+    /// The programs that lead to it, outermost first: `sudo`, `xargs`.
+    pub via: Vec<String>,
+    /// What arrives on its standard input from the network or from a program that is not known.
+    pub fed: Feed,
+    /// Whether the command has any effect beside its start.
+    pub has_effects: bool,
+}
+
+/// Where bytes that a command is fed come from, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feed {
+    /// Inherited, constant, or from a file.
+    Plain,
+    /// From a credential store.
+    Credential,
+    /// From the network.
+    Network,
+}
+
+impl Act {
+    /// Every class that the place may have. An effect without a place has none.
+    pub fn may_be(&self) -> ClassSet {
+        self.place.as_ref().map_or(ClassSet::NONE, Place::may_be)
+    }
+
+    /// Whether this is the start of the command itself, which every command has beside its effects.
+    pub fn is_start(&self) -> bool {
+        matches!(&self.effect, Effect::Exec { argv, .. } if *argv == self.scene.argv)
+    }
+
+    /// Whether the effect reaches what lies below its path too.
+    pub fn takes_trees(&self) -> bool {
+        match &self.effect {
+            Effect::Delete { recursive, how, .. } => *recursive || *how == Operation::Move,
+            Effect::Metadata { recursive, .. } => *recursive,
+            Effect::Read { .. } | Effect::Send { .. } => reads_trees(&self.scene),
+            _ => false,
+        }
+    }
+
+    /// The argv as a person reads it.
+    pub fn words(&self) -> Vec<String> {
+        self.scene.argv.iter().map(Value::to_string).collect()
+    }
+}
+
+/// Whether a program that reads reads whole trees: an archiver by itself, others with `-r`.
+fn reads_trees(scene: &Scene) -> bool {
+    let options = || scene.argv.iter().skip(1).filter_map(Value::as_str);
+    let short = |letters: &[char]| {
+        options().any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(letters))
+    };
+    match scene.program.as_str() {
+        "tar" | "bsdtar" | "gtar" | "zip" | "7z" | "7za" | "rg" | "ag" | "ack" | "rclone" | "restic"
+        | "borg" | "cpio" | "ugrep" | "trufflehog" | "gitleaks" | "mksquashfs" | "genisoimage"
+        | "duplicity" | "aws" | "gsutil" => true,
+        "rsync" => short(&['a', 'r']) || options().any(|word| word == "--archive" || word == "--recursive"),
+        "cp" | "scp" | "grep" | "egrep" | "fgrep" | "zgrep" | "chmod" | "rgrep" => {
+            scene.program == "rgrep"
+                || short(&['r', 'R', 'a'])
+                || options()
+                    .any(|word| matches!(word, "--recursive" | "--archive" | "--dereference-recursive"))
+        }
+        _ => false,
+    }
+}
