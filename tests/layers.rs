@@ -19,8 +19,8 @@ const PURE: &[Row] = &[
     ("redact", &[]),
     ("scan", &[]),
     ("wire", &["shell", "gate"]),
-    ("audit::record", &["shell", "gate", "wire"]),
-    ("audit::chain", &["audit::record"]),
+    ("audit::record", &["shell", "gate", "redact", "wire"]),
+    ("audit::chain", &["gate", "audit::record"]),
     ("stage", &["shell", "programs", "gate", "policy", "redact", "wire", "audit::record", "audit::chain"]),
 ];
 
