@@ -139,6 +139,8 @@ impl Outside {
     /// Puts everything back.
     pub fn reset(&self) {
         let file = self.directory.join("file");
+        // A new one: attributes and other names go with the old.
+        let _ = fs::remove_file(&file);
         fs::write(&file, FILE).expect("a canary can be written");
         fs::write(self.directory.join("to-remove"), "x").expect("a canary can be written");
         for path in [file, self.directory.join("to-remove")] {

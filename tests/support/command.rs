@@ -212,12 +212,6 @@ impl Command {
         self
     }
 
-    /// Mounts `what` over `place` for this child alone. Only as root.
-    pub fn bind(mut self, what: &Path, place: &Path) -> Self {
-        self.setup.binds.push((c_path(what), c_path(place)));
-        self
-    }
-
     /// Starts it; the caller waits.
     pub fn spawn(mut self) -> Child {
         if self.input == Input::Bytes {

@@ -111,7 +111,7 @@ pub const LIST: &[Probe] = &[
     probe("X13", "dump core", Held, Bare),
     probe("X14", "change where cores go", Held, Bare),
     probe("X26", "hold the requester's own file as standard input", Held, Bare),
-    probe("X27", "lower the out-of-memory score", Held, Bare),
+    probe("X27", "lower the out-of-memory score", Held, MayLack("needs CAP_SYS_RESOURCE, which root lacks in a container")),
 
     probe("S1",  "32-bit system calls by int 0x80", Held, MayLack("the kernel may have no 32-bit emulation")),
     probe("S3",  "x32 system calls", Held, MayLack("most kernels have no x32")),
@@ -123,7 +123,7 @@ pub const LIST: &[Probe] = &[
     probe("S6e", "process_mrelease and process_madvise", Held, Bare),
     probe("S6f", "lsm_set_self_attr", Held, MayLack("Linux 6.8")),
     probe("S7",  "modify_ldt", Held, MayLack("not on every kernel")),
-    probe("S7b", "iopl", Held, Bare),
+    probe("S7b", "iopl", Held, MayLack("not on every kernel")),
     probe("S7c", "ustat and sysfs", Held, Bare),
     probe("S9",  "personality", Held, Bare),
     probe("S11", "userfaultfd", Held, Bare),
