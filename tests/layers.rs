@@ -164,6 +164,7 @@ fn an_edge_that_the_table_lacks_is_found() {
     assert!(judged("shell", "fn f() { crate :: sys::open(); }").contains("uses sys"));
     assert!(judged("gate::facts", "use super::super::policy::Rule;").contains("uses policy"));
     assert!(judged("stage", "use crate::audit::File;").contains("uses audit"));
+    assert!(judged("wire::runner", "use crate::wire::peer::Peer;").contains("uses wire::peer"));
     assert!(judged("supervisor", "use crate::cli::Args;").contains("uses cli"));
     assert!(judged("redact", "fn f() { let _ = std::fs::read(\"x\"); }").contains("std::fs"));
     assert!(judged("redact", "use std::{fmt, fs::File};").contains("std::fs"));
@@ -196,8 +197,11 @@ fn sources() -> Vec<(PathBuf, String)> {
                 pending.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let relative = path.strip_prefix(&root).expect("the file is below the root");
-                let mut parts: Vec<_> =
-                    relative.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+                let mut parts: Vec<_> = relative
+                    .with_extension("")
+                    .iter()
+                    .map(|part| part.to_string_lossy().into_owned())
+                    .collect();
                 parts.pop_if(|last| matches!(last.as_str(), "mod" | "lib" | "main"));
                 found.push((path.clone(), parts.join("::")));
             }
@@ -235,7 +239,12 @@ fn may_use(module: &str, used: &str) -> bool {
     let Some((own, allowed)) = row(module) else { return false };
     // A name that is no module of the table: an item of the crate's root, of which there is none.
     let Some((target, _)) = row(used) else { return false };
-    own == target || own == used || allowed.contains(&target) || (target.starts_with(own) && own != target && within(target, own))
+    own == target || allowed.contains(&target) || (within(target, own) && !is_pure(own))
+}
+
+/// Whether the row of this name is of layer 0.
+fn is_pure(own: &str) -> bool {
+    PURE.iter().any(|(name, _)| *name == own)
 }
 
 /// The row of the longest module prefix of `path`.
@@ -251,11 +260,12 @@ fn row(path: &str) -> Option<(&'static str, Vec<&'static str>)> {
 /// What is wrong with naming the path `used` of another crate in `module`.
 fn outside(module: &str, used: &str) -> Vec<String> {
     let mut problems = Vec::new();
-    let pure = row(module).is_some_and(|(own, _)| PURE.iter().any(|(name, _)| *name == own));
+    let pure = row(module).is_some_and(|(own, _)| is_pure(own));
     if pure && let Some(impure) = IMPURE.iter().find(|impure| within(used, impure)) {
         problems.push(format!("{module} is pure and names {impure}"));
     }
-    for (_, name, reason) in FORBIDDEN.iter().filter(|(of, name, _)| within(module, of) && within(used, name)) {
+    for (_, name, reason) in FORBIDDEN.iter().filter(|(of, name, _)| within(module, of) && within(used, name))
+    {
         problems.push(format!("{module} names {name}: {reason}"));
     }
     for (name, owners) in OWNED.iter().filter(|(name, _)| within(used, name)) {
@@ -356,7 +366,8 @@ fn resolve(here: &[&str], leaf: &[String]) -> Option<String> {
         "self" | "Self" => None,
         "super" => {
             let base = here.get(..here.len().checked_sub(supers)?)?;
-            let full: Vec<&str> = base.iter().copied().chain(leaf[supers..].iter().map(String::as_str)).collect();
+            let full: Vec<&str> =
+                base.iter().copied().chain(leaf[supers..].iter().map(String::as_str)).collect();
             Some(format!("crate::{}", full.join("::")))
         }
         _ => Some(leaf.join("::")),

@@ -33,7 +33,10 @@ fn broad_workspaces_need_a_flag() {
         for workspace in ["/", "/tmp", home.as_str()] {
             let output = in_workspace(ground, workspace).expect(125);
             let text = output.stderr();
-            assert!(text.contains("hint:") && text.contains("--allow-broad-workspace"), "{workspace}: {text}");
+            assert!(
+                text.contains("hint:") && text.contains("--allow-broad-workspace"),
+                "{workspace}: {text}"
+            );
         }
     });
 }
@@ -55,7 +58,11 @@ fn a_working_directory_that_cannot_be_entered() {
         symlink(ground.outside(), workspace.join("leaves")).expect("a link");
         symlink("loop", workspace.join("loop")).expect("a link");
         let cases = ["missing", "file", "leaves", "loop", "../outside"].map(|name| workspace.join(name));
-        for case in cases.iter().map(|path| path.display().to_string()).chain(["/etc".to_owned(), "/proc/self/cwd".to_owned()]) {
+        for case in cases
+            .iter()
+            .map(|path| path.display().to_string())
+            .chain(["/etc".to_owned(), "/proc/self/cwd".to_owned()])
+        {
             let output = in_directory(ground, &case);
             assert_eq!(output.code, Some(125), "{case}: {}", output.stderr());
             nothing_ran(ground, output).complains(&[]);

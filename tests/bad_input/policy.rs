@@ -47,7 +47,13 @@ fn a_policy_with_a_mistake_shows_the_line() {
             let output = with_policy(ground, &path.display().to_string()).output().expect(125);
             let output = nothing_ran(ground, output).complains(&["mistake.toml", shown, "^"]);
             let lines = output.stderr();
-            assert!(lines.contains(":1") || lines.contains(":3") || lines.contains(" 1 |") || lines.contains(" 3 |"), "{lines}");
+            assert!(
+                lines.contains(":1")
+                    || lines.contains(":3")
+                    || lines.contains(" 1 |")
+                    || lines.contains(" 3 |"),
+                "{lines}"
+            );
             fs::remove_file(path).expect("it was written");
         }
     });

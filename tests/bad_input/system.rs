@@ -46,7 +46,11 @@ fn broken_pipe() -> Stdio {
 #[test]
 fn a_closed_standard_output() {
     as_everyone(|ground| {
-        let output = ground.shell("yes | head -c 20000000").stdout_to(broken_pipe()).patience(Duration::from_secs(60)).output();
+        let output = ground
+            .shell("yes | head -c 20000000")
+            .stdout_to(broken_pipe())
+            .patience(Duration::from_secs(60))
+            .output();
         assert_ne!(output.code, Some(0), "a lost output is no success");
         assert!(!output.stderr().contains("panicked"), "{}", output.stderr());
 
@@ -81,7 +85,11 @@ fn user_namespaces_that_are_forbidden() {
         );
         let output = ground.bare_shell(&text).output().expect(125);
         let output = nothing_ran(ground, output).complains(&["user namespace"]);
-        assert!(output.stderr().contains("hint:") && output.stderr().contains("max_user_namespaces"), "{}", output.stderr());
+        assert!(
+            output.stderr().contains("hint:") && output.stderr().contains("max_user_namespaces"),
+            "{}",
+            output.stderr()
+        );
     });
 }
 

@@ -62,7 +62,10 @@ fn an_ordinary_user_is_the_same_user_inside() {
 #[test]
 fn files_made_inside_belong_to_the_requester() {
     as_everyone(|ground| {
-        ground.shell("mkdir -p a/b && echo x > a/b/made && ln -s made a/b/link && chmod 640 a/b/made").output().expect(0);
+        ground
+            .shell("mkdir -p a/b && echo x > a/b/made && ln -s made a/b/link && chmod 640 a/b/made")
+            .output()
+            .expect(0);
         let made = fs::metadata(ground.workspace().join("a/b/made")).expect("it was made");
         let account = ground.account();
         assert_eq!((made.uid(), made.gid()), (account.uid, account.gid));
@@ -76,8 +79,14 @@ fn files_made_inside_belong_to_the_requester() {
 fn files_of_the_requester_can_be_changed_inside() {
     as_everyone(|ground| {
         ground.write("notes/list", "one\n");
-        ground.shell("echo two >> notes/list && mv notes/list notes/renamed && touch notes/new").output().expect(0);
-        assert_eq!(fs::read_to_string(ground.workspace().join("notes/renamed")).expect("renamed"), "one\ntwo\n");
+        ground
+            .shell("echo two >> notes/list && mv notes/list notes/renamed && touch notes/new")
+            .output()
+            .expect(0);
+        assert_eq!(
+            fs::read_to_string(ground.workspace().join("notes/renamed")).expect("renamed"),
+            "one\ntwo\n"
+        );
     });
 }
 
@@ -95,7 +104,10 @@ fn an_ordinary_system_is_there() {
 #[test]
 fn the_private_home_is_empty_and_gone_afterwards() {
     as_everyone(|ground| {
-        ground.shell("echo secret > \"$HOME/left-behind\" && echo secret > /tmp/left-behind").output().expect(0);
+        ground
+            .shell("echo secret > \"$HOME/left-behind\" && echo secret > /tmp/left-behind")
+            .output()
+            .expect(0);
         let output = ground.shell("ls -A \"$HOME\" /tmp | grep left-behind; true").output().expect(0);
         assert!(!output.stdout().contains("left-behind"), "{}", output.stdout());
     });
@@ -106,7 +118,10 @@ fn names_and_users_of_the_host_resolve() {
     as_everyone(|ground| {
         let inside = ground.shell("id -un; hostname 2>/dev/null || uname -n").output().expect(0).stdout();
         let lines: Vec<&str> = inside.lines().collect();
-        assert!(!lines[0].is_empty() && !lines[0].chars().all(|letter| letter.is_ascii_digit()), "id -un: {inside}");
+        assert!(
+            !lines[0].is_empty() && !lines[0].chars().all(|letter| letter.is_ascii_digit()),
+            "id -un: {inside}"
+        );
         let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a host name");
         assert_ne!(lines[1], host.trim(), "the host name of the host is not shown");
     });
@@ -118,7 +133,8 @@ fn a_pseudo_terminal_can_be_made_inside() {
         if !tool("python3") {
             return;
         }
-        let text = "import os, pty; m, s = os.openpty(); os.write(m, b'hi\\n'); print(os.read(s, 2).decode())";
+        let text =
+            "import os, pty; m, s = os.openpty(); os.write(m, b'hi\\n'); print(os.read(s, 2).decode())";
         let output = ground.run(["python3", "-c", text]).output();
         // The gate may ask before it runs an interpreter's text; the promise is about the sandbox.
         if output.code == Some(126) {

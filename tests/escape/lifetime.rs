@@ -121,7 +121,11 @@ fn forking_faster_than_a_loop_kills_does_not_outlast_the_time_limit() {
 fn ended_at_the_limit(ground: &Ground, id: &str) {
     let beat = prepare(ground);
     let output = acting(ground, &["--timeout", "1s"], id, &beat).output().expect(124);
-    assert!(output.took >= Duration::from_secs(1) && output.took < Duration::from_secs(30), "{:?}", output.took);
+    assert!(
+        output.took >= Duration::from_secs(1) && output.took < Duration::from_secs(30),
+        "{:?}",
+        output.took
+    );
     assert_silent(&beat);
     assert_gone(ground);
 }
@@ -129,7 +133,10 @@ fn ended_at_the_limit(ground: &Ground, id: &str) {
 #[test]
 fn a_time_limit_is_said_in_the_result() {
     as_everyone(|ground| {
-        let output = ground.execward(["run", "--json", "--timeout", "300ms", "--", "sleep", "60"]).output().expect(124);
+        let output = ground
+            .execward(["run", "--json", "--timeout", "300ms", "--", "sleep", "60"])
+            .output()
+            .expect(124);
         assert_eq!(output.json()["outcome"], "timed-out");
     });
 }

@@ -13,7 +13,9 @@ mod receipt;
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::{Command, Ground, Leg, Output, account::Account, as_everyone, as_leg, ground, is_root, skip};
+use crate::support::{
+    Command, Ground, Leg, Output, account::Account, as_everyone, as_leg, ground, is_root, skip,
+};
 use list::{Control, Expect, LIST, Probe};
 use outside::Outside;
 
@@ -147,7 +149,8 @@ fn control(ground: &Ground, outside: &Outside, probe: &Probe) -> Result<(), Stri
         return Ok(());
     }
     outside.reset();
-    let as_root = Said::of(&start(ground, outside, probe, ground.bare_as(&Account::root(), ["./probe"])).output());
+    let as_root =
+        Said::of(&start(ground, outside, probe, ground.bare_as(&Account::root(), ["./probe"])).output());
     outside.reset();
     match as_root {
         Said::Open(_) => Ok(()),

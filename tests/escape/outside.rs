@@ -59,7 +59,11 @@ impl Outside {
             ground.give(&path);
         }
         // As root, another user's: root's own home is not ours to write to.
-        let keeper = if account.uid == 0 { Account::user().unwrap_or_else(|| account.clone()) } else { account.clone() };
+        let keeper = if account.uid == 0 {
+            Account::user().unwrap_or_else(|| account.clone())
+        } else {
+            account.clone()
+        };
         let key = keeper.home.join(".ssh/id_canary");
         if !key.exists() && crate::support::is_root() && keeper.uid != 0 {
             ground.put(&key, SECRET.as_bytes(), 0o600);
@@ -133,7 +137,12 @@ impl Outside {
 
     /// A terminal for a child to take as its controlling one.
     pub fn new_terminal(&self) -> OwnedFd {
-        File::options().read(true).write(true).open(&self.terminal.1).expect("the terminal can be opened").into()
+        File::options()
+            .read(true)
+            .write(true)
+            .open(&self.terminal.1)
+            .expect("the terminal can be opened")
+            .into()
     }
 
     /// Puts everything back.
@@ -163,7 +172,8 @@ impl Outside {
         }
         self.connections();
         let file = self.directory.join("file");
-        let earlier = File::options().write(true).open(&file).and_then(|it| it.set_modified(std::time::UNIX_EPOCH));
+        let earlier =
+            File::options().write(true).open(&file).and_then(|it| it.set_modified(std::time::UNIX_EPOCH));
         earlier.expect("a time can be set");
     }
 
@@ -236,7 +246,8 @@ fn mapped(pid: u32) -> usize {
     for _ in 0..500 {
         let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let mut maps = String::new();
-        let read = File::open(format!("/proc/{pid}/maps")).and_then(|mut file| file.read_to_string(&mut maps));
+        let read =
+            File::open(format!("/proc/{pid}/maps")).and_then(|mut file| file.read_to_string(&mut maps));
         if read.is_ok() && program.to_string_lossy().contains("sleep") {
             let first = maps.lines().find(|line| line.contains(" r--p ") || line.contains(" r-xp "));
             if let Some((start, _)) = first.and_then(|line| line.split_once('-')) {

@@ -13,7 +13,8 @@ fn layers(json: &Value) -> BTreeMap<String, (bool, String)> {
     layers
         .iter()
         .map(|layer| {
-            let text = |key: &str| layer[key].as_str().unwrap_or_else(|| panic!("no {key} in {layer}")).to_owned();
+            let text =
+                |key: &str| layer[key].as_str().unwrap_or_else(|| panic!("no {key} in {layer}")).to_owned();
             (text("name"), (layer["enforced"].as_bool().expect("a boolean"), text("detail")))
         })
         .collect()

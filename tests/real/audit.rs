@@ -9,7 +9,8 @@ use crate::support::{Ground, as_everyone, is_root, skip};
 fn log(ground: &Ground) -> Option<PathBuf> {
     let state = if is_root() { ground.state() } else { ground.root().join("xdg/execward") };
     let found = fs::read_dir(state.join("audit")).ok()?.flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = found.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).collect();
+    let mut found: Vec<PathBuf> =
+        found.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).collect();
     found.sort();
     found.pop()
 }
@@ -50,7 +51,8 @@ fn a_changed_record_is_found() {
 #[test]
 fn runs_at_the_same_time_keep_one_chain() {
     as_everyone(|ground| {
-        let children: Vec<_> = (0..8).map(|number| ground.run(["echo", &number.to_string()]).spawn()).collect();
+        let children: Vec<_> =
+            (0..8).map(|number| ground.run(["echo", &number.to_string()]).spawn()).collect();
         for mut child in children {
             let status = crate::support::command::wait(&mut child, std::time::Duration::from_secs(60));
             assert!(status.expect("it ends").success());

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{as_everyone, as_leg, Leg};
+use crate::support::{Leg, as_everyone, as_leg};
 
 #[test]
 fn streams_stay_apart_and_in_order() {
@@ -43,10 +43,15 @@ fn exit_codes_are_the_commands_own() {
 #[test]
 fn a_program_that_is_not_there_is_127_and_one_that_cannot_run_is_126() {
     as_everyone(|ground| {
-        ground.run(["no-such-program-anywhere"]).output().expect(127).complains(&["no-such-program-anywhere"]);
+        ground
+            .run(["no-such-program-anywhere"])
+            .output()
+            .expect(127)
+            .complains(&["no-such-program-anywhere"]);
         ground.write("plain-text", "not a program\n");
         ground.run(["./plain-text"]).output().expect(126).complains(&["plain-text"]);
-        let json = ground.execward(["run", "--json", "--", "no-such-program-anywhere"]).output().expect(127).json();
+        let json =
+            ground.execward(["run", "--json", "--", "no-such-program-anywhere"]).output().expect(127).json();
         assert_eq!(json["outcome"], "not-found");
     });
 }
@@ -111,7 +116,14 @@ fn the_current_directory_below_the_workspace_is_kept() {
     as_everyone(|ground| {
         ground.write("deep/er/file", "");
         let workspace = ground.workspace().display().to_string();
-        let mut command = ground.execward(["run", "--workspace", &workspace, "--cwd", &format!("{workspace}/deep/er"), "--"]);
+        let mut command = ground.execward([
+            "run",
+            "--workspace",
+            &workspace,
+            "--cwd",
+            &format!("{workspace}/deep/er"),
+            "--",
+        ]);
         command.args(["pwd"]);
         assert_eq!(command.output().expect(0).stdout().trim(), format!("{workspace}/deep/er"));
     });
@@ -133,7 +145,9 @@ fn a_question_without_a_terminal_is_a_denial() {
 #[test]
 fn hardline_commands_are_refused_by_check() {
     as_everyone(|ground| {
-        for text in ["rm -rf /", "rm -rf --no-preserve-root /*", "dd if=/dev/zero of=/dev/sda", ":(){ :|:& };:"] {
+        for text in
+            ["rm -rf /", "rm -rf --no-preserve-root /*", "dd if=/dev/zero of=/dev/sda", ":(){ :|:& };:"]
+        {
             let verdict = ground.execward(["check", "--json", "-c", text]).output().json();
             assert_eq!(verdict["decision"], "hardline", "{text}: {verdict}");
         }
@@ -145,7 +159,8 @@ fn a_tampered_workspace_path_is_not_followed() {
     as_leg(Leg::User, |ground| {
         std::os::unix::fs::symlink("/etc", ground.workspace().join("etc")).expect("a link");
         let workspace = ground.workspace().display().to_string();
-        let mut command = ground.execward(["run", "--workspace", &workspace, "--cwd", &format!("{workspace}/etc"), "--"]);
+        let mut command =
+            ground.execward(["run", "--workspace", &workspace, "--cwd", &format!("{workspace}/etc"), "--"]);
         command.args(["pwd"]);
         command.output().expect(125).complains(&["etc"]);
         assert!(fs::symlink_metadata(ground.workspace().join("etc")).is_ok());

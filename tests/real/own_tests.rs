@@ -35,7 +35,10 @@ fn own_unit_tests_pass_inside() {
 
 /// The `test name ... ok` lines.
 fn results(text: &str) -> BTreeSet<String> {
-    text.lines().filter(|line| line.starts_with("test ") && line.contains(" ... ")).map(str::to_owned).collect()
+    text.lines()
+        .filter(|line| line.starts_with("test ") && line.contains(" ... "))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The cargo that the requester can run bare: the tests' own, unless it is in a home that is closed to them.

@@ -16,7 +16,11 @@ fn a_token_is_masked_and_counted() {
         let token = token();
         ground.write("leak", format!("before\ntoken {token} end\nafter\n"));
         let output = ground.run(["cat", "leak"]).output().expect(0);
-        assert!(!output.stdout().contains(&token) && output.stdout().starts_with("before\n"), "{}", output.stdout());
+        assert!(
+            !output.stdout().contains(&token) && output.stdout().starts_with("before\n"),
+            "{}",
+            output.stdout()
+        );
         assert!(output.stdout().ends_with("after\n"));
         assert!(output.stderr().contains("masked"), "nothing said on stderr: {}", output.stderr());
 
@@ -66,7 +70,8 @@ fn nothing_switches_redaction_off() {
     as_everyone(|ground| {
         ground.write("leak", token());
         for name in ["EXECWARD_REDACT", "EXECWARD_NO_REDACT", "NO_REDACT", "EXECWARD_REDACTION"] {
-            let output = ground.run(["cat", "leak"]).env(name, "0").env("RUST_LOG", "trace").output().expect(0);
+            let output =
+                ground.run(["cat", "leak"]).env(name, "0").env("RUST_LOG", "trace").output().expect(0);
             assert!(!output.stdout().contains(&token()), "{name}");
             assert!(!output.stderr().contains(&token()), "{name}: {}", output.stderr());
         }

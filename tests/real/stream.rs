@@ -36,7 +36,8 @@ fn through(command: Command, size: u64) -> (Vec<u8>, Vec<u8>, u64) {
     let mut stdout = child.stdout.take().expect("a pipe");
     let mut stderr = child.stderr.take().expect("a pipe");
     let sender = thread::spawn(move || {
-        let (mut noise, mut digest, mut block, mut left) = (Noise(88_172_645_463_325_252), Sha256::new(), vec![0; 1 << 20], size);
+        let (mut noise, mut digest, mut block, mut left) =
+            (Noise(88_172_645_463_325_252), Sha256::new(), vec![0; 1 << 20], size);
         while left > 0 {
             noise.fill(&mut block);
             let part = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());

@@ -6,8 +6,12 @@ use crate::support::{Ground, as_everyone, tool};
 
 /// Runs `text` bare in one directory and in the jail in a copy of it, and compares exit code and output.
 fn same(ground: &Ground, directory: &str, text: &str) {
-    let bare = ground.bare_shell(&format!("cp -a {directory} {directory}-bare && cd {directory}-bare && {text}")).output();
-    let jailed = ground.shell(&format!("cp -a {directory} {directory}-jail && cd {directory}-jail && {text}")).output();
+    let bare = ground
+        .bare_shell(&format!("cp -a {directory} {directory}-bare && cd {directory}-bare && {text}"))
+        .output();
+    let jailed = ground
+        .shell(&format!("cp -a {directory} {directory}-jail && cd {directory}-jail && {text}"))
+        .output();
     assert_eq!(bare.code, Some(0), "bare: {}", bare.stderr());
     assert_eq!(
         (jailed.code, jailed.stdout().replace("-jail", "")),
@@ -39,7 +43,10 @@ fn a_repository_is_cloned_edited_and_committed() {
         ground.bare_shell("mkdir repo").output().expect(0);
         same(ground, "repo", &work);
         // The commit that was made inside is whole outside.
-        let log = ground.bare_shell("cd repo-jail/copy && git log --format=%s -1 && git status --short").output().expect(0);
+        let log = ground
+            .bare_shell("cd repo-jail/copy && git log --format=%s -1 && git status --short")
+            .output()
+            .expect(0);
         assert_eq!(log.stdout(), "change\n");
     });
 }
@@ -137,7 +144,9 @@ fn what_a_command_leaves_is_the_same_file_by_file() {
         ground.write("left/.keep", "");
         same(ground, "left", text);
         let list = |name: &str| {
-            let text = format!("cd {name} && find . -printf '%p %m %y %l %s\\n' | sort && stat -c %Y d/old && cksum d/bin");
+            let text = format!(
+                "cd {name} && find . -printf '%p %m %y %l %s\\n' | sort && stat -c %Y d/old && cksum d/bin"
+            );
             ground.bare_shell(&text).output().expect(0).stdout()
         };
         assert_eq!(list("left-jail"), list("left-bare"));

@@ -22,7 +22,12 @@ pub struct Account {
 impl Account {
     /// uid 0.
     pub fn root() -> Self {
-        Self { name: "root".to_owned(), uid: 0, gid: 0, home: lookup("root").map_or("/root".into(), |it| it.home) }
+        Self {
+            name: "root".to_owned(),
+            uid: 0,
+            gid: 0,
+            home: lookup("root").map_or("/root".into(), |it| it.home),
+        }
     }
 
     /// The ordinary user: made once for the whole test process. `None` where that cannot be done.
@@ -51,7 +56,14 @@ fn make() -> Option<Account> {
         let _ = lock.into_raw_fd();
         if lookup(&name).is_none() {
             let made = Command::new("useradd")
-                .args(["--create-home", "--shell", "/bin/bash", "--comment", "made by the tests of execward", &name])
+                .args([
+                    "--create-home",
+                    "--shell",
+                    "/bin/bash",
+                    "--comment",
+                    "made by the tests of execward",
+                    &name,
+                ])
                 .stderr(Stdio::inherit())
                 .status();
             if !made.is_ok_and(|status| status.success()) {

@@ -261,7 +261,13 @@ impl Setup {
             if !self.binds.is_empty() || self.full.is_some() {
                 check(libc::unshare(libc::CLONE_NEWNS))?;
                 let none = c"none".as_ptr();
-                check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()))?;
+                check(libc::mount(
+                    none,
+                    c"/".as_ptr(),
+                    none,
+                    libc::MS_REC | libc::MS_PRIVATE,
+                    std::ptr::null(),
+                ))?;
                 for (what, place) in &self.binds {
                     check(libc::mount(what.as_ptr(), place.as_ptr(), none, libc::MS_BIND, std::ptr::null()))?;
                 }
@@ -272,7 +278,12 @@ impl Setup {
                     check(libc::chown(place.as_ptr(), self.account.uid, self.account.gid))?;
                     check(libc::chmod(place.as_ptr(), 0o700))?;
                     let directory = check(libc::open(place.as_ptr(), libc::O_DIRECTORY | libc::O_CLOEXEC))?;
-                    let file = check(libc::openat(directory, c"filler".as_ptr(), libc::O_CREAT | libc::O_WRONLY, 0o600))?;
+                    let file = check(libc::openat(
+                        directory,
+                        c"filler".as_ptr(),
+                        libc::O_CREAT | libc::O_WRONLY,
+                        0o600,
+                    ))?;
                     let page = [0u8; 4096];
                     let _ = libc::write(file, page.as_ptr().cast(), page.len());
                     libc::close(file);

@@ -177,7 +177,11 @@ pub fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     PROBE.get_or_init(|| {
         let built = Path::new(env!("CARGO_BIN_EXE_execward")).with_file_name("examples").join("probe");
-        assert!(built.exists(), "{}: built by `cargo test`, or by `cargo build --example probe`", built.display());
+        assert!(
+            built.exists(),
+            "{}: built by `cargo test`, or by `cargo build --example probe`",
+            built.display()
+        );
         install(&built, "probe")
     })
 }

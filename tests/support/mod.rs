@@ -55,7 +55,8 @@ pub fn as_leg(leg: Leg, test: impl Fn(&Ground)) {
 /// Whether a jail can be made for this requester; asked once each.
 fn jail(ground: &Ground) -> Result<(), String> {
     static KNOWN: OnceLock<Mutex<BTreeMap<Leg, Result<(), String>>>> = OnceLock::new();
-    let mut known = KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut known =
+        KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     known
         .entry(ground.leg())
         .or_insert_with(|| {
@@ -73,7 +74,10 @@ fn jail(ground: &Ground) -> Result<(), String> {
 /// Written past the capture of the test runner: a skip is always seen.
 pub fn skip(what: &str, why: &str) {
     let required = std::env::var("EXECWARD_TEST_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|name| name.trim() == what), "{what} is required here, and missing: {why}");
+    assert!(
+        !required.split(',').any(|name| name.trim() == what),
+        "{what} is required here, and missing: {why}"
+    );
     let thread = std::thread::current();
     let line = format!("SKIP {} ({what}): {why}\n", thread.name().unwrap_or("?"));
     std::io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");

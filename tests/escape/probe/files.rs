@@ -17,13 +17,21 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("F1b", |world| tried("append", OpenOptions::new().append(true).open(world.outside("file")), HIDDEN)),
     ("F1c", |world| tried("create", File::create(world.outside("new")), HIDDEN)),
     ("F2", dot_dot),
-    ("F3", |world| through_link(world, "secret", |link| read(link))),
+    ("F3", |world| through_link(world, "secret", read)),
     ("F3b", |world| {
-        through_link(world, "file", |link| tried("append", OpenOptions::new().append(true).open(link), HIDDEN))
+        through_link(world, "file", |link| {
+            tried("append", OpenOptions::new().append(true).open(link), HIDDEN)
+        })
     }),
-    ("F5", |world| by_prefixes(world, &["/proc/self/root", "/proc/1/root", "/proc/thread-self/root", &parent()])),
-    ("F6", |world| by_prefixes(world, &["/", "/.", "/proc/./self/root/", "//proc/thread-self/root", "/usr/.."])),
-    ("F7", |world| tried("link", fs::hard_link(world.outside("file"), "hardlink"), with(HIDDEN, libc::EXDEV))),
+    ("F5", |world| {
+        by_prefixes(world, &["/proc/self/root", "/proc/1/root", "/proc/thread-self/root", &parent()])
+    }),
+    ("F6", |world| {
+        by_prefixes(world, &["/", "/.", "/proc/./self/root/", "//proc/thread-self/root", "/usr/.."])
+    }),
+    ("F7", |world| {
+        tried("link", fs::hard_link(world.outside("file"), "hardlink"), with(HIDDEN, libc::EXDEV))
+    }),
     ("F8", |world| {
         fs::write("to-rename", "x").unwrap();
         tried("rename", fs::rename("to-rename", world.outside("renamed")), with(HIDDEN, libc::EXDEV))
@@ -32,7 +40,9 @@ pub const ATTEMPTS: &[Attempt] = &[
         let path = c_path(&world.outside("file"));
         attempt("truncate", unsafe { libc::truncate(path.as_ptr(), 3) }.into(), HIDDEN)
     }),
-    ("F9b", |world| tried("O_TRUNC", OpenOptions::new().write(true).truncate(true).open(world.outside("file")), HIDDEN)),
+    ("F9b", |world| {
+        tried("O_TRUNC", OpenOptions::new().write(true).truncate(true).open(world.outside("file")), HIDDEN)
+    }),
     ("F10", change_metadata),
     ("F11", read_metadata),
     ("F12", watch),
@@ -51,7 +61,13 @@ pub const ATTEMPTS: &[Attempt] = &[
         set_id("open", |path| unsafe {
             libc::unlink(path.as_ptr());
             libc::umask(0);
-            libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_CREAT | libc::O_RDWR, 0o6755)
+            libc::syscall(
+                libc::SYS_openat,
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                libc::O_CREAT | libc::O_RDWR,
+                0o6755,
+            )
         })
     }),
     ("F24d", |_| {
@@ -79,7 +95,13 @@ pub const ATTEMPTS: &[Attempt] = &[
         let hook = OpenOptions::new().append(true).open(".git/hooks/pre-commit");
         tried("open a hook for writing", hook, &[libc::EROFS, libc::EACCES, libc::EPERM])
     }),
-    ("F31", |_| tried("rename .git", fs::rename(".git", ".git2"), &[libc::EBUSY, libc::EPERM, libc::EACCES, libc::EXDEV])),
+    ("F31", |_| {
+        tried(
+            "rename .git",
+            fs::rename(".git", ".git2"),
+            &[libc::EBUSY, libc::EPERM, libc::EACCES, libc::EXDEV],
+        )
+    }),
     ("F36", |_| match fs::read_to_string(".env") {
         Ok(text) if text.contains("CANARY") => Open("read .env".to_owned()),
         Ok(text) => Held(format!(".env shows {} bytes", text.len())),
@@ -97,10 +119,12 @@ pub const ATTEMPTS: &[Attempt] = &[
         let parent = world.outside("");
         let parent = parent.parent().unwrap();
         match fs::read_dir(parent) {
-            Ok(mut entries) => match entries.find(|entry| entry.as_ref().is_ok_and(|it| it.file_name() == "outside")) {
-                Some(_) => Open(format!("{} lists what is beside the workspace", parent.display())),
-                None => Held(format!("{} lists the workspace only", parent.display())),
-            },
+            Ok(mut entries) => {
+                match entries.find(|entry| entry.as_ref().is_ok_and(|it| it.file_name() == "outside")) {
+                    Some(_) => Open(format!("{} lists what is beside the workspace", parent.display())),
+                    None => Held(format!("{} lists the workspace only", parent.display())),
+                }
+            }
             Err(error) => refused("list", &error, HIDDEN),
         }
     }),
@@ -117,10 +141,11 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("F45b", |_| {
         let file = File::create("immutable").unwrap();
         let (set, immutable) = (0x4008_6602_u64, 0x10_i64);
-        let outcome = attempt("FS_IMMUTABLE_FL", unsafe { ioctl(&file, set, &raw const immutable as u64) }, &[
-            libc::EPERM,
-            libc::EACCES,
-        ]);
+        let outcome = attempt(
+            "FS_IMMUTABLE_FL",
+            unsafe { ioctl(&file, set, &raw const immutable as u64) },
+            &[libc::EPERM, libc::EACCES],
+        );
         let clear = 0_i64;
         unsafe { ioctl(&file, set, &raw const clear as u64) };
         let _ = fs::remove_file("immutable");
@@ -129,7 +154,8 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("F46", |_| {
         all(["/usr/bin", "/etc", "/etc/passwd", "/usr/lib", "/"].map(|place| {
             let path = CString::new(place).unwrap();
-            let result = unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::W_OK) };
+            let result =
+                unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::W_OK) };
             attempt(place, result, HIDDEN)
         }))
     }),
@@ -184,11 +210,16 @@ fn change_metadata(world: &World) -> Outcome {
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
     all([
         tried("chmod", fs::set_permissions(&path, fs::Permissions::from_mode(0o600)), HIDDEN),
-        attempt("utimensat", unsafe { libc::utimensat(libc::AT_FDCWD, raw.as_ptr(), std::ptr::null(), 0) }.into(), HIDDEN),
+        attempt(
+            "utimensat",
+            unsafe { libc::utimensat(libc::AT_FDCWD, raw.as_ptr(), std::ptr::null(), 0) }.into(),
+            HIDDEN,
+        ),
         attempt("chown", unsafe { libc::chown(raw.as_ptr(), uid, gid) }.into(), HIDDEN),
         attempt(
             "setxattr",
-            unsafe { libc::setxattr(raw.as_ptr(), c"user.execward".as_ptr(), c"x".as_ptr().cast(), 1, 0) }.into(),
+            unsafe { libc::setxattr(raw.as_ptr(), c"user.execward".as_ptr(), c"x".as_ptr().cast(), 1, 0) }
+                .into(),
             HIDDEN,
         ),
     ])
@@ -209,7 +240,14 @@ fn read_metadata(world: &World) -> Outcome {
             "name_to_handle_at",
             unsafe {
                 let handle = handle.as_mut_ptr();
-                libc::syscall(libc::SYS_name_to_handle_at, libc::AT_FDCWD, raw.as_ptr(), handle, &raw mut mount, 0)
+                libc::syscall(
+                    libc::SYS_name_to_handle_at,
+                    libc::AT_FDCWD,
+                    raw.as_ptr(),
+                    handle,
+                    &raw mut mount,
+                    0,
+                )
             },
             with(HIDDEN, libc::ENOSYS),
         ),
@@ -222,7 +260,11 @@ fn watch(world: &World) -> Outcome {
     if inotify < 0 {
         return refused("inotify_init", &std::io::Error::last_os_error(), &[libc::ENOSYS, libc::EPERM]);
     }
-    attempt("inotify_add_watch", unsafe { libc::inotify_add_watch(inotify, path.as_ptr(), libc::IN_OPEN) }.into(), HIDDEN)
+    attempt(
+        "inotify_add_watch",
+        unsafe { libc::inotify_add_watch(inotify, path.as_ptr(), libc::IN_OPEN) }.into(),
+        HIDDEN,
+    )
 }
 
 fn by_handle(_: &World) -> Outcome {
@@ -244,32 +286,54 @@ fn by_handle(_: &World) -> Outcome {
             handle[0] = 8;
             handle[4] = 1;
         }
-        let opened = libc::syscall(libc::SYS_open_by_handle_at, here.as_raw_fd(), handle.as_ptr(), libc::O_RDONLY);
+        let opened =
+            libc::syscall(libc::SYS_open_by_handle_at, here.as_raw_fd(), handle.as_ptr(), libc::O_RDONLY);
         attempt("open_by_handle_at", opened, &[libc::EPERM, libc::ENOSYS])
     }
 }
 
 /// Descriptors above 2; the one that reads the directory is its own.
 fn inherited() -> Outcome {
-    let open: Vec<i32> = (3..1024).filter(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0).collect();
+    let open: Vec<i32> =
+        (3..1024).filter(|number| unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0).collect();
     if open.is_empty() { Held("0, 1 and 2 only".to_owned()) } else { Open(format!("descriptors {open:?}")) }
 }
 
 fn make_node(name: &str, kind: libc::mode_t, device: libc::dev_t) -> Outcome {
     let path = CString::new(name).unwrap();
-    let outcome = attempt("mknod", unsafe { libc::mknod(path.as_ptr(), kind | 0o600, device) }.into(), &[
-        libc::EPERM,
-        libc::EACCES,
-        libc::ENOSYS,
-    ]);
+    let outcome = attempt(
+        "mknod",
+        unsafe { libc::mknod(path.as_ptr(), kind | 0o600, device) }.into(),
+        &[libc::EPERM, libc::EACCES, libc::ENOSYS],
+    );
     let _ = fs::remove_file(name);
     outcome
 }
 
 fn devices() -> Outcome {
     let names = [
-        "mem", "port", "kmsg", "kvm", "fuse", "net/tun", "vhost-net", "vsock", "sda", "vda", "nvme0n1", "loop0",
-        "loop-control", "mapper/control", "dri/card0", "nvidia0", "uinput", "console", "tty1", "hwrng", "rtc0", "snapshot",
+        "mem",
+        "port",
+        "kmsg",
+        "kvm",
+        "fuse",
+        "net/tun",
+        "vhost-net",
+        "vsock",
+        "sda",
+        "vda",
+        "nvme0n1",
+        "loop0",
+        "loop-control",
+        "mapper/control",
+        "dri/card0",
+        "nvidia0",
+        "uinput",
+        "console",
+        "tty1",
+        "hwrng",
+        "rtc0",
+        "snapshot",
     ];
     let found: Vec<&str> = names.into_iter().filter(|name| Path::new("/dev").join(name).exists()).collect();
     if found.is_empty() { Held("none of them".to_owned()) } else { Open(format!("/dev has {found:?}")) }

@@ -18,8 +18,12 @@ const NONE: usize = 0;
 const BAD: i32 = -1;
 
 pub const ATTEMPTS: &[Attempt] = &[
-    ("F18", |_| attempt("chroot", unsafe { libc::chroot(c".".as_ptr()) }.into(), &[libc::EPERM, libc::ENOSYS])),
-    ("F18b", |_| reach("pivot_root", call!(libc::SYS_pivot_root, c"/no/such".as_ptr(), c"/no/such".as_ptr()))),
+    ("F18", |_| {
+        attempt("chroot", unsafe { libc::chroot(c".".as_ptr()) }.into(), &[libc::EPERM, libc::ENOSYS])
+    }),
+    ("F18b", |_| {
+        reach("pivot_root", call!(libc::SYS_pivot_root, c"/no/such".as_ptr(), c"/no/such".as_ptr()))
+    }),
     ("F19", |_| reach("fsopen", call!(430, c"tmpfs".as_ptr(), 1))),
     ("F19b", |_| reach("open_tree", call!(428, libc::AT_FDCWD, c"/".as_ptr(), 1))),
     ("F19c", |_| reach("move_mount", call!(429, BAD, c"".as_ptr(), BAD, c"".as_ptr(), 0))),
@@ -28,7 +32,11 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("F42", |_| {
         fs::create_dir_all("mount-point").unwrap();
         let (from, to) = (c"/usr".as_ptr(), c"mount-point".as_ptr());
-        attempt("mount", call!(libc::SYS_mount, from, to, NONE, libc::MS_BIND, NONE), &[libc::EPERM, libc::ENOSYS])
+        attempt(
+            "mount",
+            call!(libc::SYS_mount, from, to, NONE, libc::MS_BIND, NONE),
+            &[libc::EPERM, libc::ENOSYS],
+        )
     }),
     ("S1", |_| int_80()),
     ("S3", |_| {
@@ -38,7 +46,12 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("S5", |_| reach("io_uring_setup", call!(libc::SYS_io_uring_setup, 1, NONE))),
     ("S6", |_| reach("clone3", call!(libc::SYS_clone3, NONE, 0))),
     ("S6b", |_| reach("openat2", call!(libc::SYS_openat2, libc::AT_FDCWD, c".".as_ptr(), NONE, 0))),
-    ("S6c", |_| all([reach("statmount", call!(457, NONE, NONE, 0, 0)), reach("listmount", call!(458, NONE, NONE, 0, 0))])),
+    ("S6c", |_| {
+        all([
+            reach("statmount", call!(457, NONE, NONE, 0, 0)),
+            reach("listmount", call!(458, NONE, NONE, 0, 0)),
+        ])
+    }),
     ("S6d", |_| reach("quotactl_fd", call!(443, BAD, 0, 0, NONE))),
     ("S6e", |_| {
         all([
@@ -49,10 +62,13 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("S6f", |_| reach("lsm_set_self_attr", call!(460, 0, NONE, 0, 0))),
     ("S7", |_| reach("modify_ldt", call!(libc::SYS_modify_ldt, 0, NONE, 0))),
     ("S7b", |_| reach("iopl", call!(libc::SYS_iopl, 9))),
-    ("S7c", |_| all([reach("ustat", call!(libc::SYS_ustat, 0, NONE)), reach("sysfs", call!(libc::SYS_sysfs, 3))])),
+    ("S7c", |_| {
+        all([reach("ustat", call!(libc::SYS_ustat, 0, NONE)), reach("sysfs", call!(libc::SYS_sysfs, 3))])
+    }),
     ("S9", |_| {
         // ADDR_NO_RANDOMIZE, then READ_IMPLIES_EXEC
-        all([0x004_0000, 0x040_0000].map(|persona| reach("personality", call!(libc::SYS_personality, persona))))
+        all([0x004_0000, 0x040_0000]
+            .map(|persona| reach("personality", call!(libc::SYS_personality, persona))))
     }),
     ("S11", |_| reach("userfaultfd", call!(libc::SYS_userfaultfd, 1))),
     ("S13", |_| reach("bpf", call!(libc::SYS_bpf, 0, NONE, 0))),
@@ -88,7 +104,10 @@ pub const ATTEMPTS: &[Attempt] = &[
         all([
             reach("init_module", call!(libc::SYS_init_module, NONE, 0, c"".as_ptr())),
             reach("finit_module", call!(libc::SYS_finit_module, BAD, c"".as_ptr(), 0)),
-            reach("delete_module", call!(libc::SYS_delete_module, c"no-such-module".as_ptr(), libc::O_NONBLOCK)),
+            reach(
+                "delete_module",
+                call!(libc::SYS_delete_module, c"no-such-module".as_ptr(), libc::O_NONBLOCK),
+            ),
         ])
     }),
     ("S18j", |_| {
@@ -97,10 +116,18 @@ pub const ATTEMPTS: &[Attempt] = &[
         attempt("SCHED_FIFO", fifo, &[libc::EPERM, libc::ENOSYS])
     }),
     // A filter that compares 64 bits misses it; the kernel takes 32.
-    ("S19", |_| reach("TIOCSTI with a high bit", call!(libc::SYS_ioctl, 0, 0x1_0000_5412_u64, c"x".as_ptr()))),
+    ("S19", |_| {
+        reach("TIOCSTI with a high bit", call!(libc::SYS_ioctl, 0, 0x1_0000_5412_u64, c"x".as_ptr()))
+    }),
     ("N1", |_| unshare(libc::CLONE_NEWUSER)),
     ("N1b", |_| {
-        let kinds = [libc::CLONE_NEWNS, libc::CLONE_NEWPID, libc::CLONE_NEWNET, libc::CLONE_NEWIPC, libc::CLONE_NEWUTS];
+        let kinds = [
+            libc::CLONE_NEWNS,
+            libc::CLONE_NEWPID,
+            libc::CLONE_NEWNET,
+            libc::CLONE_NEWIPC,
+            libc::CLONE_NEWUTS,
+        ];
         all(kinds.map(unshare))
     }),
     ("N3", |_| {
@@ -113,11 +140,11 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("N3b", |_| reach("setns", call!(libc::SYS_setns, BAD, 0))),
     ("N5", |_| {
         let flags = libc::MS_REMOUNT | libc::MS_BIND;
-        attempt("remount", call!(libc::SYS_mount, c"none".as_ptr(), c"/".as_ptr(), NONE, flags, NONE), &[
-            libc::EPERM,
-            libc::ENOSYS,
-            libc::EACCES,
-        ])
+        attempt(
+            "remount",
+            call!(libc::SYS_mount, c"none".as_ptr(), c"/".as_ptr(), NONE, flags, NONE),
+            &[libc::EPERM, libc::ENOSYS, libc::EACCES],
+        )
     }),
     ("N5b", |_| reach("umount", call!(libc::SYS_umount2, c"/no/such".as_ptr(), 0))),
     ("N9", |_| {
@@ -133,19 +160,35 @@ pub const ATTEMPTS: &[Attempt] = &[
     }),
     ("N13", |_| for_writing("/proc/sys/fs/binfmt_misc/register")),
     ("N14", |_| {
-        all(["/proc/sys/kernel/hostname", "/proc/sys/vm/overcommit_memory", "/proc/sysrq-trigger", "/proc/sys/kernel/modprobe"]
-            .map(for_writing))
+        all([
+            "/proc/sys/kernel/hostname",
+            "/proc/sys/vm/overcommit_memory",
+            "/proc/sysrq-trigger",
+            "/proc/sys/kernel/modprobe",
+        ]
+        .map(for_writing))
     }),
     ("N14b", |_| {
-        all(["/sys/kernel/mm/transparent_hugepage/enabled", "/sys/power/state", "/sys/kernel/profiling", "/sys/kernel/uevent_helper"]
-            .map(for_writing))
+        all([
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+            "/sys/power/state",
+            "/sys/kernel/profiling",
+            "/sys/kernel/uevent_helper",
+        ]
+        .map(for_writing))
     }),
     ("N17", |_| attempt("setgroups", call!(libc::SYS_setgroups, 0, NONE), &[libc::EPERM, libc::ENOSYS])),
     ("N19", |_| {
         // SECBIT_NOROOT
-        attempt("PR_SET_SECUREBITS", call!(libc::SYS_prctl, libc::PR_SET_SECUREBITS, 1, 0, 0, 0), &[libc::EPERM, libc::ENOSYS])
+        attempt(
+            "PR_SET_SECUREBITS",
+            call!(libc::SYS_prctl, libc::PR_SET_SECUREBITS, 1, 0, 0, 0),
+            &[libc::EPERM, libc::ENOSYS],
+        )
     }),
-    ("N20", |_| attempt("setresuid", call!(libc::SYS_setresuid, 0, 0, 0), &[libc::EPERM, libc::EINVAL, libc::ENOSYS])),
+    ("N20", |_| {
+        attempt("setresuid", call!(libc::SYS_setresuid, 0, 0, 0), &[libc::EPERM, libc::EINVAL, libc::ENOSYS])
+    }),
     ("N25", |_| reach("keyctl", call!(libc::SYS_keyctl, 0, -3, 0, 0, 0))),
     ("N25b", |_| reach("add_key", call!(libc::SYS_add_key, NONE, NONE, NONE, 0, -3))),
     ("K5", |_| reach("request_key", call!(libc::SYS_request_key, NONE, NONE, NONE, 0))),
@@ -155,7 +198,9 @@ pub const ATTEMPTS: &[Attempt] = &[
         // On a descriptor that is no terminal: reached is all that is asked.
         reach("TIOCCONS", call!(libc::SYS_ioctl, BAD, 0x541d, 0))
     }),
-    ("T3", |_| tried("/dev/tty", fs::File::open("/dev/tty"), &[libc::ENXIO, libc::ENOENT, libc::EACCES, libc::EPERM])),
+    ("T3", |_| {
+        tried("/dev/tty", fs::File::open("/dev/tty"), &[libc::ENXIO, libc::ENOENT, libc::EACCES, libc::EPERM])
+    }),
     ("T5", |world| {
         let path = Path::new(world.text("terminal"));
         tried("open a terminal", fs::OpenOptions::new().write(true).open(path), with_io())

@@ -112,7 +112,8 @@ fn attempts() -> impl Iterator<Item = &'static Attempt> {
 fn main() {
     let mut args = std::env::args().skip(1);
     let id = args.next().unwrap_or_else(|| "--list".to_owned());
-    let world = World(args.filter_map(|arg| Some(arg.split_once('=').map(|(k, v)| (k.into(), v.into()))?)).collect());
+    let pair = |arg: String| arg.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let world = World(args.filter_map(pair).collect());
     if id == "--list" {
         for (id, _) in attempts() {
             println!("{id}");

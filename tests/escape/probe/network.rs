@@ -28,7 +28,9 @@ const NO_WAY: &[i32] = &[
 ];
 
 pub const ATTEMPTS: &[Attempt] = &[
-    ("W1", |world| tried("connect", connect(SocketAddr::from((Ipv4Addr::LOCALHOST, world.number("tcp")))), NO_WAY)),
+    ("W1", |world| {
+        tried("connect", connect(SocketAddr::from((Ipv4Addr::LOCALHOST, world.number("tcp")))), NO_WAY)
+    }),
     ("W5", fast_open),
     ("W6", |world| {
         let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 262);
@@ -36,7 +38,11 @@ pub const ATTEMPTS: &[Attempt] = &[
             return refused("MPTCP socket", &io::Error::last_os_error(), NO_WAY);
         }
         let address = inet(world.number("tcp"));
-        attempt("MPTCP connect", unsafe { libc::connect(socket, (&raw const address).cast(), 16) }.into(), NO_WAY)
+        attempt(
+            "MPTCP connect",
+            unsafe { libc::connect(socket, (&raw const address).cast(), 16) }.into(),
+            NO_WAY,
+        )
     }),
     ("W7", |_| {
         all([
@@ -58,7 +64,9 @@ pub const ATTEMPTS: &[Attempt] = &[
     }),
     ("W9", |world| match TcpListener::bind((Ipv4Addr::LOCALHOST, world.number::<u16>("tcp"))) {
         Ok(_) => Held("the port of the host is free here".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Open("the port of the host is taken here".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Open("the port of the host is taken here".to_owned())
+        }
         Err(error) => refused("bind", &error, NO_WAY),
     }),
     ("W11", |world| tried("connect", UnixStream::connect(world.outside("stream.sock")), HIDDEN)),
@@ -67,7 +75,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         tried("connect", UnixStream::connect_addr(&address), NO_WAY)
     }),
     ("W13", |world| {
-        let send = UnixDatagram::unbound().and_then(|it| it.send_to(b"canary", world.outside("datagram.sock")));
+        let send =
+            UnixDatagram::unbound().and_then(|it| it.send_to(b"canary", world.outside("datagram.sock")));
         tried("sendto", send, HIDDEN)
     }),
     ("W14", |_| tried("socketpair", socket_pair(), &[])),
@@ -87,13 +96,22 @@ pub const ATTEMPTS: &[Attempt] = &[
         all(places.map(|place| tried(place, fs::metadata(place), HIDDEN)))
     }),
     // sock_diag, audit, connector, netfilter, uevents: ROUTE (0) alone serves ordinary programs.
-    ("W21", |_| all([4, 9, 11, 12, 15, 16, 20].map(|it| family("netlink", libc::AF_NETLINK, libc::SOCK_RAW, it)))),
-    ("W22", |_| all([(17, libc::SOCK_RAW), (17, libc::SOCK_DGRAM), (44, libc::SOCK_RAW)].map(|(it, kind)| family("packet", it, kind, 0)))),
+    ("W21", |_| {
+        all([4, 9, 11, 12, 15, 16, 20].map(|it| family("netlink", libc::AF_NETLINK, libc::SOCK_RAW, it)))
+    }),
+    ("W22", |_| {
+        all([(17, libc::SOCK_RAW), (17, libc::SOCK_DGRAM), (44, libc::SOCK_RAW)]
+            .map(|(it, kind)| family("packet", it, kind, 0)))
+    }),
     ("W22b", |_| all([1, 6, 255].map(|protocol| family("raw", libc::AF_INET, libc::SOCK_RAW, protocol)))),
-    ("W34", |world| tried("connect", connect(SocketAddr::from((Ipv6Addr::LOCALHOST, world.number("tcp6")))), NO_WAY)),
+    ("W34", |world| {
+        tried("connect", connect(SocketAddr::from((Ipv6Addr::LOCALHOST, world.number("tcp6")))), NO_WAY)
+    }),
     ("W37", |world| {
         let port = format!(":{:04X} ", world.number::<u16>("tcp"));
-        all(["/proc/net/tcp", "/proc/self/net/tcp", "/proc/1/net/tcp"].map(|place| match fs::read_to_string(place) {
+        all(["/proc/net/tcp", "/proc/self/net/tcp", "/proc/1/net/tcp"].map(|place| match fs::read_to_string(
+            place,
+        ) {
             Ok(text) if text.contains(&port) => Open(format!("{place} shows a socket of the host")),
             Ok(_) => Held(format!("{place} shows other sockets")),
             Err(error) => refused(place, &error, HIDDEN),
@@ -107,7 +125,12 @@ pub const ATTEMPTS: &[Attempt] = &[
             .filter(|name| name != "lo")
             .collect();
         found.extend(
-            fs::read_dir("/sys/class/net").into_iter().flatten().flatten().map(|it| it.file_name().to_string_lossy().into_owned()).filter(|name| name != "lo"),
+            fs::read_dir("/sys/class/net")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|it| it.file_name().to_string_lossy().into_owned())
+                .filter(|name| name != "lo"),
         );
         if found.is_empty() { Held("loopback only".to_owned()) } else { Open(format!("{found:?}")) }
     }),
@@ -190,7 +213,14 @@ fn fast_open(world: &World) -> Outcome {
     }
     let address = inet(world.number("tcp"));
     let sent = unsafe {
-        libc::sendto(socket, b"canary".as_ptr().cast(), 6, libc::MSG_FASTOPEN, (&raw const address).cast(), 16)
+        libc::sendto(
+            socket,
+            b"canary".as_ptr().cast(),
+            6,
+            libc::MSG_FASTOPEN,
+            (&raw const address).cast(),
+            16,
+        )
     };
     attempt("sendto with MSG_FASTOPEN", sent as i64, NO_WAY)
 }

@@ -12,12 +12,15 @@ use super::{Attempt, Outcome, World, all, attempt, refused, tried};
 const STRANGER: &[i32] = &[libc::ESRCH, libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EINVAL, libc::ENOENT];
 
 pub const ATTEMPTS: &[Attempt] = &[
-    ("X1", |world| attempt("PTRACE_SEIZE", unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid(world), 0, 0) }, STRANGER)),
+    ("X1", |world| {
+        attempt("PTRACE_SEIZE", unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid(world), 0, 0) }, STRANGER)
+    }),
     ("X2", |world| {
         let mut byte = 0u8;
         let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         let remote = libc::iovec { iov_base: world.number::<usize>("address") as *mut _, iov_len: 1 };
-        let read = unsafe { libc::process_vm_readv(pid(world), &raw const local, 1, &raw const remote, 1, 0) };
+        let read =
+            unsafe { libc::process_vm_readv(pid(world), &raw const local, 1, &raw const remote, 1, 0) };
         attempt("process_vm_readv", read as i64, STRANGER)
     }),
     ("X3", |world| expose(world, "environ", "CANARY")),
@@ -54,7 +57,11 @@ pub const ATTEMPTS: &[Attempt] = &[
     }),
     ("X10", |world| {
         let null = File::open("/dev/null").unwrap();
-        attempt("F_SETOWN", unsafe { libc::fcntl(null.as_raw_fd(), libc::F_SETOWN, pid(world)) }.into(), STRANGER)
+        attempt(
+            "F_SETOWN",
+            unsafe { libc::fcntl(null.as_raw_fd(), libc::F_SETOWN, pid(world)) }.into(),
+            STRANGER,
+        )
     }),
     ("X11", |world| {
         let result = unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, pid(world), 19) };
@@ -63,12 +70,15 @@ pub const ATTEMPTS: &[Attempt] = &[
     ("X11b", |world| {
         let mut limit = unsafe { std::mem::zeroed::<libc::rlimit64>() };
         let (victim, kind) = (pid(world), libc::RLIMIT_NOFILE);
-        let result = unsafe { libc::syscall(libc::SYS_prlimit64, victim, kind, std::ptr::null::<u8>(), &raw mut limit) };
+        let result = unsafe {
+            libc::syscall(libc::SYS_prlimit64, victim, kind, std::ptr::null::<u8>(), &raw mut limit)
+        };
         attempt("prlimit", result, STRANGER)
     }),
     ("X11c", |world| {
         let all = [0xffu8; 128];
-        let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid(world), all.len(), all.as_ptr()) };
+        let result =
+            unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid(world), all.len(), all.as_ptr()) };
         attempt("sched_setaffinity", result, STRANGER)
     }),
     ("X13", |_| {
@@ -84,7 +94,11 @@ pub const ATTEMPTS: &[Attempt] = &[
         let stdin = fs::metadata("/proc/self/fd/0");
         match stdin {
             Ok(it) if it.is_file() => Open(format!("standard input is the file with inode {}", it.ino())),
-            Ok(it) if it.file_type().is_fifo() || it.file_type().is_char_device() || it.file_type().is_socket() => {
+            Ok(it)
+                if it.file_type().is_fifo()
+                    || it.file_type().is_char_device()
+                    || it.file_type().is_socket() =>
+            {
                 Held("standard input is a pipe".to_owned())
             }
             Ok(it) => Inconclusive(format!("standard input is {:?}", it.file_type())),
@@ -126,7 +140,9 @@ fn proc(world: &World, name: &str) -> String {
 /// Whether a file of the victim's shows `canary`.
 fn expose(world: &World, name: &str, canary: &str) -> Outcome {
     match fs::read(proc(world, name)) {
-        Ok(bytes) if String::from_utf8_lossy(&bytes).contains(canary) => Open(format!("read {name} of the victim")),
+        Ok(bytes) if String::from_utf8_lossy(&bytes).contains(canary) => {
+            Open(format!("read {name} of the victim"))
+        }
         Ok(_) => Held(format!("{name} is another process's")),
         Err(error) => refused(name, &error, STRANGER),
     }
