@@ -33,7 +33,8 @@ const EFFECTS: &[Row] = &[
     ("approval", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
     ("audit", &["shell", "gate", "redact", "wire", "stage", "audit::record", "audit::chain", "sys"]),
     ("jobs", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
-    ("sandbox", &["wire", "wire::framing", "stage", "sys"]),
+    // `prepare`: the checked directory whose descriptor travels to the runner.
+    ("sandbox", &["wire", "wire::framing", "stage", "prepare", "sys"]),
     ("runner", &["wire", "wire::framing", "sys"]),
 ];
 
@@ -73,7 +74,6 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("runner", "clap", "the runner reads frames, never arguments"),
     ("runner", "tracing", "a subscriber could start threads and open files"),
     ("runner", "bollard", "only sandbox::docker talks to an engine"),
-    ("sandbox", "toml", "the sandbox knows no policy"),
     ("approval", "nix::mount", "approval knows no sandbox"),
 ];
 

@@ -26,6 +26,11 @@ fn run(ground: &Ground, argv: &[&str]) -> Value {
     command.output().expect(0).json()
 }
 
+/// Standard output of a run, as its JSON result carries it.
+fn output(json: &Value) -> &str {
+    json["stdout"]["data"].as_str().unwrap_or_else(|| panic!("no output in {json}"))
+}
+
 #[test]
 fn every_result_carries_a_receipt() {
     as_everyone(|ground| {
@@ -43,7 +48,7 @@ fn namespaces_in_the_receipt_differ_from_those_outside() {
         let mut argv = vec!["readlink".to_owned()];
         argv.extend(kinds.iter().map(|kind| format!("/proc/self/ns/{kind}")));
         let json = run(ground, &argv.iter().map(String::as_str).collect::<Vec<_>>());
-        let inside: Vec<&str> = json["stdout"].as_str().expect("output").lines().collect();
+        let inside: Vec<&str> = output(&json).lines().collect();
         let layers = layers(&json);
         for (kind, inside) in kinds.iter().zip(inside) {
             let outside = fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
@@ -68,7 +73,7 @@ fn filters_in_the_receipt_are_on() {
         fs::copy(ground::probe(), ground.workspace().join("probe")).expect("the probe can be copied");
         ground.give(&ground.workspace().join("probe"));
         let json = run(ground, &["./probe", "status"]);
-        let status = json["stdout"].as_str().expect("output").to_owned();
+        let status = output(&json).to_owned();
         let layers = layers(&json);
         assert!(layers["seccomp"].0 && status.contains("Seccomp:\t2"), "{layers:?}");
         assert!(layers["no-new-privs"].0 && status.contains("NoNewPrivs:\t1"), "{layers:?}");
@@ -90,7 +95,7 @@ fn a_missing_layer_says_why() {
 fn limits_on_the_tree_are_claimed_only_where_they_hold() {
     as_everyone(|ground| {
         let json = run(ground, &["cat", "/proc/self/cgroup"]);
-        let cgroup = json["stdout"].as_str().expect("output").to_owned();
+        let cgroup = output(&json).to_owned();
         let outside = fs::read_to_string("/proc/self/cgroup").expect("cgroups");
         let claimed = layers(&json).iter().any(|(name, (enforced, _))| name.contains("cgroup") && *enforced);
         // In a cgroup namespace the path reads `/`; without one it differs from the test's own.
