@@ -2,4 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
 #![allow(unreachable_pub, reason = "modules of a test binary share by pub")]
 
+mod bad_input;
+mod escape;
 mod gate;
+mod layers;
+mod real;
+mod support;
