@@ -19,12 +19,24 @@ pub struct Hash(pub [u8; 32]);
 pub struct Durable {
     seq: u64,
     hash: Hash,
+    clears: Option<String>,
 }
 
 impl Durable {
-    /// Only the log, after fdatasync.
-    pub(in crate::audit) fn new(seq: u64, hash: Hash) -> Self {
-        Self { seq, hash }
+    /// Only the log, after fdatasync. `clears` is the request that the record says may run, if it says so.
+    pub(in crate::audit) fn new(seq: u64, hash: Hash, clears: Option<String>) -> Self {
+        Self { seq, hash, clears }
+    }
+
+    /// A witness without a log.
+    #[cfg(test)]
+    pub(crate) fn for_tests(clears: &str) -> Self {
+        Self::new(1, Hash([0; 32]), Some(clears.to_owned()))
+    }
+
+    /// The request that may run by this record; `None` for the record of a refusal or of an end.
+    pub fn clears(&self) -> Option<&str> {
+        self.clears.as_deref()
     }
 
     /// The record's number.

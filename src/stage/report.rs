@@ -101,7 +101,7 @@ impl Finished {
         });
         let outcome = match ended {
             Ok(ended) => Outcome::from(ended.end),
-            Err(error) => Outcome::Failed { error, hint: String::new() },
+            Err((error, hint)) => Outcome::Failed { error, hint },
         };
         Report {
             outcome,

@@ -85,10 +85,10 @@ impl Prepared {
     /// Trades the ticket for the one message that starts the command; `id` names it to its runner.
     ///
     /// # Errors
-    /// When the ticket's record is about another request. Nothing runs then.
+    /// When the ticket's record is not the one that lets this request run. Nothing runs then.
     pub fn start(self, ticket: Ticket, id: u64) -> Result<(Running, Spawn), WrongTicket> {
         let Ticket { durable } = ticket;
-        if durable.request() != self.request().id.as_str() {
+        if durable.clears() != Some(self.request().id.as_str()) {
             return Err(WrongTicket);
         }
         let Self { cleared, seen } = self;
@@ -139,7 +139,7 @@ impl From<Durable> for Ticket {
 
 /// A ticket for another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the audit record is about another request")]
+#[error("the audit record does not say that this request may run")]
 pub struct WrongTicket;
 
 /// A command that was handed to a runner.
@@ -165,8 +165,8 @@ impl Running {
     }
 
     /// Notes that it was lost: the sandbox failed, or went away without a word.
-    pub fn lost(self, why: impl Into<String>) -> Finished {
-        Finished { cleared: self.cleared, ended: Err(why.into()) }
+    pub fn lost(self, error: impl Into<String>, hint: impl Into<String>) -> Finished {
+        Finished { cleared: self.cleared, ended: Err((error.into(), hint.into())) }
     }
 }
 
@@ -174,7 +174,7 @@ impl Running {
 #[derive(Debug)]
 pub struct Finished {
     pub(super) cleared: Cleared,
-    pub(super) ended: Result<Ended, String>,
+    pub(super) ended: Result<Ended, (String, String)>,
 }
 
 impl Finished {
