@@ -5,10 +5,37 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+pub mod act;
+pub mod class;
+mod classify;
 pub mod command;
 pub mod facts;
+pub(crate) mod pattern;
+mod phrase;
+pub mod place;
+mod survey;
+mod tables;
+mod text;
 pub mod verdict;
 
+pub use act::{Act, Feed, Scene};
+pub use class::{ClassSet, PathClass};
 pub use command::Command;
 pub use facts::Facts;
+pub use place::{Base, Path, Place, Reading};
+pub use survey::{Survey, survey};
+pub use text::render;
 pub use verdict::{Decision, Finding, Judgement};
+
+/// The finding that an act is, by this rule.
+pub fn finding(act: &Act, rule: &str, decision: Decision, reason: &str, hint: &str) -> Finding {
+    Finding {
+        rule: rule.to_owned(),
+        decision,
+        span: act.scene.span,
+        argv: act.words(),
+        effect: phrase::phrase(act),
+        reason: reason.to_owned(),
+        hint: hint.to_owned(),
+    }
+}

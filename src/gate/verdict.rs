@@ -18,6 +18,18 @@ pub enum Decision {
     Hardline,
 }
 
+impl Decision {
+    /// The name in JSON, policies and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+            Self::Hardline => "hardline",
+        }
+    }
+}
+
 /// One reason for a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {

@@ -1,3 +1,132 @@
-//! Policy files: read, checked against their own examples, and applied to what a command will do.
+//! Policies: rules in TOML over programs, argument shapes, effects and path classes.
+//!
+//! A policy only adds findings to what the gate found by itself: it cannot take one away, and it has no word for
+//! hardline. The strictest finding wins. A rule that allows takes an effect out of the policy's own default; it lifts
+//! nothing that another rule decides. Each rule carries examples, and a policy whose examples fail is not loaded.
+//!
+//! This module reads text. Which file it came from, and who may write to that file, is the caller's to check.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+pub(crate) mod condition;
+mod document;
+mod error;
+mod load;
+mod rule;
+mod sections;
+mod units;
+
+pub use error::PolicyError;
+pub use sections::{Approval, Environment, Limits, Network, NetworkMode, Workspace};
+pub use units::{ByteSize, parse_duration};
+
+use std::sync::LazyLock;
+
+use crate::gate::{self, Command, Facts, Finding, Judgement};
+use document::Verdict;
+use rule::Rule;
+
+/// The policy that holds where no file says otherwise.
+const BUILTIN: &str = include_str!("../../policies/default.toml");
+
+/// A policy that was read, checked against its own examples, and can judge.
+#[derive(Debug)]
+pub struct Policy {
+    /// Which variables reach a command.
+    pub environment: Environment,
+    /// Where commands may work.
+    pub workspace: Workspace,
+    /// What of the network a command reaches.
+    pub network: Network,
+    /// What a command may use.
+    pub limits: Limits,
+    /// How a person is asked.
+    pub approval: Approval,
+    default: Verdict,
+    rules: Vec<Rule>,
+    name: String,
+    digest: [u8; 32],
+}
+
+impl Policy {
+    /// Reads a policy. `name` is the file's name for messages.
+    ///
+    /// # Errors
+    /// The first mistake, rendered with its line, a caret and a hint: TOML that does not parse, an unknown key, class
+    /// or effect, an empty condition, two rules of one id, an example whose verdict is another.
+    pub fn parse(text: &str, name: &str) -> Result<Self, PolicyError> {
+        load::load(text, name)
+    }
+
+    /// The policy that holds where no file says otherwise: `policies/default.toml`.
+    pub fn builtin() -> &'static Self {
+        static POLICY: LazyLock<Policy> = LazyLock::new(|| {
+            // The shipped file is checked by this module's tests. Should it fail all the same, everything is refused.
+            Policy::parse(BUILTIN, "policies/default.toml").unwrap_or_else(|_| Policy::refusing())
+        });
+        &POLICY
+    }
+
+    /// Judges a command. Pure: the same command, facts and policy give the same judgement.
+    pub fn judge(&self, command: &Command, facts: &Facts) -> Judgement {
+        let survey = gate::survey(command, facts);
+        let findings: Vec<Finding> = survey.acts().iter().flat_map(|act| self.findings(act)).collect();
+        survey.conclude(findings)
+    }
+
+    /// SHA-256 over the policy's text and execward's version: what was judged under one policy is not taken for having been
+    /// judged under another.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The name it was read under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ids of the rules, in the order of the file.
+    pub fn rule_ids(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(Rule::id)
+    }
+
+    /// What the rules say of one act.
+    fn findings(&self, act: &gate::Act) -> Vec<Finding> {
+        let mut spoken = false;
+        let mut findings = Vec::new();
+        for rule in &self.rules {
+            if rule.speaks_of(act) {
+                spoken = true;
+                findings.extend(rule.finding(act));
+            }
+        }
+        if !spoken && self.default != Verdict::Allow {
+            findings.push(gate::finding(
+                act,
+                "policy.default",
+                self.default.into(),
+                "no rule of the policy speaks of this",
+                "",
+            ));
+        }
+        findings
+    }
+
+    /// A policy that refuses everything.
+    fn refusing() -> Self {
+        Self {
+            environment: Environment::default(),
+            workspace: Workspace::default(),
+            network: Network::default(),
+            limits: Limits::default(),
+            approval: Approval::default(),
+            default: Verdict::Deny,
+            rules: Vec::new(),
+            name: "refuse-everything".to_owned(),
+            digest: [0; 32],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,359 @@
+//! Sorts paths into classes.
+
+use std::sync::{Arc, LazyLock};
+
+use super::Facts;
+use super::class::{ClassSet, PathClass};
+use super::pattern::NamePattern;
+use super::place::{Component, Path};
+use super::tables;
+
+/// The paths of one request that classes are made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    /// The user's home.
+    pub(crate) home: Arc<Path>,
+    /// Other users' homes that are known.
+    pub(crate) homes: Vec<Path>,
+    /// Workspace roots.
+    pub(crate) workspaces: Vec<Path>,
+    /// Whether the user's home is one: `/` is the home of service users.
+    has_home: bool,
+}
+
+/// A set of path patterns, read from the tables.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    anchor: Anchor,
+    parts: Vec<Part>,
+    /// Whether all below the path is meant too.
+    open: bool,
+    class: PathClass,
+}
+
+/// One component of an [`Entry`].
+#[derive(Debug, Clone)]
+struct Part {
+    pattern: NamePattern,
+    /// The name, where the pattern is one: by far the most, and quick to compare.
+    literal: Option<Vec<u8>>,
+}
+
+/// How a pattern in a path is held against an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Some name that the pattern stands for is meant.
+    Maybe,
+    /// As [`Reach::Maybe`], but `*` alone is not taken for every name that there is: `cat *` names no `id_rsa`.
+    Pointed,
+    /// Every name that the pattern stands for is meant: for classes that make an effect harmless.
+    Surely,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Anchor {
+    Root,
+    Home,
+    Anywhere,
+}
+
+static CLASSES: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = Table::default();
+    for (class, patterns) in tables::CLASSES {
+        table.add(*class, patterns);
+    }
+    table
+});
+
+impl Ground {
+    /// Reads the facts.
+    pub(crate) fn new(facts: &Facts) -> Self {
+        let home = Path::literal(&facts.home);
+        let homes = facts.homes.values().map(|home| Path::literal(home)).filter(|other| *other != home);
+        Self {
+            has_home: !home.components.is_empty(),
+            homes: homes.filter(|home| !home.components.is_empty()).collect(),
+            workspaces: facts.workspaces.iter().map(|root| Path::literal(root)).collect(),
+            home: Arc::new(home),
+        }
+    }
+
+    /// Whether this is a home as a whole, or may be: a home by name, `/root`, or any direct child of `/home`.
+    pub(crate) fn is_home(&self, path: &[Component]) -> bool {
+        let same = |home: &Path| home.components.len() == path.len() && home.may_hold(path);
+        (self.has_home && same(&self.home))
+            || self.homes.iter().any(same)
+            || matches!(path, [only] if only.may_be(b"root"))
+            || matches!(path, [first, second] if first.may_be(b"home") && !self.is_workspace_part(second))
+    }
+
+    /// Whether a workspace lies at this child of `/home`: `/home/runner` may be the workspace of a build host.
+    fn is_workspace_part(&self, second: &Component) -> bool {
+        let Component::Name(name) = second else { return false };
+        self.workspaces.iter().any(|workspace| {
+            matches!(workspace.components.as_slice(), [first, only] if first.may_be(b"home") && only.may_be(name))
+        })
+    }
+
+    /// Whether the path is a directory above a home: its loss takes the home along.
+    pub(crate) fn is_above_home(&self, path: &[Component]) -> bool {
+        let above = |home: &Path| {
+            path.len() < home.components.len()
+                && path.iter().zip(&home.components).all(|(part, own)| match own {
+                    Component::Name(name) => part.may_be(name),
+                    _ => false,
+                })
+        };
+        (self.has_home && above(&self.home)) || self.homes.iter().any(above)
+    }
+
+    /// The part of a path below a home, with whether the home is the user's own.
+    fn below_home<'a>(&self, path: &'a [Component]) -> Option<(&'a [Component], bool)> {
+        let below = |home: &Path| home.may_hold(path).then(|| path.get(home.components.len()..)).flatten();
+        if self.has_home
+            && let Some(rest) = below(&self.home)
+        {
+            return Some((rest, true));
+        }
+        if let Some(rest) = self.homes.iter().find_map(below) {
+            return Some((rest, false));
+        }
+        match path {
+            [first, rest @ ..] if first.may_be(b"root") => Some((rest, false)),
+            [first, _, rest @ ..] if first.may_be(b"home") => Some((rest, false)),
+            _ => None,
+        }
+    }
+}
+
+/// The classes of a path.
+pub(crate) fn classify(path: &Path, ground: &Ground) -> ClassSet {
+    let components = path.components.as_slice();
+    let mut classes = ClassSet::NONE;
+    if components.is_empty() {
+        classes.insert(PathClass::Root);
+    }
+    let home = ground.below_home(components);
+    classes |= CLASSES.classes(components, home.map(|(rest, _)| rest));
+    if path.is_loose() {
+        return classes;
+    }
+    // `/???` may be `/usr`: the table has matched it. `/var/lib/x` below a workspace at `/var/lib/x` is the workspace's.
+    let tail = path.without_broad_tail();
+    for workspace in &ground.workspaces {
+        if workspace.surely_holds(components) {
+            classes.insert(PathClass::Workspace);
+        }
+        if tail.len() <= workspace.components.len() && covers_literal(tail, &workspace.components) {
+            classes.insert(PathClass::WorkspaceRoot);
+        }
+    }
+    let in_workspace = classes.has(PathClass::Workspace);
+    match home {
+        Some((_, true)) if !in_workspace => classes.insert(PathClass::Home),
+        Some((_, false)) if !in_workspace => classes.insert(PathClass::OtherHome),
+        _ => {}
+    }
+    if in_workspace {
+        let location = [PathClass::Temp, PathClass::Mounted, PathClass::Elsewhere];
+        classes = classes.without(&location);
+        if ground.workspaces.iter().any(|workspace| workspace.components.len() >= 2) {
+            classes = classes.without(&[PathClass::System]);
+        }
+    } else {
+        classes = classes.without(&[PathClass::Build]);
+        let somewhere = ClassSet::of(&[
+            PathClass::Root,
+            PathClass::System,
+            PathClass::Mounted,
+            PathClass::Temp,
+            PathClass::Device,
+            PathClass::Stream,
+            PathClass::Kernel,
+            PathClass::Home,
+            PathClass::OtherHome,
+        ]);
+        if !classes.meets(somewhere) {
+            classes.insert(if components.first().is_some_and(|first| first.may_be(b"proc")) {
+                PathClass::System
+            } else {
+                PathClass::Elsewhere
+            });
+        }
+    }
+    classes
+}
+
+/// The classes of what may lie below a path.
+pub(crate) fn covers(path: &Path, ground: &Ground) -> ClassSet {
+    if path.is_loose() {
+        return ClassSet::NONE;
+    }
+    let components = path.components.as_slice();
+    let mut classes = CLASSES.covered(components, ground);
+    let holds = |root: &Path| {
+        components.len() <= root.components.len() && covers_literal(components, &root.components)
+    };
+    if ground.has_home && holds(&ground.home) {
+        classes.insert(PathClass::Home);
+    }
+    if ground.homes.iter().any(holds) {
+        classes.insert(PathClass::OtherHome);
+    }
+    if ground.workspaces.iter().any(holds) {
+        classes.insert(PathClass::Workspace);
+    }
+    classes
+}
+
+/// Whether the path, which may hold patterns, is the start of a literal one.
+fn covers_literal(path: &[Component], literal: &[Component]) -> bool {
+    path.iter().zip(literal).all(|(part, own)| matches!(own, Component::Name(name) if part.may_be(name)))
+}
+
+impl Table {
+    /// A table of one class.
+    pub(crate) fn new(patterns: &[&str]) -> Self {
+        let mut table = Self::default();
+        table.add(PathClass::System, patterns);
+        table
+    }
+
+    fn add(&mut self, class: PathClass, patterns: &[&str]) {
+        for pattern in patterns {
+            for alternative in braces(pattern) {
+                self.entries.push(Entry::parse(&alternative, class));
+            }
+        }
+    }
+
+    /// The classes of the entries that the path may be, or may be below.
+    fn classes(&self, path: &[Component], home: Option<&[Component]>) -> ClassSet {
+        let mut classes = ClassSet::NONE;
+        for entry in &self.entries {
+            if !classes.has(entry.class) && entry.takes(path, home) {
+                classes.insert(entry.class);
+            }
+        }
+        classes
+    }
+
+    /// Whether the path may be one of the table's, or below an open one.
+    pub(crate) fn may_hold(&self, path: &[Component]) -> bool {
+        self.entries.iter().any(|entry| entry.takes(path, None))
+    }
+
+    /// The classes of the entries that lie below the path.
+    fn covered(&self, path: &[Component], ground: &Ground) -> ClassSet {
+        let mut classes = ClassSet::NONE;
+        let home_rest = ground.has_home.then(|| rest_of_home(path, &ground.home)).flatten();
+        for entry in &self.entries {
+            if classes.has(entry.class) {
+                continue;
+            }
+            let covered = match entry.anchor {
+                Anchor::Root => entry.starts_with(path),
+                Anchor::Home => home_rest.is_some_and(|rest| entry.starts_with(rest)),
+                Anchor::Anywhere => false,
+            };
+            if covered {
+                classes.insert(entry.class);
+            }
+        }
+        classes
+    }
+}
+
+/// What of the path is below the home; empty where the path is the home or above it.
+fn rest_of_home<'a>(path: &'a [Component], home: &Path) -> Option<&'a [Component]> {
+    covers_literal(path, &home.components).then(|| path.get(home.components.len()..).unwrap_or(&[]))
+}
+
+impl Entry {
+    fn parse(pattern: &str, class: PathClass) -> Self {
+        let (anchor, rest) = if let Some(rest) = pattern.strip_prefix("~/") {
+            (Anchor::Home, rest)
+        } else if let Some(rest) = pattern.strip_prefix("**/") {
+            (Anchor::Anywhere, rest)
+        } else {
+            (Anchor::Root, pattern)
+        };
+        let (rest, open) = rest.strip_suffix("/**").map_or((rest, false), |rest| (rest, true));
+        let parts = rest.split('/').filter(|part| !part.is_empty()).map(|part| Part {
+            pattern: NamePattern::parse(part.as_bytes()),
+            literal: (!part.contains(['*', '?', '['])).then(|| part.as_bytes().to_vec()),
+        });
+        Self { anchor, parts: parts.collect(), open, class }
+    }
+
+    fn takes(&self, path: &[Component], home: Option<&[Component]>) -> bool {
+        let harmless = matches!(self.class, PathClass::Build | PathClass::Stream | PathClass::Temp);
+        let reach = match self.anchor {
+            _ if harmless => Reach::Surely,
+            Anchor::Anywhere => Reach::Pointed,
+            Anchor::Root | Anchor::Home => Reach::Maybe,
+        };
+        match self.anchor {
+            Anchor::Root => self.takes_at(path, reach),
+            Anchor::Home => {
+                home.is_some_and(|rest| self.takes_at(rest, reach))
+                    || (path_is_loose(path) && self.takes_loose(path))
+            }
+            Anchor::Anywhere => {
+                let most = path.len().saturating_sub(self.parts.len());
+                if self.open {
+                    (0..=most).any(|from| path.get(from..).is_some_and(|rest| self.takes_at(rest, reach)))
+                } else {
+                    path.len() >= self.parts.len()
+                        && path.get(most..).is_some_and(|rest| self.takes_at(rest, reach))
+                }
+            }
+        }
+    }
+
+    /// A path that starts with a hole: only its known end can be compared.
+    fn takes_loose(&self, path: &[Component]) -> bool {
+        path.get(1..).is_some_and(|rest| !rest.is_empty() && self.takes_at(rest, Reach::Pointed))
+    }
+
+    fn takes_at(&self, path: &[Component], reach: Reach) -> bool {
+        (path.len() == self.parts.len() || (self.open && path.len() > self.parts.len()))
+            && self.parts.iter().zip(path).all(|(part, component)| part.takes(component, reach))
+    }
+
+    /// Whether the entry lies strictly below the path.
+    fn starts_with(&self, path: &[Component]) -> bool {
+        path.len() < self.parts.len()
+            && self.parts.iter().zip(path).all(|(part, component)| part.takes(component, Reach::Maybe))
+    }
+}
+
+fn path_is_loose(path: &[Component]) -> bool {
+    matches!(path.first(), Some(Component::Deep))
+}
+
+impl Part {
+    fn takes(&self, component: &Component, reach: Reach) -> bool {
+        match (component, &self.literal) {
+            (Component::Name(name), Some(literal)) => name == literal,
+            (Component::Name(name), None) => self.pattern.may_be(name),
+            (Component::Deep, _) => false,
+            (Component::Pattern(pattern), _) if reach == Reach::Surely => pattern.surely_is(&self.pattern),
+            (Component::Pattern(pattern), _) if reach == Reach::Pointed && pattern.is_broad() => false,
+            (Component::Pattern(pattern), Some(literal)) => pattern.may_be(literal),
+            (Component::Pattern(pattern), None) => pattern.may_meet(&self.pattern),
+        }
+    }
+}
+
+/// Brace alternatives of a table's pattern: `/{,usr/}bin` is `/bin` and `/usr/bin`.
+fn braces(pattern: &str) -> Vec<String> {
+    let Some((before, rest)) = pattern.split_once('{') else { return vec![pattern.to_owned()] };
+    let Some((list, after)) = rest.split_once('}') else { return vec![pattern.to_owned()] };
+    list.split(',').flat_map(|choice| braces(&format!("{before}{choice}{after}"))).collect()
+}

@@ -1,0 +1,365 @@
+//! Where a path leads: lexical resolution as the kernel would walk it, with globs and holes carried along.
+//!
+//! No file is looked at, so symbolic links that stand on disk are not followed; those that the same text makes are
+//! (see [`Base::links`]). What cannot be known stays a pattern, and is held against every class it may be in.
+
+use std::sync::Arc;
+
+use crate::shell::{Piece, Value};
+
+use super::class::{ClassSet, PathClass};
+use super::classify::{Ground, classify, covers};
+use super::pattern::NamePattern;
+
+/// A place: all that a path operand may stand for.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// What the operand may be, the plain reading first. A hole that may be empty gives a second reading.
+    pub readings: Vec<Reading>,
+    /// The home for which `~/` in policies stands.
+    pub(crate) home: Arc<Path>,
+}
+
+/// One thing that an operand may stand for.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The path.
+    pub path: Path,
+    /// What it is.
+    pub classes: ClassSet,
+    /// What may lie below it, or in it through a glob: for effects on whole trees.
+    pub covers: ClassSet,
+    /// Whether the reading takes a hole that may be empty to be empty.
+    pub assumes_empty: bool,
+}
+
+/// An absolute path without `.` and `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Path {
+    pub(crate) components: Vec<Component>,
+}
+
+/// A part of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Component {
+    /// Exactly this name.
+    Name(Vec<u8>),
+    /// Any name that matches.
+    Pattern(NamePattern),
+    /// Any directories, or none: the path starts with something that is not known.
+    Deep,
+}
+
+/// What paths are resolved against.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The working directory; `None` where it is not known.
+    pub(crate) cwd: Option<Path>,
+    /// The paths that classes are made of.
+    pub(crate) ground: Arc<Ground>,
+    /// Links and bind mounts that the same text makes: from, to.
+    pub(crate) links: Vec<(Path, Path)>,
+}
+
+impl Component {
+    pub(crate) fn may_be(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Name(own) => own == name,
+            Self::Pattern(pattern) => pattern.may_be(name),
+            Self::Deep => true,
+        }
+    }
+
+    fn is_broad(&self) -> bool {
+        match self {
+            Self::Name(_) => false,
+            Self::Pattern(pattern) => pattern.is_broad(),
+            Self::Deep => true,
+        }
+    }
+}
+
+impl Path {
+    /// A path from literal text; relative text is taken as absolute.
+    pub(crate) fn literal(text: &str) -> Self {
+        let mut path = Self::default();
+        for part in text.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    path.components.pop();
+                }
+                name => path.components.push(Component::Name(name.as_bytes().to_vec())),
+            }
+        }
+        path
+    }
+
+    /// Whether the path starts with something unknown.
+    pub(crate) fn is_loose(&self) -> bool {
+        matches!(self.components.first(), Some(Component::Deep))
+    }
+
+    /// The path without trailing components that take a directory's whole content: `/usr/*` is `/usr`.
+    pub(crate) fn without_broad_tail(&self) -> &[Component] {
+        let mut components = self.components.as_slice();
+        while let Some((last, rest)) = components.split_last() {
+            if !last.is_broad() || matches!(last, Component::Deep) {
+                break;
+            }
+            components = rest;
+        }
+        components
+    }
+
+    /// Whether `self`, a literal path, is `other` or a directory above it. `other` may hold patterns.
+    pub(crate) fn may_hold(&self, other: &[Component]) -> bool {
+        self.components.len() <= other.len()
+            && self.components.iter().zip(other).all(|(own, theirs)| match own {
+                Component::Name(name) => theirs.may_be(name),
+                _ => true,
+            })
+    }
+
+    /// Whether `self` is `other` or a directory above it, whatever the patterns in `other` stand for.
+    pub(crate) fn surely_holds(&self, other: &[Component]) -> bool {
+        self.components.len() <= other.len()
+            && self.components.iter().zip(other).all(|(own, theirs)| own == theirs)
+    }
+}
+
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.components.is_empty() {
+            return f.write_str("/");
+        }
+        for component in &self.components {
+            match component {
+                Component::Name(name) => write!(f, "/{}", String::from_utf8_lossy(name))?,
+                Component::Pattern(pattern) => write!(f, "/{pattern}")?,
+                Component::Deep => f.write_str("...")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Reading {
+    /// Whether the path is known but for globs inside it.
+    pub fn is_definite(&self) -> bool {
+        !self.classes.has(PathClass::Unknown) && !self.assumes_empty
+    }
+}
+
+impl Place {
+    /// Every class that any reading is in.
+    pub fn may_be(&self) -> ClassSet {
+        self.readings.iter().fold(ClassSet::NONE, |all, reading| all | reading.classes)
+    }
+
+    /// Resolves an operand. The plain reading comes first; if a hole may be empty, the reading in which it is follows.
+    pub fn resolve(value: &Value, base: &Base) -> Self {
+        let mut readings = Vec::with_capacity(1);
+        let mut add = |pieces: &[Piece], assumes_empty: bool| {
+            let reading = Reading::of(pieces, base, assumes_empty);
+            if !readings
+                .iter()
+                .any(|other: &Reading| other.path == reading.path && other.classes == reading.classes)
+            {
+                readings.push(reading);
+            }
+        };
+        add(&value.pieces, false);
+        let may_be_empty = |piece: &Piece| matches!(piece, Piece::Unknown(unknown) if unknown.may_be_empty);
+        if value.pieces.iter().any(may_be_empty) {
+            let without: Vec<Piece> =
+                value.pieces.iter().filter(|piece| !may_be_empty(piece)).cloned().collect();
+            add(&without, true);
+            if value.pieces.first().is_some_and(may_be_empty) {
+                add(value.pieces.get(1..).unwrap_or(&[]), true);
+            }
+        }
+        Self { readings, home: Arc::clone(&base.ground.home) }
+    }
+}
+
+impl Reading {
+    fn of(pieces: &[Piece], base: &Base, assumes_empty: bool) -> Self {
+        if pieces.is_empty() {
+            let classes = ClassSet::of(&[PathClass::Empty]);
+            return Self { path: Path::default(), classes, covers: ClassSet::NONE, assumes_empty };
+        }
+        let path = walk(pieces, base);
+        let mut classes = classify(&path, &base.ground);
+        // A hole by itself between slashes may hold `..`; one with text around it hardly does.
+        if path.is_loose() || path.components.iter().any(is_free_hole) && !confined(pieces) {
+            classes.insert(PathClass::Unknown);
+        }
+        let covers = covers(&path, &base.ground);
+        Self { path, classes, covers, assumes_empty }
+    }
+}
+
+fn is_free_hole(component: &Component) -> bool {
+    matches!(component, Component::Pattern(pattern) if pattern.has_hole() && pattern.is_anything())
+}
+
+/// Whether every hole is a path that the shell or a program made below a known directory.
+fn confined(pieces: &[Piece]) -> bool {
+    pieces.iter().all(|piece| !matches!(piece, Piece::Unknown(unknown) if unknown.below.is_none()))
+}
+
+/// Walks the pieces as the kernel walks a path.
+fn walk(pieces: &[Piece], base: &Base) -> Path {
+    let mut walker = Walker { path: Path::default(), base };
+    let rest = match pieces.split_first() {
+        Some((Piece::Known(bytes), _)) if bytes.first() == Some(&b'/') => pieces,
+        Some((Piece::Unknown(unknown), rest)) => {
+            match &unknown.below {
+                Some(below) => {
+                    walker.path = Path::literal(&String::from_utf8_lossy(below));
+                    walker
+                        .enter(Component::Pattern(NamePattern::from_pieces(pieces.get(..1).unwrap_or(&[]))));
+                }
+                None => walker.path.components.push(Component::Deep),
+            }
+            rest
+        }
+        _ => {
+            match &base.cwd {
+                Some(cwd) => walker.path = cwd.clone(),
+                None => walker.path.components.push(Component::Deep),
+            }
+            pieces
+        }
+    };
+    let mut part: Vec<Piece> = Vec::new();
+    for piece in rest {
+        match piece {
+            Piece::Known(bytes) => {
+                let mut segments = bytes.split(|byte| *byte == b'/');
+                if let Some(first) = segments.next() {
+                    push_known(&mut part, first);
+                }
+                for segment in segments {
+                    walker.take(&mut part);
+                    push_known(&mut part, segment);
+                }
+            }
+            // A slash inside a bracket expression ends the component for a shell.
+            Piece::Glob(_) | Piece::Unknown(_) => part.push(piece.clone()),
+        }
+    }
+    walker.take(&mut part);
+    walker.path
+}
+
+fn push_known(part: &mut Vec<Piece>, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        part.push(Piece::Known(bytes.to_vec()));
+    }
+}
+
+struct Walker<'a> {
+    path: Path,
+    base: &'a Base,
+}
+
+/// More components than the kernel would walk (PATH_MAX is 4096 bytes).
+const MOST_COMPONENTS: usize = 2048;
+
+impl Walker<'_> {
+    /// Enters the component that the pieces make up, and forgets them.
+    fn take(&mut self, part: &mut Vec<Piece>) {
+        let pieces = std::mem::take(part);
+        match pieces.as_slice() {
+            [] => {}
+            [Piece::Known(name)] => match name.as_slice() {
+                b"." => {}
+                b".." => self.leave(),
+                _ => self.enter(Component::Name(name.clone())),
+            },
+            _ => self.enter(Component::Pattern(NamePattern::from_pieces(&pieces))),
+        }
+    }
+
+    fn leave(&mut self) {
+        if !matches!(self.path.components.last(), Some(Component::Deep)) {
+            self.path.components.pop();
+        }
+    }
+
+    fn enter(&mut self, component: Component) {
+        if self.path.components.len() >= MOST_COMPONENTS {
+            return;
+        }
+        self.path.components.push(component);
+        self.follow();
+    }
+
+    /// Follows the links that are known: those of `/proc`, and those that the text makes.
+    fn follow(&mut self) {
+        let components = self.path.components.as_slice();
+        if components.len() >= 3 && components.first().is_some_and(|first| first.may_be(b"proc")) {
+            let link = match components {
+                [_, _, last] | [_, _, Component::Name(_), _, last] => Some(last),
+                _ => None,
+            };
+            let in_task =
+                components.len() == 5 && !components.get(2).is_some_and(|part| part.may_be(b"task"));
+            match link {
+                Some(last) if !in_task && last.may_be(b"root") => {
+                    self.path.components.clear();
+                    return;
+                }
+                Some(last) if !in_task && last.may_be(b"cwd") => {
+                    if let Some(cwd) = &self.base.cwd {
+                        self.path = cwd.clone();
+                    }
+                    return;
+                }
+                _ => {}
+            }
+        }
+        if let Some((_, to)) = self.base.links.iter().rev().find(|(from, _)| *from == self.path) {
+            self.path = to.clone();
+        }
+    }
+}
+
+/// A path pattern of a policy: `/srv/data/**`, `~/notes/*.txt`. `*` stays within a component, a final `**` takes all
+/// that is below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathGlob {
+    from_home: bool,
+    parts: Vec<NamePattern>,
+    open: bool,
+}
+
+impl PathGlob {
+    pub(crate) fn parse(text: &str) -> Self {
+        let (from_home, rest) = text.strip_prefix("~/").map_or((false, text), |rest| (true, rest));
+        let (rest, open) = rest.strip_suffix("/**").map_or((rest, false), |rest| (rest, true));
+        let parts =
+            rest.split('/').filter(|part| !part.is_empty()).map(|part| NamePattern::parse(part.as_bytes()));
+        Self { from_home, parts: parts.collect(), open }
+    }
+
+    /// Whether the path may be one of the pattern's. A part of the path that is itself a pattern may be anything.
+    pub(crate) fn may_match(&self, path: &Path, home: &Path) -> bool {
+        let mut components = path.components.as_slice();
+        if self.from_home {
+            if !home.may_hold(components) {
+                return false;
+            }
+            components = components.get(home.components.len()..).unwrap_or(&[]);
+        }
+        let enough =
+            components.len() == self.parts.len() || (self.open && components.len() > self.parts.len());
+        enough
+            && self.parts.iter().zip(components).all(|(part, component)| match component {
+                Component::Name(name) => part.may_be(name),
+                Component::Pattern(_) | Component::Deep => true,
+            })
+    }
+}

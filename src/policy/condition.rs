@@ -1,0 +1,531 @@
+//! What a rule speaks of: programs, argument shapes, effects, path classes.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use crate::gate::act::{Act, Feed};
+use crate::gate::class::{ClassSet, PathClass};
+use crate::gate::pattern::{text_matches, value_text};
+use crate::gate::place::PathGlob;
+use crate::programs::{Attribute, Effect, Language, Operation, Target};
+
+/// How sure a match must be. A rule that tightens speaks of what may happen; an exception, or a rule that allows,
+/// only of what certainly does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sureness {
+    May,
+    Must,
+}
+
+/// One value or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Many<T>(pub(crate) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrList<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrList<T> {
+            type Value = Many<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(serde::de::value::StrDeserializer::<E>::new(text)).map(|one| Many(vec![one]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    all.push(item);
+                }
+                if all.is_empty() {
+                    return Err(A::Error::custom("the list is empty: nothing would ever match"));
+                }
+                Ok(Many(all))
+            }
+        }
+        deserializer.deserialize_any(OneOrList(std::marker::PhantomData))
+    }
+}
+
+/// What a rule or an exception speaks of. All that is given must hold.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Condition {
+    /// The program's name without directories; `*` and `?` are patterns.
+    pub(crate) program: Option<Many<String>>,
+    /// What stands among the arguments.
+    pub(crate) arguments: Option<Arguments>,
+    /// What it does.
+    pub(crate) effect: Option<Effects>,
+    /// Where it runs.
+    pub(crate) target: Option<Many<Where>>,
+    /// A program that leads to it (`sudo`, `xargs`).
+    pub(crate) via: Option<Many<String>>,
+    /// Where its standard input comes from.
+    pub(crate) fed: Option<Many<Source>>,
+}
+
+/// The shape of an argument list. A pattern stands for one argument each; `*` never spans two.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Arguments {
+    /// The first arguments that are not options, in order (`["push"]`, `["stash", "drop"]`).
+    pub(crate) first: Option<Many<String>>,
+    /// At least one argument is one of these.
+    pub(crate) any: Option<Many<String>>,
+    /// Each of these is an argument.
+    pub(crate) all: Option<Many<String>>,
+    /// No argument is one of these.
+    pub(crate) none: Option<Many<String>>,
+}
+
+/// Where a command runs, in policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Where {
+    Here,
+    User,
+    Host,
+    Container,
+}
+
+/// Where input comes from, in policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Source {
+    Plain,
+    Credential,
+    Network,
+}
+
+/// Effects that a rule speaks of: any of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Effects(pub(crate) Vec<(Kind, Details)>);
+
+/// The kinds of [`Effect`], as policies name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    Delete,
+    Write,
+    Read,
+    Metadata,
+    Exec,
+    Script,
+    RunFile,
+    Fetch,
+    Send,
+    Listen,
+    Kill,
+    Power,
+    Privilege,
+    Account,
+    Package,
+    Service,
+    Device,
+    Mount,
+    Kernel,
+    Repository,
+    Database,
+    Remote,
+    Persist,
+    Unreadable,
+    Opaque,
+    /// An effect that this version of the policy language has no word for.
+    #[serde(skip)]
+    Other,
+}
+
+/// What must hold of an effect.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Details {
+    /// Classes and path patterns; `!` before one means that it must not be that.
+    pub(crate) path: Option<Many<Selector>>,
+    /// Whole trees.
+    pub(crate) recursive: Option<bool>,
+    /// How something is written or removed.
+    pub(crate) how: Option<Many<Word<Operation>>>,
+    /// Which attribute is changed.
+    pub(crate) attribute: Option<Many<Word<Attribute>>>,
+    /// The language of a script.
+    pub(crate) language: Option<Many<Word<Language>>>,
+    /// Whether the text of a script, or the program word of a command, is known before running.
+    pub(crate) known: Option<bool>,
+    /// Whether a remote change destroys.
+    pub(crate) destructive: Option<bool>,
+    /// What the effect says of itself: a mode, an action, a URL, a signal, a statement.
+    pub(crate) value: Option<Many<String>>,
+    /// What it is done to, where that is not a path: a ref, a unit, a package, a resource.
+    pub(crate) name: Option<Many<String>>,
+}
+
+/// A path condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Selector {
+    negated: bool,
+    what: Selected,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Selected {
+    Class(PathClass),
+    Glob(PathGlob),
+}
+
+impl<'de> Deserialize<'de> for Selector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (negated, name) = text.strip_prefix('!').map_or((false, text.as_str()), |rest| (true, rest));
+        let what = if name.starts_with('/') || name.starts_with("~/") {
+            Selected::Glob(PathGlob::parse(name))
+        } else {
+            Selected::Class(PathClass::from_name(name).ok_or_else(|| {
+                D::Error::custom(super::error::unknown_name(
+                    "path class",
+                    name,
+                    PathClass::ALL.map(PathClass::name),
+                ))
+            })?)
+        };
+        Ok(Self { negated, what })
+    }
+}
+
+/// An enumeration of the effects that is written as its serialised name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Word<T>(String, std::marker::PhantomData<T>);
+
+/// Enumerations whose names policies use.
+pub(crate) trait Named: serde::Serialize + Copy + 'static {
+    /// What the enumeration is, for messages.
+    const WHAT: &'static str;
+    /// All values.
+    const ALL: &'static [Self];
+
+    /// The name of a value.
+    fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            // `Language::Shell` carries its dialect; a policy means any shell that is read.
+            _ => "shell".to_owned(),
+        }
+    }
+}
+
+impl Named for Operation {
+    const WHAT: &'static str = "way to write or remove";
+    const ALL: &'static [Self] = &[
+        Self::Remove,
+        Self::Truncate,
+        Self::Overwrite,
+        Self::Append,
+        Self::Create,
+        Self::Edit,
+        Self::Move,
+        Self::Link,
+        Self::Format,
+        Self::Shred,
+        Self::Install,
+        Self::Uninstall,
+        Self::Publish,
+    ];
+}
+
+impl Named for Attribute {
+    const WHAT: &'static str = "attribute";
+    const ALL: &'static [Self] = &[Self::Mode, Self::Owner, Self::Extended, Self::Times];
+}
+
+impl Named for Language {
+    const WHAT: &'static str = "language";
+    const ALL: &'static [Self] = &[
+        Self::Shell(crate::shell::Dialect::Bash),
+        Self::OtherShell,
+        Self::Python,
+        Self::Perl,
+        Self::Ruby,
+        Self::JavaScript,
+        Self::Php,
+        Self::Lua,
+        Self::Awk,
+        Self::Sed,
+        Self::Make,
+        Self::Editor,
+        Self::Sql,
+        Self::Other,
+    ];
+}
+
+impl<'de, T: Named> Deserialize<'de> for Word<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let names: Vec<String> = T::ALL.iter().map(|value| value.name()).collect();
+        if names.contains(&text) {
+            return Ok(Self(text, std::marker::PhantomData));
+        }
+        Err(D::Error::custom(super::error::unknown_name(T::WHAT, &text, names.iter().map(String::as_str))))
+    }
+}
+
+impl<T: Named> Word<T> {
+    fn is(&self, value: T) -> bool {
+        self.0 == value.name()
+    }
+}
+
+impl<'de> Deserialize<'de> for Effects {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Effects;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an effect (\"power\"), a list of effects, or a table such as { delete = { path = \"!workspace\" } }")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Effects, E> {
+                let kind = Kind::deserialize(serde::de::value::StrDeserializer::<E>::new(text))?;
+                Ok(Effects(vec![(kind, Details::default())]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Effects, A::Error> {
+                let mut all = Vec::new();
+                while let Some(kind) = list.next_element::<Kind>()? {
+                    all.push((kind, Details::default()));
+                }
+                if all.is_empty() {
+                    return Err(A::Error::custom("the list is empty: nothing would ever match"));
+                }
+                Ok(Effects(all))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Effects, A::Error> {
+                let mut all = Vec::new();
+                while let Some((kind, details)) = map.next_entry::<Kind, Details>()? {
+                    all.push((kind, details));
+                }
+                if all.is_empty() {
+                    return Err(A::Error::custom("the table is empty: nothing would ever match"));
+                }
+                Ok(Effects(all))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+impl Condition {
+    /// Whether nothing is asked for; such a condition holds of everything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.program.is_none()
+            && self.arguments.is_none()
+            && self.effect.is_none()
+            && self.target.is_none()
+            && self.via.is_none()
+            && self.fed.is_none()
+    }
+
+    /// Whether the act is one that the condition speaks of.
+    pub(crate) fn matches(&self, act: &Act, sureness: Sureness) -> bool {
+        let scene = &act.scene;
+        self.effect.as_ref().is_none_or(|effects| effects.matches(act, sureness))
+            && self.program.as_ref().is_none_or(|names| any_text(names, scene.program.as_bytes()))
+            && self
+                .via
+                .as_ref()
+                .is_none_or(|names| scene.via.iter().any(|via| any_text(names, via.as_bytes())))
+            && self.target.as_ref().is_none_or(|wanted| wanted.0.contains(&Where::of(&scene.target)))
+            && self.fed.as_ref().is_none_or(|wanted| wanted.0.contains(&Source::of(scene.fed)))
+            && self.arguments.as_ref().is_none_or(|shape| shape.matches(act, sureness))
+    }
+}
+
+impl Where {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Here => Self::Here,
+            Target::User(_) => Self::User,
+            Target::Host(_) => Self::Host,
+            Target::Container(_) => Self::Container,
+        }
+    }
+}
+
+impl Source {
+    fn of(feed: Feed) -> Self {
+        match feed {
+            Feed::Plain => Self::Plain,
+            Feed::Credential => Self::Credential,
+            Feed::Network => Self::Network,
+        }
+    }
+}
+
+impl Arguments {
+    fn matches(&self, act: &Act, sureness: Sureness) -> bool {
+        let arguments = act.scene.argv.get(1..).unwrap_or(&[]);
+        let texts: Vec<Vec<u8>> = arguments.iter().map(value_text).collect();
+        // An argument that is not known may be any word: that can only matter to a rule that tightens.
+        let unknown = arguments.iter().any(|argument| argument.as_known().is_none());
+        let has = |pattern: &str| texts.iter().any(|text| text_matches(pattern, text));
+        let may_have = |pattern: &str| has(pattern) || (sureness == Sureness::May && unknown);
+        let mut operands = texts.iter().filter(|text| !text.starts_with(b"-"));
+        self.first.as_ref().is_none_or(|first| {
+            first.0.iter().all(|pattern| operands.next().is_some_and(|text| text_matches(pattern, text)))
+        }) && self.any.as_ref().is_none_or(|any| any.0.iter().any(|pattern| has(pattern)))
+            && self.all.as_ref().is_none_or(|all| all.0.iter().all(|pattern| may_have(pattern)))
+            && self.none.as_ref().is_none_or(|none| {
+                !none.0.iter().any(|pattern| has(pattern)) && (sureness == Sureness::May || !unknown)
+            })
+    }
+}
+
+impl Effects {
+    fn matches(&self, act: &Act, sureness: Sureness) -> bool {
+        let kind = Kind::of(&act.effect);
+        self.0.iter().any(|(wanted, details)| *wanted == kind && details.matches(act, sureness))
+    }
+}
+
+impl Details {
+    fn matches(&self, act: &Act, sureness: Sureness) -> bool {
+        let effect = &act.effect;
+        self.recursive.is_none_or(|wanted| match effect {
+            Effect::Delete { recursive, .. } | Effect::Metadata { recursive, .. } => *recursive == wanted,
+            _ => false,
+        }) && self.how.as_ref().is_none_or(|wanted| match effect {
+            Effect::Delete { how, .. } | Effect::Write { how, .. } | Effect::Device { how, .. } => {
+                wanted.0.iter().any(|word| word.is(*how))
+            }
+            Effect::Package { action, .. } => wanted.0.iter().any(|word| word.is(*action)),
+            _ => false,
+        }) && self.attribute.as_ref().is_none_or(|wanted| match effect {
+            Effect::Metadata { attribute, .. } => wanted.0.iter().any(|word| word.is(*attribute)),
+            _ => false,
+        }) && self.language.as_ref().is_none_or(|wanted| match effect {
+            Effect::Script { language, .. } | Effect::RunFile { language: Some(language), .. } => {
+                wanted.0.iter().any(|word| word.is(*language))
+            }
+            _ => false,
+        }) && self.known.is_none_or(|wanted| is_known(effect) == wanted)
+            && self.destructive.is_none_or(|wanted| match effect {
+                Effect::Remote { destructive, .. } => *destructive == wanted,
+                _ => false,
+            })
+            && self.value.as_ref().is_none_or(|wanted| any_text(wanted, &value_of(effect)))
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|wanted| names_of(effect).iter().any(|name| any_text(wanted, name)))
+            && self.path.as_ref().is_none_or(|selectors| path_matches(selectors, act, sureness))
+    }
+}
+
+/// Whether a path is among the selectors. Positive ones are alternatives; every negative one must hold.
+///
+/// A place has several readings (holes, globs, several operands in one word): a rule that tightens is met when one
+/// reading meets it, an exception only when all do.
+fn path_matches(selectors: &Many<Selector>, act: &Act, sureness: Sureness) -> bool {
+    let Some(place) = &act.place else { return false };
+    let holds = |classes: ClassSet, below: ClassSet, path: &crate::gate::place::Path| {
+        let is = |selector: &Selector, classes: ClassSet| match &selector.what {
+            Selected::Class(class) => classes.has(*class),
+            Selected::Glob(glob) => glob.may_match(path, &place.home),
+        };
+        let mut positive = selectors.0.iter().filter(|selector| !selector.negated).peekable();
+        let wanted = positive.peek().is_none() || positive.any(|selector| is(selector, classes | below));
+        wanted
+            && selectors.0.iter().filter(|selector| selector.negated).all(|selector| !is(selector, classes))
+    };
+    let readings = &place.readings;
+    match sureness {
+        Sureness::May => readings.iter().any(|reading| holds(reading.classes, reading.covers, &reading.path)),
+        Sureness::Must => {
+            !readings.is_empty()
+                && readings.iter().all(|reading| {
+                    reading.is_definite() && holds(reading.classes, ClassSet::NONE, &reading.path)
+                })
+        }
+    }
+}
+
+fn any_text(patterns: &Many<String>, text: &[u8]) -> bool {
+    patterns.0.iter().any(|pattern| text_matches(pattern, text))
+}
+
+/// Whether the part of the effect that decides what runs is known before running.
+fn is_known(effect: &Effect) -> bool {
+    match effect {
+        Effect::Script { text, .. } => text.as_known().is_some(),
+        Effect::RunFile { path, .. } => path.as_known().is_some(),
+        Effect::Opaque { argv } | Effect::Exec { argv, .. } => {
+            argv.first().is_some_and(|word| word.as_known().is_some())
+        }
+        _ => true,
+    }
+}
+
+/// What an effect says of itself.
+fn value_of(effect: &Effect) -> Vec<u8> {
+    match effect {
+        Effect::Metadata { value, .. } => value_text(value),
+        Effect::Fetch { url } | Effect::Send { url, .. } => value_text(url),
+        Effect::Listen { address } => value_text(address),
+        Effect::Kill { signal, .. } => value_text(signal),
+        Effect::Privilege { what } => what.clone().into_bytes(),
+        Effect::Package { manager, .. } => manager.clone().into_bytes(),
+        Effect::Service { action, .. } => action.clone().into_bytes(),
+        Effect::Kernel { what, .. } | Effect::Persist { what, .. } => what.clone().into_bytes(),
+        Effect::Repository { action, .. } | Effect::Remote { action, .. } => action.clone().into_bytes(),
+        Effect::Database { statement } => value_text(statement),
+        Effect::Exec { via, .. } => via.clone().into_bytes(),
+        Effect::Unreadable { program, .. } => program.clone().into_bytes(),
+        _ => Vec::new(),
+    }
+}
+
+/// What it is done to.
+fn names_of(effect: &Effect) -> Vec<Vec<u8>> {
+    match effect {
+        Effect::Kill { target, .. } | Effect::Repository { target, .. } => vec![value_text(target)],
+        Effect::Account { name } | Effect::Service { name, .. } => vec![value_text(name)],
+        Effect::Package { names, .. } => names.iter().map(value_text).collect(),
+        Effect::Kernel { value, .. } | Effect::Persist { value, .. } => vec![value_text(value)],
+        Effect::Remote { resource, .. } => vec![value_text(resource)],
+        Effect::Unreadable { word, .. } => vec![value_text(word)],
+        _ => Vec::new(),
+    }
+}
+
+impl Kind {
+    /// The kind of an effect.
+    pub(crate) fn of(effect: &Effect) -> Self {
+        match effect {
+            Effect::Delete { .. } => Self::Delete,
+            Effect::Write { .. } => Self::Write,
+            Effect::Read { .. } => Self::Read,
+            Effect::Metadata { .. } => Self::Metadata,
+            Effect::Exec { .. } => Self::Exec,
+            Effect::Script { .. } => Self::Script,
+            Effect::RunFile { .. } => Self::RunFile,
+            Effect::Fetch { .. } => Self::Fetch,
+            Effect::Send { .. } => Self::Send,
+            Effect::Listen { .. } => Self::Listen,
+            Effect::Kill { .. } => Self::Kill,
+            Effect::Power => Self::Power,
+            Effect::Privilege { .. } => Self::Privilege,
+            Effect::Account { .. } => Self::Account,
+            Effect::Package { .. } => Self::Package,
+            Effect::Service { .. } => Self::Service,
+            Effect::Device { .. } => Self::Device,
+            Effect::Mount { .. } => Self::Mount,
+            Effect::Kernel { .. } => Self::Kernel,
+            Effect::Repository { .. } => Self::Repository,
+            Effect::Database { .. } => Self::Database,
+            Effect::Remote { .. } => Self::Remote,
+            Effect::Persist { .. } => Self::Persist,
+            Effect::Unreadable { .. } => Self::Unreadable,
+            Effect::Opaque { .. } => Self::Opaque,
+            #[allow(unreachable_patterns)]
+            _ => Self::Other,
+        }
+    }
+}

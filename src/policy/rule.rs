@@ -1,0 +1,47 @@
+//! A rule that was read.
+
+use super::condition::{Condition, Sureness};
+use super::document::{RuleDocument, Verdict};
+use crate::gate::{self, Act, Finding};
+
+/// A rule: what it speaks of, what it decides, and why.
+#[derive(Debug)]
+pub(super) struct Rule {
+    id: String,
+    condition: Condition,
+    except: Vec<Condition>,
+    decision: Verdict,
+    reason: String,
+    hint: String,
+}
+
+impl Rule {
+    pub(super) fn new(document: &RuleDocument) -> Self {
+        Self {
+            id: document.id.get_ref().clone(),
+            condition: document.condition(),
+            except: document.except.iter().map(|except| except.get_ref().clone()).collect(),
+            decision: document.decision,
+            reason: document.reason.get_ref().clone(),
+            hint: document.hint.clone(),
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the rule speaks of the act. A rule that tightens speaks of what may happen; one that allows, and an
+    /// exception, only of what certainly does.
+    pub(super) fn speaks_of(&self, act: &Act) -> bool {
+        let sureness = if self.decision == Verdict::Allow { Sureness::Must } else { Sureness::May };
+        self.condition.matches(act, sureness)
+            && !self.except.iter().any(|except| except.matches(act, Sureness::Must))
+    }
+
+    /// The finding, for a rule that decides more than allow.
+    pub(super) fn finding(&self, act: &Act) -> Option<Finding> {
+        (self.decision != Verdict::Allow)
+            .then(|| gate::finding(act, &self.id, self.decision.into(), &self.reason, &self.hint))
+    }
+}
