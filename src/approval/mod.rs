@@ -11,5 +11,5 @@
 mod prompt;
 mod tty;
 
-pub use prompt::prompt;
+pub use prompt::{marked, prompt};
 pub use tty::{Answer, NoPerson, Terminal};

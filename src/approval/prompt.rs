@@ -38,6 +38,14 @@ pub fn prompt(pending: &Pending, timeout: Duration) -> String {
     out
 }
 
+/// Renders a command with a line of marks under each line that something was found in; marks carry the number of their
+/// finding, from 1.
+pub fn marked(text: &str, spans: &[Span]) -> String {
+    let mut out = String::new();
+    command(&mut out, text, spans);
+    out
+}
+
 /// The command as one text, and where the findings are in it. Spans of an argv are over its words as they are joined
 /// for display.
 fn whole(command: &Command, findings: &[Finding]) -> (String, Vec<Span>) {

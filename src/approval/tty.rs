@@ -56,7 +56,7 @@ impl Terminal {
     /// # Errors
     /// When there is none, or when it is busy with another job.
     pub fn open() -> Result<Self, NoPerson> {
-        let flags = nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK;
+        let flags = libc::O_NOCTTY | libc::O_NONBLOCK;
         let tty = OpenOptions::new()
             .read(true)
             .write(true)
@@ -71,6 +71,7 @@ impl Terminal {
         Self::over(tty)
     }
 
+    #[expect(deprecated, reason = "sound here: a File owns its descriptor, which the signature does not demand")]
     fn over(tty: File) -> Result<Self, NoPerson> {
         let tty = AsyncFd::new(tty).map_err(|error| NoPerson::NoTerminal(errno(&error)))?;
         Ok(Self { tty })

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Launching runners. A local stand-in: it has the shape of the real module and launches nothing.
 
 use std::io;
@@ -108,6 +107,3 @@ pub mod jail {
         Err(LaunchError { error: "no sandbox is built into this binary".into() })
     }
 }
-=======
-//!
->>>>>>> gate

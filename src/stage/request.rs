@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::MAX_COMMAND;
 use super::verdict::{Judged, Verdict};
-use super::{Digest, MAX_COMMAND};
 use crate::gate::{Command, Facts};
 use crate::policy::Policy;
 use crate::wire::runner::FileId;
@@ -180,10 +180,8 @@ pub struct Parsed {
 
 impl Parsed {
     /// Asks the policy, which reads the command as what will run it reads it.
-    ///
-    /// `policy_digest` names the policy's exact text; an approval holds under that text only.
-    pub fn judge(self, policy: &Policy, policy_digest: Digest) -> Verdict {
+    pub fn judge(self, policy: &Policy) -> Verdict {
         let judgement = policy.judge(&self.request.command, &self.request.facts);
-        Verdict::new(Judged { request: self.request, judgement, policy: policy_digest })
+        Verdict::new(Judged { request: self.request, judgement, policy: policy.digest().into() })
     }
 }
