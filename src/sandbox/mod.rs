@@ -1,109 +1,78 @@
-//! Launching runners. A local stand-in: it has the shape of the real module and launches nothing.
+//! Sandboxes: how a runner is launched for each backend, and the link to it.
+//!
+//! What a runner does once it runs is the same everywhere ([`crate::runner`]); a backend is only a way to launch one.
+//! This module knows no policy: what a sandbox shall be has been decided when it is asked for.
 
-use std::io;
-use std::os::fd::BorrowedFd;
+pub mod jail;
+mod link;
+
 use std::path::PathBuf;
 
-use tokio::sync::mpsc;
+pub use link::{Link, Receiver, Sender};
 
 use crate::prepare::Directory;
-use crate::wire::runner::{FromRunner, Limits, Network, Receipt, SandboxSpec, ToRunner};
+use crate::wire::runner::{Failure, Limits, Network};
 
 /// A sandbox as asked for.
 #[derive(Debug)]
 pub struct Asked<'a> {
-    /// Of the requester: uid, gid.
+    /// User and group id of the requester.
     pub requester: (u32, u32),
     /// Login name of the requester.
     pub user: &'a str,
     /// Home of the requester.
     pub home: PathBuf,
-    /// The workspace.
+    /// The workspace. Its descriptor is kept open by the caller while the sandbox is launched, so that its inode
+    /// cannot become another directory's.
     pub workspace: &'a Directory,
+    /// Whether commands may change the workspace.
+    pub writable: bool,
     /// What commands reach.
     pub network: Network,
     /// What they may use up.
     pub limits: Limits,
+    /// Absolute paths of execward's own state and configuration: never visible, whatever the workspace is.
+    pub own_state: Vec<PathBuf>,
 }
 
-/// Why there is no sandbox.
+/// Why there is no sandbox. A command never runs without one.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct LaunchError {
-    error: String,
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The image of the runner could not be made.
+    #[error("cannot make the runner's image from /proc/self/exe: {0}")]
+    Image(#[source] std::io::Error),
+    /// The runner could not be started.
+    #[error("cannot start the runner: {0}")]
+    Spawn(#[source] std::io::Error),
+    /// The data of the view does not read.
+    #[error("policies/view.toml does not read: {0}")]
+    View(#[from] toml::de::Error),
+    /// A path of the requester cannot be used.
+    #[error("{what} {}: {error}", path.display())]
+    Path {
+        /// What the path is for.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The runner could not build the sandbox.
+    #[error("the sandbox cannot be built: {0}")]
+    Refused(#[source] Failure),
+    /// The runner ended or spoke nonsense before the sandbox stood.
+    #[error("the runner ended before the sandbox stood: {0}")]
+    Lost(#[source] std::io::Error),
 }
 
 impl LaunchError {
-    /// What to do about it.
+    /// What to do about it; may be empty.
     pub fn hint(&self) -> &str {
-        ""
-    }
-}
-
-/// A connection to a runner.
-#[derive(Debug)]
-pub struct Link {
-    receipt: Receipt,
-    sender: Sender,
-    receiver: Receiver,
-}
-
-impl Link {
-    /// What confines.
-    pub fn receipt(&self) -> &Receipt {
-        &self.receipt
-    }
-    /// Both ends.
-    pub fn split(self) -> (Sender, Receiver) {
-        (self.sender, self.receiver)
-    }
-}
-
-/// To the runner.
-#[derive(Debug)]
-pub struct Sender(pub(crate) mpsc::Sender<ToRunner>);
-
-impl Sender {
-    /// Sends.
-    ///
-    /// # Errors
-    /// When the runner has gone.
-    pub async fn send(&mut self, frame: ToRunner) -> io::Result<()> {
-        self.0.send(frame).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-/// From the runner.
-#[derive(Debug)]
-pub struct Receiver(pub(crate) mpsc::Receiver<FromRunner>);
-
-impl Receiver {
-    /// Receives.
-    ///
-    /// # Errors
-    /// Never.
-    pub async fn recv(&mut self) -> io::Result<Option<FromRunner>> {
-        Ok(self.0.recv().await)
-    }
-}
-
-/// The jail.
-pub mod jail {
-    use super::*;
-
-    /// Builds the spec.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn spec(_asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
-        Err(LaunchError { error: "no sandbox is built into this binary".into() })
-    }
-
-    /// Launches.
-    ///
-    /// # Errors
-    /// Always.
-    pub async fn launch(_spec: SandboxSpec, _workspace: BorrowedFd<'_>) -> Result<Link, LaunchError> {
-        Err(LaunchError { error: "no sandbox is built into this binary".into() })
+        match self {
+            Self::Refused(failure) => &failure.hint,
+            Self::Image(_) => "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)",
+            _ => "",
+        }
     }
 }

@@ -1,1 +1,10 @@
+//! The only home of `unsafe`: thin, typed wrappers over system calls for which no safe call exists in nix.
 //!
+//! One system call per function, descriptors owned on the way in and out, errors as `nix::errno::Errno`. Nothing here
+//! decides anything.
+#![allow(unsafe_code)]
+
+pub mod mount;
+pub mod net;
+pub mod process;
+pub mod socket;

@@ -1,3 +1,4 @@
 //! What goes over sockets: the types (pure), their framing, and who is at the other end.
 
+pub mod frame;
 pub mod runner;

@@ -1,0 +1,185 @@
+//! The session's control group: limits on memory and processes of the whole tree, on v2 or on v1.
+//!
+//! Made by the outer runner on the host, where it has the right; removed by it when the session has ended. Commands
+//! join through a descriptor that was opened before the host's tree went out of sight.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
+
+use crate::wire::runner::{Layer, Limits};
+
+/// Where cgroups of execward live, below the root of each hierarchy.
+const PARENT: &str = "execward";
+
+/// The control groups of one session: one on v2, or one in each hierarchy of v1.
+#[derive(Debug, Default)]
+pub(super) struct Cgroup {
+    directories: Vec<PathBuf>,
+    joins: Vec<File>,
+}
+
+impl Cgroup {
+    /// Makes the session's groups with its limits. Where the host does not allow it there are none, and the layer
+    /// says why.
+    pub(super) fn create(limits: &Limits) -> (Self, Layer) {
+        let mut cgroup = Self::default();
+        let made = cgroup.make(limits);
+        let layer = match &made {
+            Ok(version) => Layer {
+                name: "cgroup".into(),
+                enforced: true,
+                detail: format!(
+                    "{version}: {} MiB of memory and {} processes for the whole tree",
+                    limits.memory >> 20,
+                    limits.processes
+                ),
+            },
+            Err(why) => {
+                cgroup.remove();
+                cgroup = Self::default();
+                Layer {
+                    name: "cgroup".into(),
+                    enforced: false,
+                    detail: format!("limits on memory and processes of the whole tree are not enforced: {why}"),
+                }
+            }
+        };
+        (cgroup, layer)
+    }
+
+    /// Puts a process, and what it will start, under the limits.
+    pub(super) fn join(&self, pid: Pid) -> std::io::Result<()> {
+        // One write(2) each: the kernel reads one pid from a write, in the pid namespace of the writer.
+        self.joins.iter().try_for_each(|mut procs| procs.write_all(pid.to_string().as_bytes()))
+    }
+
+    /// Removes the groups. They are empty once the session's pid namespace is gone.
+    pub(super) fn remove(&self) {
+        for directory in &self.directories {
+            // The last process may still be on its way out of the group; it is dead, so this ends.
+            for _ in 0..100 {
+                match fs::remove_dir(directory) {
+                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                        std::thread::sleep(std::time::Duration::from_millis(2));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+
+    fn make(&mut self, limits: &Limits) -> Result<&'static str, String> {
+        let name = format!("{}-{}", std::process::id(), unique());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
+        if let Some(root) = v2_root_with_controllers(&mounts) {
+            let parent = root.join(PARENT);
+            // The root of the hierarchy may have processes and children at once; our parent has only children.
+            set(&root.join("cgroup.subtree_control"), "+memory +pids")?;
+            create_dir(&parent)?;
+            set(&parent.join("cgroup.subtree_control"), "+memory +pids")?;
+            let group = self.add(parent.join(&name))?;
+            set(&group.join("memory.max"), &limits.memory.to_string())?;
+            let _ = set(&group.join("memory.swap.max"), "0");
+            let _ = set(&group.join("memory.oom.group"), "1");
+            set(&group.join("pids.max"), &limits.processes.to_string())?;
+            return Ok("v2");
+        }
+        let memory = v1_root(&mounts, "memory").ok_or("no hierarchy with the memory controller is mounted")?;
+        let pids = v1_root(&mounts, "pids").ok_or("no hierarchy with the pids controller is mounted")?;
+        let bytes = limits.memory.to_string();
+        create_dir(&memory.join(PARENT))?;
+        let group = self.add(memory.join(PARENT).join(&name))?;
+        set(&group.join("memory.limit_in_bytes"), &bytes)?;
+        // Memory and swap together, so that swap does not add to the limit; missing where swap is not accounted.
+        let _ = set(&group.join("memory.memsw.limit_in_bytes"), &bytes);
+        create_dir(&pids.join(PARENT))?;
+        let group = self.add(pids.join(PARENT).join(&name))?;
+        set(&group.join("pids.max"), &limits.processes.to_string())?;
+        Ok("v1")
+    }
+
+    fn add(&mut self, directory: PathBuf) -> Result<PathBuf, String> {
+        fs::create_dir(&directory).map_err(|error| format!("make {}: {error}", directory.display()))?;
+        self.directories.push(directory.clone());
+        let procs = directory.join("cgroup.procs");
+        let file = OpenOptions::new()
+            .write(true)
+            .open(&procs)
+            .map_err(|error| format!("open {}: {error}", procs.display()))?;
+        self.joins.push(file);
+        Ok(directory)
+    }
+}
+
+/// Keeps the names of two sessions of one runner pid apart, should pids wrap while an old group still stands.
+fn unique() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn create_dir(path: &Path) -> Result<(), String> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(format!("make {}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set(path: &Path, value: &str) -> Result<(), String> {
+    fs::write(path, value).map_err(|error| format!("write {value} to {}: {error}", path.display()))
+}
+
+/// The mount point of cgroup v2, where it has the controllers that the limits need.
+fn v2_root_with_controllers(mountinfo: &str) -> Option<PathBuf> {
+    let root = mounts(mountinfo).find(|mount| mount.kind == "cgroup2")?.point;
+    let controllers = fs::read_to_string(Path::new(&root).join("cgroup.controllers")).ok()?;
+    let has = |name| controllers.split_whitespace().any(|controller| controller == name);
+    (has("memory") && has("pids")).then(|| root.into())
+}
+
+fn v1_root(mountinfo: &str, controller: &str) -> Option<PathBuf> {
+    mounts(mountinfo)
+        .find(|mount| mount.kind == "cgroup" && mount.options.split(',').any(|option| option == controller))
+        .map(|mount| mount.point.into())
+}
+
+struct Mount<'a> {
+    point: &'a str,
+    kind: &'a str,
+    options: &'a str,
+}
+
+/// Lines of proc_pid_mountinfo(5): the fields after ` - ` are type, source and super options.
+fn mounts(mountinfo: &str) -> impl Iterator<Item = Mount<'_>> {
+    mountinfo.lines().filter_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut filesystem = filesystem.split(' ');
+        Some(Mount {
+            point: mount.split(' ').nth(4)?,
+            kind: filesystem.next()?,
+            options: filesystem.nth(1)?,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1: &str = "\
+36 32 0:31 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
+37 32 0:32 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+38 32 0:33 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
+
+    #[test]
+    fn hierarchies_are_found_by_controller() {
+        assert_eq!(v1_root(V1, "memory"), Some("/sys/fs/cgroup/memory".into()));
+        assert_eq!(v1_root(V1, "cpuacct"), Some("/sys/fs/cgroup/cpu,cpuacct".into()));
+        assert_eq!(v1_root(V1, "pids"), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! Namespaces of a session: which are made, with which ids, and what to say where the host forbids them.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, geteuid, getegid};
+
+use super::failure::{Doing, Hint, Result};
+use crate::sys::process::{self, Side};
+use crate::wire::runner::{Failure, Identity, Network};
+
+/// Makes a user namespace in which this process keeps its own ids and may mount. For everyone but root.
+pub(super) fn enter_user_namespace(identity: &Identity) -> Result<()> {
+    let (uid, gid) = (geteuid(), getegid());
+    if (identity.uid, identity.gid) != (uid.as_raw(), gid.as_raw()) {
+        return Err(Failure {
+            id: None,
+            layer: "user-namespace".into(),
+            what: format!("become uid {} in the sandbox", identity.uid),
+            error: format!("a runner without root keeps its own uid {uid}"),
+            hint: String::new(),
+        });
+    }
+    unshare(CloneFlags::CLONE_NEWUSER)
+        .doing("user-namespace", || "make a user namespace".into())
+        .hint(why_no_user_namespace)?;
+    // The files of a process that is not dumpable belong to root: proc(5).
+    let _ = nix::sys::prctl::set_dumpable(true);
+    // setgroups(2) must be given up before an unprivileged gid map may be written: user_namespaces(7), CVE-2014-8989.
+    write_map("/proc/self/setgroups", "deny").hint(why_no_user_namespace)?;
+    write_map("/proc/self/uid_map", &format!("{uid} {uid} 1")).hint(why_no_user_namespace)?;
+    write_map("/proc/self/gid_map", &format!("{gid} {gid} 1")).hint(why_no_user_namespace)?;
+    let _ = nix::sys::prctl::set_dumpable(false);
+    // AppArmor on Ubuntu lets the namespace be made and then takes its capabilities away. Try one.
+    unshare(CloneFlags::CLONE_NEWUTS)
+        .doing("user-namespace", || "use a capability inside the user namespace".into())
+        .hint(why_no_user_namespace)
+}
+
+/// The namespaces that a session gets besides the user namespace.
+pub(super) fn of_session(network: Network) -> CloneFlags {
+    let all = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWCGROUP;
+    match network {
+        Network::None => all | CloneFlags::CLONE_NEWNET,
+        Network::Host => all,
+    }
+}
+
+/// The namespaces that each command gets for itself, inside those of its session.
+pub(super) fn of_command() -> CloneFlags {
+    CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS
+}
+
+/// A user namespace that shows files of `owner` as files of `identity` and all others as they are, for an idmapped
+/// mount (mount_setattr(2)). Only root can make one.
+pub(super) fn for_owner(owner: (u32, u32), identity: &Identity) -> Result<OwnedFd> {
+    let doing = || format!("make a user namespace that maps uid {} to {}", owner.0, identity.uid);
+    let (keep, held) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing("id-map", doing)?;
+    // SAFETY: a runner has one thread.
+    #[allow(unsafe_code)]
+    let side = unsafe { process::clone(CloneFlags::CLONE_NEWUSER) }.doing("id-map", doing)?;
+    match side {
+        Side::Child => {
+            // Holds the namespace until the parent has opened it and closes its end.
+            drop(held);
+            let _ = nix::unistd::read(&keep, &mut [0]);
+            process::exit_now(0);
+        }
+        Side::Parent { pid, .. } => {
+            let mapped = write_map(&format!("/proc/{pid}/uid_map"), &id_map(owner.0, identity.uid))
+                .and_then(|()| write_map(&format!("/proc/{pid}/gid_map"), &id_map(owner.1, identity.gid)))
+                .and_then(|()| crate::sys::mount::user_namespace(pid).doing("id-map", doing));
+            drop(held);
+            let _ = nix::sys::wait::waitpid(pid, None);
+            mapped
+        }
+    }
+}
+
+/// Lines of an id map that show `from` as `to` and every other id as itself. An id on disk that happens to be `to`
+/// shows as nobody's.
+fn id_map(from: u32, to: u32) -> String {
+    const LAST: u32 = u32::MAX - 1;
+    let mut lines = Vec::new();
+    let mut next = 0;
+    let (low, high) = (from.min(to), from.max(to));
+    for hole in if low == high { vec![low] } else { vec![low, high] } {
+        if hole > next {
+            lines.push(format!("{next} {next} {}", hole - next));
+        }
+        next = hole + 1;
+    }
+    if next <= LAST {
+        lines.push(format!("{next} {next} {}", LAST - next));
+    }
+    lines.push(format!("{from} {to} 1"));
+    lines.join("\n")
+}
+
+fn write_map(path: &str, content: &str) -> Result<()> {
+    fs::write(path, content).doing("user-namespace", || format!("write {path}"))
+}
+
+/// Says which of the host's switches forbids user namespaces, and what to do.
+fn why_no_user_namespace() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let status = read("/proc/self/status");
+    let filtered = status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
+    if read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" {
+        return "AppArmor restricts unprivileged user namespaces here \
+                (kernel.apparmor_restrict_unprivileged_userns = 1): install an AppArmor profile for execward that \
+                allows userns, or run `sysctl kernel.apparmor_restrict_unprivileged_userns=0` as root, or run \
+                execward as root"
+            .into();
+    }
+    if read("/proc/sys/kernel/unprivileged_userns_clone") == "0" {
+        return "unprivileged user namespaces are off here: run \
+                `sysctl kernel.unprivileged_userns_clone=1` as root, or run execward as root"
+            .into();
+    }
+    if read("/proc/sys/user/max_user_namespaces") == "0" {
+        return "no user namespace may be made here (user.max_user_namespaces = 0): raise it with \
+                `sysctl user.max_user_namespaces=15000` as root, or run execward as root"
+            .into();
+    }
+    if filtered {
+        return "a seccomp filter is on this process: execward runs inside a container or another sandbox that \
+                forbids user namespaces; run it outside, or allow clone and unshare with CLONE_NEWUSER in that \
+                sandbox's profile"
+            .into();
+    }
+    "this host does not let an ordinary user make user namespaces: see user_namespaces(7), or run execward as root"
+        .into()
+}
+
+/// Becomes the identity that a command has: no supplementary groups, and real, effective and saved ids the same.
+pub(super) fn become_identity(identity: &Identity, root: bool) -> Result<()> {
+    let what = || format!("become uid {} gid {}", identity.uid, identity.gid);
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    if uid.is_root() || gid.as_raw() == 0 {
+        return Err(Errno::EINVAL).doing("ids", || "run a command as uid or gid 0".into());
+    }
+    if root {
+        process::set_groups_empty().doing("ids", what)?;
+    }
+    nix::unistd::setresgid(gid, gid, gid).doing("ids", what)?;
+    nix::unistd::setresuid(uid, uid, uid).doing("ids", what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::id_map;
+
+    #[test]
+    fn an_id_map_swaps_one_id_and_keeps_the_rest() {
+        assert_eq!(id_map(0, 5), "1 1 4\n6 6 4294967288\n0 5 1");
+        assert_eq!(id_map(1000, 2000), "0 0 1000\n1001 1001 999\n2001 2001 4294965293\n1000 2000 1");
+        assert_eq!(id_map(7, 7), "0 0 7\n8 8 4294967286\n7 7 1");
+    }
+}

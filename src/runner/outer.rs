@@ -1,0 +1,144 @@
+//! The runner as it is launched: reads what the sandbox shall be, enters its namespaces, and waits for the end.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{geteuid, setsid};
+
+use super::cgroup::Cgroup;
+use super::failure::{Doing, Result};
+use super::root::Idmap;
+use super::{namespaces, serve};
+use crate::sys::process::{self, Side};
+use crate::wire::frame::{Decoder, Frame};
+use crate::wire::runner::{Failure, FromRunner, Layer, SandboxSpec, ToRunner};
+
+/// Runs the role on standard input, which is the stream to the supervisor. Returns the exit code of the process.
+pub fn main() -> i32 {
+    // Whatever the parent left open is not ours to hold, and never a command's: CVE-2024-21626.
+    let _ = process::close_from(3);
+    let _ = setsid();
+    let _ = process::die_with_parent();
+    let _ = nix::sys::prctl::set_dumpable(false);
+    let _ = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    // SAFETY: descriptor 0 is what the launcher gave us, and nothing of ours refers to standard input.
+    #[allow(unsafe_code)]
+    let mut stream = Some(unsafe { process::inherited(0) });
+    match launch(&mut stream) {
+        Ok(code) => code,
+        Err(failure) => {
+            if let Some(stream) = stream {
+                refuse(stream, failure);
+            }
+            1
+        }
+    }
+}
+
+/// Everything that the inner runner is given besides its stream.
+pub(super) struct Inside<'a> {
+    pub(super) spec: &'a SandboxSpec,
+    pub(super) cgroup: &'a Cgroup,
+    pub(super) idmap: Option<Idmap>,
+    /// Layers that stand already.
+    pub(super) layers: Vec<Layer>,
+    /// Whether the runner is root on the host.
+    pub(super) privileged: bool,
+}
+
+/// Takes the stream where another process, the inner runner, has become its user.
+fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
+    let (spec, decoder) = read_open(stream.as_ref())?;
+    let spec = &spec;
+    let privileged = geteuid().is_root();
+    let _ = process::new_session_keyring();
+    let mut layers = Vec::new();
+    let (cgroup, idmap);
+    if privileged {
+        let (made, layer) = Cgroup::create(&spec.limits);
+        cgroup = made;
+        layers.push(Layer {
+            name: "user-namespace".into(),
+            enforced: false,
+            detail: format!(
+                "not used for root: commands run as uid {} and gid {}, which are nobody's on the host",
+                spec.identity.uid, spec.identity.gid
+            ),
+        });
+        layers.push(layer);
+        idmap = spec.workspace.owner.map(|owner| Idmap::new(owner, &spec.identity)).transpose()?;
+    } else {
+        namespaces::enter_user_namespace(&spec.identity)?;
+        layers.push(Layer {
+            name: "user-namespace".into(),
+            enforced: true,
+            detail: format!("uid {} only", spec.identity.uid),
+        });
+        layers.push(Layer {
+            name: "cgroup".into(),
+            enforced: false,
+            detail: "limits on memory of the whole tree are not enforced: an ordinary user has no cgroup of its own; \
+                     the number of processes is held by RLIMIT_NPROC inside the user namespace"
+                .into(),
+        });
+        (cgroup, idmap) = (Cgroup::default(), None);
+    }
+    let doing = || "make the session's namespaces".to_owned();
+    // SAFETY: a runner has one thread.
+    #[allow(unsafe_code)]
+    let side = unsafe { process::clone(namespaces::of_session(spec.network)) };
+    match side.doing("namespaces", doing).inspect_err(|_| cgroup.remove())? {
+        Side::Child => {
+            let inside = Inside { spec, cgroup: &cgroup, idmap, layers, privileged };
+            process::exit_now(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)))
+        }
+        Side::Parent { pid, .. } => {
+            // The supervisor must see the stream end when the inner runner ends.
+            drop(stream.take());
+            let code = loop {
+                match waitpid(pid, None) {
+                    Ok(WaitStatus::Exited(_, code)) => break code,
+                    Ok(WaitStatus::Signaled(_, signal, _)) => break 128 + signal as i32,
+                    Err(Errno::EINTR) | Ok(_) => {}
+                    Err(_) => break 1,
+                }
+            };
+            cgroup.remove();
+            Ok(code)
+        }
+    }
+}
+
+fn read_open(stream: Option<&OwnedFd>) -> Result<(SandboxSpec, Decoder)> {
+    let doing = || "read what the sandbox shall be".to_owned();
+    let stream = stream.ok_or(Errno::EBADF).doing("protocol", doing)?;
+    let mut decoder = Decoder::default();
+    loop {
+        match decoder.next::<ToRunner>().map_err(std::io::Error::other).doing("protocol", doing)? {
+            Some(ToRunner::Open(spec)) => return Ok((*spec, decoder)),
+            Some(_) => {
+                return Err(std::io::Error::other("the first frame must be Open")).doing("protocol", doing);
+            }
+            None => {}
+        }
+        let room = 16 << 10;
+        let count = match nix::unistd::read(stream, decoder.space(room)) {
+            Err(Errno::EINTR) => {
+                decoder.filled(room, 0);
+                continue;
+            }
+            other => other.doing("protocol", doing)?,
+        };
+        decoder.filled(room, count);
+        if count == 0 {
+            return Err(std::io::Error::other("the stream ended first")).doing("protocol", doing);
+        }
+    }
+}
+
+fn refuse(stream: OwnedFd, failure: Failure) {
+    let mut frame = Vec::new();
+    FromRunner::Failed(failure).encode(&mut frame);
+    let _ = std::io::Write::write_all(&mut std::fs::File::from(stream), &frame);
+}

@@ -1,0 +1,406 @@
+//! The session's private root: a small tmpfs with the host's system read-only in it, the workspace, and nothing else.
+//!
+//! Sources are opened before the old root goes away, one component at a time and through no symbolic link, copied as
+//! detached mounts (open_tree(2)), tightened while nobody can see them, and only then attached. The host's mount table
+//! never shows inside.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, fchownat, symlinkat};
+
+use super::failure::{Doing, Hint, Result};
+use super::namespaces;
+use crate::sys::mount::{self, Attributes};
+use crate::wire::runner::{Failure, FileId, Identity, Layer, SandboxSpec, Workspace};
+
+/// Where the new root is put together, over whatever the host has there: the first of these that exists.
+const SCAFFOLDS: [&str; 4] = ["/tmp", "/run", "/var", "/home"];
+
+/// Devices that every command may use, as on any system.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Parts of /proc that tell of the host's keys and memory and that are not hidden by file modes everywhere.
+const HIDDEN_PROC: [&str; 5] = ["kcore", "keys", "key-users", "timer_list", "sysrq-trigger"];
+
+/// A system's own files: nothing in them runs with more rights than its caller, and no device can be opened.
+const SYSTEM: Attributes = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: false };
+
+/// A place where commands write.
+const WRITABLE: Attributes = Attributes { read_only: false, no_suid: true, no_dev: true, no_exec: false };
+
+/// How files of the workspace's owner are shown as files of the sandbox's identity.
+#[derive(Debug)]
+pub(super) struct Idmap {
+    namespace: OwnedFd,
+}
+
+impl Idmap {
+    pub(super) fn new(owner: (u32, u32), identity: &Identity) -> Result<Self> {
+        Ok(Self { namespace: namespaces::for_owner(owner, identity)? })
+    }
+}
+
+/// Builds the root and enters it. Must run in the session's new mount and pid namespaces.
+pub(super) fn enter(spec: &SandboxSpec, idmap: Option<&Idmap>) -> Result<Vec<Layer>> {
+    let host = open(AT_FDCWD, Path::new("/"), OFlag::O_DIRECTORY).doing("root", || "open /".into())?;
+    mount::make_private(host.as_fd()).doing("root", || "keep mounts private".into())?;
+    let workspace = workspace(&host, &spec.workspace, idmap)?;
+    let mut parts = vec![
+        (spec.identity.home.as_path(), Part::Tmpfs { mode: 0o700, owned: true }),
+        (Path::new("/tmp"), Part::Tmpfs { mode: 0o1777, owned: false }),
+        (Path::new("/var/tmp"), Part::Tmpfs { mode: 0o1777, owned: false }),
+        (Path::new("/run"), Part::Tmpfs { mode: 0o755, owned: true }),
+        (Path::new("/dev"), Part::Devices),
+        (Path::new("/proc"), Part::Proc),
+    ];
+    parts.extend(spec.view.visible.iter().filter_map(|path| Some((path.as_path(), source(&host, path)?))));
+    let root = if spec.workspace.path == Path::new("/") {
+        Root::new(spec, workspace)?
+    } else {
+        parts.push((&spec.workspace.path, Part::Directory(workspace)));
+        Root::new(spec, tmpfs(spec, "1048576", 0o755, false)?)?
+    };
+    // What lies deeper covers what lies higher; of two at one place the later one shows.
+    parts.sort_by_key(|(path, _)| path.components().count());
+    for (path, part) in &parts {
+        root.place(path, part)?;
+    }
+    root.account_files()?;
+    for path in &spec.workspace.frozen {
+        root.freeze(&spec.workspace.path.join(path))?;
+    }
+    let masked = spec.workspace.masked.iter().map(|path| spec.workspace.path.join(path));
+    for path in masked.chain(spec.view.masked.iter().cloned()) {
+        root.mask(&path)?;
+    }
+    root.finish()?;
+    Ok(vec![Layer {
+        name: "private-root".into(),
+        enforced: true,
+        detail: format!(
+            "{} {}, the system read-only, everything else invisible",
+            spec.workspace.path.display(),
+            if spec.workspace.writable { "read-write" } else { "read-only" }
+        ),
+    }])
+}
+
+/// Mounts what belongs to one command alone: a /proc of its own pid namespace. Must run as its first process.
+pub(super) fn enter_command() -> Result<()> {
+    let doing = || "mount /proc".to_owned();
+    let proc = open(AT_FDCWD, Path::new("/proc"), OFlag::O_DIRECTORY).doing("proc", doing)?;
+    mount::attach(new_proc()?.as_fd(), proc.as_fd()).doing("proc", doing)?;
+    for name in HIDDEN_PROC {
+        let path = Path::new("/proc").join(name);
+        if let Ok(target) = open(AT_FDCWD, &path, OFlag::empty()) {
+            let null = open(AT_FDCWD, Path::new("/dev/null"), OFlag::empty()).doing("proc", doing)?;
+            let null = mount::clone_tree(null.as_fd(), false).doing("proc", doing)?;
+            mount::attach(null.as_fd(), target.as_fd())
+                .doing("proc", || format!("hide {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// One thing to put into the root.
+enum Part {
+    Directory(OwnedFd),
+    File(OwnedFd),
+    Link(PathBuf),
+    Tmpfs { mode: u32, owned: bool },
+    Devices,
+    Proc,
+}
+
+/// Copies the mount at `path`, read-only, where there is something.
+fn source(host: &OwnedFd, path: &Path) -> Option<Part> {
+    let fd = open(host, path, OFlag::O_NOFOLLOW).ok()?;
+    let kind = kind(&fd).ok()?;
+    if kind == SFlag::S_IFLNK {
+        return nix::fcntl::readlinkat(&fd, "").ok().map(|target| Part::Link(target.into()));
+    }
+    let tree = mount::clone_tree(fd.as_fd(), true).ok()?;
+    mount::restrict(tree.as_fd(), SYSTEM, true).ok()?;
+    Some(if kind == SFlag::S_IFDIR { Part::Directory(tree) } else { Part::File(tree) })
+}
+
+fn kind(fd: &OwnedFd) -> nix::Result<SFlag> {
+    Ok(SFlag::from_bits_truncate(fstat(fd)?.st_mode & SFlag::S_IFMT.bits()))
+}
+
+/// Opens the workspace again in this mount namespace, makes sure that it is the directory that was checked, and copies
+/// it with its files shown as the identity's own.
+fn workspace(host: &OwnedFd, workspace: &Workspace, idmap: Option<&Idmap>) -> Result<OwnedFd> {
+    let path = &workspace.path;
+    let what = || format!("open the workspace {}", path.display());
+    let fd = open(host.as_fd(), path, OFlag::O_DIRECTORY).doing("workspace", what)?;
+    let (dev, ino) = mount::file_id(&fd).doing("workspace", what)?;
+    if (FileId { dev, ino }) != workspace.id {
+        return Err(Failure {
+            id: None,
+            layer: "workspace".into(),
+            what: what(),
+            error: "another directory stands there than the one that was checked".into(),
+            hint: "it was replaced while the command was being prepared; start again".into(),
+        });
+    }
+    // The root of the host has every other file system mounted below it; of those only the root itself is meant.
+    let recursive = path != Path::new("/");
+    let tree = mount::clone_tree(fd.as_fd(), recursive)
+        .doing("workspace", || format!("copy the mount of the workspace {}", path.display()))?;
+    let attributes = Attributes { read_only: !workspace.writable, ..WRITABLE };
+    mount::restrict(tree.as_fd(), attributes, recursive)
+        .doing("workspace", || format!("restrict the workspace {}", path.display()))?;
+    if let Some(idmap) = idmap {
+        mount::map_ids(tree.as_fd(), idmap.namespace.as_fd(), recursive)
+            .doing("id-map", || format!("map the owner of the workspace {} by an idmapped mount", path.display()))
+            .hint(|| {
+                "the file system there cannot map ids (mount_setattr(2) lists those that can: ext4, xfs, btrfs, tmpfs \
+                 and others; overlayfs cannot): use a workspace on another file system, or run execward as the \
+                 ordinary user to whom the workspace belongs"
+                    .into()
+            })?;
+    }
+    Ok(tree)
+}
+
+/// Opens below a directory without following any symbolic link on the way.
+fn open(base: impl AsFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | flags)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(base, path, how)
+}
+
+fn new_proc() -> Result<OwnedFd> {
+    let attributes = Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
+    mount::new_filesystem(c"proc", &[(c"hidepid", c"invisible")], attributes)
+        .doing("proc", || "mount a new /proc".into())
+        .hint(|| {
+            "the kernel gives a new /proc only where the present one is wholly visible (mount_namespaces(7)): inside \
+             a container with a masked /proc, run execward outside, or run that container with an unmasked /proc"
+                .into()
+        })
+}
+
+/// A new tmpfs; `size` in bytes.
+fn tmpfs(spec: &SandboxSpec, size: &str, mode: u32, owned: bool) -> Result<OwnedFd> {
+    let text = |value: String| CString::new(value).unwrap_or_default();
+    // One file in 4 KiB on average is generous; without a limit empty files fill kernel memory.
+    let inodes = text((size.parse::<u64>().unwrap_or(0) / 4096).max(1024).to_string());
+    let (size, mode) = (text(size.to_owned()), text(format!("{mode:o}")));
+    let (uid, gid) = (text(spec.identity.uid.to_string()), text(spec.identity.gid.to_string()));
+    let mut options =
+        vec![(c"size", size.as_c_str()), (c"mode", mode.as_c_str()), (c"nr_inodes", inodes.as_c_str())];
+    if owned {
+        options.extend([(c"uid", uid.as_c_str()), (c"gid", gid.as_c_str())]);
+    }
+    mount::new_filesystem(c"tmpfs", &options, WRITABLE)
+        .doing("root", || "mount a tmpfs".into())
+        .hint(|| "AppArmor or another security module may forbid mounts in user namespaces here".into())
+}
+
+/// The root while it is put together.
+struct Root<'a> {
+    spec: &'a SandboxSpec,
+    top: OwnedFd,
+}
+
+impl<'a> Root<'a> {
+    fn new(spec: &'a SandboxSpec, top: OwnedFd) -> Result<Self> {
+        let doing = || "mount the private root".to_owned();
+        let scaffold = SCAFFOLDS
+            .iter()
+            .find_map(|path| open(AT_FDCWD, Path::new(path), OFlag::O_DIRECTORY).ok())
+            .ok_or(Errno::ENOENT)
+            .doing("root", doing)?;
+        mount::attach(top.as_fd(), scaffold.as_fd()).doing("root", doing)?;
+        Ok(Self { spec, top })
+    }
+
+    /// Puts a part at `path`, making what is missing on the way.
+    fn place(&self, path: &Path, part: &Part) -> Result<()> {
+        match part {
+            Part::Directory(tree) => self.attach(path, tree, true),
+            Part::File(tree) => self.attach(path, tree, false),
+            Part::Link(target) => self.link(path, target).doing("root", || format!("link {}", path.display())),
+            Part::Tmpfs { mode, owned } => {
+                let size = self.spec.limits.tmpfs.to_string();
+                self.attach(path, &tmpfs(self.spec, &size, *mode, *owned)?, true)
+            }
+            Part::Devices => self.devices(path),
+            Part::Proc => self.attach(path, &new_proc()?, true),
+        }
+    }
+
+    fn attach(&self, path: &Path, tree: &OwnedFd, directory: bool) -> Result<()> {
+        let doing = || format!("put {} into the sandbox", path.display());
+        let target = self.mount_point(path, directory).doing("root", doing)?;
+        mount::attach(tree.as_fd(), target.as_fd()).doing("root", doing)
+    }
+
+    fn link(&self, path: &Path, target: &Path) -> nix::Result<()> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::EINVAL) };
+        let at = if parent == Path::new("/") { self.reopen()? } else { self.mount_point(parent, true)? };
+        match symlinkat(target, &at, name) {
+            Err(Errno::EEXIST) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// A minimal /dev: the harmless devices of the host, pseudo-terminals and shared memory of its own.
+    fn devices(&self, path: &Path) -> Result<()> {
+        let doing = || "make /dev".to_owned();
+        let dev = tmpfs(self.spec, "1048576", 0o755, false)?;
+        self.attach(path, &dev, true)?;
+        for name in DEVICES {
+            let Ok(device) = open(AT_FDCWD, &Path::new("/dev").join(name), OFlag::empty()) else { continue };
+            let device = mount::clone_tree(device.as_fd(), false).doing("dev", doing)?;
+            let attributes = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
+            mount::restrict(device.as_fd(), attributes, false).doing("dev", doing)?;
+            self.attach(&path.join(name), &device, false)?;
+        }
+        let attributes = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
+        let terminals =
+            mount::new_filesystem(c"devpts", &[(c"ptmxmode", c"666"), (c"mode", c"620")], attributes)
+                .doing("dev", || "mount /dev/pts".into())?;
+        self.attach(&path.join("pts"), &terminals, true)?;
+        let size = self.spec.limits.tmpfs.to_string();
+        self.attach(&path.join("shm"), &tmpfs(self.spec, &size, 0o1777, false)?, true)?;
+        for (name, target) in [
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+            ("ptmx", "pts/ptmx"),
+        ] {
+            self.link(&path.join(name), Path::new(target)).doing("dev", doing)?;
+        }
+        mount::restrict(dev.as_fd(), Attributes { read_only: true, ..WRITABLE }, false).doing("dev", doing)
+    }
+
+    /// Names the identity in /etc/passwd and /etc/group where the host's files do not know it: programs from git to
+    /// ssh refuse to work for a user without a name.
+    fn account_files(&self) -> Result<()> {
+        let Identity { uid, gid, name, home } = &self.spec.identity;
+        let user = format!("{name}:x:{uid}:{gid}:{name}:{}:/bin/sh\n", home.display());
+        let group = format!("{name}:x:{gid}:\n");
+        for (file, id, line) in [("/etc/passwd", uid, user), ("/etc/group", gid, group)] {
+            let Ok(content) = std::fs::read_to_string(file) else { continue };
+            let known = |line: &str| line.split(':').nth(2) == Some(id.to_string().as_str());
+            if content.lines().any(known) {
+                continue;
+            }
+            let Ok(target) = self.find(Path::new(file)) else { continue };
+            self.cover(&target, &format!("{}\n{line}", content.trim_end()))
+                .doing("root", || format!("write {file}"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes `path` unchangeable, where it exists.
+    fn freeze(&self, path: &Path) -> Result<()> {
+        let Ok(target) = self.find(path) else { return Ok(()) };
+        let doing = || format!("make {} read-only", path.display());
+        let tree = mount::clone_tree(target.as_fd(), true).doing("workspace", doing)?;
+        mount::restrict(tree.as_fd(), SYSTEM, true).doing("workspace", doing)?;
+        mount::attach(tree.as_fd(), target.as_fd()).doing("workspace", doing)
+    }
+
+    /// Shows nothing at `path`, where something exists.
+    fn mask(&self, path: &Path) -> Result<()> {
+        let Ok(target) = self.find(path) else { return Ok(()) };
+        let doing = || format!("hide {}", path.display());
+        if kind(&target).doing("root", doing)? != SFlag::S_IFDIR {
+            return self.cover(&target, "").doing("root", doing);
+        }
+        let empty = tmpfs(self.spec, "4096", 0o555, false)?;
+        mount::restrict(empty.as_fd(), SYSTEM, false).doing("root", doing)?;
+        mount::attach(empty.as_fd(), target.as_fd()).doing("root", doing)
+    }
+
+    /// Covers `target` with a read-only file of this content.
+    fn cover(&self, target: &OwnedFd, content: &str) -> nix::Result<()> {
+        let run = self.mount_point(Path::new("/run"), true)?;
+        let name = Path::new(".execward");
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let file = nix::fcntl::openat(&run, name, flags, Mode::from_bits_truncate(0o444))?;
+        let written = std::io::Write::write_all(&mut std::fs::File::from(file), content.as_bytes());
+        let file = open(&run, name, OFlag::empty())?;
+        let tree = mount::clone_tree(file.as_fd(), false)?;
+        mount::restrict(tree.as_fd(), SYSTEM, false)?;
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        // The mount keeps the file; a name in /run would be one more thing to explain.
+        nix::unistd::unlinkat(&run, name, nix::unistd::UnlinkatFlags::NoRemoveDir)?;
+        written.map_err(|_| Errno::ENOSPC)
+    }
+
+    /// Finds what shows at `path` in the new root, symbolic links resolved inside it.
+    fn find(&self, path: &Path) -> nix::Result<OwnedFd> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        openat2(&self.top, path, how)
+    }
+
+    fn reopen(&self) -> nix::Result<OwnedFd> {
+        open(&self.top, Path::new("."), OFlag::O_DIRECTORY)
+    }
+
+    /// Closes the root to changes and enters it.
+    fn finish(self) -> Result<()> {
+        let doing = || "enter the private root".to_owned();
+        if self.spec.workspace.path != Path::new("/") {
+            mount::restrict(self.top.as_fd(), Attributes { read_only: true, ..WRITABLE }, false)
+                .doing("root", doing)?;
+        }
+        nix::unistd::fchdir(&self.top).doing("root", doing)?;
+        mount::enter_root().doing("root", doing)
+    }
+
+    /// Opens `path` in the new root; its parents and itself are made where they are missing.
+    fn mount_point(&self, path: &Path, directory: bool) -> nix::Result<OwnedFd> {
+        let home = &self.spec.identity.home;
+        let owner = |path: &Path| path.starts_with(home).then_some(&self.spec.identity);
+        let names = path.components().filter_map(|component| match component {
+            Component::Normal(name) => Some(Path::new(name)),
+            _ => None,
+        });
+        let names: Vec<_> = names.collect();
+        let Some((last, parents)) = names.split_last() else { return Err(Errno::EINVAL) };
+        let mut at = self.reopen()?;
+        let mut reached = PathBuf::from("/");
+        for name in parents {
+            reached.push(name);
+            at = make_directory(&at, name, owner(&reached))?;
+        }
+        if directory {
+            return make_directory(&at, last, owner(path));
+        }
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        match nix::fcntl::openat(&at, *last, flags, Mode::from_bits_truncate(0o444)) {
+            Ok(_) | Err(Errno::EEXIST) => open(&at, last, OFlag::empty()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Opens a directory below `at`, making it where it is missing; a new one belongs to `owner`.
+fn make_directory(at: &OwnedFd, name: &Path, owner: Option<&Identity>) -> nix::Result<OwnedFd> {
+    match open(at, name, OFlag::O_DIRECTORY) {
+        Err(Errno::ENOENT) => {
+            mkdirat(at, name, Mode::from_bits_truncate(0o755))?;
+            if let Some(owner) = owner {
+                let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+                fchownat(at, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            }
+            open(at, name, OFlag::O_DIRECTORY)
+        }
+        other => other,
+    }
+}

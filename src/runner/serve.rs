@@ -1,0 +1,279 @@
+//! The inner runner: builds the session's root, then serves the protocol in one loop around poll(2).
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use caps::{CapSet, Capability};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::command::Command;
+use super::failure::{Doing, Hint, Result};
+use super::outer::Inside;
+use super::{root, seccomp};
+use crate::sys::{net, process};
+use crate::wire::frame::{Decoder, Frame};
+use crate::wire::runner::{FromRunner, Layer, Network, Receipt, Stream, ToRunner};
+
+/// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
+const BACKLOG: usize = 1 << 20;
+
+/// How much is read from the supervisor at a time.
+const READ: usize = 64 << 10;
+
+/// Runs the role; the result is the exit code of the process.
+pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) -> i32 {
+    let _ = process::die_with_parent();
+    let _ = nix::sys::prctl::set_dumpable(false);
+    let ready = match set_up(&mut inside) {
+        Ok(receipt) => FromRunner::Ready(receipt),
+        Err(failure) => FromRunner::Failed(failure),
+    };
+    let mut server = Server { stream, decoder, out: Vec::new(), sent: 0, commands: BTreeMap::new(), inside };
+    ready.encode(&mut server.out);
+    if matches!(ready, FromRunner::Failed(_)) {
+        let _ = server.flush();
+        return 1;
+    }
+    match server.run() {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+    // As PID 1 of the session's namespace this process takes every command with it.
+}
+
+fn set_up(inside: &mut Inside<'_>) -> Result<Receipt> {
+    let spec = inside.spec;
+    let mut layers = std::mem::take(&mut inside.layers);
+    nix::unistd::sethostname(&spec.hostname).doing("namespaces", || "name the machine".into())?;
+    let mut layer = |name: &str, enforced: bool, detail: String| {
+        layers.push(Layer { name: name.into(), enforced, detail });
+    };
+    for name in ["mount", "pid", "ipc", "uts", "cgroup"] {
+        layer(&format!("{name}-namespace"), true, String::new());
+    }
+    match spec.network {
+        Network::None => {
+            net::loopback_up().doing("network", || "bring up the loopback interface".into())?;
+            layer("network-namespace", true, "nothing but loopback".into());
+        }
+        Network::Host => layer("network-namespace", false, "the policy gives the host's network".into()),
+    }
+    let abi = process::landlock_abi()
+        .doing("landlock", || "ask for the landlock ABI".into())
+        .hint(|| {
+            "execward does not run commands without landlock: use Linux 5.13 or later with landlock among the \
+             security modules (`lsm=` on the kernel command line, /sys/kernel/security/lsm)"
+                .into()
+        })?;
+    seccomp::filters().map_err(std::io::Error::other).doing("seccomp", || "compile the filter".into())?;
+    layers.extend(root::enter(spec, inside.idmap.as_ref())?);
+    keep_only_what_a_runner_needs()?;
+    let mut layer = |name: &str, detail: String| {
+        layers.push(Layer { name: name.into(), enforced: true, detail });
+    };
+    if let (Some(_), Some((uid, _))) = (&inside.idmap, spec.workspace.owner) {
+        layer("id-map", format!("files of uid {uid} in the workspace are the command's own"));
+    }
+    layer("proc", "of the command's own pid namespace, other processes hidden".into());
+    layer("descriptors", "0, 1 and 2 only".into());
+    layer(
+        "rlimits",
+        format!("no core files, {} open files, {} processes", spec.limits.open_files, spec.limits.processes),
+    );
+    layer("ids", format!("uid {} gid {}", spec.identity.uid, spec.identity.gid));
+    layer("capabilities", "none, and none can be gained".into());
+    layer("no-new-privs", String::new());
+    layer("landlock", format!("ABI {abi}"));
+    layer("seccomp", "allowlist; foreign architectures and x32 closed".into());
+    Ok(Receipt { backend: "jail".into(), layers })
+}
+
+/// Once the root stands, a runner makes namespaces and mounts for commands, gives them their ids, and ends them.
+fn keep_only_what_a_runner_needs() -> Result<()> {
+    let doing = || "drop the capabilities that a runner does not need".to_owned();
+    let keep = caps::CapsHashSet::from([
+        Capability::CAP_SYS_ADMIN,
+        Capability::CAP_SETUID,
+        Capability::CAP_SETGID,
+        Capability::CAP_SETPCAP,
+        Capability::CAP_KILL,
+    ]);
+    caps::set(None, CapSet::Inheritable, &caps::CapsHashSet::new()).doing("capabilities", doing)?;
+    caps::set(None, CapSet::Effective, &keep).doing("capabilities", doing)?;
+    caps::set(None, CapSet::Permitted, &keep).doing("capabilities", doing)
+}
+
+struct Server<'a> {
+    stream: OwnedFd,
+    decoder: Decoder,
+    out: Vec<u8>,
+    /// How much of `out` has been written.
+    sent: usize,
+    commands: BTreeMap<u64, Command>,
+    inside: Inside<'a>,
+}
+
+/// What a descriptor in the poll set belongs to.
+#[derive(Clone, Copy)]
+enum Source {
+    Supervisor,
+    Writable,
+    Control(u64),
+    Init(u64),
+    Stdin(u64),
+    Output(u64, Stream),
+}
+
+impl Server<'_> {
+    /// Serves until the supervisor has gone.
+    fn run(&mut self) -> std::io::Result<()> {
+        fcntl(&self.stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        // Frames may have come together with the one that opened the session.
+        self.obey()?;
+        loop {
+            self.flush_some()?;
+            let ready = self.wait()?;
+            let now = Instant::now();
+            for source in ready {
+                if matches!(source, Source::Supervisor) && !self.read_supervisor()? {
+                    return Ok(());
+                }
+                self.serve(source);
+            }
+            let out = &mut self.out;
+            self.commands.retain(|_, command| {
+                command.check_deadline(now);
+                !command.finish(out)
+            });
+        }
+    }
+
+    /// Waits until something is ready, and says what.
+    fn wait<'a>(&'a self) -> std::io::Result<Vec<Source>> {
+        let unsent = self.out.len() - self.sent;
+        let mut polled = vec![(Source::Supervisor, self.stream.as_fd(), PollFlags::POLLIN)];
+        if unsent > 0 {
+            polled.push((Source::Writable, self.stream.as_fd(), PollFlags::POLLOUT));
+        }
+        for (&id, command) in &self.commands {
+            polled.push((Source::Init(id), command.pidfd().as_fd(), PollFlags::POLLIN));
+            let mut add = |source, fd: Option<BorrowedFd<'a>>, flags| {
+                polled.extend(fd.map(|fd| (source, fd, flags)));
+            };
+            add(Source::Control(id), command.control.as_ref().map(AsFd::as_fd), PollFlags::POLLIN);
+            if command.wants_stdin() {
+                add(Source::Stdin(id), command.stdin.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT);
+            }
+            if unsent < BACKLOG {
+                add(Source::Output(id, Stream::Stdout), command.stdout.as_ref().map(AsFd::as_fd), PollFlags::POLLIN);
+                add(Source::Output(id, Stream::Stderr), command.stderr.as_ref().map(AsFd::as_fd), PollFlags::POLLIN);
+            }
+        }
+        let mut fds: Vec<PollFd<'_>> = polled.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
+        let deadline = self.commands.values().filter_map(Command::next_deadline).min();
+        match poll(&mut fds, timeout(deadline)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = fds.iter().zip(&polled).filter(|(fd, _)| fd.any().unwrap_or(true));
+        Ok(ready.map(|(_, (source, ..))| *source).collect())
+    }
+
+    fn serve(&mut self, source: Source) {
+        let out = &mut self.out;
+        let (Source::Control(id) | Source::Init(id) | Source::Stdin(id) | Source::Output(id, _)) = source else {
+            return;
+        };
+        let Some(command) = self.commands.get_mut(&id) else { return };
+        match source {
+            Source::Control(_) => command.listen(out),
+            Source::Init(_) => command.reap(out),
+            Source::Stdin(_) => command.pass_stdin(out),
+            Source::Output(_, stream) => command.pass_output(stream, out),
+            Source::Supervisor | Source::Writable => {}
+        }
+    }
+
+    /// Reads what the supervisor has sent and does it. `false` when the supervisor has gone.
+    fn read_supervisor(&mut self) -> std::io::Result<bool> {
+        match nix::unistd::read(&self.stream, self.decoder.space(READ)) {
+            Ok(count) => {
+                self.decoder.filled(READ, count);
+                self.obey()?;
+                Ok(count > 0)
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {
+                self.decoder.filled(READ, 0);
+                Ok(true)
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn obey(&mut self) -> std::io::Result<()> {
+        while let Some(message) = self.decoder.next::<ToRunner>().map_err(std::io::Error::other)? {
+            let out = &mut self.out;
+            match message {
+                ToRunner::Open(_) => return Err(std::io::Error::other("a session is opened once")),
+                ToRunner::Start(spawn) => match Command::start(&spawn, &self.inside) {
+                    Ok(command) => drop(self.commands.insert(spawn.id, command)),
+                    Err(failure) => {
+                        FromRunner::Failed(crate::wire::runner::Failure { id: Some(spawn.id), ..failure })
+                            .encode(out);
+                    }
+                },
+                ToRunner::Stdin { id, data } => match self.commands.get_mut(&id) {
+                    Some(command) => command.push_stdin(&data, out),
+                    None => FromRunner::Credit { id, bytes: data.len() }.encode(out),
+                },
+                ToRunner::StdinEnd { id } => {
+                    self.commands.get_mut(&id).into_iter().for_each(Command::end_stdin);
+                }
+                ToRunner::Signal { id, signal } => {
+                    self.commands.get(&id).into_iter().for_each(|command| command.signal(signal));
+                }
+                ToRunner::Kill { id, cause } => {
+                    self.commands.get_mut(&id).into_iter().for_each(|command| command.kill(cause));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the supervisor takes without waiting.
+    fn flush_some(&mut self) -> std::io::Result<()> {
+        while self.sent < self.out.len() {
+            match nix::unistd::write(&self.stream, &self.out[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    if self.sent >= BACKLOG {
+                        self.out.drain(..self.sent);
+                        self.sent = 0;
+                    }
+                    return Ok(());
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// Writes everything, waiting where it must.
+    fn flush(&mut self) -> std::io::Result<()> {
+        fcntl(&self.stream, FcntlArg::F_SETFL(OFlag::empty()))?;
+        self.flush_some()
+    }
+}
+
+fn timeout(deadline: Option<Instant>) -> PollTimeout {
+    let Some(deadline) = deadline else { return PollTimeout::NONE };
+    // Rounded up, so that the loop does not spin through the last millisecond.
+    let wait = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+    PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+}

@@ -1,0 +1,63 @@
+//! From what was asked to what the runner is told: who the commands are, and what they see.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::{Asked, LaunchError};
+use super::view;
+use crate::wire::runner::{Identity, SandboxSpec, View, Workspace};
+
+/// User ids for sandboxes of root: each sandbox has its own, so that none shares limits or rights with another. Above
+/// what distributions give to users and subordinate ids by default, and below 2,097,152, the last that ustar archives
+/// can hold.
+const FIRST_ID: u32 = 1_966_080;
+const IDS: u32 = 65_536;
+
+/// The name of a sandbox's user where the requester is root.
+const NAME: &str = "agent";
+
+/// The name of the machine inside.
+const HOSTNAME: &str = "execward";
+
+/// Works out the sandbox for a request.
+pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
+    let data = view::shipped()?;
+    // A home behind a symbolic link (/home -> /var/home) is shown where it really is.
+    #[allow(clippy::disallowed_methods)]
+    let home = fs::canonicalize(&asked.home).unwrap_or_else(|_| asked.home.clone());
+    let in_home = |paths: Vec<PathBuf>| paths.into_iter().map(|path| home.join(path)).collect::<Vec<_>>();
+
+    let mut visible = data.system.visible;
+    visible.extend(in_home(data.home.visible));
+    let mut masked = data.system.masked;
+    masked.extend(in_home(data.home.masked));
+    masked.extend(in_home(data.home.stores));
+    masked.extend(asked.own_state.iter().cloned());
+    // What lies inside the workspace as it is needs no second mount, and must not become read-only by one.
+    let workspace = &asked.workspace.path;
+    visible.retain(|path| !path.starts_with(workspace) || workspace == Path::new("/"));
+
+    let (uid, gid) = asked.requester;
+    let identity = if uid == 0 {
+        let id = FIRST_ID + std::process::id() % IDS;
+        Identity { uid: id, gid: id, name: NAME.into(), home }
+    } else {
+        Identity { uid, gid, name: asked.user.into(), home }
+    };
+    let owner = (uid == 0).then_some(asked.workspace.owner);
+    Ok(SandboxSpec {
+        identity,
+        workspace: Workspace {
+            path: workspace.clone(),
+            id: asked.workspace.id,
+            writable: asked.writable,
+            owner,
+            masked: data.workspace.masked,
+            frozen: data.workspace.frozen,
+        },
+        view: View { visible, masked },
+        network: asked.network,
+        limits: asked.limits.clone(),
+        hostname: HOSTNAME.into(),
+    })
+}

@@ -1,0 +1,125 @@
+//! The supervisor's end of the runner protocol.
+
+use std::io;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::LaunchError;
+use crate::wire::frame::{Decoder, Frame};
+use crate::wire::runner::{FromRunner, Receipt, SandboxSpec, ToRunner};
+
+/// How much is read from a runner at a time.
+const READ: usize = 256 << 10;
+
+/// How long a runner may take to end once nobody speaks to it; it has only to die.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A runner whose sandbox stands.
+#[derive(Debug)]
+pub struct Link {
+    receipt: Receipt,
+    sender: Sender,
+    receiver: Receiver,
+}
+
+impl Link {
+    /// Opens the session on a runner that was just launched.
+    pub(super) async fn open(stream: UnixStream, runner: Child, spec: SandboxSpec) -> Result<Self, LaunchError> {
+        let (reader, writer) = stream.into_split();
+        let mut sender = Sender { writer, buffer: Vec::new() };
+        let mut receiver = Receiver { reader, decoder: Decoder::default(), runner };
+        let opened = sender.send(ToRunner::Open(Box::new(spec))).await;
+        // A runner that refuses says why before it closes the stream.
+        match (receiver.recv().await, opened) {
+            (Ok(Some(FromRunner::Ready(receipt))), Ok(())) => Ok(Self { receipt, sender, receiver }),
+            (Ok(Some(FromRunner::Failed(failure))), _) => Err(LaunchError::Refused(failure)),
+            (Err(error), _) | (_, Err(error)) => Err(LaunchError::Lost(error)),
+            (Ok(_), Ok(())) => Err(LaunchError::Lost(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// What confines the commands of this session.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// Both ends. The session ends when the receiver is dropped.
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender, self.receiver)
+    }
+}
+
+/// Frames to the runner.
+#[derive(Debug)]
+pub struct Sender {
+    writer: OwnedWriteHalf,
+    buffer: Vec<u8>,
+}
+
+impl Sender {
+    /// Sends one frame. Waits while the runner does not read.
+    pub async fn send(&mut self, frame: ToRunner) -> io::Result<()> {
+        self.buffer.clear();
+        frame.encode(&mut self.buffer);
+        self.writer.write_all(&self.buffer).await
+    }
+}
+
+/// Frames from the runner. Dropping it ends the session: every command is killed, and the runner is reaped.
+#[derive(Debug)]
+pub struct Receiver {
+    reader: OwnedReadHalf,
+    decoder: Decoder,
+    runner: Child,
+}
+
+impl Receiver {
+    /// The next frame; `None` when the runner has gone. Safe to cancel.
+    pub async fn recv(&mut self) -> io::Result<Option<FromRunner>> {
+        loop {
+            if let Some(frame) = self.decoder.next().map_err(io::Error::other)? {
+                return Ok(Some(frame));
+            }
+            self.reader.readable().await?;
+            let room = self.decoder.space(READ);
+            let count = match self.reader.try_read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.decoder.filled(READ, 0);
+                    continue;
+                }
+                Err(error) => {
+                    self.decoder.filled(READ, 0);
+                    return Err(error);
+                }
+                Ok(count) => count,
+            };
+            self.decoder.filled(READ, count);
+            if count == 0 {
+                let cut = self.decoder.is_mid_frame();
+                return if cut { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(None) };
+            }
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = nix::sys::socket::shutdown(
+            std::os::fd::AsRawFd::as_raw_fd(self.reader.as_ref()),
+            nix::sys::socket::Shutdown::Both,
+        );
+        let until = Instant::now() + FAREWELL;
+        while matches!(self.runner.try_wait(), Ok(None)) {
+            if Instant::now() > until {
+                let _ = self.runner.kill();
+                let _ = self.runner.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Processes: clone(2), exec, capabilities' bounding set, limits and process attributes that nix lacks.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use nix::Result;
+
+/// Which side of [`clone`] this is.
+#[derive(Debug)]
+pub enum Side {
+    /// The caller: the child's pid and a descriptor that refers to it and to nothing else, whatever pids are reused.
+    Parent {
+        /// In the caller's pid namespace.
+        pid: Pid,
+        /// pidfd_open(2).
+        pidfd: OwnedFd,
+    },
+    /// The new process.
+    Child,
+}
+
+/// Makes a child with a copy of this process's memory, in new namespaces of the kinds given: clone(2) with
+/// `CLONE_PIDFD`.
+///
+/// # Safety
+///
+/// The process must have one thread: the child has a copy of every lock that another thread may have held.
+pub unsafe fn clone(namespaces: nix::sched::CloneFlags) -> Result<Side> {
+    let mut pidfd: libc::c_int = -1;
+    let flags = libc::c_long::from(namespaces.bits() | libc::CLONE_PIDFD | libc::SIGCHLD);
+    // SAFETY: no CLONE_VM, so the child has its own copy of the stack (a null stack is then allowed). The third
+    // argument is where the kernel puts the pidfd. The caller vouches for the single thread.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone,
+            flags,
+            std::ptr::null::<u8>(),
+            &raw mut pidfd,
+            std::ptr::null::<u8>(),
+            std::ptr::null::<u8>(),
+        )
+    };
+    match Errno::result(pid)? {
+        0 => Ok(Side::Child),
+        pid => {
+            let pid = Pid::from_raw(libc::pid_t::try_from(pid).map_err(|_| Errno::EINVAL)?);
+            // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor here that nothing else owns.
+            Ok(Side::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+        }
+    }
+}
+
+/// Sends a signal to the process that the descriptor refers to: pidfd_send_signal(2).
+pub fn signal(pidfd: BorrowedFd<'_>, signal: nix::sys::signal::Signal) -> Result<()> {
+    // SAFETY: the siginfo may be null; flags are 0.
+    Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal as libc::c_int,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// What a child used: wait4(2).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// User and system time with that of all children waited for, in microseconds.
+    pub cpu_us: u64,
+    /// Largest resident set among them, in KiB.
+    pub max_rss_kib: u64,
+}
+
+/// Reaps a child if it has ended: wait4(2) with `WNOHANG`. The status is as waitpid(2) gives it.
+pub fn reap(pid: Pid) -> Result<Option<(Pid, i32, Usage)>> {
+    let mut status = 0;
+    // SAFETY: rusage is plain data for which all zeroes are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals that outlive the call.
+    let pid = unsafe { libc::wait4(pid.as_raw(), &raw mut status, libc::WNOHANG, &raw mut usage) };
+    match Errno::result(pid)? {
+        0 => Ok(None),
+        pid => {
+            let micros = |time: libc::timeval| {
+                u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+            };
+            let usage = Usage {
+                cpu_us: micros(usage.ru_utime) + micros(usage.ru_stime),
+                max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+            };
+            Ok(Some((Pid::from_raw(pid), status, usage)))
+        }
+    }
+}
+
+/// Ends this process at once, running nothing on the way: `_exit(2)`.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit does not return and touches no memory of ours.
+    unsafe { libc::_exit(code) }
+}
+
+/// Replaces this process: execve(2). Returns only on failure.
+pub fn execute(program: &CString, argv: &[CString], env: &[CString]) -> Errno {
+    let pointers = |strings: &[CString]| {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: NUL-terminated strings in null-terminated arrays, all of which outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    Errno::last()
+}
+
+/// Closes every descriptor from `first` on: close_range(2), Linux 5.9.
+pub fn close_from(first: u32) -> Result<()> {
+    // SAFETY: the caller is about to exec or owns none of these descriptors; none of our types holds one of them
+    // across this call in the places that use it.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+}
+
+/// Restores the default action of every signal and unblocks all: what a command expects to start with. Rust ignores
+/// SIGPIPE, and a parent may have ignored more.
+pub fn reset_signals() -> Result<()> {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is a valid action for every signal; those that cannot be changed (9, 19, and two that
+        // belong to the C library) fail, which is as it should be.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    nix::sys::signal::SigSet::empty().thread_set_mask()
+}
+
+/// Has the kernel kill this process when its parent's thread ends: `PR_SET_PDEATHSIG`.
+pub fn die_with_parent() -> Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+}
+
+/// Locks the process out of ever regaining capabilities by user id 0: `PR_SET_SECUREBITS` with `NOROOT`,
+/// `NO_SETUID_FIXUP`, `KEEP_CAPS` off and `NO_CAP_AMBIENT_RAISE`, each locked (capabilities(7)).
+pub fn lock_secure_bits() -> Result<()> {
+    const NOROOT: libc::c_ulong = 1 | 2;
+    const NO_SETUID_FIXUP_LOCKED: libc::c_ulong = 8;
+    const KEEP_CAPS_LOCKED: libc::c_ulong = 1 << 5;
+    const NO_CAP_AMBIENT_RAISE: libc::c_ulong = 1 << 6 | 1 << 7;
+    let bits = NOROOT | NO_SETUID_FIXUP_LOCKED | KEEP_CAPS_LOCKED | NO_CAP_AMBIENT_RAISE;
+    // SAFETY: PR_SET_SECUREBITS takes an integer.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) }).map(drop)
+}
+
+/// Takes one capability out of the bounding set: prctl(2), `PR_CAPBSET_DROP`. The result is the call's own; EINVAL
+/// (-1) is a capability that the kernel does not know.
+pub fn drop_from_bounding_set(capability: libc::c_ulong) -> libc::c_int {
+    // SAFETY: PR_CAPBSET_DROP takes an integer.
+    unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }
+}
+
+/// Makes `number` another name of a descriptor, closed by exec: dup3(2). They must differ.
+pub fn duplicate_to(fd: BorrowedFd<'_>, number: i32) -> Result<()> {
+    if fd.as_raw_fd() == number {
+        return Ok(());
+    }
+    // SAFETY: both are numbers of descriptors; whatever had the second is closed.
+    Errno::result(unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) }).map(drop)
+}
+
+/// Takes a descriptor of this process by number, where a parent is known to have left one.
+///
+/// # Safety
+///
+/// Nothing else in this process may own the descriptor.
+pub unsafe fn inherited(fd: i32) -> OwnedFd {
+    // SAFETY: the caller vouches for it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Starts a new session keyring with nothing in it, so that no key of the parent can be reached: keyctl(2).
+/// A kernel without keys is fine.
+pub fn new_session_keyring() -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name makes an anonymous session keyring.
+    match Errno::result(unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>())
+    }) {
+        Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets the process's user and group ids, all three of each, and its supplementary groups to none.
+pub fn set_groups_empty() -> Result<()> {
+    nix::unistd::setgroups(&[])
+}
+
+/// The landlock ABI of the running kernel: landlock_create_ruleset(2) with `LANDLOCK_CREATE_RULESET_VERSION`. An error
+/// is a kernel without landlock (ENOSYS) or with landlock switched off at boot (EOPNOTSUPP).
+pub fn landlock_abi() -> Result<u32> {
+    const VERSION: u32 = 1;
+    // SAFETY: with this flag the attributes must be null and their size 0.
+    let abi = Errno::result(unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, VERSION)
+    })?;
+    u32::try_from(abi).map_err(|_| Errno::EINVAL)
+}
