@@ -46,11 +46,13 @@ struct Part {
 
 /// How a pattern in a path is held against an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+pub(crate) enum Reach {
     /// Some name that the pattern stands for is meant.
     Maybe,
     /// As [`Reach::Maybe`], but `*` alone is not taken for every name that there is: `cat *` names no `id_rsa`.
     Pointed,
+    /// A glob is taken for every name that it matches, since it will be expanded to them; a hole for none.
+    Expanded,
     /// Every name that the pattern stands for is meant: for classes that make an effect harmless.
     Surely,
 }
@@ -244,8 +246,8 @@ impl Table {
     }
 
     /// Whether the path may be one of the table's, or below an open one.
-    pub(crate) fn may_hold(&self, path: &[Component]) -> bool {
-        self.entries.iter().any(|entry| entry.takes(path, None))
+    pub(crate) fn may_hold(&self, path: &[Component], reach: Reach) -> bool {
+        self.entries.iter().any(|entry| entry.takes_at(path, reach))
     }
 
     /// The classes of the entries that lie below the path.
@@ -344,6 +346,9 @@ impl Part {
             (Component::Name(name), None) => self.pattern.may_be(name),
             (Component::Deep, _) => false,
             (Component::Pattern(pattern), _) if reach == Reach::Surely => pattern.surely_is(&self.pattern),
+            (Component::Pattern(pattern), _) if reach == Reach::Expanded && pattern.has_hole() => {
+                pattern.surely_is(&self.pattern)
+            }
             (Component::Pattern(pattern), _) if reach == Reach::Pointed && pattern.is_broad() => false,
             (Component::Pattern(pattern), Some(literal)) => pattern.may_be(literal),
             (Component::Pattern(pattern), None) => pattern.may_meet(&self.pattern),

@@ -73,8 +73,8 @@ impl Component {
     fn is_broad(&self) -> bool {
         match self {
             Self::Name(_) => false,
-            Self::Pattern(pattern) => pattern.is_broad(),
-            Self::Deep => true,
+            Self::Pattern(pattern) => !pattern.has_hole() && pattern.is_broad(),
+            Self::Deep => false,
         }
     }
 }
@@ -104,7 +104,7 @@ impl Path {
     pub(crate) fn without_broad_tail(&self) -> &[Component] {
         let mut components = self.components.as_slice();
         while let Some((last, rest)) = components.split_last() {
-            if !last.is_broad() || matches!(last, Component::Deep) {
+            if !last.is_broad() {
                 break;
             }
             components = rest;

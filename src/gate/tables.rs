@@ -198,3 +198,24 @@ pub(super) const ESSENTIAL_FILES: &[&str] = &[
     "/{,usr/}lib/*-linux-gnu*/{ld-linux*,libc.so*,libc-*,libpthread*,libdl*,libm.so*,librt*,libstdc++*,libgcc_s*,libpam*,libcrypt*,libcrypto*,libssl*,libselinux*,libtinfo*,libz.so*,libsystemd*,libacl*,libpcre*}",
     "/var/lib/dpkg/status", "/var/lib/dpkg/available", "/var/lib/dpkg/info/**", "/var/lib/rpm/**",
 ];
+
+/// Trees of which a change of owner or mode throughout ruins the machine.
+#[rustfmt::skip]
+pub(super) const CORE_TREES: &[&str] = &[
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var",
+    "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/share", "/var/lib", "/home", "/root",
+    "/etc/pam.d", "/etc/ssh", "/etc/ssl", "/etc/sudoers.d", "/lib/*-linux-gnu", "/usr/lib/*-linux-gnu", "/nix", "/nix/store",
+];
+
+/// Files of the kernel whose writing stops the machine, all of its processes, or takes its disks away.
+/// Sources: Documentation/admin-guide/sysrq.rst, Documentation/admin-guide/pm, cgroups(7), watchdog-api.rst.
+#[rustfmt::skip]
+pub(super) const KILL_SWITCHES: &[&str] = &[
+    "/proc/sysrq-trigger", "/sys/power/**", "/dev/watchdog*", "/dev/mem", "/dev/kmem", "/dev/port", "/proc/kcore", "/proc/acpi/sleep",
+    "/sys/fs/cgroup/cgroup.kill", "/sys/fs/cgroup/*/cgroup.kill", "/sys/fs/cgroup/*.slice/cgroup.kill",
+    "/sys/fs/cgroup/cgroup.freeze", "/sys/fs/cgroup/*/cgroup.freeze", "/sys/block/*/device/delete", "/sys/class/block/*/device/delete",
+    "/sys/class/scsi_device/*/device/delete", "/sys/class/nvme/*/reset_controller", "/sys/bus/pci/devices/*/remove",
+    "/sys/bus/pci/devices/*/reset", "/sys/bus/pci/drivers/*/unbind", "/sys/devices/system/cpu/cpu0/online",
+    "/sys/kernel/debug/provoke-crash/**", "/sys/firmware/efi/efivars/**",
+    "/sys/class/net/*/device/remove",
+];

@@ -175,6 +175,11 @@ pub enum Effect {
         /// Its value.
         value: Value,
     },
+    /// Starts processes without end, or fills memory or a disk: a fork bomb in any language.
+    Flood {
+        /// How.
+        what: String,
+    },
     /// An unknown option of a known program behind which another command may hide.
     Unreadable {
         /// The program.

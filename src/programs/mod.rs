@@ -6,6 +6,22 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+pub mod code;
 pub mod effect;
+mod engine;
+mod grammar;
+mod hooks;
+pub mod knowledge;
+pub mod notation;
+mod program_word;
+mod redirects;
+mod template;
+mod variables;
+mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use effect::{Attribute, Effect, Language, Operation, Target};
+pub use engine::{effects, is_guess};
+pub use knowledge::{Knowledge, KnowledgeError};

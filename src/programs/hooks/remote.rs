@@ -1,0 +1,42 @@
+//! Command-line clients of remote services: what they do is said by a verb among their operands.
+
+use super::super::effect::Effect;
+use super::super::engine::Context;
+use super::super::grammar::Parsed;
+use super::super::knowledge::{Program, Verbs};
+use super::super::words;
+use crate::shell::Value;
+
+/// Operands that are looked at for a verb; behind them stand names of resources.
+const VERB_DEPTH: usize = 5;
+
+/// Adds the remote effect of the first verb among the operands.
+pub(in super::super) fn effects(
+    program: &Program,
+    verbs: &Verbs,
+    parsed: &Parsed,
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) {
+    let _ = context;
+    // a table for the subcommand says more than its name
+    if let Some(first) = parsed.operands.first().and_then(Value::as_str)
+        && program.subcommands.contains_key(first)
+    {
+        return;
+    }
+    for (at, word) in parsed.operands.iter().take(VERB_DEPTH).enumerate() {
+        let is = |list: &str| word.as_known().is_some_and(|word| list.split_whitespace().any(|pattern| words::wildcard(pattern.as_bytes(), word)));
+        if is(&verbs.reads) {
+            return;
+        }
+        let destructive = word.as_known().is_none() || is(&verbs.destroys);
+        if destructive || is(&verbs.changes) {
+            let path = parsed.operands.get(..=at).unwrap_or_default();
+            let action = format!("{} {}", program.name, words::join(path));
+            let resource = words::join(parsed.operands.get(at + 1..).unwrap_or_default());
+            effects.push(Effect::Remote { action, resource, destructive });
+            return;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Which program a program word names.
+
+use super::knowledge::{Knowledge, Program};
+use super::words;
+use crate::shell::{Piece, Value};
+
+/// Directories whose programs are known by their names.
+const STANDARD: &[&str] = &[
+    "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/lib", "/lib64", "/usr/lib",
+    "/usr/lib64", "/lib32", "/usr/libexec", "/usr/games", "/snap/bin", "/opt/homebrew/bin", "/usr/lib/git-core",
+    "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu",
+    "/lib/systemd", "/usr/lib/systemd", "/system/bin", "/busybox", "/run/current-system/sw/bin", "/usr/libexec/git-core",
+];
+
+/// How many programs a pattern in the place of the program may name.
+const MAX_PATTERN: usize = 8;
+
+/// What a program word leads to.
+pub(super) struct Found<'k> {
+    /// Known programs that it may be.
+    pub(super) programs: Vec<&'k Program>,
+    /// It is a file outside the standard directories, whatever its name.
+    pub(super) runs_file: bool,
+}
+
+/// Looks a program word up.
+pub(super) fn find<'k>(word: &Value, knowledge: &'k Knowledge) -> Found<'k> {
+    if let Some(name) = standard_name(word) {
+        return Found { programs: knowledge.find(&name).into_iter().collect(), runs_file: false };
+    }
+    match (word.as_known(), words::basename(word)) {
+        // `./rm` is not rm, but may be a copy of it
+        (Some(_), Some(name)) => {
+            let programs = name.as_str().and_then(|name| knowledge.find(name));
+            Found { programs: programs.into_iter().collect(), runs_file: true }
+        }
+        _ if word.has_unknown() => Found { programs: tail_name(word, knowledge), runs_file: false },
+        _ => Found { programs: by_pattern(word, knowledge), runs_file: true },
+    }
+}
+
+/// The name of a program that is looked up in PATH or stands in a standard directory.
+pub(super) fn standard_name(word: &Value) -> Option<String> {
+    let text = word.as_str()?;
+    if !text.contains('/') {
+        return Some(text.to_owned());
+    }
+    let path = normal(text)?;
+    let (directory, name) = path.rsplit_once('/')?;
+    let versioned = directory.starts_with("/usr/lib/") || directory.starts_with("/usr/libexec/");
+    (versioned || STANDARD.contains(&directory)).then(|| name.to_owned())
+}
+
+/// An absolute path without `.`, `..`, doubled slashes and the ways around through /proc.
+fn normal(path: &str) -> Option<String> {
+    if !path.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+        // /proc/self/root, /proc/1/root, /proc/thread-self/root, /proc/self/task/1/root are the root directory
+        if parts.first() == Some(&"proc") && parts.len() > 2 && parts.last() == Some(&"root") {
+            parts.clear();
+        }
+    }
+    Some(format!("/{}", parts.join("/")))
+}
+
+/// `$DIR/rm`: the directory is not known, the name is.
+fn tail_name<'k>(word: &Value, knowledge: &'k Knowledge) -> Vec<&'k Program> {
+    let suffix = word.suffix();
+    let Some(slash) = suffix.iter().rposition(|byte| *byte == b'/') else { return Vec::new() };
+    let name = suffix.get(slash + 1..).and_then(|name| std::str::from_utf8(name).ok());
+    name.and_then(|name| knowledge.find(name)).into_iter().collect()
+}
+
+/// `/b?n/r[m]`: every known program that the pattern may name.
+fn by_pattern<'k>(word: &Value, knowledge: &'k Knowledge) -> Vec<&'k Program> {
+    let mut pattern = Vec::new();
+    for piece in &word.pieces {
+        match piece {
+            Piece::Known(bytes) | Piece::Glob(bytes) => pattern.extend_from_slice(bytes),
+            Piece::Unknown(_) => pattern.push(b'*'),
+        }
+    }
+    let start = pattern.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+    let mut name = Vec::new();
+    let mut in_set = false;
+    for byte in pattern.get(start..).unwrap_or_default() {
+        match (in_set, byte) {
+            (false, b'[') => in_set = true,
+            // a set, `?` and a group stand for anything here: too wide is the safe side
+            (true, b']') | (false, b'?') => {
+                in_set = false;
+                name.push(b'*');
+            }
+            (true, _) => {}
+            (false, byte) => name.push(*byte),
+        }
+    }
+    let mut names: Vec<&str> =
+        knowledge.names().filter(|known| words::wildcard(&name, known.as_bytes())).collect();
+    names.sort_unstable_by_key(|name| (name.len(), *name));
+    names.into_iter().take(MAX_PATTERN).filter_map(|name| knowledge.find(name)).collect()
+}

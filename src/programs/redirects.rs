@@ -1,0 +1,74 @@
+//! Effects of redirections.
+
+use super::effect::{Effect, Operation};
+use crate::shell::{Invocation, RedirectKind, Value};
+
+/// Adds what the redirections of a command do.
+pub(super) fn effects(invocation: &Invocation, effects: &mut Vec<Effect>) {
+    for redirect in &invocation.redirects {
+        let path = &redirect.target;
+        if let Some(url) = network(path) {
+            effects.push(Effect::Fetch { url: url.clone() });
+            effects.push(Effect::Send { url, path: None });
+            continue;
+        }
+        match redirect.kind {
+            RedirectKind::Read => effects.push(Effect::Read { path: path.clone() }),
+            RedirectKind::Write if prints_nothing(invocation) => {
+                if !is_void(path) {
+                    effects.push(Effect::Delete {
+                        path: path.clone(),
+                        recursive: false,
+                        how: Operation::Truncate,
+                    });
+                }
+            }
+            RedirectKind::Write => {
+                effects.push(Effect::Write { path: path.clone(), how: Operation::Overwrite });
+            }
+            RedirectKind::Append => effects.push(Effect::Write { path: path.clone(), how: Operation::Append }),
+            RedirectKind::ReadWrite => {
+                effects.push(Effect::Read { path: path.clone() });
+                effects.push(Effect::Write { path: path.clone(), how: Operation::Edit });
+            }
+            RedirectKind::Here | RedirectKind::Duplicate => {}
+        }
+    }
+}
+
+/// `> file` and `: > file` only make the file empty.
+fn prints_nothing(invocation: &Invocation) -> bool {
+    match invocation.argv.first() {
+        None => true,
+        Some(word) => matches!(word.as_known(), Some(b":" | b"true" | b"false")),
+    }
+}
+
+/// bash makes connections of `/dev/tcp/host/port` and `/dev/udp/host/port` in redirections.
+fn network(path: &Value) -> Option<Value> {
+    let prefix = path.prefix();
+    (prefix.starts_with(b"/dev/tcp/") || prefix.starts_with(b"/dev/udp/")).then(|| path.clone())
+}
+
+/// Files that keep nothing and tell nothing.
+pub(super) fn is_void(path: &Value) -> bool {
+    let Some(path) = path.as_known() else { return false };
+    matches!(
+        path,
+        b"/dev/null"
+            | b"/dev/zero"
+            | b"/dev/full"
+            | b"/dev/random"
+            | b"/dev/urandom"
+            | b"/dev/stdin"
+            | b"/dev/stdout"
+            | b"/dev/stderr"
+            | b"/dev/tty"
+            | b"-"
+    ) || descriptor(path, b"/dev/fd/")
+        || descriptor(path, b"/proc/self/fd/")
+}
+
+fn descriptor(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+}
