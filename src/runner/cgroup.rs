@@ -43,7 +43,9 @@ impl Cgroup {
                 Layer {
                     name: "cgroup".into(),
                     enforced: false,
-                    detail: format!("limits on memory and processes of the whole tree are not enforced: {why}"),
+                    detail: format!(
+                        "limits on memory and processes of the whole tree are not enforced: {why}"
+                    ),
                 }
             }
         };
@@ -87,7 +89,8 @@ impl Cgroup {
             set(&group.join("pids.max"), &limits.processes.to_string())?;
             return Ok("v2");
         }
-        let memory = v1_root(&mounts, "memory").ok_or("no hierarchy with the memory controller is mounted")?;
+        let memory =
+            v1_root(&mounts, "memory").ok_or("no hierarchy with the memory controller is mounted")?;
         let pids = v1_root(&mounts, "pids").ok_or("no hierarchy with the pids controller is mounted")?;
         let bytes = limits.memory.to_string();
         create_dir(&memory.join(PARENT))?;
@@ -159,11 +162,7 @@ fn mounts(mountinfo: &str) -> impl Iterator<Item = Mount<'_>> {
     mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut filesystem = filesystem.split(' ');
-        Some(Mount {
-            point: mount.split(' ').nth(4)?,
-            kind: filesystem.next()?,
-            options: filesystem.nth(1)?,
-        })
+        Some(Mount { point: mount.split(' ').nth(4)?, kind: filesystem.next()?, options: filesystem.nth(1)? })
     })
 }
 

@@ -162,8 +162,10 @@ fn filter_calls() -> Result<()> {
 }
 
 fn run(spawn: &Spawn) -> NotRun {
-    let failed =
-        |errno: Errno, program: &str| NotRun::NotExecuted { errno: errno as i32, program: program.to_owned() };
+    let failed = |errno: Errno, program: &str| NotRun::NotExecuted {
+        errno: errno as i32,
+        program: program.to_owned(),
+    };
     let text = |value: &str| CString::new(value).map_err(|_| Errno::EINVAL);
     let Some(program) = spawn.argv.first() else { return failed(Errno::EINVAL, "") };
     let argv: std::result::Result<Vec<_>, _> = spawn.argv.iter().map(|word| text(word)).collect();

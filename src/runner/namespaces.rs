@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Gid, Uid, geteuid, getegid};
+use nix::unistd::{Gid, Uid, getegid, geteuid};
 
 use super::failure::{Doing, Hint, Result};
 use crate::sys::process::{self, Side};

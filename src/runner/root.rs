@@ -228,7 +228,9 @@ impl<'a> Root<'a> {
         match part {
             Part::Directory(tree) => self.attach(path, tree, true),
             Part::File(tree) => self.attach(path, tree, false),
-            Part::Link(target) => self.link(path, target).doing("root", || format!("link {}", path.display())),
+            Part::Link(target) => {
+                self.link(path, target).doing("root", || format!("link {}", path.display()))
+            }
             Part::Tmpfs { mode, owned } => {
                 let size = self.spec.limits.tmpfs.to_string();
                 self.attach(path, &tmpfs(self.spec, &size, *mode, *owned)?, true)

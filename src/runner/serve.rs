@@ -61,13 +61,11 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Receipt> {
         }
         Network::Host => layer("network-namespace", false, "the policy gives the host's network".into()),
     }
-    let abi = process::landlock_abi()
-        .doing("landlock", || "ask for the landlock ABI".into())
-        .hint(|| {
-            "execward does not run commands without landlock: use Linux 5.13 or later with landlock among the \
+    let abi = process::landlock_abi().doing("landlock", || "ask for the landlock ABI".into()).hint(|| {
+        "execward does not run commands without landlock: use Linux 5.13 or later with landlock among the \
              security modules (`lsm=` on the kernel command line, /sys/kernel/security/lsm)"
-                .into()
-        })?;
+            .into()
+    })?;
     seccomp::filters().map_err(std::io::Error::other).doing("seccomp", || "compile the filter".into())?;
     layers.extend(root::enter(spec, inside.idmap.as_ref())?);
     keep_only_what_a_runner_needs()?;
@@ -168,8 +166,16 @@ impl Server<'_> {
                 add(Source::Stdin(id), command.stdin.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT);
             }
             if unsent < BACKLOG {
-                add(Source::Output(id, Stream::Stdout), command.stdout.as_ref().map(AsFd::as_fd), PollFlags::POLLIN);
-                add(Source::Output(id, Stream::Stderr), command.stderr.as_ref().map(AsFd::as_fd), PollFlags::POLLIN);
+                add(
+                    Source::Output(id, Stream::Stdout),
+                    command.stdout.as_ref().map(AsFd::as_fd),
+                    PollFlags::POLLIN,
+                );
+                add(
+                    Source::Output(id, Stream::Stderr),
+                    command.stderr.as_ref().map(AsFd::as_fd),
+                    PollFlags::POLLIN,
+                );
             }
         }
         let mut fds: Vec<PollFd<'_>> = polled.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
@@ -184,7 +190,8 @@ impl Server<'_> {
 
     fn serve(&mut self, source: Source) {
         let out = &mut self.out;
-        let (Source::Control(id) | Source::Init(id) | Source::Stdin(id) | Source::Output(id, _)) = source else {
+        let (Source::Control(id) | Source::Init(id) | Source::Stdin(id) | Source::Output(id, _)) = source
+        else {
             return;
         };
         let Some(command) = self.commands.get_mut(&id) else { return };

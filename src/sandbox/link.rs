@@ -28,7 +28,11 @@ pub struct Link {
 
 impl Link {
     /// Opens the session on a runner that was just launched.
-    pub(super) async fn open(stream: UnixStream, runner: Child, spec: SandboxSpec) -> Result<Self, LaunchError> {
+    pub(super) async fn open(
+        stream: UnixStream,
+        runner: Child,
+        spec: SandboxSpec,
+    ) -> Result<Self, LaunchError> {
         let (reader, writer) = stream.into_split();
         let mut sender = Sender { writer, buffer: Vec::new() };
         let mut receiver = Receiver { reader, decoder: Decoder::default(), runner };
@@ -51,6 +55,13 @@ impl Link {
     pub fn split(self) -> (Sender, Receiver) {
         (self.sender, self.receiver)
     }
+}
+
+/// Both ends of a link to whatever plays the runner behind `stream`.
+#[cfg(test)]
+pub(crate) fn for_tests(stream: UnixStream, runner: Child) -> (Sender, Receiver) {
+    let (reader, writer) = stream.into_split();
+    (Sender { writer, buffer: Vec::new() }, Receiver { reader, decoder: Decoder::default(), runner })
 }
 
 /// Frames to the runner.

@@ -8,6 +8,8 @@ mod link;
 
 use std::path::PathBuf;
 
+#[cfg(test)]
+pub(crate) use link::for_tests;
 pub use link::{Link, Receiver, Sender};
 
 use crate::prepare::Directory;
@@ -71,7 +73,9 @@ impl LaunchError {
     pub fn hint(&self) -> &str {
         match self {
             Self::Refused(failure) => &failure.hint,
-            Self::Image(_) => "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)",
+            Self::Image(_) => {
+                "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)"
+            }
             _ => "",
         }
     }

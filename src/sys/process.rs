@@ -3,9 +3,9 @@
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::Result;
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use nix::Result;
 
 /// Which side of [`clone`] this is.
 #[derive(Debug)]
