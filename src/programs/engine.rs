@@ -95,7 +95,10 @@ pub(super) fn run_parsed(
     if program.assignments {
         take_assignments(&mut parsed, &mut assignments, effects);
     }
-    let cwd = program.cwd.and_then(|id| parsed.values(id).last().cloned()).or_else(|| context.cwd.clone());
+    let cwd = program
+        .cwd
+        .and_then(|id| parsed.values(id).last().cloned())
+        .or_else(|| context.cwd.clone());
     let inner = Context { cwd, argv: context.argv, depth: context.depth + 1, ..*context };
     let filling = Filling { program, parsed: &parsed, context: &inner, assignments: &assignments };
     for template in &program.effects {
@@ -126,9 +129,7 @@ fn first_glob(parsed: &Parsed) -> Value {
 fn take_assignments(parsed: &mut Parsed, assignments: &mut Vec<(String, Value)>, effects: &mut Vec<Effect>) {
     let mut count = 0;
     for operand in &parsed.operands {
-        let Some((name, value)) = words::cut(operand, b'=').filter(|(name, _)| !name.is_empty()) else {
-            break;
-        };
+        let Some((name, value)) = words::cut(operand, b'=').filter(|(name, _)| !name.is_empty()) else { break };
         let name = String::from_utf8_lossy(&name).into_owned();
         variables::assigned(&name, &value, false, effects);
         assignments.push((name, value));
@@ -229,7 +230,8 @@ pub fn is_guess(effect: &Effect) -> bool {
 /// Whether a program does more than look. Starters are left out: what they start is looked at by itself, and so
 /// guesses do not multiply.
 fn is_dangerous(name: &str, knowledge: &Knowledge) -> bool {
-    let Some(program) = knowledge.find(name) else { return false };
+    // a lone `.` is far more often a directory than `source`
+    let Some(program) = knowledge.find(name).filter(|_| name != ".") else { return false };
     if let Some(hook) = &program.hook {
         return hook == "find";
     }
@@ -250,8 +252,13 @@ struct Filling<'f> {
 
 impl Filling<'_> {
     fn fill(&self, template: &Template, effects: &mut Vec<Effect>) {
-        let holds =
-            template.conditions.iter().all(|alternatives| alternatives.iter().any(|one| self.holds(one)));
+        // what nothing lifts must not be found in words that nobody knows: those are asked about by other effects
+        let sure = matches!(template.verb, Verb::Power | Verb::Flood)
+            || template.selections.first() == Some(&Selection::Literal("-1".to_owned()));
+        let holds = template
+            .conditions
+            .iter()
+            .all(|alternatives| alternatives.iter().any(|one| self.holds(one, sure)));
         if !holds {
             return;
         }
@@ -276,7 +283,7 @@ impl Filling<'_> {
         }
     }
 
-    fn holds(&self, condition: &Condition) -> bool {
+    fn holds(&self, condition: &Condition, sure: bool) -> bool {
         let parsed = self.parsed;
         let (known, holds) = match &condition.test {
             Test::Has(id) => (true, parsed.has(*id)),
@@ -288,19 +295,22 @@ impl Filling<'_> {
                 Some(value) => (value.as_known().is_some(), words::matches(value, pattern)),
                 None => (true, false),
             },
+            Test::AnyOperandMatches(pattern) => (
+                true,
+                parsed.operands.iter().any(|value| value.as_known().is_some() && words::matches(value, pattern)),
+            ),
             Test::Count(order, count) => (true, parsed.operands.len().cmp(count) == *order),
             Test::Key(key) => (true, self.key(key).is_some()),
             Test::Stdin => (true, self.context.invocation.stdin != Input::Inherited),
         };
         // what is not known must not lift a condition, whichever way it is written
-        if known { holds != condition.negated } else { true }
+        if known { holds != condition.negated } else { !sure }
     }
 
     /// The operand at a place that counts from 1, or from the end when negative.
     fn operand(&self, at: isize) -> Option<&Value> {
         let operands = &self.parsed.operands;
-        let index =
-            if at < 0 { operands.len().checked_add_signed(at)? } else { usize::try_from(at - 1).ok()? };
+        let index = if at < 0 { operands.len().checked_add_signed(at)? } else { usize::try_from(at - 1).ok()? };
         operands.get(index)
     }
 
@@ -321,9 +331,7 @@ impl Filling<'_> {
             Selection::Operands(from, to) => {
                 let operands = &self.parsed.operands;
                 let len = operands.len();
-                let place = |at: isize| {
-                    if at < 0 { len.checked_add_signed(at) } else { usize::try_from(at - 1).ok() }
-                };
+                let place = |at: isize| if at < 0 { len.checked_add_signed(at) } else { usize::try_from(at - 1).ok() };
                 match (place(*from), place(*to)) {
                     (Some(from), Some(to)) if from <= to => {
                         operands.get(from..len.min(to + 1)).unwrap_or_default().to_vec()
@@ -455,19 +463,19 @@ impl Filling<'_> {
         }
         for text in texts {
             super::code::effects(language, &text, self.context, effects);
-            effects.push(Effect::Script {
-                language,
-                text,
-                target: target.clone(),
-                arguments: arguments.clone(),
-            });
+            if matches!(template.verb, Verb::Script(_)) {
+                let (target, arguments) = (target.clone(), arguments.clone());
+                effects.push(Effect::Script { language, text, target, arguments });
+            }
         }
     }
 
     /// Effects with an action and what it is about; they happen even when nothing is named.
     fn action(&self, template: &Template, effects: &mut Vec<Effect>) {
         let (action, mut values) = self.named(template);
-        if values.is_empty() {
+        // `persist LD_PRELOAD --preload` does nothing without the option
+        let needs_value = matches!(template.selections.get(1), Some(Selection::Option(_) | Selection::Key(_)));
+        if values.is_empty() && !needs_value {
             values.push(Value::default());
         }
         let destructive = self.setting(template, Setting::Destructive).is_some();

@@ -18,6 +18,16 @@ pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("coreutils", include_str!("../../policies/programs/coreutils.toml")),
     ("wrappers", include_str!("../../policies/programs/wrappers.toml")),
     ("shells", include_str!("../../policies/programs/shells.toml")),
+    ("system", include_str!("../../policies/programs/system.toml")),
+    ("git", include_str!("../../policies/programs/git.toml")),
+    ("network", include_str!("../../policies/programs/network.toml")),
+    ("packages", include_str!("../../policies/programs/packages.toml")),
+    ("containers", include_str!("../../policies/programs/containers.toml")),
+    ("cloud", include_str!("../../policies/programs/cloud.toml")),
+    ("databases", include_str!("../../policies/programs/databases.toml")),
+    ("interpreters", include_str!("../../policies/programs/interpreters.toml")),
+    ("processes", include_str!("../../policies/programs/processes.toml")),
+    ("builds", include_str!("../../policies/programs/builds.toml")),
 ];
 
 /// A data file cannot be read.
@@ -163,6 +173,13 @@ impl Knowledge {
         Ok(())
     }
 
+    /// Everything that is wrong with the tables.
+    #[cfg(test)]
+    pub(super) fn mistakes(&self) -> Vec<String> {
+        let read = |entry: &Entry| compile_text(&entry.name, &entry.text).err().map(|error| format!("{}: {error}", entry.name));
+        self.entries.iter().filter_map(read).collect()
+    }
+
     /// The names that are known, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.index.keys().map(AsRef::as_ref)
@@ -175,7 +192,10 @@ impl Knowledge {
 
     pub(super) fn find(&self, name: &str) -> Option<&Program> {
         let entry = self.entries.get(*self.index.get(name)?)?;
-        entry.program.get_or_init(|| compile_text(&entry.name, &entry.text).ok().map(Box::new)).as_deref()
+        entry
+            .program
+            .get_or_init(|| compile_text(&entry.name, &entry.text).ok().map(Box::new))
+            .as_deref()
     }
 
     fn add_borrowed(&mut self, text: &'static str) -> Result<(), KnowledgeError> {
@@ -298,12 +318,11 @@ fn compile(name: &str, table: Table) -> Result<Program, String> {
         let compiled = compile(&format!("{name} {word}"), sub)?;
         subcommands.insert(word, Subcommand::Table(Box::new(compiled)));
     }
-    let verbs =
-        (table.destroys.is_some() || table.changes.is_some() || table.reads.is_some()).then(|| Verbs {
-            destroys: table.destroys.unwrap_or_default(),
-            changes: table.changes.unwrap_or_default(),
-            reads: table.reads.unwrap_or_default(),
-        });
+    let verbs = (table.destroys.is_some() || table.changes.is_some() || table.reads.is_some()).then(|| Verbs {
+        destroys: table.destroys.unwrap_or_default(),
+        changes: table.changes.unwrap_or_default(),
+        reads: table.reads.unwrap_or_default(),
+    });
     let _ = table.note;
     Ok(Program {
         name: name.to_owned(),

@@ -3,11 +3,9 @@
 //! Made by the outer runner on the host, where it has the right; removed by it when the session has ended. Commands
 //! join through a descriptor that was opened before the host's tree went out of sight.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-
-use nix::unistd::Pid;
 
 use crate::wire::runner::{Layer, Limits};
 
@@ -18,7 +16,7 @@ const PARENT: &str = "execward";
 #[derive(Debug, Default)]
 pub(super) struct Cgroup {
     directories: Vec<PathBuf>,
-    joins: Vec<File>,
+    joins: Vec<OwnedFd>,
 }
 
 impl Cgroup {
@@ -52,10 +50,9 @@ impl Cgroup {
         (cgroup, layer)
     }
 
-    /// Puts a process, and what it will start, under the limits.
-    pub(super) fn join(&self, pid: Pid) -> std::io::Result<()> {
-        // One write(2) each: the kernel reads one pid from a write, in the pid namespace of the writer.
-        self.joins.iter().try_for_each(|mut procs| procs.write_all(pid.to_string().as_bytes()))
+    /// Open `cgroup.procs` files: a process that writes 0 to each is under the limits, with all that it starts.
+    pub(super) fn take_joins(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.joins)
     }
 
     /// Removes the groups. They are empty once the session's pid namespace is gone.
@@ -112,7 +109,7 @@ impl Cgroup {
             .write(true)
             .open(&procs)
             .map_err(|error| format!("open {}: {error}", procs.display()))?;
-        self.joins.push(file);
+        self.joins.push(file.into());
         Ok(directory)
     }
 }

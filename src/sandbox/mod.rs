@@ -8,8 +8,6 @@ mod link;
 
 use std::path::PathBuf;
 
-#[cfg(test)]
-pub(crate) use link::for_tests;
 pub use link::{Link, Receiver, Sender};
 
 use crate::prepare::Directory;
