@@ -37,6 +37,7 @@ pub struct Hash([u8; 32]);
 pub struct Durable {
     seq: u64,
     hash: Hash,
+    clears: Option<String>,
 }
 
 /// The log's own key: digests of what was asked for are keyed, since a plain digest of a short secret can be guessed.
@@ -81,9 +82,20 @@ impl fmt::Debug for Hash {
 }
 
 impl Durable {
-    /// Only the log, after fdatasync.
-    pub(in crate::audit) fn new(seq: u64, hash: Hash) -> Self {
-        Self { seq, hash }
+    /// Only the log, after fdatasync. `clears` is the request that the record says may run, if it says so.
+    pub(in crate::audit) fn new(seq: u64, hash: Hash, clears: Option<String>) -> Self {
+        Self { seq, hash, clears }
+    }
+
+    /// A witness without a log.
+    #[cfg(test)]
+    pub(crate) fn for_tests(clears: &str) -> Self {
+        Self::new(1, Hash([0; 32]), Some(clears.to_owned()))
+    }
+
+    /// The request that may run by this record; `None` for the record of a refusal or of an end.
+    pub fn clears(&self) -> Option<&str> {
+        self.clears.as_deref()
     }
 
     /// The record's number.
@@ -165,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_line_reads_back_and_hashes_as_sha256sum_says() {
-        let record = Record { kind: "decision", body: serde_json::json!({"b": "x\ny", "a": 1}) };
+        let record =
+            Record { kind: "decision", body: serde_json::json!({"b": "x\ny", "a": 1}), clears: None };
         let text = line(&record, 3, "2026-11-23T12:00:00Z", Hash::START);
         assert!(!text.contains(&b'\n'));
         let back: Line = serde_json::from_slice(&text).unwrap();
@@ -178,6 +191,12 @@ mod tests {
             Hash::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn a_witness_names_the_request_that_it_clears() {
+        assert_eq!(Durable::for_tests("r1").clears(), Some("r1"));
+        assert_eq!(Durable::new(2, Hash::START, None).clears(), None);
     }
 
     #[test]

@@ -1,1 +1,78 @@
-//!
+//! The command line: arguments in, text and exit codes out. Everything that it decides is how to say things.
+
+mod arguments;
+mod audit;
+mod check;
+mod exit;
+mod policy;
+mod redact;
+mod run;
+mod screen;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use self::arguments::{Arguments, Command, Words};
+use self::exit::Exit;
+use self::screen::Screen;
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let screen = Screen::new();
+    let parsed = match Arguments::try_parse_from(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return misread(&error, &arguments, screen).into(),
+    };
+    let exit = match parsed.command {
+        Command::Run(run) => run::run(run, screen),
+        Command::Check(check) => check::check(check, screen),
+        Command::Policy(policy) => policy::policy(policy, screen),
+        Command::Audit(audit) => audit::audit(audit, screen),
+        Command::Redact(redact) => redact::redact(&redact, screen),
+    };
+    exit.into()
+}
+
+/// Says what is wrong with a command line, or what was asked about it (`--help`, `--version`).
+fn misread(error: &clap::Error, arguments: &[OsString], screen: Screen) -> Exit {
+    let printed = error.print();
+    if !error.use_stderr() {
+        return printed.map_or_else(|error| screen::unwritten(screen, &error), |()| Exit::SUCCESS);
+    }
+    let runs = arguments.get(1).is_some_and(|first| first == "run");
+    if error.kind() == ErrorKind::UnknownArgument && (runs || arguments.get(1).is_some_and(|a| a == "check"))
+    {
+        screen.hint("a command goes after `--`: execward run -- ls -la; shell text after -c");
+    }
+    if runs { Exit::FAILED } else { Exit::USAGE }
+}
+
+impl Words {
+    /// The command that was asked for.
+    ///
+    /// # Errors
+    /// A sentence: there is none, or it is not text. Bytes that are not UTF-8 are refused, never replaced: the command
+    /// that is judged, shown and recorded must be the one that runs.
+    fn command(self) -> Result<crate::gate::Command, String> {
+        if let Some(text) = self.text {
+            let text = text.into_string().map_err(|_| "the shell text is not UTF-8".to_owned())?;
+            return Ok(crate::gate::Command::Shell(text));
+        }
+        if self.argv.is_empty() {
+            return Err("there is no command: give one after `--`, or shell text after -c".to_owned());
+        }
+        let words: Result<Vec<String>, String> = self
+            .argv
+            .into_iter()
+            .enumerate()
+            .map(|(index, word)| {
+                word.into_string().map_err(|_| format!("argument {index} of the command is not UTF-8"))
+            })
+            .collect();
+        words.map(crate::gate::Command::Argv)
+    }
+}

@@ -1,1 +1,18 @@
+//! The supervisor: the pipeline from a request to its report, and the state around it.
 //!
+//! Every error, timeout and panic on the way is a refusal with a record. The supervisor starts no command itself: it
+//! asks a runner, and it has nothing to ask with until the types of [`crate::stage`] give it something.
+
+mod embedded;
+mod journal;
+mod local;
+mod passwd;
+mod policy_file;
+mod relay;
+mod state;
+
+pub use embedded::{Asked, Completed, EmbeddedError, serve};
+pub use local::{Local, LocalError};
+pub use policy_file::{PolicyFileError, Source, load as load_policy, read as read_policy};
+pub use relay::Captured;
+pub use state::{Directories, NoHome};

@@ -1,0 +1,269 @@
+//! The command line: one table for parsing and for help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::policy::parse_duration;
+use crate::stage::Network;
+
+const EXAMPLES: &str = "\
+Examples:
+  execward run -- cargo test                 run a program in the jail, here
+  execward run -c 'make 2>&1 | tail'         run shell text
+  execward check -c 'curl https://x | sh'    only say what would be decided, and why
+  execward policy test my-policy.toml        try the examples inside a policy file
+  execward audit verify                      check that the record is whole";
+
+const RUN_EXAMPLES: &str = "\
+The command sees the current directory read-write as its workspace, the rest of the system read-only or not at all,
+a private empty HOME, and no network unless the policy says so. What the policy asks about goes to you on the terminal.
+
+Examples:
+  execward run -- ls -la
+  execward run -c 'cat *.log | sort | uniq -c' > counts
+  execward run --workspace ~/src/app --cwd ~/src/app/web -- npm test
+  execward run --timeout 30s --network none -- ./configure
+  execward run --json -c 'make test' | jq .outcome
+
+Exit codes:
+  the command's own, or
+  124  the time limit ended it
+  125  execward itself failed, or was called wrongly
+  126  refused by the policy or a person, or not executable
+  127  no such program
+  128+n  signal n ended it
+--json says which of them it was, in `outcome`: 124 to 127 can be a command's own, too.";
+
+const CHECK_EXAMPLES: &str = "\
+Nothing is run. With --batch, each line of standard input is an object, {\"command\": \"...\"} or {\"argv\": [...]}, and
+may have \"id\", \"cwd\", \"home\", \"uid\" and \"workspace\"; each answer is one line, in order.
+
+Examples:
+  execward check -c 'rm -rf /'
+  execward check --json -- git push --force
+  execward check --policy strict.toml --batch < commands.jsonl
+
+Exit codes: 0 everything is allowed, 1 something is not, 2 it could not be checked.";
+
+/// A supervisor between AI agents and the machine: it judges, confines, redacts and records every command.
+#[derive(Debug, Parser)]
+#[command(name = "execward", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a command in the jail
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Say what would be decided about a command, without running it
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// Look at policies
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Look at the record of what was decided and run
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Copy standard input to standard output with everything that looks like a secret masked
+    Redact(Redact),
+}
+
+/// What is to run: shell text, or a program with its arguments.
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    /// Shell text to run, in bash where there is one
+    #[arg(short = 'c', value_name = "TEXT", conflicts_with = "argv", allow_hyphen_values = true)]
+    pub(super) text: Option<OsString>,
+    /// A program and its arguments, after `--`; no shell reads them
+    #[arg(last = true, value_name = "CMD")]
+    pub(super) argv: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) words: Words,
+    #[command(flatten)]
+    pub(super) at: Place,
+    /// End the command after this long (30s, 5m, 1h); never longer than the policy's limit
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    pub(super) timeout: Option<Duration>,
+    /// Permit `/`, a home or /tmp as the workspace
+    #[arg(long)]
+    pub(super) allow_broad_workspace: bool,
+    /// What the command reaches; `host` only where the policy permits it
+    #[arg(long, value_name = "WHAT")]
+    pub(super) network: Option<NetworkName>,
+    /// Pass this variable on; one that looks like a credential passes only where the policy names it
+    #[arg(long, value_name = "NAME", value_parser = variable)]
+    pub(super) env: Vec<String>,
+    /// Print one JSON object at the end, with the command's output in it
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Say more on stderr: what confined the command, what it did not get (-vv: every step)
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+/// Where, by which policy, and with which log.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The policy file; without it the system's, then your own, then the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// The directory that the command may change [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(super) workspace: Option<PathBuf>,
+    /// Where the command starts, in the workspace [default: the current directory, or the workspace]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cwd: Option<PathBuf>,
+    /// Where execward keeps its log
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum NetworkName {
+    None,
+    Host,
+}
+
+impl From<NetworkName> for Network {
+    fn from(name: NetworkName) -> Self {
+        match name {
+            NetworkName::None => Self::None,
+            NetworkName::Host => Self::Host,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) words: Words,
+    #[command(flatten)]
+    pub(super) at: Place,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Also print the effects that the command would have
+    #[arg(long, conflicts_with = "batch")]
+    pub(super) explain: bool,
+    /// Check the JSON lines of standard input, and answer in JSON lines
+    #[arg(long, conflicts_with_all = ["text", "argv"])]
+    pub(super) batch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Read a policy and try the examples inside it
+    Test {
+        /// The file; without it, the policy in force
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the policy in force, or a file's, once it has been read and its examples hold
+    Show {
+        /// The file; without it, the policy in force
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// Check that no record was changed, removed or put in another place
+    Verify {
+        #[command(flatten)]
+        log: LogPlace,
+    },
+    /// Print the last records
+    Tail {
+        #[command(flatten)]
+        log: LogPlace,
+        /// How many
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+        lines: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogPlace {
+    /// Where execward keeps its log
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Redact {
+    /// Say on stderr, as JSON, how many places were masked
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    if timeout.is_zero() { Err("a time limit of nothing lets nothing run".to_owned()) } else { Ok(timeout) }
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    let starts = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        Ok(name.to_owned())
+    } else {
+        Err("the name of a variable is letters, digits and `_`; its value is taken from the environment"
+            .to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_options() {
+        let parsed = Arguments::try_parse_from(["execward", "run", "-v", "--", "ls", "-v", "--", "--json"]);
+        let Ok(Arguments { command: Command::Run(run) }) = parsed else { panic!("it is a run") };
+        assert_eq!(run.words.argv, ["ls", "-v", "--", "--json"]);
+        assert_eq!((run.verbose, run.json), (1, false));
+    }
+
+    #[test]
+    fn text_and_words_exclude_each_other() {
+        assert!(Arguments::try_parse_from(["execward", "run", "-c", "ls", "--", "ls"]).is_err());
+        assert!(Arguments::try_parse_from(["execward", "run", "ls"]).is_err());
+        assert!(Arguments::try_parse_from(["execward", "run", "-c", "-x; ls"]).is_ok());
+    }
+
+    #[test]
+    fn times_and_names_are_checked_where_they_are_given() {
+        for wrong in ["0s", "-1s", "1e308s", "NaN", "18446744073709551616s", ""] {
+            let line = ["execward", "run", "--timeout", wrong, "-c", "ls"];
+            assert!(Arguments::try_parse_from(line).is_err(), "{wrong}");
+        }
+        for wrong in ["", "A=b", "1A", "A B", "A\n"] {
+            let line = ["execward", "run", "--env", wrong, "-c", "ls"];
+            assert!(Arguments::try_parse_from(line).is_err(), "{wrong}");
+        }
+    }
+}

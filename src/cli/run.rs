@@ -1,0 +1,249 @@
+//! `execward run`.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::arguments::Run;
+use super::exit::Exit;
+use super::screen::{Screen, print, shown};
+use crate::approval::marked;
+use crate::gate::{Command, Decision};
+use crate::prepare::Withheld;
+use crate::stage::{Outcome, Report};
+use crate::supervisor::{Asked, Captured, Completed, serve};
+
+pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
+    let Run { words, at, timeout, allow_broad_workspace, network, env, json, verbose } = arguments;
+    if verbose > 1 {
+        trace();
+    }
+    let command = match words.command() {
+        Ok(command) => command,
+        Err(error) => return misused(&error, json, screen),
+    };
+    let asked = Asked {
+        command,
+        policy: at.policy,
+        state: at.state,
+        workspace: at.workspace,
+        cwd: at.cwd,
+        allow_broad_workspace,
+        timeout,
+        network: network.map(Into::into),
+        env,
+        variables: std::env::vars_os().collect(),
+        keep_output: json,
+    };
+    let completed = serve(&asked);
+    let exit = Exit::of_run(&completed.report.outcome);
+    if json {
+        return print(screen, &Result::of(completed, exit).line(), exit);
+    }
+    explain(&completed, &asked.command, screen);
+    if verbose > 0 {
+        detail(&completed, screen);
+    }
+    exit
+}
+
+/// A call that is wrong in a way that only shows after the arguments were read.
+fn misused(error: &str, json: bool, screen: Screen) -> Exit {
+    if json {
+        let value = serde_json::json!({"outcome": "failed", "error": error, "exit_code": Exit::FAILED.0});
+        return print(screen, &format!("{value}\n"), Exit::FAILED);
+    }
+    screen.error(error);
+    Exit::FAILED
+}
+
+/// Says on stderr what the command itself cannot have said.
+fn explain(completed: &Completed, command: &Command, screen: Screen) {
+    let report = &completed.report;
+    match &report.outcome {
+        Outcome::Refused { reason } => {
+            screen.error(format_args!("refused: {}", shown(reason)));
+            screen.plain(findings(report, command));
+            for finding in &report.findings {
+                screen.hint(shown(&finding.hint));
+            }
+            if report.decision == Decision::Ask && report.agreed.is_none() {
+                screen.hint("run it from a terminal and answer `y`, or allow it in a policy (--policy FILE)");
+            }
+        }
+        Outcome::Failed { error, hint } => {
+            screen.error(shown(error));
+            screen.hint(shown(hint));
+        }
+        Outcome::NotFound { program } => screen.error(format_args!("{}: no such program", shown(program))),
+        Outcome::NotExecutable { program, errno } => {
+            let error = nix::errno::Errno::from_raw(*errno).desc();
+            screen.error(format_args!("{}: cannot be executed: {error}", shown(program)));
+        }
+        Outcome::TimedOut => screen.error("the time limit ended the command"),
+        Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::Cancelled { .. } => {}
+    }
+    if completed.masked > 0 {
+        let places = if completed.masked == 1 { "1 place that looks like a secret was" } else { "" };
+        let places = if places.is_empty() {
+            format!("{} places that look like secrets were", completed.masked)
+        } else {
+            places.to_owned()
+        };
+        screen.note(format_args!("{places} masked: the output is not exactly what the command wrote"));
+    }
+    for note in &completed.notes {
+        screen.note(shown(note));
+    }
+}
+
+/// What was found, with the part of the command that it is about underlined.
+pub(super) fn findings(report: &Report, command: &Command) -> String {
+    let mut out = String::new();
+    if report.findings.is_empty() {
+        return out;
+    }
+    let spans: Vec<_> = report.findings.iter().map(|finding| finding.span).collect();
+    out.push_str(&marked(&command.display(), &spans));
+    for (index, finding) in report.findings.iter().enumerate() {
+        let _ = writeln!(
+            out,
+            "  {}. {} [{}, {}]: {}",
+            index + 1,
+            shown(&finding.effect),
+            finding.decision.name(),
+            shown(&finding.rule),
+            shown(&finding.reason)
+        );
+    }
+    out
+}
+
+fn detail(completed: &Completed, screen: Screen) {
+    screen.note(format_args!("request {}, served by a private supervisor", completed.report.id));
+    for layer in completed.report.receipt.iter().flat_map(|receipt| &receipt.layers) {
+        let state = if layer.enforced { "enforced" } else { "missing" };
+        screen.note(format_args!("{} {state}: {}", layer.name, shown(&layer.detail)));
+    }
+    if !completed.withheld.is_empty() {
+        let names: Vec<&str> = completed.withheld.iter().map(|withheld| withheld.name.as_str()).collect();
+        screen.note(format_args!("variables that the command did not get: {}", shown(&names.join(" "))));
+    }
+}
+
+/// Diagnostics on stderr. A flag turns them on and no variable does: the environment may be an agent's.
+fn trace() {
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::DEBUG)
+        .try_init();
+}
+
+/// The one object of `--json`.
+#[derive(Debug, Serialize)]
+struct Result {
+    #[serde(flatten)]
+    report: Report,
+    exit_code: u8,
+    /// Nothing in user space separates agent and operator in an embedded run.
+    separation: &'static str,
+    masked: u64,
+    withheld: Vec<Withheld>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdout: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr: Option<Text>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
+
+impl Result {
+    fn of(completed: Completed, exit: Exit) -> Self {
+        let Completed { report, masked, withheld, stdout, stderr, notes } = completed;
+        let [stdout, stderr] = [stdout, stderr].map(|kept| kept.map(Text::of));
+        Self { report, exit_code: exit.0, separation: "none", masked, withheld, stdout, stderr, notes }
+    }
+
+    fn line(&self) -> String {
+        let mut line = serde_json::to_string(self).unwrap_or_else(|error| {
+            serde_json::json!({"outcome": "failed", "error": format!("the result: {error}")}).to_string()
+        });
+        line.push('\n');
+        line
+    }
+}
+
+/// An output in JSON: text where it is UTF-8, base64 of exactly its bytes where it is not.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Text {
+    encoding: &'static str,
+    data: String,
+    /// Bytes that were left out after `data`; what follows them is in `tail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tail: Option<String>,
+}
+
+impl Text {
+    fn of(captured: Captured) -> Self {
+        let (mut head, mut left_out, mut tail) = captured.into_parts();
+        if left_out > 0 {
+            // A cut through a character would make text into bytes: the pieces of the character are left out, too.
+            let end = head.utf8_chunks().last().filter(|last| last.invalid().len() < 4);
+            let cut = end.map_or(0, |last| last.invalid().len());
+            let start = tail.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
+            head.truncate(head.len() - cut);
+            tail.drain(..start);
+            left_out += (cut + start) as u64;
+        }
+        let cut = left_out > 0;
+        let left_out = cut.then_some(left_out);
+        match (std::str::from_utf8(&head), std::str::from_utf8(&tail)) {
+            (Ok(head), Ok(tail)) => Self {
+                encoding: "utf-8",
+                data: head.to_owned(),
+                left_out,
+                tail: cut.then(|| tail.to_owned()),
+            },
+            _ => Self {
+                encoding: "base64",
+                data: STANDARD.encode(&head),
+                left_out,
+                tail: cut.then(|| STANDARD.encode(&tail)),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(chunks: &[&[u8]]) -> Text {
+        let mut captured = Captured::default();
+        chunks.iter().for_each(|chunk| captured.push(chunk));
+        Text::of(captured)
+    }
+
+    #[test]
+    fn output_is_text_where_it_can_be() {
+        let whole = text(&["h\u{e9}\0".as_bytes()]);
+        assert_eq!((whole.encoding, whole.data.as_str(), whole.left_out), ("utf-8", "h\u{e9}\0", None));
+        let bytes = text(&[b"a\xff"]);
+        assert_eq!((bytes.encoding, bytes.data.as_str()), ("base64", "Yf8="));
+    }
+
+    #[test]
+    fn a_cut_through_a_character_is_no_reason_for_base64() {
+        let long = "\u{20ac}".repeat(600_000);
+        let cut = text(&[long.as_bytes()]);
+        assert_eq!(cut.encoding, "utf-8");
+        let tail = cut.tail.expect("it is cut");
+        assert!(cut.data.chars().chain(tail.chars()).all(|c| c == '\u{20ac}'));
+        let left_out = cut.left_out.expect("it is cut");
+        assert_eq!(cut.data.len() as u64 + left_out + tail.len() as u64, long.len() as u64);
+    }
+}

@@ -1,0 +1,185 @@
+//! From a cleared command to its end.
+
+use super::verdict::{Cleared, Judged};
+use super::{Agreed, Digest, Place, Request};
+use crate::audit::Durable;
+use crate::gate::{Command, Judgement};
+use crate::shell::Dialect;
+use crate::wire::runner::{Ended, Spawn};
+
+/// What the supervisor holds when it is about to run a command: taken from descriptors and from the environment as it
+/// will be passed, never from the strings that were asked for.
+#[derive(Debug)]
+pub struct Seen {
+    /// The directories that the held descriptors are.
+    pub place: Place,
+    /// The whole environment, in the order in which it is passed.
+    pub environment: Vec<(String, String)>,
+}
+
+/// What was judged is not what would run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Changed {
+    /// Another directory is at the place of the working directory.
+    #[error("the working directory was replaced after it was judged")]
+    Cwd,
+    /// Another directory is at the place of the workspace.
+    #[error("the workspace was replaced after it was judged")]
+    Workspace,
+    /// A variable differs.
+    #[error("the environment changed after it was judged")]
+    Environment,
+}
+
+/// A cleared command with everything that it needs to run, but without its record.
+#[derive(Debug)]
+pub struct Prepared {
+    cleared: Cleared,
+    seen: Seen,
+}
+
+impl Prepared {
+    pub(super) fn new(cleared: Cleared, seen: Seen) -> Self {
+        Self { cleared, seen }
+    }
+
+    pub(super) fn check(judged: &Judged, seen: &Seen) -> Result<(), Changed> {
+        let Request { place, facts, .. } = &judged.request;
+        if place.cwd != seen.place.cwd {
+            return Err(Changed::Cwd);
+        }
+        if place.workspace != seen.place.workspace {
+            return Err(Changed::Workspace);
+        }
+        // The same length and every pair judged: no name twice, none left out.
+        let same = seen.environment.len() == facts.environment.len()
+            && seen.environment.iter().all(|(name, value)| facts.environment.get(name) == Some(value));
+        if same { Ok(()) } else { Err(Changed::Environment) }
+    }
+
+    /// The request.
+    pub fn request(&self) -> &Request {
+        self.cleared.request()
+    }
+
+    /// What the gate said.
+    pub fn judgement(&self) -> &Judgement {
+        self.cleared.judgement()
+    }
+
+    /// Who agreed.
+    pub fn agreed(&self) -> &Agreed {
+        self.cleared.agreed()
+    }
+
+    /// The policy that judged.
+    pub fn policy(&self) -> Digest {
+        self.cleared.policy()
+    }
+
+    /// Gives it up before it ran.
+    pub fn refuse(self, reason: super::DenialReason) -> super::Denial {
+        self.cleared.refuse(reason)
+    }
+
+    /// Trades the ticket for the one message that starts the command; `id` names it to its runner.
+    ///
+    /// # Errors
+    /// When the ticket's record is not the one that lets this request run. Nothing runs then.
+    pub fn start(self, ticket: Ticket, id: u64) -> Result<(Running, Spawn), WrongTicket> {
+        let Ticket { durable } = ticket;
+        if durable.clears() != Some(self.request().id.as_str()) {
+            return Err(WrongTicket);
+        }
+        let Self { cleared, seen } = self;
+        let Request { command, facts, place, terms, interpreter, .. } = cleared.request();
+        let spawn = Spawn {
+            id,
+            argv: argv(command, facts.dialect, interpreter),
+            env: seen.environment,
+            cwd: facts.cwd.clone().into(),
+            cwd_id: place.cwd,
+            timeout_ms: terms.timeout.map(milliseconds),
+            grace_ms: milliseconds(terms.grace),
+        };
+        Ok((Running { cleared }, spawn))
+    }
+}
+
+/// The argv that is executed: for shell text exactly the interpreter that it was judged for.
+fn argv(command: &Command, dialect: Dialect, interpreter: &str) -> Vec<String> {
+    let text = match command {
+        Command::Argv(argv) => return argv.clone(),
+        Command::Shell(text) => text,
+    };
+    // `--` ends the shell's own options: without it, text that starts with `-` or `+` would be read as some.
+    let words: &[&str] = match dialect {
+        Dialect::Bash => &[interpreter, "--norc", "--noprofile", "-c", "--", text],
+        Dialect::Posix => &[interpreter, "-c", "--", text],
+    };
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The right to start one command: its decision is on disk.
+#[derive(Debug)]
+pub struct Ticket {
+    durable: Durable,
+}
+
+impl From<Durable> for Ticket {
+    /// Takes the audit log's word that a record is durable. Only the log can give it.
+    fn from(durable: Durable) -> Self {
+        Self { durable }
+    }
+}
+
+/// A ticket for another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit record does not say that this request may run")]
+pub struct WrongTicket;
+
+/// A command that was handed to a runner.
+#[derive(Debug)]
+pub struct Running {
+    cleared: Cleared,
+}
+
+impl Running {
+    /// The request.
+    pub fn request(&self) -> &Request {
+        self.cleared.request()
+    }
+
+    /// What the gate said.
+    pub fn judgement(&self) -> &Judgement {
+        self.cleared.judgement()
+    }
+
+    /// Takes the runner's word that it ended.
+    pub fn finish(self, ended: Ended) -> Finished {
+        Finished { cleared: self.cleared, ended: Ok(ended) }
+    }
+
+    /// Notes that it was lost: the sandbox failed, or went away without a word.
+    pub fn lost(self, error: impl Into<String>, hint: impl Into<String>) -> Finished {
+        Finished { cleared: self.cleared, ended: Err((error.into(), hint.into())) }
+    }
+}
+
+/// A command that has ended, with all of its output relayed.
+#[derive(Debug)]
+pub struct Finished {
+    pub(super) cleared: Cleared,
+    pub(super) ended: Result<Ended, (String, String)>,
+}
+
+impl Finished {
+    /// The request.
+    pub fn request(&self) -> &Request {
+        self.cleared.request()
+    }
+}

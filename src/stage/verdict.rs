@@ -1,0 +1,246 @@
+//! What was decided, and how an ask becomes an allow.
+
+use serde::Serialize;
+
+use super::binding::bind;
+use super::{Changed, Digest, Malformed, Prepared, Principal, Request, RequestId, Seen};
+use crate::gate::{Decision, Finding, Judgement};
+
+/// A request with what the gate said of it.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) request: Request,
+    pub(super) judgement: Judgement,
+    pub(super) policy: Digest,
+}
+
+/// The decision on a request. Each arm holds what can be done next, and nothing else can.
+#[derive(Debug)]
+pub enum Verdict {
+    /// May run.
+    Allow(Box<Cleared>),
+    /// May run once a person agrees.
+    Ask(Box<Pending>),
+    /// Does not run.
+    Deny(Box<Denial>),
+}
+
+impl Verdict {
+    pub(super) fn new(judged: Judged) -> Self {
+        match judged.judgement.decision {
+            Decision::Allow => Self::Allow(Box::new(Cleared { judged, agreed: Agreed::Policy })),
+            Decision::Ask => Self::Ask(Box::new(Pending { judged })),
+            Decision::Deny | Decision::Hardline => {
+                Self::Deny(Box::new(Denial { judged, reason: DenialReason::Gate }))
+            }
+        }
+    }
+}
+
+/// Who agreed that a command runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum Agreed {
+    /// No rule objected.
+    Policy,
+    /// A person, for this one time.
+    Once {
+        /// The person.
+        approver: Principal,
+    },
+}
+
+/// A command that may run, if it still is what was judged.
+#[derive(Debug)]
+pub struct Cleared {
+    pub(super) judged: Judged,
+    pub(super) agreed: Agreed,
+}
+
+impl Cleared {
+    /// Checks what the supervisor holds in its hands (descriptors, the environment as it will be passed) against what
+    /// was judged and agreed to.
+    ///
+    /// # Errors
+    /// A denial, when a directory or the environment is not the one that was judged.
+    pub fn prepare(self, seen: Seen) -> Result<Prepared, Box<Denial>> {
+        match Prepared::check(&self.judged, &seen) {
+            Ok(()) => Ok(Prepared::new(self, seen)),
+            Err(changed) => {
+                Err(Box::new(Denial { judged: self.judged, reason: DenialReason::Changed(changed) }))
+            }
+        }
+    }
+
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.judged.request
+    }
+
+    /// What the gate said.
+    pub fn judgement(&self) -> &Judgement {
+        &self.judged.judgement
+    }
+
+    /// Who agreed.
+    pub fn agreed(&self) -> &Agreed {
+        &self.agreed
+    }
+
+    /// The policy that judged.
+    pub fn policy(&self) -> Digest {
+        self.judged.policy
+    }
+
+    /// Gives up on it, for a reason found later in the pipeline.
+    pub fn refuse(self, reason: DenialReason) -> Denial {
+        Denial { judged: self.judged, reason }
+    }
+}
+
+/// A command that waits for a person.
+#[derive(Debug)]
+pub struct Pending {
+    judged: Judged,
+}
+
+impl Pending {
+    /// The request, to be shown.
+    pub fn request(&self) -> &Request {
+        &self.judged.request
+    }
+
+    /// What the gate said, to be shown.
+    pub fn judgement(&self) -> &Judgement {
+        &self.judged.judgement
+    }
+
+    /// The policy that judged.
+    pub fn policy(&self) -> Digest {
+        self.judged.policy
+    }
+
+    /// Writes down a person's yes to exactly this. Only the approval layer calls it, after it has an answer.
+    pub(crate) fn grant_once(&self, approver: Principal) -> Grant {
+        Grant { binding: bind(&self.judged.request, self.judged.policy), approver }
+    }
+
+    /// Uses up a grant. The digest is computed again from what is pending now: an approval cannot move to another
+    /// command, directory, environment, backend or policy.
+    ///
+    /// # Errors
+    /// A denial, when the grant was given for something else. The grant is gone all the same.
+    pub fn accept(self, grant: Grant) -> Result<Cleared, Box<Denial>> {
+        let Grant { binding, approver } = grant;
+        if binding == bind(&self.judged.request, self.judged.policy) {
+            Ok(Cleared { judged: self.judged, agreed: Agreed::Once { approver } })
+        } else {
+            Err(Box::new(self.refuse(DenialReason::Grant(GrantMismatch))))
+        }
+    }
+
+    /// Gives up waiting.
+    pub fn refuse(self, reason: DenialReason) -> Denial {
+        Denial { judged: self.judged, reason }
+    }
+}
+
+/// A person's agreement to one command, for one time.
+pub struct Grant {
+    binding: Digest,
+    approver: Principal,
+}
+
+impl std::fmt::Debug for Grant {
+    /// Leaves out the digest: it is over the command's bytes, and a digest of a short secret can be guessed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grant").field("approver", &self.approver).finish_non_exhaustive()
+    }
+}
+
+/// A grant that was given for something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the approval was given for another command, directory, environment or policy")]
+pub struct GrantMismatch;
+
+/// A command that does not run, and why.
+#[derive(Debug)]
+pub struct Denial {
+    pub(super) judged: Judged,
+    pub(super) reason: DenialReason,
+}
+
+impl Denial {
+    /// Refuses a request that could not be read.
+    pub fn malformed(request: Request, error: Malformed, policy: Digest) -> Self {
+        let finding = Finding {
+            rule: error.rule().to_owned(),
+            decision: Decision::Deny,
+            span: crate::shell::Span::default(),
+            argv: Vec::new(),
+            effect: "cannot be run".to_owned(),
+            reason: error.to_string(),
+            hint: String::new(),
+        };
+        let judgement = Judgement::from_findings(vec![finding]);
+        Self { judged: Judged { request, judgement, policy }, reason: DenialReason::Malformed(error) }
+    }
+
+    /// The request.
+    pub fn request(&self) -> &Request {
+        &self.judged.request
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &RequestId {
+        &self.judged.request.id
+    }
+
+    /// What the gate said.
+    pub fn judgement(&self) -> &Judgement {
+        &self.judged.judgement
+    }
+
+    /// The policy that judged.
+    pub fn policy(&self) -> Digest {
+        self.judged.policy
+    }
+
+    /// Why it does not run.
+    pub fn reason(&self) -> &DenialReason {
+        &self.reason
+    }
+}
+
+/// Why a command does not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DenialReason {
+    /// The gate refuses it; its findings say why.
+    #[error("the policy refuses it")]
+    Gate,
+    /// It is not a command.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A person said no, perhaps with words for the requester.
+    #[error("a person refused it{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Person(Option<String>),
+    /// Nobody can be asked.
+    #[error("a person must agree, and there is no person to ask: {0}")]
+    Nobody(String),
+    /// Nobody answered.
+    #[error("a person must agree, and nobody answered within {} s", .0.as_secs())]
+    NoAnswer(std::time::Duration),
+    /// The requester went away while a person was asked.
+    #[error("the request was interrupted by {0}")]
+    Interrupted(&'static str),
+    /// The answer was for something else.
+    #[error(transparent)]
+    Grant(#[from] GrantMismatch),
+    /// What was judged is not what would run.
+    #[error(transparent)]
+    Changed(#[from] Changed),
+    /// Something in the pipeline failed.
+    #[error("{0}")]
+    Failed(String),
+}

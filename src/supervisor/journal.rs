@@ -1,0 +1,148 @@
+//! The records of one request: its decision, durable before anything runs, and its end.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::audit::{self, Log, LogError, record};
+use crate::gate::{self, Command, Facts, Finding};
+use crate::redact::Redactor;
+use crate::stage::{Agreed, Denial, DenialReason, Digest, Prepared, Principal, RequestId, Ticket};
+use crate::wire::runner::{Ended, Receipt};
+
+/// The audit log, as one request writes to it.
+#[derive(Debug)]
+pub(super) struct Journal {
+    log: Log,
+    id: RequestId,
+    principal: Principal,
+}
+
+/// What became of a request that never got as far as a verdict, as far as it got.
+#[derive(Debug)]
+pub(super) struct Failure<'a> {
+    pub(super) command: &'a Command,
+    pub(super) facts: &'a Facts,
+    pub(super) policy: Option<Digest>,
+    pub(super) error: String,
+}
+
+impl Journal {
+    pub(super) fn open(directory: &Path, id: RequestId, principal: Principal) -> Result<Self, LogError> {
+        Ok(Self { log: Log::open(directory)?, id, principal })
+    }
+
+    /// Records that a command may run. The ticket is the proof, the number is for the record of its end.
+    pub(super) fn cleared(
+        &mut self,
+        prepared: &Prepared,
+        redactor: &Redactor,
+    ) -> Result<(Ticket, u64), LogError> {
+        let approval = match prepared.agreed() {
+            Agreed::Policy => None,
+            Agreed::Once { approver } => Some(record::Approval {
+                how: "terminal".to_owned(),
+                by: approver.name.clone(),
+                separation: approver.uid != self.principal.uid,
+                reason: None,
+            }),
+        };
+        let request = prepared.request();
+        let decision = audit::Decision {
+            outcome: record::Outcome::Run,
+            approval,
+            verdict: prepared.judgement().decision,
+            findings: prepared.judgement().findings.clone(),
+            ..self.decision(&request.command, &request.facts, Some(prepared.policy()))
+        };
+        let durable = self.append(&decision, redactor)?;
+        let number = durable.seq();
+        Ok((durable.into(), number))
+    }
+
+    /// Records a refusal.
+    pub(super) fn denied(&mut self, denial: &Denial, redactor: &Redactor) -> Result<(), LogError> {
+        let (outcome, error) = match denial.reason() {
+            DenialReason::Gate => (record::Outcome::Denied, None),
+            DenialReason::Person(_) => (record::Outcome::Refused, Some(denial.reason().to_string())),
+            DenialReason::Nobody(_) | DenialReason::NoAnswer(_) | DenialReason::Interrupted(_) => {
+                (record::Outcome::Unanswered, Some(denial.reason().to_string()))
+            }
+            reason => (record::Outcome::Failed, Some(reason.to_string())),
+        };
+        let request = denial.request();
+        let decision = audit::Decision {
+            outcome,
+            verdict: denial.judgement().decision,
+            findings: denial.judgement().findings.clone(),
+            error,
+            ..self.decision(&request.command, &request.facts, Some(denial.policy()))
+        };
+        self.append(&decision, redactor).map(drop)
+    }
+
+    /// Records that a request failed before there was a verdict.
+    pub(super) fn failed(&mut self, failure: Failure<'_>, redactor: &Redactor) -> Result<(), LogError> {
+        let decision = audit::Decision {
+            error: Some(failure.error),
+            ..self.decision(failure.command, failure.facts, failure.policy)
+        };
+        self.append(&decision, redactor).map(drop)
+    }
+
+    /// Records how a command ended; `number` is that of its decision.
+    pub(super) fn ended(
+        &mut self,
+        number: u64,
+        ended: Result<&Ended, String>,
+        receipt: Option<Receipt>,
+        masked: u64,
+        redactor: &Redactor,
+    ) -> Result<(), LogError> {
+        let (ended, error) = match ended {
+            Ok(ended) => (Some(ended), None),
+            Err(error) => (None, Some(error)),
+        };
+        let end = record::End {
+            id: self.id.to_string(),
+            decision: number,
+            end: ended.map(|ended| ended.end.clone()),
+            receipt,
+            wall_us: ended.map_or(0, |ended| ended.wall_us),
+            cpu_us: ended.map_or(0, |ended| ended.cpu_us),
+            masked,
+            error,
+        };
+        self.log.append(&audit::Record::end(&end, redactor), Timestamp::now()).map(drop)
+    }
+
+    /// A decision that refuses for want of anything better: fields are filled in by what is known.
+    fn decision(&self, command: &Command, facts: &Facts, policy: Option<Digest>) -> audit::Decision {
+        audit::Decision {
+            id: self.id.to_string(),
+            requester: record::Requester {
+                uid: self.principal.uid,
+                gid: self.principal.gid,
+                pid: std::process::id().cast_signed(),
+                principal: None,
+            },
+            command: command.clone(),
+            digest: self.log.key().command(command),
+            facts: facts.clone(),
+            verdict: gate::Decision::Deny,
+            findings: Vec::<Finding>::new(),
+            outcome: record::Outcome::Failed,
+            approval: None,
+            policy: policy.map(Digest::to_hex).unwrap_or_default(),
+            error: None,
+        }
+    }
+
+    fn append(
+        &mut self,
+        decision: &audit::Decision,
+        redactor: &Redactor,
+    ) -> Result<audit::Durable, LogError> {
+        self.log.append(&audit::Record::decision(decision, redactor), Timestamp::now())
+    }
+}

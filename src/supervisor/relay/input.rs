@@ -1,0 +1,120 @@
+//! Standard input: read no faster than the command takes it.
+
+use std::os::fd::AsFd;
+use std::sync::mpsc as blocking;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::mpsc;
+
+use crate::wire::runner::{MAX_CHUNK, STDIN_WINDOW};
+
+/// Chunks that may wait between the reading thread and the sender. They count against the window, too.
+const QUEUE: usize = 2;
+
+/// Standard input on its way to a command.
+///
+/// A thread reads it: a file cannot be polled, and the descriptor's flags are shared with whoever started execward,
+/// so that it cannot be made non-blocking. The thread may still sit in read(2) when the command has ended; it dies
+/// with the process.
+#[derive(Debug)]
+pub(super) struct Input {
+    chunks: mpsc::Receiver<Vec<u8>>,
+    credit: blocking::Sender<usize>,
+}
+
+impl Input {
+    /// Starts to read `source`, at first as much as the window lets pass.
+    pub(super) fn read(source: impl AsFd + Send + 'static) -> std::io::Result<Self> {
+        let (send_chunk, chunks) = mpsc::channel(QUEUE);
+        let (credit, receive_credit) = blocking::channel();
+        std::thread::Builder::new()
+            .name("stdin".to_owned())
+            .spawn(move || pump(&source, &send_chunk, &receive_credit))?;
+        Ok(Self { chunks, credit })
+    }
+
+    /// The next bytes; `None` at the end. May be dropped and called again without loss.
+    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+        self.chunks.recv().await
+    }
+
+    /// A handle that says how much the command took.
+    pub(super) fn credit(&self) -> blocking::Sender<usize> {
+        self.credit.clone()
+    }
+}
+
+fn pump(source: &impl AsFd, chunks: &mpsc::Sender<Vec<u8>>, credit: &blocking::Receiver<usize>) {
+    let mut window = STDIN_WINDOW;
+    loop {
+        while window == 0 {
+            match credit.recv() {
+                Ok(bytes) => window = window.saturating_add(bytes),
+                Err(_) => return,
+            }
+        }
+        while let Ok(bytes) = credit.try_recv() {
+            window = window.saturating_add(bytes);
+        }
+        // A runner that credits more than it was sent gains nothing.
+        window = window.min(STDIN_WINDOW);
+        let mut chunk = vec![0; window.min(MAX_CHUNK)];
+        match nix::unistd::read(source, &mut chunk) {
+            Ok(0) => return,
+            Ok(length) => {
+                chunk.truncate(length);
+                window -= length;
+                if chunks.blocking_send(chunk).is_err() {
+                    return;
+                }
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                // Somebody else made the shared description non-blocking.
+                let mut wait = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+                if poll(&mut wait, PollTimeout::NONE).is_err_and(|errno| errno != Errno::EINTR) {
+                    return;
+                }
+            }
+            // A terminal that went away (EIO), a directory (EISDIR), a write-only descriptor (EBADF): nothing more
+            // can come, and the command sees the end.
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_arrive_whole_and_the_end_is_seen() {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let mut input = Input::read(reader).expect("a thread");
+        writer.write_all(b"one\0\xff").expect("it is written");
+        drop(writer);
+        assert_eq!(input.next().await.as_deref(), Some(&b"one\0\xff"[..]));
+        assert_eq!(input.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_window_is_read_ahead() {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let mut input = Input::read(reader).expect("a thread");
+        std::thread::spawn(move || {
+            let _ = writer.write_all(&vec![7; STDIN_WINDOW * 2]);
+        });
+        let mut got = 0;
+        while let Ok(Some(chunk)) = tokio::time::timeout(Duration::from_millis(200), input.next()).await {
+            got += chunk.len();
+        }
+        assert_eq!(got, STDIN_WINDOW);
+        input.credit().send(10).expect("the thread waits");
+        let chunk = input.next().await.expect("there is credit again");
+        assert_eq!(chunk.len(), 10);
+    }
+}

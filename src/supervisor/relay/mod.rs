@@ -1,0 +1,314 @@
+//! Everything that goes to and fro while a command runs: its stdio, the signals meant for it, and its end.
+//!
+//! Two loops run side by side in one task. One receives from the runner and writes; when a reader stops, it waits, and
+//! the command with it. The other sends standard input and signals, and never waits for a reader, so that Ctrl-C
+//! arrives whatever is stuck. A command whose output nobody reads any more is ended, as a pipe would end it.
+
+mod input;
+mod output;
+mod signals;
+
+pub use output::Captured;
+pub use signals::Signals;
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, raise};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::input::Input;
+use self::output::{Broken, Output};
+use crate::redact::Redactor;
+use crate::sandbox::{Receiver, Sender};
+use crate::wire::runner::{Cause, Ended, Failure, FromRunner, Spawn, Stream, ToRunner};
+
+/// An output that is silent for this long lets out what redaction holds back but need not: a prompt has no newline.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// How much later than it should a runner may report an end before it is given up. It then loses its supervisor, and
+/// ends everything.
+const LATE: Duration = Duration::from_secs(10);
+
+/// The two outputs and the input of a command.
+#[derive(Debug)]
+pub struct Stdio {
+    input: Option<Input>,
+    stdout: Output,
+    stderr: Output,
+    broken: mpsc::UnboundedReceiver<Broken>,
+}
+
+impl Stdio {
+    /// execward's own stdin, stdout and stderr. Nothing is read from stdin before this.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn pass(redactor: &Redactor) -> std::io::Result<Self> {
+        Self::over(redactor, std::io::stdin(), std::io::stdout(), std::io::stderr())
+    }
+
+    /// execward's own stdin; what the command writes is kept for the result.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn keep(redactor: &Redactor) -> std::io::Result<Self> {
+        let (_, broken) = mpsc::unbounded_channel();
+        Ok(Self {
+            input: Some(Input::read(std::io::stdin())?),
+            stdout: Output::keep(redactor.stream()),
+            stderr: Output::keep(redactor.stream()),
+            broken,
+        })
+    }
+
+    fn over(
+        redactor: &Redactor,
+        stdin: impl AsFd + Send + 'static,
+        stdout: impl AsFd + Send + 'static,
+        stderr: impl AsFd + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (tell, broken) = mpsc::unbounded_channel();
+        Ok(Self {
+            input: Some(Input::read(stdin)?),
+            stdout: Output::write(redactor.stream(), stdout, Stream::Stdout, tell.clone())?,
+            stderr: Output::write(redactor.stream(), stderr, Stream::Stderr, tell)?,
+            broken,
+        })
+    }
+}
+
+/// How a command's time under relay came out.
+#[derive(Debug)]
+pub struct Relayed {
+    /// The end that the runner reported, or how it failed to.
+    pub ended: Result<Ended, Lost>,
+    /// What stopped the command from outside, if anything did.
+    pub stopped: Option<Stopped>,
+    /// Places masked in both outputs together.
+    pub masked: u64,
+    /// What was kept of stdout, where it was.
+    pub stdout: Option<Captured>,
+    /// What was kept of stderr, where it was.
+    pub stderr: Option<Captured>,
+}
+
+/// Why there is no end to report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The runner said that it could not start the command.
+    #[error(transparent)]
+    Failed(Failure),
+    /// The connection broke.
+    #[error("the connection to the runner broke: {0}")]
+    Broke(std::io::Error),
+    /// The runner closed the connection without a word.
+    #[error("the runner went away while the command ran")]
+    Gone,
+    /// The runner did not report an end that was due.
+    #[error("the runner did not end the command in time")]
+    Late,
+}
+
+/// What stopped a command from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// execward was given this signal twice.
+    Signal(Signal),
+    /// Its output could not be written.
+    Output(Stream, Errno),
+}
+
+/// Starts a command and stays with it until it has ended and all of its output has been written.
+pub async fn relay(
+    spawn: Spawn,
+    sender: Sender,
+    mut receiver: Receiver,
+    stdio: Stdio,
+    signals: &mut Signals,
+) -> Relayed {
+    let Stdio { input, stdout, stderr, broken } = stdio;
+    let watch = Watch {
+        id: spawn.id,
+        grace: Duration::from_millis(spawn.grace_ms),
+        limit: spawn.timeout_ms.map(Duration::from_millis),
+        ended: RefCell::default(),
+        stopped: Cell::default(),
+    };
+    let credit = input.as_ref().map(Input::credit);
+    let credit = move |bytes| {
+        // The reading thread has gone when standard input has ended: nobody needs the credit.
+        let _ = credit.as_ref().map(|credit| credit.send(bytes));
+    };
+    let received = tokio::select! {
+        received = watch.receive(&mut receiver, credit, stdout, stderr) => received,
+        lost = watch.control(spawn, sender, input, signals, broken) => Received { lost, ..Received::default() },
+    };
+    let ended = match (watch.ended.into_inner(), received.lost) {
+        (Some(ended), _) => Ok(ended),
+        (None, lost) => Err(lost.unwrap_or(Lost::Gone)),
+    };
+    Relayed {
+        ended,
+        stopped: watch.stopped.get(),
+        masked: received.masked,
+        stdout: received.stdout,
+        stderr: received.stderr,
+    }
+}
+
+/// What both loops know of the command.
+#[derive(Debug)]
+struct Watch {
+    id: u64,
+    grace: Duration,
+    limit: Option<Duration>,
+    ended: RefCell<Option<Ended>>,
+    stopped: Cell<Option<Stopped>>,
+}
+
+/// What came from the runner.
+#[derive(Debug, Default)]
+struct Received {
+    lost: Option<Lost>,
+    masked: u64,
+    stdout: Option<Captured>,
+    stderr: Option<Captured>,
+}
+
+impl Watch {
+    /// Receives until the command has ended, then until everything is written.
+    async fn receive(
+        &self,
+        receiver: &mut Receiver,
+        credit: impl Fn(usize),
+        mut stdout: Output,
+        mut stderr: Output,
+    ) -> Received {
+        let lost = loop {
+            // Waiting for a frame is never given up half-way: a part of it may have been read.
+            let mut next = pin!(receiver.recv());
+            let frame = loop {
+                tokio::select! {
+                    frame = &mut next => break frame,
+                    () = sleep(IDLE), if stdout.held || stderr.held => {
+                        stdout.idle().await;
+                        stderr.idle().await;
+                    }
+                }
+            };
+            match frame {
+                Ok(Some(FromRunner::Output { id, stream, data })) if id == self.id => match stream {
+                    Stream::Stdout => stdout.push(&data).await,
+                    Stream::Stderr => stderr.push(&data).await,
+                },
+                Ok(Some(FromRunner::Credit { id, bytes })) if id == self.id => credit(bytes),
+                Ok(Some(FromRunner::Exited(ended))) if ended.id == self.id => {
+                    *self.ended.borrow_mut() = Some(ended);
+                    break None;
+                }
+                Ok(Some(FromRunner::Failed(failure))) => break Some(Lost::Failed(failure)),
+                // Of no command of ours, or nothing new: the runner is not trusted to make sense.
+                Ok(Some(_)) => {}
+                Ok(None) => break Some(Lost::Gone),
+                Err(error) => break Some(Lost::Broke(error)),
+            }
+        };
+        let (masked_out, stdout) = stdout.finish().await;
+        let (masked_err, stderr) = stderr.finish().await;
+        Received { lost, masked: masked_out.saturating_add(masked_err), stdout, stderr }
+    }
+
+    /// Sends what the command is to have. Returns only when there is no use in waiting for the other loop.
+    async fn control(
+        &self,
+        spawn: Spawn,
+        mut sender: Sender,
+        mut input: Option<Input>,
+        signals: &mut Signals,
+        mut broken: mpsc::UnboundedReceiver<Broken>,
+    ) -> Option<Lost> {
+        let id = self.id;
+        if let Err(error) = sender.send(ToRunner::Start(Box::new(spawn))).await {
+            return Some(Lost::Broke(error));
+        }
+        // The runner keeps the time limit; this is for one that does not.
+        let mut late = self.limit.map(|limit| Instant::now() + limit + self.grace + LATE);
+        let mut kill: Option<Instant> = None;
+        let mut asked_to_end = false;
+        loop {
+            let sent = tokio::select! {
+                chunk = next_chunk(&mut input), if input.is_some() => match chunk {
+                    Some(data) => sender.send(ToRunner::Stdin { id, data }).await,
+                    None => {
+                        input = None;
+                        sender.send(ToRunner::StdinEnd { id }).await
+                    }
+                },
+                signal = signals.next() => {
+                    let ends = matches!(signal, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTERM);
+                    if ends && self.ended.borrow().is_some() {
+                        // Nothing is left but output that nobody takes.
+                        self.stopped.set(Some(Stopped::Signal(signal)));
+                        return None;
+                    }
+                    if ends && asked_to_end {
+                        self.stopped.set(Some(Stopped::Signal(signal)));
+                        kill = Some(Instant::now());
+                        Ok(())
+                    } else {
+                        asked_to_end |= ends;
+                        forward(&mut sender, id, signal).await
+                    }
+                }
+                Some(Broken { stream, errno }) = broken.recv() => {
+                    self.stopped.set(Some(Stopped::Output(stream, errno)));
+                    kill.get_or_insert(Instant::now() + self.grace);
+                    let signal = if errno == Errno::EPIPE { Signal::SIGPIPE } else { Signal::SIGTERM };
+                    sender.send(ToRunner::Signal { id, signal: signal as i32 }).await
+                }
+                () = sleep_until(kill.unwrap_or_else(Instant::now)), if kill.is_some() => {
+                    kill = None;
+                    late = Some(Instant::now() + LATE);
+                    sender.send(ToRunner::Kill { id, cause: Cause::Cancelled }).await
+                }
+                () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => {
+                    late = None;
+                    if self.ended.borrow().is_none() {
+                        return Some(Lost::Late);
+                    }
+                    Ok(())
+                }
+            };
+            if sent.is_err() {
+                // The other loop sees the end of the connection too, after everything that came before it.
+                input = None;
+            }
+        }
+    }
+}
+
+async fn next_chunk(input: &mut Option<Input>) -> Option<Vec<u8>> {
+    match input {
+        Some(input) => input.next().await,
+        None => None,
+    }
+}
+
+/// Hands a signal on. Ctrl-Z stops both, and what wakes execward wakes the command.
+async fn forward(sender: &mut Sender, id: u64, signal: Signal) -> std::io::Result<()> {
+    if signal != Signal::SIGTSTP {
+        return sender.send(ToRunner::Signal { id, signal: signal as i32 }).await;
+    }
+    sender.send(ToRunner::Signal { id, signal: Signal::SIGSTOP as i32 }).await?;
+    raise(Signal::SIGSTOP)?;
+    sender.send(ToRunner::Signal { id, signal: Signal::SIGCONT as i32 }).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Standard output and error: redacted, then written or kept.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::redact;
+use crate::wire::runner::Stream;
+
+/// Chunks that may wait for a slow reader before the command is made to wait.
+const QUEUE: usize = 16;
+
+/// Bytes that are kept of each end of a captured stream.
+const KEPT: usize = 512 << 10;
+
+/// One output of a command.
+#[derive(Debug)]
+pub(super) struct Output {
+    redact: redact::Stream,
+    sink: Sink,
+    /// Something may be held back for which a person waits.
+    pub(super) held: bool,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Write { chunks: mpsc::Sender<Vec<u8>>, done: oneshot::Receiver<()>, live: bool },
+    Keep(Captured),
+}
+
+/// An output that could not be written any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// Which.
+    pub(super) stream: Stream,
+    /// Of the write. EPIPE: whoever read it has gone.
+    pub(super) errno: Errno,
+}
+
+impl Output {
+    /// An output that is written to `target` as it comes. A thread writes: the descriptor's flags are shared with
+    /// whoever started execward, so that it cannot be made non-blocking, and a reader who stops must not keep a
+    /// Ctrl-C from the command.
+    pub(super) fn write(
+        redact: redact::Stream,
+        target: impl AsFd + Send + 'static,
+        stream: Stream,
+        broken: mpsc::UnboundedSender<Broken>,
+    ) -> std::io::Result<Self> {
+        // What goes into a file is the same every time; what somebody may be waiting for comes in time.
+        let live = fstat(&target).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) != SFlag::S_IFREG);
+        let (chunks, mut receive) = mpsc::channel::<Vec<u8>>(QUEUE);
+        let (tell_done, done) = oneshot::channel();
+        std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+            while let Some(chunk) = receive.blocking_recv() {
+                if let Err(errno) = write_all(&target, &chunk) {
+                    let _ = broken.send(Broken { stream, errno });
+                    break;
+                }
+            }
+            let _ = tell_done.send(());
+        })?;
+        Ok(Self { redact, sink: Sink::Write { chunks, done, live }, held: false })
+    }
+
+    /// An output that is kept for the result.
+    pub(super) fn keep(redact: redact::Stream) -> Self {
+        Self { redact, sink: Sink::Keep(Captured::default()), held: false }
+    }
+
+    /// Takes what the command wrote.
+    pub(super) async fn push(&mut self, data: &[u8]) {
+        let mut out = Vec::with_capacity(data.len() + 256);
+        self.redact.push(data, &mut out);
+        self.held = matches!(self.sink, Sink::Write { live: true, .. });
+        self.send(out).await;
+    }
+
+    /// Nothing came for a while: lets out what redaction holds back but need not.
+    pub(super) async fn idle(&mut self) {
+        self.held = false;
+        let mut out = Vec::new();
+        self.redact.flush_partial(&mut out);
+        self.send(out).await;
+    }
+
+    /// The command's output has ended: the rest leaves. Returns the number of masked places when all is written, and
+    /// what was kept.
+    pub(super) async fn finish(mut self) -> (u64, Option<Captured>) {
+        let mut out = Vec::new();
+        self.redact.finish(&mut out);
+        self.send(out).await;
+        let masked = self.redact.masked();
+        match self.sink {
+            Sink::Write { chunks, done, .. } => {
+                drop(chunks);
+                // An error means that the thread has ended, too.
+                let _ = done.await;
+                (masked, None)
+            }
+            Sink::Keep(captured) => (masked, Some(captured)),
+        }
+    }
+
+    async fn send(&mut self, out: Vec<u8>) {
+        match &mut self.sink {
+            // The thread has gone when it could not write; it said so, and what comes now is lost on purpose.
+            Sink::Write { chunks, .. } if !out.is_empty() => {
+                let _ = chunks.send(out).await;
+            }
+            Sink::Write { .. } => {}
+            Sink::Keep(captured) => captured.push(&out),
+        }
+    }
+}
+
+fn write_all(target: &impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(target, bytes) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let mut wait = [PollFd::new(target.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut wait, PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// The two ends of an output, whole where it was short enough.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Captured {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    left_out: u64,
+}
+
+impl Captured {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let room = KEPT - self.head.len();
+        let (head, rest) = bytes.split_at(room.min(bytes.len()));
+        self.head.extend_from_slice(head);
+        self.tail.extend(rest);
+        let excess = self.tail.len().saturating_sub(KEPT);
+        self.tail.drain(..excess);
+        self.left_out += excess as u64;
+    }
+
+    /// The first bytes: everything where nothing was left out.
+    pub fn into_parts(mut self) -> (Vec<u8>, u64, Vec<u8>) {
+        if self.left_out == 0 {
+            self.head.extend(self.tail.drain(..));
+        }
+        (self.head, self.left_out, self.tail.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_output_is_kept_whole_whatever_its_chunks() {
+        let bytes: Vec<u8> = (0..KEPT * 2).map(|n| (n % 251) as u8).collect();
+        for size in [1000, 4096, KEPT, KEPT * 2] {
+            let mut captured = Captured::default();
+            bytes.chunks(size).for_each(|chunk| captured.push(chunk));
+            let (head, left_out, tail) = captured.into_parts();
+            assert_eq!((head.len(), left_out, tail.len()), (bytes.len(), 0, 0));
+            assert!(head == bytes);
+        }
+    }
+
+    #[test]
+    fn a_long_output_keeps_both_ends() {
+        let bytes: Vec<u8> = (0..KEPT * 3 + 5).map(|n| (n % 251) as u8).collect();
+        let mut captured = Captured::default();
+        bytes.chunks(777).for_each(|chunk| captured.push(chunk));
+        let (head, left_out, tail) = captured.into_parts();
+        assert!(head == bytes[..KEPT]);
+        assert!(tail == bytes[bytes.len() - KEPT..]);
+        assert_eq!(left_out, (KEPT + 5) as u64);
+    }
+
+    #[test]
+    fn a_full_device_is_an_error() {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("it is there");
+        assert_eq!(write_all(&full, b"x"), Err(Errno::ENOSPC));
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_an_error() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(write_all(&writer, b"x"), Err(Errno::EPIPE));
+    }
+}
