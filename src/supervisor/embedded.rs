@@ -21,7 +21,7 @@ use crate::audit::LogError;
 use crate::gate::{Command, Decision, Facts};
 use crate::policy::NetworkMode;
 use crate::prepare::directory::{self, WorkspaceRules};
-use crate::prepare::environment::{self, Environment};
+use crate::prepare::environment::{self, Environment, Why};
 use crate::prepare::{Directory, DirectoryError, EnvironmentError, Root, Withheld};
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{self, LaunchError, Link, jail};
@@ -272,6 +272,12 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
         Ok(cleared) => execute(*cleared, ground, asked, &mut journal, &redactor, &mut signals).await?,
         Err(denial) => refuse(*denial, &mut journal, &redactor),
     };
+    for name in &asked.env {
+        if withheld.iter().any(|withheld| &withheld.name == name) {
+            let why = "looks like a credential or injects code: only a policy can pass it";
+            completed.notes.push(format!("the command did not get {name}, which {why}"));
+        }
+    }
     completed.withheld = withheld;
     if asked.timeout.is_some_and(|asked| asked > timeout) {
         let limit = timeout.as_secs_f64();
@@ -514,9 +520,20 @@ fn environment(
         tmp: "/tmp",
         cwd: &cwd.path,
         writable: &writable,
+        read_only: &spec.view.visible,
     };
-    let variables = asked.variables.iter().cloned();
-    Ok(environment::build(&environment::Rules::builtin(), variables, &policy.environment.pass, facts)?)
+    let rules = environment::Rules::builtin();
+    let build = |pass: &[String]| environment::build(&rules, asked.variables.iter().cloned(), pass, facts);
+    let built = build(&policy.environment.pass)?;
+    if asked.env.is_empty() {
+        return Ok(built);
+    }
+    // What is asked for passes where nothing but a rule that names it is missing. Only a policy can name a credential.
+    let plain = |name: &&String| {
+        built.withheld.iter().any(|withheld| &withheld.name == *name && withheld.why == Why::NotListed)
+    };
+    let pass = policy.environment.pass.iter().chain(asked.env.iter().filter(plain)).cloned().collect::<Vec<_>>();
+    Ok(build(&pass)?)
 }
 
 impl Local {
@@ -559,6 +576,7 @@ impl Local {
             tmp: "/tmp",
             cwd,
             writable: &writable,
+            read_only: &[],
         };
         let rules = environment::Rules::builtin();
         let environment = environment::build(&rules, variables, &policy.environment.pass, facts)?;
