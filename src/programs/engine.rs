@@ -24,6 +24,7 @@ pub fn effects(invocation: &Invocation, knowledge: &Knowledge) -> Vec<Effect> {
         command(invocation, word, arguments, knowledge, &mut effects);
     }
     effects.retain(|effect| !is_void(effect));
+    effects.dedup();
     effects
 }
 
@@ -240,6 +241,12 @@ fn is_dangerous(name: &str, knowledge: &Knowledge) -> bool {
     !starts
         && (program.effects.iter().any(|template| !looks(template.verb))
             || program.subcommands.values().any(|sub| matches!(sub, Subcommand::Table(_))))
+}
+
+/// Whether a program is known to do more than look; starters count.
+pub(super) fn is_more_than_looking(name: &str, knowledge: &Knowledge) -> bool {
+    let Some(program) = knowledge.find(name) else { return false };
+    program.hook.is_some() || !program.effects.is_empty() || !program.subcommands.is_empty()
 }
 
 /// One program's templates with its arguments.
