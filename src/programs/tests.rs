@@ -51,6 +51,7 @@ pub(super) fn invocation(command: &str) -> Invocation {
         cwd: Value::known("/home/user/project"),
         background: false,
         origin: Origin::Plain,
+        files: Vec::new(),
     }
 }
 
@@ -66,7 +67,7 @@ fn value(word: &str) -> Value {
             Piece::Glob(b"*".to_vec())
         } else if let Some(tail) = after.strip_prefix("%HOLE") {
             rest = tail;
-            Piece::Unknown(Unknown { source: "$X".to_owned(), may_be_empty: true, splits: true, below: None })
+            Piece::Unknown(Unknown { source: "$X".to_owned(), may_be_empty: true, splits: true, ..Unknown::default() })
         } else {
             rest = after.get(1..).unwrap();
             Piece::Known(b"%".to_vec())
