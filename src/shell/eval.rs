@@ -88,7 +88,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { steps: 400_000, bytes: 1 << 20, depth: 12, limits: Limits::default() }
+        Self { steps: 250_000, bytes: 1 << 20, depth: 12, limits: Limits::default() }
     }
 }
 
@@ -99,8 +99,8 @@ pub enum TooMuch {
     /// More steps than the budget holds.
     #[error("the command does too much to be judged")]
     Steps,
-    /// Braces that stand for too many words.
-    #[error("braces stand for too many words")]
+    /// Expansions that stand for too many words, or nest too deeply.
+    #[error("expansions stand for too many words or nest too deeply")]
     Expansion,
     /// Texts within texts, too many or too long.
     #[error("texts within texts are too many or too long")]
@@ -307,6 +307,8 @@ struct Evaluator<'a> {
     /// What the output of an invocation looks like, where something is known of it.
     shapes: HashMap<usize, Value>,
     zero_started: u32,
+    /// Expansions that are being expanded inside others.
+    nesting: usize,
     span: Span,
 }
 
@@ -349,6 +351,7 @@ impl<'a> Evaluator<'a> {
             traps: Vec::new(),
             shapes: HashMap::new(),
             zero_started: 0,
+            nesting: 0,
             span: Span::default(),
         }
     }
@@ -1035,6 +1038,9 @@ impl<'a> Evaluator<'a> {
 
     fn set(&mut self, name: &str, slots: Slots) {
         self.changed_variables = true;
+        if matches!(name, "PATH" | "HOME") || self.context.variables.contains_key(name) {
+            self.exported.insert(name.to_owned());
+        }
         self.variables.set(name, slots);
     }
 

@@ -84,6 +84,15 @@ impl Value {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.unset))
     }
 
+    /// How many bytes are held, for what copies cost.
+    pub(super) fn weight(&self) -> usize {
+        let piece = |piece: &Piece| match piece {
+            Piece::Known(bytes) | Piece::Glob(bytes) => 8 + bytes.len(),
+            Piece::Unknown(unknown) => 32 + unknown.source.len(),
+        };
+        self.pieces.iter().map(piece).sum()
+    }
+
     /// Adds a piece at the end.
     pub fn push(&mut self, piece: Piece) {
         match (self.pieces.last_mut(), piece) {

@@ -8,6 +8,9 @@ use super::field::{Field, Pattern, ansi_c};
 use super::state::{CWD, Slot, hole};
 use super::{Evaluator, Ix, TooMuch};
 
+/// Most expansions within expansions of one word: `${a:-${b:-...}}`.
+const NESTING: usize = 20;
+
 /// Fields under construction.
 #[derive(Debug, Default)]
 struct Fields {
@@ -62,9 +65,10 @@ impl Evaluator<'_> {
             }
         }
         fields.next();
-        self.spend(fields.done.len())?;
         let extglob = self.extglob;
-        Ok(fields.done.into_iter().map(|field| field.globbed(extglob)).collect())
+        let values: Vec<Value> = fields.done.into_iter().map(|field| field.globbed(extglob)).collect();
+        self.spend(values.len() + values.iter().map(Value::weight).sum::<usize>() / 64)?;
+        Ok(values)
     }
 
     /// A word that stays one: the value of an assignment, the target of a redirection, a here-document.
@@ -75,7 +79,9 @@ impl Evaluator<'_> {
         word: Id,
         assigned: bool,
     ) -> Result<Value, TooMuch> {
-        Ok(self.field(script, ix, word, assigned)?.plain())
+        let value = self.field(script, ix, word, assigned)?.plain();
+        self.spend(value.weight() / 64)?;
+        Ok(value)
     }
 
     pub(super) fn field(
@@ -99,6 +105,11 @@ impl Evaluator<'_> {
         start: bool,
         assigned: bool,
     ) -> Result<(), TooMuch> {
+        // Expansions within expansions of one word are the one thing here that nests on the native stack.
+        self.nesting += 1;
+        if self.nesting > NESTING {
+            return Err(TooMuch::Expansion);
+        }
         for (index, part) in parts.iter().enumerate() {
             match part.kind {
                 PartKind::Literal => {
@@ -132,6 +143,7 @@ impl Evaluator<'_> {
                 }
             }
         }
+        self.nesting -= 1;
         Ok(())
     }
 

@@ -335,7 +335,7 @@ impl Evaluator<'_> {
                     self.prompt(slot);
                 }
             }
-            self.report(&reading);
+            self.report(&reading)?;
             return Ok(());
         };
         for (name, slot) in &reading.assigns {
@@ -354,7 +354,7 @@ impl Evaluator<'_> {
                 self.alias(&name, script, node);
             }
         }
-        let index = self.report(&reading);
+        let index = self.report(&reading)?;
         self.builtin(&reading, index)
     }
 
@@ -427,7 +427,7 @@ impl Evaluator<'_> {
         }
         let functions = functions.clone();
         if uncertain {
-            self.report(&reading);
+            self.report(&reading)?;
         }
         self.output(None, Some(Vec::new()), None);
         let arguments: Vec<Value> = reading.argv.into_iter().skip(1).collect();
@@ -462,10 +462,21 @@ impl Evaluator<'_> {
     }
 
     /// Adds an invocation to the evaluation.
-    fn report(&mut self, reading: &Reading) -> usize {
+    fn report(&mut self, reading: &Reading) -> Result<usize, TooMuch> {
         let index = self.out.invocations.len();
         let stdin = reading.stdin.clone().unwrap_or_else(|| self.place.stdin.clone());
         let cwd = self.cwd();
+        // What is copied into each invocation is paid for, or the answer could be much larger than the text.
+        let redirects = self.place.redirects.iter().map(|redirect| 16 + redirect.target.weight());
+        let copied = match &stdin {
+            Input::Known(bytes) => bytes.len(),
+            Input::Pipe(writers) => 8 * writers.len(),
+            Input::File(value) | Input::Text(value) => value.weight(),
+            Input::Inherited => 0,
+        };
+        let words: usize = reading.argv.iter().map(Value::weight).sum();
+        let weight = redirects.sum::<usize>() + copied + words + cwd.weight() + 32 * self.exported.len();
+        self.spend(weight / 64)?;
         let known: Option<Vec<&[u8]>> = reading.argv.iter().map(Value::as_known).collect();
         let input = match &stdin {
             Input::Known(bytes) => Some(bytes.as_slice()),
@@ -519,7 +530,7 @@ impl Evaluator<'_> {
             origin: self.place.origin.clone(),
             files,
         });
-        index
+        Ok(index)
     }
 
     pub(super) fn cwd(&mut self) -> Value {
@@ -636,8 +647,12 @@ impl Evaluator<'_> {
                 continue;
             }
             let path = self.absolute(&path);
+            let content = content.filter(|content| content.len() <= 1 << 16);
             let content = match (append, self.files.get(&path)) {
-                (true, Some(Some(old))) => content.map(|new| [old.as_slice(), &new].concat()),
+                (true, Some(Some(old))) if old.len() < 1 << 16 => {
+                    content.map(|new| [old.as_slice(), &new].concat())
+                }
+                (true, Some(_)) => None,
                 _ => content,
             };
             self.files.insert(path, content);
@@ -665,16 +680,10 @@ impl Evaluator<'_> {
     }
 
     fn exported_now(&mut self) -> Vec<(String, Value)> {
-        if !self.changed_variables {
+        if self.exported.is_empty() {
             return Vec::new();
         }
-        let mut names: Vec<String> = self.exported.iter().cloned().collect();
-        for name in self.context.variables.keys().map(String::as_str).chain(["PATH", "HOME"]) {
-            if self.variables.get(name).is_some() && !self.exported.contains(name) {
-                names.push(name.to_owned());
-            }
-        }
-        names.dedup();
+        let names: Vec<String> = self.exported.iter().cloned().collect();
         names
             .into_iter()
             .filter_map(|name| {
