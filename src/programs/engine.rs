@@ -277,6 +277,9 @@ impl Filling<'_> {
             Verb::Privilege => effects.push(Effect::Privilege { what: self.literal(template) }),
             Verb::Package(action) => {
                 let (manager, names) = self.named(template);
+                if names.is_empty() && template.selections.len() > 1 {
+                    return;
+                }
                 effects.push(Effect::Package { manager, action, names });
             }
             Verb::Service | Verb::Kernel | Verb::Repository | Verb::Remote | Verb::Persist | Verb::Flood => {
@@ -533,6 +536,8 @@ impl Filling<'_> {
                 Verb::Database => effects.push(Effect::Database { statement: value }),
                 Verb::GitSetting => variables::git_setting(&value, effects),
                 Verb::SshSetting => variables::ssh_setting(&value, effects),
+                Verb::TarAction => variables::tar_action(&value, effects),
+                Verb::AptSetting => variables::apt_setting(&value, effects),
                 Verb::Variable => {
                     if let Some((name, value)) = words::cut(&value, b'=') {
                         variables::assigned(&String::from_utf8_lossy(&name), &value, true, effects);

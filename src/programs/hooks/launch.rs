@@ -153,3 +153,47 @@ pub(super) fn python(
     }
     true
 }
+
+/// Addresses of `socat`: some are commands, some files, the rest connections.
+pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Effect>) {
+    let parsed = program.grammar.parse(arguments);
+    if parsed.help {
+        return;
+    }
+    for (at, address) in parsed.operands.iter().enumerate() {
+        let Some((kind, rest)) = super::super::words::cut(address, b':') else {
+            if address.as_known().is_none() {
+                effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() });
+            }
+            continue;
+        };
+        // options of the address stand behind commas
+        let plain = match rest.as_str().and_then(|text| text.split_once(',')) {
+            Some((path, _)) => Value::known(path),
+            None => rest,
+        };
+        match String::from_utf8_lossy(&kind).to_uppercase().as_str() {
+            "EXEC" => match plain.as_known().and_then(super::super::words::split) {
+                Some(argv) => effects.push(exec(argv, "socat")),
+                None => effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() }),
+            },
+            "SYSTEM" | "SHELL" => effects.push(Effect::Script {
+                language: Language::Shell(Dialect::Posix),
+                text: plain,
+                target: Target::Here,
+                arguments: Vec::new(),
+            }),
+            "FILE" | "OPEN" | "GOPEN" | "CREATE" | "CREAT" | "PIPE" if at > 0 => {
+                let how = super::super::effect::Operation::Overwrite;
+                effects.push(Effect::Write { path: plain, how });
+            }
+            "FILE" | "OPEN" | "GOPEN" | "CREATE" | "CREAT" | "PIPE" => effects.push(Effect::Read { path: plain }),
+            kind if kind.contains("LISTEN") => effects.push(Effect::Listen { address: address.clone() }),
+            "STDIN" | "STDOUT" | "STDIO" | "FD" => {}
+            _ => {
+                effects.push(Effect::Fetch { url: address.clone() });
+                effects.push(Effect::Send { url: address.clone(), path: None });
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! What a grammar cannot say: programs whose arguments are a language of their own.
 
+mod data;
 mod find;
 mod git;
 mod jobs;
@@ -39,6 +40,10 @@ pub(super) fn run(
         "parallel" => jobs::parallel(program, arguments, context, effects),
         "crontab" => return jobs::crontab(program, arguments, context, effects),
         "python" => return launch::python(program, arguments, context, effects),
+        "socat" => launch::socat(program, arguments, effects),
+        "redis" => data::redis(program, arguments, context, effects),
+        "database" => data::database(program, arguments, context, effects),
+        "cmake" => data::cmake(arguments, context, effects),
         "flock" => launch::flock(program, arguments, effects),
         "capsh" => launch::capsh(arguments, effects),
         "bwrap" => launch::bwrap(program, arguments, context, effects),
