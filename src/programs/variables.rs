@@ -385,6 +385,32 @@ pub(super) fn ssh_setting(setting: &Value, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Adds what an action of `tar --checkpoint-action` does.
+pub(super) fn tar_action(action: &Value, effects: &mut Vec<Effect>) {
+    if action.prefix().starts_with(b"exec=") {
+        effects.push(shell(words::skip(action, 5)));
+    } else if action.as_known().is_none() {
+        effects.push(Effect::Unreadable { program: "tar".to_owned(), word: action.clone() });
+    }
+}
+
+/// Adds what a setting of apt does: hooks, and programs in the place of its own.
+pub(super) fn apt_setting(setting: &Value, effects: &mut Vec<Effect>) {
+    let Some((name, value)) = words::cut(setting, b'=') else {
+        effects.push(Effect::Unreadable { program: "apt".to_owned(), word: setting.clone() });
+        return;
+    };
+    let name = String::from_utf8_lossy(&name).to_lowercase();
+    if ["invoke", "pre-install-pkgs", "dir::bin", "proxyautodetect", "proxy-auto-detect", "solvers"]
+        .iter()
+        .any(|part| name.contains(part))
+    {
+        effects.push(shell(value));
+    } else if name.starts_with("dir::etc") || name.starts_with("acquire::allow") {
+        effects.push(Effect::Persist { what: name, value });
+    }
+}
+
 fn exec(argv: Vec<Value>, via: &str) -> Effect {
     Effect::Exec { argv, via: via.to_owned(), target: Target::Here, assignments: Vec::new(), cwd: None }
 }
