@@ -426,6 +426,10 @@ impl Filling<'_> {
 
     fn exec(&self, template: &Template, effects: &mut Vec<Effect>) {
         let mut argv = self.values(template);
+        // `kubectl exec pod -- command`
+        if argv.first().and_then(Value::as_known) == Some(b"--") {
+            argv.remove(0);
+        }
         if argv.is_empty() {
             return;
         }

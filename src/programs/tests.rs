@@ -1,6 +1,6 @@
 //! Every example of every data file, and what the examples cannot say.
 
-use super::knowledge::{Knowledge, Program, Subcommand};
+use super::knowledge::Knowledge;
 use super::notation::brief;
 use super::{Effect, effects};
 use crate::shell::{Input, Invocation, Origin, Redirect, RedirectKind, Span, Value};
@@ -83,15 +83,6 @@ pub(super) fn briefly(command: &str) -> String {
     effects(&invocation(command), Knowledge::shipped()).iter().map(brief).collect::<Vec<_>>().join("; ")
 }
 
-fn examples<'p>(program: &'p Program, all: &mut Vec<&'p (String, String)>) {
-    all.extend(&program.examples);
-    for sub in program.subcommands.values() {
-        if let Subcommand::Table(sub) = sub {
-            examples(sub, all);
-        }
-    }
-}
-
 #[test]
 fn every_table_can_be_read() {
     let mistakes = Knowledge::shipped().mistakes();
@@ -132,27 +123,17 @@ fn the_index_sees_what_a_toml_reader_sees() {
 
 #[test]
 fn examples_hold() {
-    let knowledge = Knowledge::shipped();
-    let mut names: Vec<&str> = knowledge.names().collect();
-    names.sort_unstable();
+    let examples = Knowledge::shipped().examples();
+    let count = examples.len();
     let mut failures = Vec::new();
-    let mut count = 0;
-    for name in names {
-        let mut all = Vec::new();
-        let Some(program) = knowledge.find(name) else { continue };
-        if program.name == name {
-            examples(program, &mut all);
-        }
-        for (command, expected) in all {
-            count += 1;
-            let found = briefly(command);
-            if found != *expected {
-                failures.push(format!("{name}: `{command}`\n   expected: {expected}\n   found:    {found}"));
-            }
+    for (program, command, expected) in examples {
+        let found = briefly(command);
+        if found != expected {
+            failures.push(format!("{program}: `{command}`\n   expected: {expected}\n   found:    {found}"));
         }
     }
     assert!(failures.is_empty(), "{} of {count} examples fail:\n{}", failures.len(), failures.join("\n"));
-    assert!(count > 20);
+    assert!(count > 400);
 }
 
 #[test]
@@ -188,4 +169,76 @@ fn redirections_are_effects() {
 fn an_unquoted_hole_may_be_any_flag() {
     let found = effects(&invocation("rm %HOLE /etc"), Knowledge::shipped());
     assert!(found.iter().any(|effect| matches!(effect, Effect::Delete { recursive: true, .. })));
+}
+
+#[test]
+fn what_a_program_prints_reaches_xargs() {
+    let output = |command: &str| super::output(&invocation(command)).unwrap();
+    let fed = |command: &str, input: &str| {
+        let mut invocation = invocation(command);
+        invocation.stdin = Input::Text(output(input));
+        effects(&invocation, Knowledge::shipped()).iter().map(brief).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(fed("xargs rm -rf", "find / -type f"), "exec [rm -rf /]");
+    assert_eq!(fed("xargs rm -rf", "find . -name x"), "exec [rm -rf {}]");
+    assert_eq!(fed("xargs -n1 mkfs.ext4 -F", "lsblk -dpno NAME"), "exec [mkfs.ext4 -F /dev/*]");
+    assert_eq!(
+        fed("xargs -P0 -n1 sleep", "seq 1 999999"),
+        "flood xargs -P 0; exec [sleep words without end]"
+    );
+    assert_eq!(super::output(&invocation("cat x")), None);
+}
+
+#[test]
+fn inert_code_only_computes_and_prints() {
+    use super::Language::{Awk, JavaScript, Perl, Python, Ruby, Sed};
+    let inert = |language, text: &str| super::code::is_inert(language, &Value::known(text));
+    for (language, text) in [
+        (Python, "print(1+1)"),
+        (Python, "import json,sys; print(json.load(sys.stdin)['a'])"),
+        (Python, "import json; print(json.load(open('x.json')))"),
+        (JavaScript, "console.log('rm -rf /')"),
+        (Perl, "print if /rm -rf/"),
+        (Ruby, "puts \"rm -rf /\""),
+        (Awk, "$3 == 0 {print $1}"),
+        (Sed, "s/a/b/g"),
+    ] {
+        assert!(inert(language, text), "{language:?} {text}");
+    }
+    for (language, text) in [
+        (Python, "import os; os.listdir('.')"),
+        (Python, "__import__('os').system('x')"),
+        (Python, "open('x','w').write('y')"),
+        (Python, "o=open; o('x', chr(119))"),
+        (Python, "from json import os"),
+        (Python, "exec('pri'+'nt(1)')"),
+        (Python, "import json.os"),
+        (JavaScript, "require('fs')"),
+        (JavaScript, "[]['con'+'structor']"),
+        (JavaScript, "process.binding('fs')"),
+        (Perl, "/'/; system(q(x)); /'/"),
+        (Ruby, "`ls`"),
+        (Awk, "{print > \"x\"}"),
+        (Awk, "BEGIN{system(\"x\")}"),
+        (Awk, "\"x\" | getline"),
+        (Sed, "1e x"),
+    ] {
+        assert!(!inert(language, text), "{language:?} {text}");
+    }
+}
+
+#[test]
+fn the_work_is_linear_in_what_an_agent_sends() {
+    let time = |command: &str, argument: String| {
+        let mut invocation = invocation(command);
+        invocation.argv.push(Value::known(argument));
+        effects(&invocation, Knowledge::shipped()).len()
+    };
+    // a bound that is reached says so; the text is never taken for less than it is
+    assert!(time("python3 -c", "system(".repeat(20_000)) > 1);
+    assert!(time("perl -e", "system 'x';".repeat(2_000)) > 1);
+    assert!(time("sed", "s/a/b/;".repeat(20_000)) < 3);
+    assert!(time("psql -c", "drop table x;".repeat(2_000)) > 1);
+    let many = invocation(&format!("unknown {}", "rm x ".repeat(2_000)));
+    assert!(effects(&many, Knowledge::shipped()).len() < 20);
 }

@@ -216,6 +216,7 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
             effects.push(Effect::Persist { what: name.to_owned(), value: value.clone() });
         }
     } else if !lasting && ORDINARY.contains(&name) {
+        // as in `CC=clang make`
     } else if FILES.contains(&name) {
         if matches!(name, "BASH_ENV" | "ENV" | "PYTHONSTARTUP" | "MAKEFILES") {
             effects.push(Effect::RunFile { path: value.clone(), language: None });
@@ -364,10 +365,10 @@ pub(super) fn ssh_setting(setting: &Value, effects: &mut Vec<Effect>) {
         return;
     };
     match String::from_utf8_lossy(&name).trim().to_lowercase().as_str() {
-        "proxycommand" | "localcommand" | "knownhostscommand" | "xauthlocation" => {
-            if value.as_known() != Some(b"none") {
-                effects.push(shell(value));
-            }
+        "proxycommand" | "localcommand" | "knownhostscommand" | "xauthlocation"
+            if value.as_known() != Some(b"none") =>
+        {
+            effects.push(shell(value));
         }
         "remotecommand" => effects.push(Effect::Script {
             language: Language::Shell(Dialect::Posix),
@@ -379,7 +380,7 @@ pub(super) fn ssh_setting(setting: &Value, effects: &mut Vec<Effect>) {
             effects.push(Effect::RunFile { path: value, language: None });
         }
         "localforward" | "remoteforward" | "dynamicforward" => {
-            effects.push(Effect::Listen { address: value })
+            effects.push(Effect::Listen { address: value });
         }
         _ => {}
     }

@@ -82,7 +82,8 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
 
 /// Whether a literal begins with a program that is known.
 fn is_command(literal: &[u8], context: &Context<'_>) -> bool {
-    let first = literal.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let first =
+        literal.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
     let Ok(name) = std::str::from_utf8(first) else { return false };
     let name = name.rsplit('/').next().unwrap_or_default();
     engine::is_more_than_looking(name, context.knowledge)
