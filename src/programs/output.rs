@@ -48,6 +48,7 @@ fn listed(arguments: &[Value]) -> Value {
                 source: format!("what ls {one} prints"),
                 may_be_empty: false,
                 splits: false,
+                unset: false,
                 below: Some(path.to_vec()),
             }),
             None => one.clone(),
