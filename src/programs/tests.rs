@@ -242,3 +242,238 @@ fn the_work_is_linear_in_what_an_agent_sends() {
     let many = invocation(&format!("unknown {}", "rm x ".repeat(2_000)));
     assert!(effects(&many, Knowledge::shipped()).len() < 20);
 }
+
+/// Follows starters as the gate does, and says whether `rm -rf /` is reached.
+fn reaches_rm(command: &str) -> bool {
+    let mut pending = vec![(invocation(command), 0)];
+    while let Some((current, depth)) = pending.pop() {
+        for effect in effects(&current, Knowledge::shipped()) {
+            match effect {
+                Effect::Delete { path, recursive: true, .. } if path == Value::known("/") => return true,
+                Effect::Exec { argv, .. } if depth < 8 => {
+                    let mut inner = invocation("x");
+                    inner.argv = argv;
+                    pending.push((inner, depth + 1));
+                }
+                Effect::Script { text, .. } if depth < 8 => {
+                    let words = shell_words::split(&text.to_string()).ok();
+                    if let Some(words) = words.filter(|words| !words.is_empty()) {
+                        let mut inner = invocation("x");
+                        inner.argv = words.iter().map(|word| Value::known(word.as_str())).collect();
+                        pending.push((inner, depth + 1));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn every_starter_is_followed() {
+    let starters = [
+        "env -i A=1",
+        "env -S",
+        "env - A=1",
+        "nice -n5",
+        "nice -19",
+        "timeout -k 1 5",
+        "timeout -s KILL 5",
+        "stdbuf -oL",
+        "setsid",
+        "ionice -c2 -n7",
+        "chrt -f 5",
+        "taskset -c 1",
+        "taskset 1",
+        "nohup",
+        "time -p",
+        "flock /tmp/l",
+        "flock -n /tmp/l -c",
+        "unshare -r",
+        "unshare --mount --",
+        "watch -n1",
+        "watch -x",
+        "parallel",
+        "doas",
+        "doas -u bob",
+        "sudo -u x",
+        "sudo -HE -g x --",
+        "sudo A=b",
+        "strace -f -o /tmp/x",
+        "ltrace -f",
+        "gdb --args",
+        "valgrind --tool=x",
+        "systemd-run --scope",
+        "chroot /mnt",
+        "nsenter -t 1 -a",
+        "ssh localhost",
+        "ssh -p 22 -l x h --",
+        "xargs",
+        "xargs -n1 -P4",
+        "find . -exec",
+        "find . -execdir",
+        "entr -r",
+        "dbus-run-session --",
+        "firejail --private",
+        "proot -r /",
+        "fakeroot",
+        "/lib64/ld-linux-x86-64.so.2 /bin/env",
+        "busybox",
+        "toybox",
+        "setarch x86_64",
+        "linux64",
+        "chpst -u x",
+        "s6-setuidgid x",
+        "prlimit --nofile=1",
+        "numactl -N 0",
+        "cgexec -g cpu:x",
+        "docker run --rm -v a:/b alpine",
+        "podman exec -it web",
+        "kubectl exec -it pod --",
+        "kubectl exec pod -n x --",
+        "git bisect run",
+        "git submodule foreach",
+        "uv run --with x",
+        "poetry run",
+        "pipenv run",
+        "bundle exec",
+        "tmux new-session -d",
+        "screen -dmS x",
+        "exec -a x",
+        "command",
+        "builtin",
+        "sshpass -p x",
+        "unbuffer -p",
+        "rlwrap",
+        "hyperfine",
+        "perf stat -e x",
+        "perf record -g --",
+        "catchsegv",
+        "cpulimit -l 1",
+        "torsocks",
+        "proxychains4 -q",
+        "dumb-init",
+        "tini -g --",
+        "gosu root",
+        "su-exec root",
+        "setpriv --reuid=1",
+        "capsh -- -c",
+        "bwrap --bind / / --",
+        "pkexec --user x",
+        "su -c",
+        "su - x -c",
+        "runuser -u x --",
+        "run0",
+        "script -qc",
+        "sg x -c",
+        "at now <<<",
+        "bash -c",
+        "zsh -lc",
+        "dash -ec",
+        "fish -c",
+        "sh -s <<<",
+        "nix-shell --run",
+        "npx -c",
+        "npm exec -c",
+        "eatmydata",
+        "faketime 1d",
+        "xvfb-run -a",
+        "start-stop-daemon -S -x /usr/bin/env --",
+        "conda run -n x",
+        "rustup run stable",
+        "ip netns exec x",
+        "machinectl shell x",
+        "docker compose exec web",
+        "srun -n 1",
+        "direnv exec .",
+        "rtk",
+        "some-new-launcher --fast",
+        "aa-exec -p x",
+        "choom -n 1",
+        "systemd-inhibit --what=x",
+        "eval",
+        "coproc",
+        "docker-compose run --rm web",
+        "lvm env",
+        "rvm exec",
+        "doas -n env",
+        "chronic",
+        "once",
+        "nocorrect",
+        "cgexec --sticky -g x",
+    ];
+    let text = [
+        "env -S",
+        "flock -n /tmp/l -c",
+        "capsh -- -c",
+        "su -c",
+        "su - x -c",
+        "script -qc",
+        "sg x -c",
+        "at now <<<",
+        "bash -c",
+        "zsh -lc",
+        "dash -ec",
+        "fish -c",
+        "sh -s <<<",
+        "nix-shell --run",
+        "npx -c",
+        "npm exec -c",
+        "hyperfine",
+    ];
+    let missed: Vec<&str> = starters
+        .into_iter()
+        .filter(|starter| {
+            let command = if text.contains(starter) { "'rm -rf /'" } else { "rm -rf /" };
+            !reaches_rm(&format!("{starter} {command}"))
+        })
+        .collect();
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn an_option_that_cannot_be_read_stops_a_starter() {
+    for starter in [
+        "timeout",
+        "nice",
+        "sudo",
+        "env",
+        "flock",
+        "strace",
+        "unshare",
+        "nsenter",
+        "xargs",
+        "chroot /x",
+        "taskset",
+    ] {
+        let starter = starter.split(' ').next().unwrap();
+        let found = effects(&invocation(&format!("{starter} --frobnicate 5 rm -rf /")), Knowledge::shipped());
+        assert!(found.iter().any(|effect| matches!(effect, Effect::Unreadable { .. })), "{starter}");
+        assert!(reaches_rm(&format!("{starter} --frobnicate 5 rm -rf /")), "{starter}");
+    }
+}
+
+#[test]
+fn help_does_nothing() {
+    for command in [
+        "mkfs.ext4 --help",
+        "shutdown --help",
+        "rm --version",
+        "sudo -V",
+        "dd --help",
+        "docker run --help",
+        "git push --help",
+        "systemctl --version",
+        "man rm",
+        "type rm",
+        "which shutdown",
+        "command -v rm",
+        "cryptsetup --help",
+        "terraform --version",
+        "kubectl delete --help",
+    ] {
+        let found = briefly(command);
+        assert!(found.is_empty() || found == "privilege sudo", "{command}: {found}");
+    }
+}

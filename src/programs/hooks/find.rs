@@ -126,6 +126,9 @@ fn is_everything(pattern: &[u8]) -> bool {
     matches!(pattern, b"*" | b"?*" | b"*?" | b".*" | b"/*" | b"**")
 }
 
+/// How many words the commands that `-exec` starts may have in all before only the first are looked at.
+const MAX_WORDS: usize = 4096;
+
 /// Adds what a `find` command does.
 pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
     let mut words_left = arguments.iter();
@@ -232,7 +235,13 @@ fn start(inner: &[Value], paths: &[Value], narrowed: bool, context: &Context<'_>
     if inner.is_empty() {
         return;
     }
-    for path in starts(paths).into_iter().take(MAX_COMMANDS) {
+    let paths = starts(paths);
+    let taken = if paths.len().saturating_mul(inner.len()) <= MAX_WORDS { paths.len() } else { MAX_COMMANDS };
+    if taken < paths.len() {
+        let word = words::unknown("more directories than are looked at");
+        effects.push(Effect::Unreadable { program: "find".to_owned(), word });
+    }
+    for path in paths.into_iter().take(taken) {
         let found = if narrowed { words::below(&path, "{}") } else { path.clone() };
         let argv: Vec<Value> = inner.iter().map(|word| replaced(word, b"{}", &found)).collect();
         if !narrowed {
