@@ -14,7 +14,7 @@ use super::place::{Base, Path, Place};
 use super::sources::Sources;
 use super::{Command, Decision, Facts, Finding, Judgement};
 use super::{aliases, hardline, opaque, reader, text};
-use crate::programs::{Effect, Knowledge, Language, Target, effects, is_guess};
+use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
 use crate::shell::{
     self, Budget, Dialect, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, RedirectKind,
     Span, Unknown, Value,
@@ -352,14 +352,17 @@ impl<'f> Walk<'f> {
         inner
     }
 
-    /// What is known of an input to which several commands write, some of them in plain words:
-    /// `(crontab -l; echo '...') | crontab -`.
+    /// What is known of an input to which several commands write: plain words of some
+    /// (`(crontab -l; echo '...') | crontab -`), or names that a program lists.
     fn known_input(&self, task: &Task) -> Option<Input> {
         let Input::Pipe(writers) = &task.invocation.stdin else { return None };
         let (group, _) = task.group?;
         let invocations = &self.groups.get(group)?.invocations;
         let mut lines = Vec::new();
         for writer in writers.iter().filter_map(|index| invocations.get(*index)) {
+            if let Some(listed) = programs::output(writer) {
+                return Some(Input::Text(listed));
+            }
             let (program, words) = writer.argv.split_first()?;
             if matches!(program.as_str(), Some("echo" | "printf")) {
                 let words: Vec<&[u8]> = words.iter().filter_map(Value::as_known).collect();
@@ -389,7 +392,7 @@ impl<'f> Walk<'f> {
         let mut gives = fed;
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
-        for effect in all.into_iter().map(|effect| with_content(effect, task)) {
+        for effect in all.into_iter().flat_map(|effect| with_content(effect, task)) {
             let guess = task.guess || is_guess(&effect);
             match effect {
                 Effect::Exec { argv, via, target, assignments, cwd } => {
@@ -624,17 +627,12 @@ impl<'f> Walk<'f> {
 }
 
 /// A file that the same text wrote, a process substitution or a here-document is run as the text that is in it.
-fn with_content(effect: Effect, task: &Task) -> Effect {
-    let Effect::RunFile { path, language } = &effect else { return effect };
+fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
+    let Effect::RunFile { path, language } = &effect else { return vec![effect] };
     let invocation = &task.invocation;
-    let content = task
-        .files
-        .iter()
-        .rev()
-        .chain(&invocation.files)
-        .find(|(name, _)| name == path)
-        .map(|(_, content)| content.clone());
-    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return effect };
+    let files = task.files.iter().rev().chain(&invocation.files);
+    let content = files.into_iter().find(|(name, _)| name == path).map(|(_, content)| content.clone());
+    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return vec![effect] };
     let text = match content {
         Input::Known(bytes) => Value::known(bytes),
         Input::Text(value) => value,
@@ -643,7 +641,9 @@ fn with_content(effect: Effect, task: &Task) -> Effect {
         }
     };
     let language = language.unwrap_or(Language::Shell(Dialect::Bash));
-    Effect::Script { language, text, target: Target::Here, arguments: Vec::new() }
+    let mut found = programs::code::code_effects(language, &text, invocation, Knowledge::shipped());
+    found.push(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() });
+    found
 }
 
 /// `/dev/fd/3` with `3<<< text`, `/dev/stdin`.

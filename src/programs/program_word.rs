@@ -6,10 +6,32 @@ use crate::shell::{Piece, Value};
 
 /// Directories whose programs are known by their names.
 const STANDARD: &[&str] = &[
-    "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/lib", "/lib64", "/usr/lib",
-    "/usr/lib64", "/lib32", "/usr/libexec", "/usr/games", "/snap/bin", "/opt/homebrew/bin", "/usr/lib/git-core",
-    "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu",
-    "/lib/systemd", "/usr/lib/systemd", "/system/bin", "/busybox", "/run/current-system/sw/bin", "/usr/libexec/git-core",
+    "/bin",
+    "/sbin",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/lib32",
+    "/usr/libexec",
+    "/usr/games",
+    "/snap/bin",
+    "/opt/homebrew/bin",
+    "/usr/lib/git-core",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib/systemd",
+    "/usr/lib/systemd",
+    "/system/bin",
+    "/busybox",
+    "/run/current-system/sw/bin",
+    "/usr/libexec/git-core",
 ];
 
 /// How many programs a pattern in the place of the program may name.
@@ -96,10 +118,10 @@ fn by_pattern<'k>(word: &Value, knowledge: &'k Knowledge) -> Vec<&'k Program> {
     for byte in pattern.get(start..).unwrap_or_default() {
         match (in_set, byte) {
             (false, b'[') => in_set = true,
-            // a set, `?` and a group stand for anything here: too wide is the safe side
-            (true, b']') | (false, b'?') => {
+            // a set stands for any letter here: too wide is the safe side
+            (true, b']') => {
                 in_set = false;
-                name.push(b'*');
+                name.push(b'?');
             }
             (true, _) => {}
             (false, byte) => name.push(*byte),

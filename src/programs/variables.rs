@@ -6,42 +6,193 @@ use crate::shell::{Dialect, Value};
 
 /// Their value is a command line that some program gives to a shell.
 const COMMANDS: &[&str] = &[
-    "PAGER", "GIT_PAGER", "MANPAGER", "BROWSER", "EDITOR", "VISUAL", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "FCEDIT",
-    "SVN_EDITOR", "HGEDITOR", "SUDO_EDITOR", "SYSTEMD_EDITOR", "SYSTEMD_PAGER", "KUBE_EDITOR", "GIT_SSH",
-    "GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS", "SUDO_ASKPASS", "GIT_EXTERNAL_DIFF", "GIT_PROXY_COMMAND",
-    "RSYNC_RSH", "CVS_RSH", "SVN_SSH", "HG", "LESSOPEN", "LESSCLOSE", "LESSEDIT", "MANOPT", "MANROFFOPT", "DELTA_PAGER",
-    "BAT_PAGER", "AWS_PAGER", "GH_PAGER", "GH_EDITOR", "GLAB_PAGER", "PSQL_PAGER", "PSQL_EDITOR", "MYSQL_PAGER",
-    "PROMPT_COMMAND", "FZF_DEFAULT_COMMAND", "RIPGREP_PRE", "TAR_OPTIONS", "ZIPOPT", "GIT_TRACE_SETUP", "GIT_GPG",
-    "TEXEDIT", "PERLDOC_PAGER", "PYDOC_PAGER", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CC", "CXX", "LD", "MAKE",
-    "CARGO_TARGET_RUNNER", "CMAKE_C_COMPILER_LAUNCHER", "CONFIG_SHELL", "TERMCMD", "XTERM_SHELL", "SHELL",
+    "PAGER",
+    "GIT_PAGER",
+    "MANPAGER",
+    "BROWSER",
+    "EDITOR",
+    "VISUAL",
+    "GIT_EDITOR",
+    "GIT_SEQUENCE_EDITOR",
+    "FCEDIT",
+    "SVN_EDITOR",
+    "HGEDITOR",
+    "SUDO_EDITOR",
+    "SYSTEMD_EDITOR",
+    "SYSTEMD_PAGER",
+    "KUBE_EDITOR",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_ASKPASS",
+    "SSH_ASKPASS",
+    "SUDO_ASKPASS",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_PROXY_COMMAND",
+    "RSYNC_RSH",
+    "CVS_RSH",
+    "SVN_SSH",
+    "HG",
+    "LESSOPEN",
+    "LESSCLOSE",
+    "LESSEDIT",
+    "MANOPT",
+    "MANROFFOPT",
+    "DELTA_PAGER",
+    "BAT_PAGER",
+    "AWS_PAGER",
+    "GH_PAGER",
+    "GH_EDITOR",
+    "GLAB_PAGER",
+    "PSQL_PAGER",
+    "PSQL_EDITOR",
+    "MYSQL_PAGER",
+    "PROMPT_COMMAND",
+    "FZF_DEFAULT_COMMAND",
+    "RIPGREP_PRE",
+    "TAR_OPTIONS",
+    "ZIPOPT",
+    "GIT_TRACE_SETUP",
+    "GIT_GPG",
+    "TEXEDIT",
+    "PERLDOC_PAGER",
+    "PYDOC_PAGER",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "CC",
+    "CXX",
+    "LD",
+    "MAKE",
+    "CARGO_TARGET_RUNNER",
+    "CMAKE_C_COMPILER_LAUNCHER",
+    "CONFIG_SHELL",
+    "TERMCMD",
+    "XTERM_SHELL",
+    "SHELL",
 ];
 
 /// Their value names a file that a shell or an interpreter reads and runs at its start.
 const FILES: &[&str] = &[
-    "BASH_ENV", "ENV", "PYTHONSTARTUP", "ZDOTDIR", "INPUTRC", "RUBYLIB", "PERL5LIB", "PERLLIB", "PYTHONPATH",
-    "PYTHONHOME", "NODE_PATH", "LUA_PATH", "LUA_CPATH", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR", "GIT_CONFIG",
-    "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_DIR", "GCONV_PATH", "CLASSPATH", "VIMINIT", "EXINIT", "MYVIMRC",
-    "SCREENRC", "WGETRC", "CURL_HOME", "NPM_CONFIG_USERCONFIG", "npm_config_userconfig", "PIP_CONFIG_FILE", "MAKEFILES", "LESSKEY",
-    "TERMINFO", "KUBECONFIG", "DOCKER_CONFIG",
+    "BASH_ENV",
+    "ENV",
+    "PYTHONSTARTUP",
+    "ZDOTDIR",
+    "INPUTRC",
+    "RUBYLIB",
+    "PERL5LIB",
+    "PERLLIB",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "NODE_PATH",
+    "LUA_PATH",
+    "LUA_CPATH",
+    "GIT_EXEC_PATH",
+    "GIT_TEMPLATE_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_DIR",
+    "GCONV_PATH",
+    "CLASSPATH",
+    "VIMINIT",
+    "EXINIT",
+    "MYVIMRC",
+    "SCREENRC",
+    "WGETRC",
+    "CURL_HOME",
+    "NPM_CONFIG_USERCONFIG",
+    "npm_config_userconfig",
+    "PIP_CONFIG_FILE",
+    "MAKEFILES",
+    "LESSKEY",
+    "TERMINFO",
+    "KUBECONFIG",
+    "DOCKER_CONFIG",
 ];
 
 /// They put code into programs that have nothing to do with it, or change which program a name means.
 const INJECTIONS: &[&str] = &[
-    "PATH", "LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "LD_DEBUG_OUTPUT", "LD_PROFILE_OUTPUT", "GLIBC_TUNABLES",
-    "DYLD_INSERT_LIBRARIES", "DYLD_LIBRARY_PATH", "NODE_OPTIONS", "RUBYOPT", "PERL5OPT", "PERL5DB", "PYTHONINSPECT",
-    "PYTHONBREAKPOINT", "PYTHONWARNINGS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "MAVEN_OPTS",
-    "GRADLE_OPTS", "IFS", "CDPATH", "BASHOPTS", "SHELLOPTS", "BASH_LOADABLES_PATH", "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS", "GIT_ALLOW_PROTOCOL", "GIT_PROTOCOL_FROM_USER", "PROMPT_DIRTRIM", "RUSTFLAGS",
-    "CARGO_ENCODED_RUSTFLAGS", "GOFLAGS", "MAKEFLAGS", "CFLAGS_EXEC", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL",
-    "NPM_CONFIG_REGISTRY", "npm_config_registry", "HTTP_PROXY_CMD", "DOCKER_HOST", "HISTFILE", "HOME", "SSH_AUTH_SOCK",
-    "HISTCONTROL_EXEC", "OPENSSL_CONF", "OPENSSL_MODULES", "OPENSSL_ENGINES",
+    "PATH",
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "LD_LIBRARY_PATH",
+    "LD_DEBUG_OUTPUT",
+    "LD_PROFILE_OUTPUT",
+    "GLIBC_TUNABLES",
+    "DYLD_INSERT_LIBRARIES",
+    "DYLD_LIBRARY_PATH",
+    "NODE_OPTIONS",
+    "RUBYOPT",
+    "PERL5OPT",
+    "PERL5DB",
+    "PYTHONINSPECT",
+    "PYTHONBREAKPOINT",
+    "PYTHONWARNINGS",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "MAVEN_OPTS",
+    "GRADLE_OPTS",
+    "IFS",
+    "CDPATH",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "BASH_LOADABLES_PATH",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_ALLOW_PROTOCOL",
+    "GIT_PROTOCOL_FROM_USER",
+    "PROMPT_DIRTRIM",
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "GOFLAGS",
+    "MAKEFLAGS",
+    "CFLAGS_EXEC",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "UV_INDEX_URL",
+    "NPM_CONFIG_REGISTRY",
+    "npm_config_registry",
+    "HTTP_PROXY_CMD",
+    "DOCKER_HOST",
+    "HISTFILE",
+    "HOME",
+    "SSH_AUTH_SOCK",
+    "HISTCONTROL_EXEC",
+    "OPENSSL_CONF",
+    "OPENSSL_MODULES",
+    "OPENSSL_ENGINES",
 ];
 
 /// Variables that are injections only where they last: before one command they are how it is meant to be used.
 const ORDINARY: &[&str] = &[
-    "CC", "CXX", "LD", "MAKE", "SHELL", "HOME", "KUBECONFIG", "RUSTFLAGS", "GOFLAGS", "MAKEFLAGS", "CLASSPATH", "IFS",
-    "HISTFILE", "DOCKER_CONFIG", "DOCKER_HOST", "PYTHONWARNINGS", "PYTHONINSPECT", "SSH_AUTH_SOCK", "TERMINFO", "MAVEN_OPTS",
-    "GRADLE_OPTS", "CDPATH", "GIT_DIR", "PIP_INDEX_URL", "UV_INDEX_URL", "PYTHONPATH", "NODE_PATH", "GIT_CONFIG_COUNT",
+    "CC",
+    "CXX",
+    "LD",
+    "MAKE",
+    "SHELL",
+    "HOME",
+    "KUBECONFIG",
+    "RUSTFLAGS",
+    "GOFLAGS",
+    "MAKEFLAGS",
+    "CLASSPATH",
+    "IFS",
+    "HISTFILE",
+    "DOCKER_CONFIG",
+    "DOCKER_HOST",
+    "PYTHONWARNINGS",
+    "PYTHONINSPECT",
+    "SSH_AUTH_SOCK",
+    "TERMINFO",
+    "MAVEN_OPTS",
+    "GRADLE_OPTS",
+    "CDPATH",
+    "GIT_DIR",
+    "PIP_INDEX_URL",
+    "UV_INDEX_URL",
+    "PYTHONPATH",
+    "NODE_PATH",
+    "GIT_CONFIG_COUNT",
 ];
 
 /// Adds what an assignment does to the command that it stands before (`lasting` is false), or to all later ones.
@@ -65,6 +216,7 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
             effects.push(Effect::Persist { what: name.to_owned(), value: value.clone() });
         }
     } else if !lasting && ORDINARY.contains(&name) {
+        // as in `CC=clang make`
     } else if FILES.contains(&name) {
         if matches!(name, "BASH_ENV" | "ENV" | "PYTHONSTARTUP" | "MAKEFILES") {
             effects.push(Effect::RunFile { path: value.clone(), language: None });
@@ -81,12 +233,15 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
 
 /// `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER` and its like.
 fn command_family(name: &str) -> bool {
-    name.ends_with("_PAGER") || name.ends_with("_EDITOR") || (name.starts_with("CARGO_TARGET_") && name.ends_with("_RUNNER"))
+    name.ends_with("_PAGER")
+        || name.ends_with("_EDITOR")
+        || (name.starts_with("CARGO_TARGET_") && name.ends_with("_RUNNER"))
 }
 
 /// `BASH_FUNC_ls%%` holds the body of a function `ls`.
 fn exported_function(name: &str) -> Option<&str> {
-    name.strip_prefix("BASH_FUNC_").map(|rest| rest.strip_suffix("%%").or(rest.strip_suffix("()")).unwrap_or(rest))
+    name.strip_prefix("BASH_FUNC_")
+        .map(|rest| rest.strip_suffix("%%").or(rest.strip_suffix("()")).unwrap_or(rest))
 }
 
 fn shell(text: Value) -> Effect {
@@ -100,19 +255,64 @@ fn shell(text: Value) -> Effect {
 
 /// Settings of git whose value is run by a shell.
 const GIT_COMMANDS: &[&str] = &[
-    "core.pager", "core.editor", "core.sshcommand", "core.askpass", "core.gitproxy", "core.fsmonitor", "sequence.editor",
-    "credential.helper", "credential.*.helper", "gpg.program", "gpg.*.program", "diff.external", "diff.*.command",
-    "diff.*.textconv", "difftool.*.cmd", "mergetool.*.cmd", "merge.*.driver", "filter.*.clean", "filter.*.smudge",
-    "filter.*.process", "pager.*", "browser.*.cmd", "man.*.cmd", "interactive.difffilter", "uploadpack.packobjectshook",
-    "remote.*.uploadpack", "remote.*.receivepack", "remote.*.vcs", "receive.procreceiverefs", "sendemail.*cmd",
-    "sendemail.smtpserver", "web.browser", "trailer.*.command", "trailer.*.cmd", "submodule.*.update", "http.*.sslcert*",
-    "guitool.*.cmd", "instaweb.*", "tar.*.command", "imap.tunnel", "core.alternaterefscommand",
+    "core.pager",
+    "core.editor",
+    "core.sshcommand",
+    "core.askpass",
+    "core.gitproxy",
+    "core.fsmonitor",
+    "sequence.editor",
+    "credential.helper",
+    "credential.*.helper",
+    "gpg.program",
+    "gpg.*.program",
+    "diff.external",
+    "diff.*.command",
+    "diff.*.textconv",
+    "difftool.*.cmd",
+    "mergetool.*.cmd",
+    "merge.*.driver",
+    "filter.*.clean",
+    "filter.*.smudge",
+    "filter.*.process",
+    "pager.*",
+    "browser.*.cmd",
+    "man.*.cmd",
+    "interactive.difffilter",
+    "uploadpack.packobjectshook",
+    "remote.*.uploadpack",
+    "remote.*.receivepack",
+    "remote.*.vcs",
+    "receive.procreceiverefs",
+    "sendemail.*cmd",
+    "sendemail.smtpserver",
+    "web.browser",
+    "trailer.*.command",
+    "trailer.*.cmd",
+    "submodule.*.update",
+    "http.*.sslcert*",
+    "guitool.*.cmd",
+    "instaweb.*",
+    "tar.*.command",
+    "imap.tunnel",
+    "core.alternaterefscommand",
 ];
 
 /// Settings of git that say where code comes from.
 const GIT_PLACES: &[&str] = &[
-    "core.hookspath", "init.templatedir", "include.path", "includeif.*", "core.worktree", "protocol.*", "url.*.insteadof",
-    "url.*.pushinsteadof", "core.attributesfile", "http.proxy", "remote.*.proxy", "http.sslverify", "safe.directory",
+    "core.hookspath",
+    "init.templatedir",
+    "include.path",
+    "includeif.*",
+    "core.worktree",
+    "protocol.*",
+    "url.*.insteadof",
+    "url.*.pushinsteadof",
+    "core.attributesfile",
+    "http.proxy",
+    "remote.*.proxy",
+    "http.sslverify",
+    "safe.directory",
 ];
 
 /// Adds what `git -c name=value` or `git config name=value` does.
@@ -165,10 +365,10 @@ pub(super) fn ssh_setting(setting: &Value, effects: &mut Vec<Effect>) {
         return;
     };
     match String::from_utf8_lossy(&name).trim().to_lowercase().as_str() {
-        "proxycommand" | "localcommand" | "knownhostscommand" | "xauthlocation" => {
-            if value.as_known() != Some(b"none") {
-                effects.push(shell(value));
-            }
+        "proxycommand" | "localcommand" | "knownhostscommand" | "xauthlocation"
+            if value.as_known() != Some(b"none") =>
+        {
+            effects.push(shell(value));
         }
         "remotecommand" => effects.push(Effect::Script {
             language: Language::Shell(Dialect::Posix),
@@ -179,7 +379,9 @@ pub(super) fn ssh_setting(setting: &Value, effects: &mut Vec<Effect>) {
         "pkcs11provider" | "securitykeyprovider" | "include" => {
             effects.push(Effect::RunFile { path: value, language: None });
         }
-        "localforward" | "remoteforward" | "dynamicforward" => effects.push(Effect::Listen { address: value }),
+        "localforward" | "remoteforward" | "dynamicforward" => {
+            effects.push(Effect::Listen { address: value });
+        }
         _ => {}
     }
 }

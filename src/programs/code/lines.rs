@@ -25,7 +25,20 @@ fn sed_command(text: &[u8], from: usize, effects: &mut Vec<Effect>) -> usize {
                 Some(&delimiter) => at = delimited(text, at + 2, delimiter),
                 None => return text.len(),
             },
-            b'0'..=b'9' | b'$' | b',' | b'~' | b'+' | b'!' | b' ' | b'\t' | b'\n' | b';' | b'{' | b'}' | b'I' | b'M' => at += 1,
+            b'0'..=b'9'
+            | b'$'
+            | b','
+            | b'~'
+            | b'+'
+            | b'!'
+            | b' '
+            | b'\t'
+            | b'\n'
+            | b';'
+            | b'{'
+            | b'}'
+            | b'I'
+            | b'M' => at += 1,
             _ => break,
         }
     }
@@ -41,7 +54,8 @@ fn sed_command(text: &[u8], from: usize, effects: &mut Vec<Effect>) -> usize {
             while let Some(&flag) = text.get(at) {
                 match flag {
                     b'e' if command == b's' => {
-                        let plain: Vec<u8> = replacement.iter().copied().filter(|byte| *byte != b'\\').collect();
+                        let plain: Vec<u8> =
+                            replacement.iter().copied().filter(|byte| *byte != b'\\').collect();
                         effects.push(shell(Value::known(plain)));
                     }
                     b'w' if command == b's' => {
@@ -73,7 +87,9 @@ fn sed_command(text: &[u8], from: usize, effects: &mut Vec<Effect>) -> usize {
         }
         b'r' | b'R' => {
             let end = line_end(at);
-            effects.push(Effect::Read { path: Value::known(text.get(at..end).unwrap_or_default().trim_ascii()) });
+            effects.push(Effect::Read {
+                path: Value::known(text.get(at..end).unwrap_or_default().trim_ascii()),
+            });
             end
         }
         b'a' | b'i' | b'c' | b':' | b'b' | b't' | b'T' | b'#' => {
@@ -113,7 +129,9 @@ fn write(path: &[u8], effects: &mut Vec<Effect>) {
 /// Adds the commands of a makefile: recipes, `$(shell ...)` and `!=`.
 pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
     let mut at = 0;
-    while let Some(offset) = find(text.get(at..).unwrap_or_default(), b"(shell ").or(find(text.get(at..).unwrap_or_default(), b"{shell ")) {
+    while let Some(offset) = find(text.get(at..).unwrap_or_default(), b"(shell ")
+        .or(find(text.get(at..).unwrap_or_default(), b"{shell "))
+    {
         let start = at + offset + 7;
         let mut depth = 1;
         let mut end = start;
@@ -143,7 +161,8 @@ pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
         };
         if let Some(recipe) = recipe {
             let plain = recipe.trim_ascii();
-            let start = plain.iter().position(|byte| !matches!(byte, b'@' | b'-' | b'+')).unwrap_or(plain.len());
+            let start =
+                plain.iter().position(|byte| !matches!(byte, b'@' | b'-' | b'+')).unwrap_or(plain.len());
             let text = plain.get(start..).unwrap_or_default();
             if !text.is_empty() {
                 // `$$` is a dollar for the shell
@@ -172,16 +191,23 @@ pub(super) fn sql(text: &[u8], effects: &mut Vec<Effect>) {
             .or(rest(b".sy "))
         {
             effects.push(shell(Value::known(command)));
-        } else if let Some(path) = rest(b"\\i ").or(rest(b".read ")).or(rest(b"source ")).or(rest(b"\\. ")).or(rest(b"\\ir ")) {
+        } else if let Some(path) =
+            rest(b"\\i ").or(rest(b".read ")).or(rest(b"source ")).or(rest(b"\\. ")).or(rest(b"\\ir "))
+        {
             match path.strip_prefix(b"|") {
                 Some(command) => effects.push(shell(Value::known(command))),
                 None => effects.push(Effect::RunFile { path: Value::known(path), language: None }),
             }
         } else if let Some(at) = line.iter().position(|byte| *byte == b'|')
-            && (line.starts_with(b"\\o") || line.starts_with(b"\\g") || line.starts_with(b"\\w") || line.starts_with(b".o"))
+            && (line.starts_with(b"\\o")
+                || line.starts_with(b"\\g")
+                || line.starts_with(b"\\w")
+                || line.starts_with(b".o"))
         {
             effects.push(shell(Value::known(line.get(at + 1..).unwrap_or_default())));
-        } else if let Some(path) = rest(b".output ").or(rest(b".once ")).or(rest(b"\\o ")).or(rest(b".backup ")).or(rest(b".save ")) {
+        } else if let Some(path) =
+            rest(b".output ").or(rest(b".once ")).or(rest(b"\\o ")).or(rest(b".backup ")).or(rest(b".save "))
+        {
             write(path, effects);
         }
         for word in line.split(|byte| byte.is_ascii_whitespace()) {
@@ -204,12 +230,18 @@ pub(super) fn sql(text: &[u8], effects: &mut Vec<Effect>) {
             "DROP" | "TRUNCATE" | "FLUSH" | "PURGE" | "DELETE" | "SHUTDOWN" | "KILL" => true,
             "UPDATE" => !upper.contains("WHERE"),
             "ALTER" => upper.contains(" DROP ") || upper.contains("USER") || upper.contains("ROLE"),
-            "WITH" | "EXPLAIN" | "BEGIN" | "DO" | "CALL" => upper.contains("DELETE ") || upper.contains("DROP "),
+            "WITH" | "EXPLAIN" | "BEGIN" | "DO" | "CALL" => {
+                upper.contains("DELETE ") || upper.contains("DROP ")
+            }
             "REPLACE" | "GRANT" | "REVOKE" | "VACUUM" => first == "GRANT" || first == "REVOKE",
             "CREATE" => upper.contains("USER") || upper.contains(" ROLE"),
             _ => false,
         };
-        let lower = statement.contains(".drop") || statement.contains("deleteMany") || statement.contains("deleteOne") || statement.contains(".remove(") || statement.contains("dropDatabase");
+        let lower = statement.contains(".drop")
+            || statement.contains("deleteMany")
+            || statement.contains("deleteOne")
+            || statement.contains(".remove(")
+            || statement.contains("dropDatabase");
         if destroys || lower {
             effects.push(Effect::Database { statement: Value::known(statement.trim()) });
         }
@@ -219,7 +251,18 @@ pub(super) fn sql(text: &[u8], effects: &mut Vec<Effect>) {
                 effects.push(shell(Value::known(literal)));
             }
         }
-        for name in ["SYS_EXEC", "SYS_EVAL", "XP_CMDSHELL", "LOAD_EXTENSION", "INTO OUTFILE", "INTO DUMPFILE", "PG_READ_FILE", "LO_EXPORT", "WRITEFILE", "PG_TERMINATE_BACKEND"] {
+        for name in [
+            "SYS_EXEC",
+            "SYS_EVAL",
+            "XP_CMDSHELL",
+            "LOAD_EXTENSION",
+            "INTO OUTFILE",
+            "INTO DUMPFILE",
+            "PG_READ_FILE",
+            "LO_EXPORT",
+            "WRITEFILE",
+            "PG_TERMINATE_BACKEND",
+        ] {
             if upper.contains(name) {
                 effects.push(Effect::Database { statement: Value::known(statement.trim()) });
             }
@@ -272,15 +315,23 @@ pub(super) fn editor(text: &[u8], effects: &mut Vec<Effect>) {
         // `+`, `:`, ranges and modifiers
         loop {
             rest = rest.trim_ascii_start();
-            let skipped = rest.iter().position(|byte| !matches!(byte, b'+' | b':' | b'%' | b'0'..=b'9' | b',' | b'$' | b'.' | b'\'' | b'<' | b'>'));
+            let skipped = rest.iter().position(|byte| {
+                !matches!(byte, b'+' | b':' | b'%' | b'0'..=b'9' | b',' | b'$' | b'.' | b'\'' | b'<' | b'>')
+            });
             rest = rest.get(skipped.unwrap_or(rest.len())..).unwrap_or_default();
-            let modifier = ["silent!", "silent", "sil!", "sil", "execute", "exe", "exec", "read", "write", "r", "w", "norm", "bufdo", "argdo", "windo", "g//", "terminal", "term", "ter", "shell", "pipe", "exec!", "make", "grep", "|"]
-                .into_iter()
-                .find(|word| {
-                    rest.strip_prefix(word.as_bytes()).is_some_and(|after| {
-                        after.first().is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\''))
-                    })
-                });
+            let modifier = [
+                "silent!", "silent", "sil!", "sil", "execute", "exe", "exec", "read", "write", "r", "w",
+                "norm", "bufdo", "argdo", "windo", "g//", "terminal", "term", "ter", "shell", "pipe",
+                "exec!", "make", "grep", "|",
+            ]
+            .into_iter()
+            .find(|word| {
+                rest.strip_prefix(word.as_bytes()).is_some_and(|after| {
+                    after
+                        .first()
+                        .is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\''))
+                })
+            });
             let Some(modifier) = modifier else { break };
             rest = rest.get(modifier.len()..).unwrap_or_default().trim_ascii_start();
             if matches!(modifier, "terminal" | "term" | "ter" | "shell" | "pipe") {
@@ -294,7 +345,8 @@ pub(super) fn editor(text: &[u8], effects: &mut Vec<Effect>) {
         {
             effects.push(shell(Value::known(command.trim_ascii())));
         }
-        if let Some(path) = rest.strip_prefix(b"w ").or(rest.strip_prefix(b"saveas ")).or(rest.strip_prefix(b"w! "))
+        if let Some(path) =
+            rest.strip_prefix(b"w ").or(rest.strip_prefix(b"saveas ")).or(rest.strip_prefix(b"w! "))
             && !path.starts_with(b"!")
         {
             write(path, effects);

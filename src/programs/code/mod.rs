@@ -14,10 +14,19 @@ pub use inert::is_inert;
 use super::effect::{Effect, Language, Target};
 use super::engine::{self, Context};
 use super::words;
-use crate::shell::{Dialect, Input, Piece, Value};
+use super::knowledge::Knowledge;
+use crate::shell::{Dialect, Input, Invocation, Piece, Value};
 
 /// How often text that is found inside text is looked at again (`exec(bytes.fromhex(...))`).
 const MAX_DEPTH: usize = 3;
+
+/// What can be seen in a code text that an invocation runs: a file that the same text wrote, a process substitution.
+pub fn code_effects(language: Language, text: &Value, invocation: &Invocation, knowledge: &Knowledge) -> Vec<Effect> {
+    let mut found = Vec::new();
+    let context = Context { invocation, knowledge, argv: &invocation.argv, cwd: None, depth: 0 };
+    effects(language, text, &context, &mut found);
+    found
+}
 
 /// Adds what can be seen in a code text.
 pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
@@ -82,7 +91,8 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
 
 /// Whether a literal begins with a program that is known.
 fn is_command(literal: &[u8], context: &Context<'_>) -> bool {
-    let first = literal.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let first =
+        literal.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
     let Ok(name) = std::str::from_utf8(first) else { return false };
     let name = name.rsplit('/').next().unwrap_or_default();
     engine::is_more_than_looking(name, context.knowledge)

@@ -205,18 +205,23 @@ fn means_the_call(language: Language, call: Call, word: &[u8], before: &[u8], te
     let has = |names: &[&str]| names.iter().any(|name| contains(text, name.as_bytes()));
     match (language, word) {
         (Language::Python, b"run" | b"call" | b"exec" | b"spawn" | b"execute" | b"shell" | b"Command") => {
-            has(&["subprocess", "sh.", "pexpect", "pty", "fabric", "invoke"]) && word != b"execute" && word != b"exec"
+            has(&["subprocess", "sh.", "pexpect", "pty", "fabric", "invoke"])
+                && word != b"execute"
+                && word != b"exec"
         }
         (Language::Python, b"remove" | b"truncate" | b"rename" | b"delete" | b"rm" | b"kill" | b"open") => {
-            qualifier(&["os.", "os').", "os\").", "sftp."]) || word == b"open" && !before.ends_with(b"urllib.request.url")
+            qualifier(&["os.", "os').", "os\").", "sftp."])
+                || word == b"open" && !before.ends_with(b"urllib.request.url")
                 || (has(&["from os import"]) && !before.ends_with(b"."))
         }
-        (Language::JavaScript, b"exec" | b"spawn" | b"run" | b"Command" | b"shell" | b"execute" | b"fork") => {
-            has(&["child_process", "Deno", "Bun", "execa", "shelljs", "zx"])
-        }
-        (Language::JavaScript, b"rm" | b"rmdir" | b"unlink" | b"truncate" | b"rename" | b"remove" | b"copy" | b"open") => {
-            has(&["fs", "Deno", "Bun"])
-        }
+        (
+            Language::JavaScript,
+            b"exec" | b"spawn" | b"run" | b"Command" | b"shell" | b"execute" | b"fork",
+        ) => has(&["child_process", "Deno", "Bun", "execa", "shelljs", "zx"]),
+        (
+            Language::JavaScript,
+            b"rm" | b"rmdir" | b"unlink" | b"truncate" | b"rename" | b"remove" | b"copy" | b"open",
+        ) => has(&["fs", "Deno", "Bun"]),
         (Language::JavaScript, b"delete" | b"system" | b"call" | b"move") => false,
         (Language::Ruby, b"run" | b"call" | b"shell" | b"execute" | b"Command") => false,
         (Language::Ruby, b"delete") => qualifier(&["File.", "Dir.", "FileUtils."]),
@@ -230,8 +235,15 @@ fn means_the_call(language: Language, call: Call, word: &[u8], before: &[u8], te
         (Language::Lua, b"remove" | b"rename" | b"execute") => qualifier(&["os."]),
         (Language::Awk, _) => matches!(word, b"system"),
         (_, b"command") => qualifier(&["shell-"]),
-        (Language::Other, b"call" | b"Command" | b"execute" | b"delete" | b"remove" | b"open" | b"copy" | b"move" | b"fetch") => false,
-        (Language::Editor, _) => matches!(word, b"system" | b"delete" | b"writefile" | b"popen" | b"execute_shell") && call != Call::Fork,
+        (
+            Language::Other,
+            b"call" | b"Command" | b"execute" | b"delete" | b"remove" | b"open" | b"copy" | b"move"
+            | b"fetch",
+        ) => false,
+        (Language::Editor, _) => {
+            matches!(word, b"system" | b"delete" | b"writefile" | b"popen" | b"execute_shell")
+                && call != Call::Fork
+        }
         _ => true,
     }
 }
@@ -287,7 +299,8 @@ fn arguments(text: &[u8], from: usize, language: Language, budget: &mut usize) -
             b'\\' => {}
             b'\'' | b'"' | b'`' => {
                 let (literal, end) = quoted(text, at);
-                let prefixed = python && text.get(at.wrapping_sub(1)).is_some_and(|before| matches!(before, b'f' | b'F'));
+                let prefixed = python
+                    && text.get(at.wrapping_sub(1)).is_some_and(|before| matches!(before, b'f' | b'F'));
                 arguments.computed |= prefixed && literal.contains(&b'{');
                 if named {
                     named = false;
@@ -310,12 +323,14 @@ fn arguments(text: &[u8], from: usize, language: Language, budget: &mut usize) -
             b' ' | b'\t' => {}
             _ => {
                 // perl's q(...) and qq{...}
-                if byte == b'q' && language == Language::Perl && !text.get(at.wrapping_sub(1)).is_some_and(|b| is_word(*b)) {
-                    if let Some((literal, end)) = perl_quote(text, at) {
-                        arguments.literals.push(literal);
-                        at = end;
-                        continue;
-                    }
+                if byte == b'q'
+                    && language == Language::Perl
+                    && !text.get(at.wrapping_sub(1)).is_some_and(|b| is_word(*b))
+                    && let Some((literal, end)) = perl_quote(text, at)
+                {
+                    arguments.literals.push(literal);
+                    at = end;
+                    continue;
                 }
                 if is_word(byte) || byte == b'$' || byte == b'@' || byte == 0 {
                     let prefix = python && text.get(at + 1).is_some_and(|next| matches!(next, b'\'' | b'"'));
@@ -353,7 +368,8 @@ fn perl_quote(text: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
 /// A quoted literal from its opening quote: its bytes, and the place behind it.
 fn quoted(text: &[u8], at: usize) -> (Vec<u8>, usize) {
     let Some(&quote) = text.get(at) else { return (Vec::new(), at + 1) };
-    let triple = text.get(at..at + 3).is_some_and(|three| three.iter().all(|byte| *byte == quote)) && quote != b'`';
+    let triple =
+        text.get(at..at + 3).is_some_and(|three| three.iter().all(|byte| *byte == quote)) && quote != b'`';
     let escaped = at > 0 && text.get(at - 1) == Some(&b'\\');
     let start = if triple { at + 3 } else { at + 1 };
     let mut end = start;
@@ -367,7 +383,9 @@ fn quoted(text: &[u8], at: usize) -> (Vec<u8>, usize) {
             break;
         }
         // m4 closes a backquote with a quote
-        if byte == quote && (!triple || text.get(end..end + 3).is_some_and(|three| three.iter().all(|b| *b == quote))) {
+        if byte == quote
+            && (!triple || text.get(end..end + 3).is_some_and(|three| three.iter().all(|b| *b == quote)))
+        {
             break;
         }
         if quote == b'`' && byte == b'\'' && text.get(end + 1) == Some(&b')') {
@@ -461,16 +479,24 @@ fn happens(call: Call, word: &[u8], arguments: &Arguments, before: &[u8], text: 
         Call::Write => {
             let mode = literals.get(1).map(Vec::as_slice).unwrap_or_default();
             if matches!(word, b"open" | b"fopen") {
-                if word == b"open" && literals.iter().any(|part| part.starts_with(b"|") || part.ends_with(b"|") || *part == b"-|") {
+                if word == b"open"
+                    && literals
+                        .iter()
+                        .any(|part| part.starts_with(b"|") || part.ends_with(b"|") || *part == b"-|")
+                {
                     let command = literals.last().cloned().unwrap_or_default();
                     let command: Vec<u8> = command.into_iter().filter(|byte| *byte != b'|').collect();
                     found.effects.push(shell(Value::known(command)));
                     return;
                 }
-                let reads = mode.is_empty() || mode.starts_with(b"r") && !mode.contains(&b'+') || mode.starts_with(b"<");
+                let reads = mode.is_empty()
+                    || mode.starts_with(b"r") && !mode.contains(&b'+')
+                    || mode.starts_with(b"<");
                 let one_word = literals.first().is_some_and(|name| name.starts_with(b">"));
                 if reads && !one_word {
-                    found.effects.extend(literals.first().map(|path| Effect::Read { path: Value::known(path.clone()) }));
+                    found.effects.extend(
+                        literals.first().map(|path| Effect::Read { path: Value::known(path.clone()) }),
+                    );
                     return;
                 }
             }
@@ -479,7 +505,9 @@ fn happens(call: Call, word: &[u8], arguments: &Arguments, before: &[u8], text: 
                 _ => literals.iter().find(|part| !matches!(part.as_slice(), b">" | b">>" | b"+<")),
             };
             let path = match target {
-                Some(path) => path.iter().copied().skip_while(|byte| *byte == b'>' || *byte == b' ').collect(),
+                Some(path) => {
+                    path.iter().copied().skip_while(|byte| *byte == b'>' || *byte == b' ').collect()
+                }
                 None => receiver(before).unwrap_or_default(),
             };
             if !path.is_empty() {
@@ -493,10 +521,12 @@ fn happens(call: Call, word: &[u8], arguments: &Arguments, before: &[u8], text: 
             }
         }
         Call::Kill => {
-            let raw: Vec<u8> = arguments.raw.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            let raw: Vec<u8> =
+                arguments.raw.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
             let numbers = raw.split(|byte| matches!(byte, b',' | b'(' | b')' | b'=' | b'>'));
             let everything = numbers.into_iter().any(|number| number == b"-1");
-            let target = if everything { Value::known("-1") } else { super::words::unknown("a computed process") };
+            let target =
+                if everything { Value::known("-1") } else { super::words::unknown("a computed process") };
             found.effects.push(Effect::Kill { target, signal: Value::default() });
         }
         Call::Fork => {
@@ -508,7 +538,9 @@ fn happens(call: Call, word: &[u8], arguments: &Arguments, before: &[u8], text: 
         Call::Hex => found.decoded.extend(literals.iter().filter_map(|literal| from_hex(literal))),
         Call::Base64 => found.decoded.extend(literals.iter().map(|literal| from_base64(literal))),
         Call::Http => {
-            found.effects.extend(literals.first().map(|url| Effect::Fetch { url: Value::known(url.clone()) }));
+            found
+                .effects
+                .extend(literals.first().map(|url| Effect::Fetch { url: Value::known(url.clone()) }));
         }
     }
 }
@@ -525,7 +557,9 @@ fn start(word: &[u8], arguments: &Arguments, found: &mut Found) {
         }
     }
     // options of the call, not of the command
-    argv.retain(|part| !matches!(part.as_slice(), b"inherit" | b"pipe" | b"utf8" | b"utf-8" | b"buffer" | b"r" | b"w"));
+    argv.retain(|part| {
+        !matches!(part.as_slice(), b"inherit" | b"pipe" | b"utf8" | b"utf-8" | b"buffer" | b"r" | b"w")
+    });
     if word.starts_with(b"popen") && argv.len() > 1 && !arguments.list {
         argv.truncate(1);
     }
@@ -623,7 +657,8 @@ fn awk_pipes(text: &[u8], found: &mut Found) {
 /// Whether a `>` belongs to a print statement rather than to a comparison.
 fn printing(text: &[u8], at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
-    let start = before.iter().rposition(|byte| matches!(byte, b'{' | b';' | b'\n' | b'}')).map_or(0, |at| at + 1);
+    let start =
+        before.iter().rposition(|byte| matches!(byte, b'{' | b';' | b'\n' | b'}')).map_or(0, |at| at + 1);
     contains(before.get(start..).unwrap_or_default(), b"print")
 }
 

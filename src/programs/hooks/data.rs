@@ -9,14 +9,60 @@ use crate::shell::{Input, Value};
 
 /// Commands of Redis that lose or change data, run code or stop the server.
 const REDIS: &[&str] = &[
-    "FLUSHALL", "FLUSHDB", "DEL", "UNLINK", "EXPIRE", "PEXPIRE", "RENAME", "SHUTDOWN", "DEBUG", "CONFIG", "SCRIPT", "EVAL", "EVALSHA",
-    "FCALL", "FUNCTION", "MODULE", "SLAVEOF", "REPLICAOF", "CLUSTER", "FAILOVER", "MIGRATE", "RESTORE", "SWAPDB", "XTRIM", "XDEL",
-    "LTRIM", "SREM", "HDEL", "ZREM", "ZREMRANGEBYRANK", "ACL", "SAVE", "BGSAVE", "BGREWRITEAOF", "CLIENT", "LPOP", "RPOP", "SPOP", "GETDEL",
-    "MOVE", "SET", "MSET", "HSET", "LREM", "RESET",
+    "FLUSHALL",
+    "FLUSHDB",
+    "DEL",
+    "UNLINK",
+    "EXPIRE",
+    "PEXPIRE",
+    "RENAME",
+    "SHUTDOWN",
+    "DEBUG",
+    "CONFIG",
+    "SCRIPT",
+    "EVAL",
+    "EVALSHA",
+    "FCALL",
+    "FUNCTION",
+    "MODULE",
+    "SLAVEOF",
+    "REPLICAOF",
+    "CLUSTER",
+    "FAILOVER",
+    "MIGRATE",
+    "RESTORE",
+    "SWAPDB",
+    "XTRIM",
+    "XDEL",
+    "LTRIM",
+    "SREM",
+    "HDEL",
+    "ZREM",
+    "ZREMRANGEBYRANK",
+    "ACL",
+    "SAVE",
+    "BGSAVE",
+    "BGREWRITEAOF",
+    "CLIENT",
+    "LPOP",
+    "RPOP",
+    "SPOP",
+    "GETDEL",
+    "MOVE",
+    "SET",
+    "MSET",
+    "HSET",
+    "LREM",
+    "RESET",
 ];
 
 /// Adds what `redis-cli` does.
-pub(super) fn redis(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
+pub(super) fn redis(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) {
     let parsed = program.grammar.parse(arguments);
     if parsed.help {
         return;
@@ -49,16 +95,71 @@ pub(super) fn redis(program: &Program, arguments: &[Value], context: &Context<'_
 
 /// Words that lose data wherever a client takes them as a command.
 const LOSSES: &[&str] = &[
-    "drop", "delete", "truncate", "flush*", "purge*", "reset", "*:drop", "*:reset", "*:fresh", "*:wipe", "*:rollback", "*:purge", "migrate:*", "flush", "sqlflush",
-    "undo", "destroy", "clean", "shutdown", "stop", "kill", "--delete", "--drop", "force", "remove", "decommission", "db:*:all", "delete_queue",
-    "delete_vhost", "delete_user", "stop_app", "force_reset", "purge_queue", "clear", "redo", "down", "revert", "undo:*", "db:migrate:undo:*", "schema:drop",
+    "drop",
+    "delete",
+    "truncate",
+    "flush*",
+    "purge*",
+    "reset",
+    "*:drop",
+    "*:reset",
+    "*:fresh",
+    "*:wipe",
+    "*:rollback",
+    "*:purge",
+    "migrate:*",
+    "flush",
+    "sqlflush",
+    "undo",
+    "destroy",
+    "clean",
+    "shutdown",
+    "stop",
+    "kill",
+    "--delete",
+    "--drop",
+    "force",
+    "remove",
+    "decommission",
+    "db:*:all",
+    "delete_queue",
+    "delete_vhost",
+    "delete_user",
+    "stop_app",
+    "force_reset",
+    "purge_queue",
+    "clear",
+    "redo",
+    "down",
+    "revert",
+    "undo:*",
+    "db:migrate:undo:*",
+    "schema:drop",
 ];
 
 /// Programs of the table that do nothing but lose or replace data.
 const ALWAYS: &[&str] = &[
-    "dropdb", "dropuser", "createuser", "pg_resetwal", "pg_rewind", "pg_dropcluster", "initdb", "pg_upgrade", "vacuumlo", "mongorestore",
-    "mongoimport", "pg_restore", "pgloader", "impdp", "memcflush", "memcrm", "kafka-delete-records", "mysqlimport", "mysql_install_db",
-    "mysql_secure_installation", "curator",
+    "dropdb",
+    "dropuser",
+    "createuser",
+    "pg_resetwal",
+    "pg_rewind",
+    "pg_dropcluster",
+    "initdb",
+    "pg_upgrade",
+    "vacuumlo",
+    "mongorestore",
+    "mongoimport",
+    "pg_restore",
+    "pgloader",
+    "impdp",
+    "memcflush",
+    "memcrm",
+    "kafka-delete-records",
+    "mysqlimport",
+    "mysql_install_db",
+    "mysql_secure_installation",
+    "curator",
 ];
 
 /// Adds what other clients do: their SQL, and the words among their operands that lose data.
@@ -72,7 +173,8 @@ pub(super) fn database(
     if parsed.help {
         return;
     }
-    let name = context.argv.first().and_then(words::basename).map(|name| name.to_string()).unwrap_or_default();
+    let name =
+        context.argv.first().and_then(words::basename).map(|name| name.to_string()).unwrap_or_default();
     if ALWAYS.contains(&name.as_str()) {
         let last = parsed.operands.last().cloned().unwrap_or_else(|| Value::known(name.as_str()));
         effects.push(Effect::Database { statement: last });
@@ -93,7 +195,11 @@ pub(super) fn database(
         effects.push(Effect::Database { statement: words::join(arguments.get(at..).unwrap_or_default()) });
     }
     // `rails runner 'code'`, `manage.py shell -c code`
-    if let Some(at) = parsed.operands.iter().position(|word| matches!(word.as_known(), Some(b"runner" | b"shell" | b"tinker" | b"console"))) {
+    if let Some(at) = parsed
+        .operands
+        .iter()
+        .position(|word| matches!(word.as_known(), Some(b"runner" | b"shell" | b"tinker" | b"console")))
+    {
         let text = words::join(parsed.operands.get(at + 1..).unwrap_or_default());
         super::super::code::effects(Language::Ruby, &text, context, effects);
         effects.push(Effect::Script {

@@ -15,7 +15,13 @@ pub(super) fn checkout(program: &Program, arguments: &[Value], effects: &mut Vec
     }
     let separated = arguments.iter().any(|word| word.as_known() == Some(b"--"));
     let is_path = |word: &Value| match word.as_str() {
-        Some(text) => text == "." || text.starts_with("./") || text.starts_with("../") || text.ends_with('/') || text.starts_with(':'),
+        Some(text) => {
+            text == "."
+                || text.starts_with("./")
+                || text.starts_with("../")
+                || text.ends_with('/')
+                || text.starts_with(':')
+        }
         None => word.has_glob(),
     };
     if (separated && !parsed.operands.is_empty())
@@ -58,7 +64,9 @@ pub(super) fn config(program: &Program, arguments: &[Value], effects: &mut Vec<E
     let (verb, operands) = match parsed.operands.split_first() {
         Some((first, rest)) => match first.as_known() {
             Some(b"get" | b"list") => return,
-            Some(b"set" | b"unset" | b"rename-section" | b"remove-section" | b"edit") => (first.to_string(), rest),
+            Some(b"set" | b"unset" | b"rename-section" | b"remove-section" | b"edit") => {
+                (first.to_string(), rest)
+            }
             _ => (String::new(), parsed.operands.as_slice()),
         },
         None => (String::new(), parsed.operands.as_slice()),

@@ -15,7 +15,12 @@ fn later(source: &str) -> Value {
 }
 
 /// Adds what `xargs` starts.
-pub(super) fn xargs(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
+pub(super) fn xargs(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) {
     let parsed = program.grammar.parse(arguments);
     if parsed.help {
         return;
@@ -35,8 +40,16 @@ pub(super) fn xargs(program: &Program, arguments: &[Value], context: &Context<'_
         Input::Known(bytes) if option("-a").is_none() => {
             items(bytes, &parsed, program, hole.is_some() || option("-L").is_some())
         }
+        // what the program in front prints, as far as it is known
+        Input::Text(text) if option("-a").is_none() => Some(vec![without_end(text)]),
         _ => None,
     };
+    let unbounded = value("-P").and_then(Value::as_known) == Some(b"0");
+    if unbounded
+        && matches!(&context.invocation.stdin, Input::Text(text) if *text == super::super::output::endless())
+    {
+        effects.push(Effect::Flood { what: "xargs -P 0".to_owned() });
+    }
     let Some(input) = input else {
         let unknown = later("what xargs reads");
         effects.push(exec(filled(&parsed, hole.as_deref(), &[unknown]), "xargs"));
@@ -59,6 +72,20 @@ pub(super) fn xargs(program: &Program, arguments: &[Value], context: &Context<'_
     if chunks.len() > MAX_COMMANDS {
         effects.push(exec(filled(&parsed, None, &input), "xargs"));
     }
+}
+
+/// A text without the line end that a program prints last.
+fn without_end(text: &Value) -> Value {
+    let mut text = text.clone();
+    if let Some(Piece::Known(bytes)) = text.pieces.last_mut() {
+        while bytes.last().is_some_and(u8::is_ascii_whitespace) {
+            bytes.pop();
+        }
+        if bytes.is_empty() {
+            text.pieces.pop();
+        }
+    }
+    text
 }
 
 /// The items of a known input, by the rules that the options choose; `None` when a quote in it does not end.
@@ -129,7 +156,8 @@ pub(super) fn parallel(
         items = vec![words::join(&items)];
     }
     for item in items {
-        let has_hole = text.pieces.iter().any(|piece| matches!(piece, Piece::Known(bytes) if bytes.contains(&b'{')));
+        let has_hole =
+            text.pieces.iter().any(|piece| matches!(piece, Piece::Known(bytes) if bytes.contains(&b'{')));
         let line = match (command.is_empty(), has_hole) {
             (true, _) => item,
             (false, true) => {
@@ -160,7 +188,8 @@ pub(super) fn crontab(
 ) -> bool {
     let parsed = program.grammar.parse(arguments);
     let named = parsed.operands.first().is_some_and(|word| !matches!(word.as_known(), Some(b"-")));
-    let looks = ["-l", "-r", "-e"].iter().any(|name| program.grammar.find(name).is_some_and(|id| parsed.has(id)));
+    let looks =
+        ["-l", "-r", "-e"].iter().any(|name| program.grammar.find(name).is_some_and(|id| parsed.has(id)));
     if named || looks || parsed.help {
         return false;
     }

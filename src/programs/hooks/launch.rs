@@ -37,7 +37,8 @@ pub(super) fn flock(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
 
 /// `capsh [options] -- ARGUMENTS FOR BASH`.
 pub(super) fn capsh(arguments: &[Value], effects: &mut Vec<Effect>) {
-    let starts = |word: &Value| matches!(word.as_known(), Some(b"--" | b"==")) || word.prefix().starts_with(b"-+");
+    let starts =
+        |word: &Value| matches!(word.as_known(), Some(b"--" | b"==")) || word.prefix().starts_with(b"-+");
     let Some(at) = arguments.iter().position(starts) else { return };
     let mut argv = vec![Value::known("bash")];
     argv.extend(arguments.iter().skip(at + 1).cloned());
@@ -46,12 +47,29 @@ pub(super) fn capsh(arguments: &[Value], effects: &mut Vec<Effect>) {
 
 /// Options of bwrap(1) with two values; those of its table have one or none.
 const BWRAP_PAIRS: &[&str] = &[
-    "--bind", "--bind-try", "--dev-bind", "--dev-bind-try", "--ro-bind", "--ro-bind-try", "--bind-fd", "--ro-bind-fd",
-    "--symlink", "--setenv", "--chmod", "--file", "--bind-data", "--ro-bind-data",
+    "--bind",
+    "--bind-try",
+    "--dev-bind",
+    "--dev-bind-try",
+    "--ro-bind",
+    "--ro-bind-try",
+    "--bind-fd",
+    "--ro-bind-fd",
+    "--symlink",
+    "--setenv",
+    "--chmod",
+    "--file",
+    "--bind-data",
+    "--ro-bind-data",
 ];
 
 /// `bwrap [options] COMMAND...`: some options take two or three values.
-pub(super) fn bwrap(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
+pub(super) fn bwrap(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) {
     let mut rest = arguments;
     while let Some((word, after)) = rest.split_first() {
         let skipped = match word.as_str() {
@@ -82,15 +100,73 @@ pub(super) fn bwrap(program: &Program, arguments: &[Value], context: &Context<'_
 
 /// Modules of Python that are programs under another name.
 const PYTHON_PROGRAMS: &[&str] = &[
-    "pip", "pip3", "pytest", "pipx", "uv", "poetry", "pipenv", "black", "ruff", "mypy", "flake8", "isort", "pylint", "tox", "nox", "sphinx", "build",
-    "twine", "coverage", "ansible", "jupyter", "gunicorn", "uvicorn", "flask", "django", "virtualenv", "awscli", "conda", "IPython", "unittest",
-    "pyflakes", "pycodestyle", "bandit", "mkdocs", "pre_commit", "cookiecutter", "yamllint", "alembic", "celery", "httpie",
+    "pip",
+    "pip3",
+    "pytest",
+    "pipx",
+    "uv",
+    "poetry",
+    "pipenv",
+    "black",
+    "ruff",
+    "mypy",
+    "flake8",
+    "isort",
+    "pylint",
+    "tox",
+    "nox",
+    "sphinx",
+    "build",
+    "twine",
+    "coverage",
+    "ansible",
+    "jupyter",
+    "gunicorn",
+    "uvicorn",
+    "flask",
+    "django",
+    "virtualenv",
+    "awscli",
+    "conda",
+    "IPython",
+    "unittest",
+    "pyflakes",
+    "pycodestyle",
+    "bandit",
+    "mkdocs",
+    "pre_commit",
+    "cookiecutter",
+    "yamllint",
+    "alembic",
+    "celery",
+    "httpie",
 ];
 
 /// Modules of Python that read and print.
 const PYTHON_READERS: &[&str] = &[
-    "json.tool", "tokenize", "ast", "dis", "tabnanny", "calendar", "this", "site", "sysconfig", "platform", "pydoc", "base64",
-    "mimetypes", "uuid", "json", "pyclbr", "symtable", "pickletools", "inspect", "locale", "ensurepip.version", "py_compile", "compileall",
+    "json.tool",
+    "tokenize",
+    "ast",
+    "dis",
+    "tabnanny",
+    "calendar",
+    "this",
+    "site",
+    "sysconfig",
+    "platform",
+    "pydoc",
+    "base64",
+    "mimetypes",
+    "uuid",
+    "json",
+    "pyclbr",
+    "symtable",
+    "pickletools",
+    "inspect",
+    "locale",
+    "ensurepip.version",
+    "py_compile",
+    "compileall",
     "doctest_",
 ];
 
@@ -131,18 +207,39 @@ pub(super) fn python(
         return true;
     };
     if PYTHON_READERS.contains(&name) {
-        effects.extend(rest.iter().filter(|word| !word.prefix().starts_with(b"-")).map(|path| Effect::Read { path: path.clone() }));
-    } else if name == "timeit" || name == "profile" || name == "cProfile" || name == "trace" || name == "pdb" {
+        effects.extend(
+            rest.iter()
+                .filter(|word| !word.prefix().starts_with(b"-"))
+                .map(|path| Effect::Read { path: path.clone() }),
+        );
+    } else if name == "timeit" || name == "profile" || name == "cProfile" || name == "trace" || name == "pdb"
+    {
         for text in rest {
             super::super::code::effects(Language::Python, text, context, effects);
         }
         let text = super::super::words::join(rest);
-        effects.push(Effect::Script { language: Language::Python, text, target: Target::Here, arguments: Vec::new() });
+        effects.push(Effect::Script {
+            language: Language::Python,
+            text,
+            target: Target::Here,
+            arguments: Vec::new(),
+        });
     } else if name == "http.server" || name == "SimpleHTTPServer" || name == "pyftpdlib" {
-        effects.push(Effect::Listen { address: rest.first().cloned().unwrap_or_else(|| Value::known("8000")) });
-    } else if name == "venv" || name == "virtualenv" || name == "ensurepip" || name == "zipfile" || name == "tarfile" || name == "gzip" {
+        effects
+            .push(Effect::Listen { address: rest.first().cloned().unwrap_or_else(|| Value::known("8000")) });
+    } else if name == "venv"
+        || name == "virtualenv"
+        || name == "ensurepip"
+        || name == "zipfile"
+        || name == "tarfile"
+        || name == "gzip"
+    {
         let how = super::super::effect::Operation::Create;
-        effects.extend(rest.iter().filter(|word| !word.prefix().starts_with(b"-")).map(|path| Effect::Write { path: path.clone(), how }));
+        effects.extend(
+            rest.iter()
+                .filter(|word| !word.prefix().starts_with(b"-"))
+                .map(|path| Effect::Write { path: path.clone(), how }),
+        );
     } else if PYTHON_PROGRAMS.contains(&name) {
         let mut argv = vec![module];
         argv.extend_from_slice(rest);
@@ -175,7 +272,9 @@ pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
         match String::from_utf8_lossy(&kind).to_uppercase().as_str() {
             "EXEC" => match plain.as_known().and_then(super::super::words::split) {
                 Some(argv) => effects.push(exec(argv, "socat")),
-                None => effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() }),
+                None => {
+                    effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() });
+                }
             },
             "SYSTEM" | "SHELL" => effects.push(Effect::Script {
                 language: Language::Shell(Dialect::Posix),
@@ -187,7 +286,9 @@ pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
                 let how = super::super::effect::Operation::Overwrite;
                 effects.push(Effect::Write { path: plain, how });
             }
-            "FILE" | "OPEN" | "GOPEN" | "CREATE" | "CREAT" | "PIPE" => effects.push(Effect::Read { path: plain }),
+            "FILE" | "OPEN" | "GOPEN" | "CREATE" | "CREAT" | "PIPE" => {
+                effects.push(Effect::Read { path: plain });
+            }
             kind if kind.contains("LISTEN") => effects.push(Effect::Listen { address: address.clone() }),
             "STDIN" | "STDOUT" | "STDIO" | "FD" => {}
             _ => {

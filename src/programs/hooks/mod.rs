@@ -8,6 +8,8 @@ mod launch;
 pub(super) mod remote;
 mod signals;
 
+pub(super) use find::found;
+
 use super::effect::{Effect, Target};
 use super::engine::Context;
 use super::knowledge::Program;
