@@ -340,7 +340,12 @@ impl<'f> Walk<'f> {
     }
 
     /// One command, in each of its readings: as it stands, and with every variable that nothing sets read as empty.
-    fn step(&mut self, task: Task) -> Vec<Task> {
+    fn step(&mut self, mut task: Task) -> Vec<Task> {
+        // `ssh host -- command`: no program is called `--`.
+        if task.invocation.argv.first().and_then(Value::as_str) == Some("--") {
+            task.invocation.argv.remove(0);
+            task.invocation.spans.drain(..task.invocation.spans.len().min(1));
+        }
         let mut inner = self.reading(&task);
         if let Some(invocation) = reader::unset_empty(&task.invocation) {
             inner.extend(self.reading(&Task { invocation, ..task.clone() }));

@@ -42,6 +42,10 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
             lines::editor(&bytes, effects);
             calls(language, &bytes, context, 0, effects);
         }
+        Language::Other => {
+            lines::build(&bytes, effects);
+            calls(language, &bytes, context, 0, effects);
+        }
         _ => calls(language, &bytes, context, 0, effects),
     }
 }
