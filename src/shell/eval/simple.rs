@@ -99,6 +99,7 @@ impl Evaluator<'_> {
             let mark = self.variables.mark();
             for assign in script.assigns.get(assigns.range()).unwrap_or(&[]) {
                 let (name, slot) = self.assignment(script, ix, assign)?;
+                self.spend(flatten(&slot, &name).weight() / 64)?;
                 self.variables.set(&name, vec![slot.clone()]);
                 assigned.push((name, slot));
             }
@@ -300,10 +301,7 @@ impl Evaluator<'_> {
             return None;
         }
         let path = self.absolute(bytes);
-        match self.files.get(&path)? {
-            Some(bytes) => Some(Input::Known(bytes.clone())),
-            None => None,
-        }
+        self.files.get(&path)?.clone().map(Input::Known)
     }
 
     /// A path made absolute where the current directory is known.
@@ -690,10 +688,7 @@ impl Evaluator<'_> {
             .into_iter()
             .filter_map(|name| {
                 let slot = self.variables.get(&name)?.last()?.clone();
-                let value = match slot {
-                    Slot::Scalar(value) => value,
-                    _ => return None,
-                };
+                let Slot::Scalar(value) = slot else { return None };
                 Some((name, value))
             })
             .collect()
