@@ -505,9 +505,11 @@ impl Evaluator<'_> {
         let mut files = Vec::new();
         let named = reading.argv.iter().skip(1).chain(redirects.iter().map(|redirect| &redirect.target));
         if !self.processes.is_empty() || !self.files.is_empty() {
-            for value in named {
-                if let Some(content) = self.made(value) {
-                    files.push((value.clone(), content));
+            // `BASH_ENV=file` names a file too
+            let assigned = reading.assigns.iter().map(|(name, slot)| flatten(slot, name));
+            for value in named.cloned().chain(assigned).collect::<Vec<_>>() {
+                if let Some(content) = self.made(&value) {
+                    files.push((value, content));
                 }
             }
         }
