@@ -35,8 +35,13 @@ pub fn prompt(pending: &Pending, timeout: Duration) -> String {
     };
     let _ = writeln!(out, "\n  in    {}", render(&request.facts.cwd));
     let _ = writeln!(out, "  under {}, {network}", render(&request.facts.backend));
-    let _ = write!(out, "\nAllow it this once? [y/N] (no answer within {} s is a no) ", timeout.as_secs());
+    let _ = write!(out, "\nAllow it this once? [y/N] (no answer within {} s is a no) ", seconds(timeout));
     out
+}
+
+/// Whole seconds, none of them cut short.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// Renders a command with a line of marks under each line that something was found in; marks carry the number of their
@@ -64,7 +69,11 @@ fn command(out: &mut String, text: &str, spans: &[Span]) {
         let found = spans.iter().any(|span| overlaps(span, offset, line.len()));
         if cut.contains(&index) && !found {
             if index == cut.start {
-                let _ = writeln!(out, "  <<{} lines left out, but for those that something was found in>>", cut.len());
+                let _ = writeln!(
+                    out,
+                    "  <<{} lines left out, but for those that something was found in>>",
+                    cut.len()
+                );
             }
         } else {
             marked_line(out, line, offset, spans);

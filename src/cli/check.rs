@@ -342,8 +342,9 @@ mod tests {
 
     #[test]
     fn answers_come_in_order_with_their_ids() {
-        let (lines, exit) =
-            answers(b"{\"argv\":[\"true\"],\"id\":7}\n\n{\"argv\":[\"true\"],\"id\":\"x\",\"why\":\"unknown field\"}");
+        let (lines, exit) = answers(
+            b"{\"argv\":[\"true\"],\"id\":7}\n\n{\"argv\":[\"true\"],\"id\":\"x\",\"why\":\"unknown field\"}",
+        );
         assert_eq!(lines.len(), 2);
         assert_eq!((&lines[0]["id"], &lines[1]["id"]), (&7.into(), &"x".into()));
         assert!(lines.iter().all(|line| line["decision"] == "allow" && line["us"].is_u64()), "{lines:?}");
