@@ -5,7 +5,7 @@ use super::grammar::Parsed;
 use super::knowledge::{Knowledge, Program, Subcommand};
 use super::template::{Condition, Selection, Setting, Template, Test, Verb};
 use super::{hooks, program_word, redirects, variables, words};
-use crate::shell::{Input, Invocation, Value};
+use crate::shell::{Dialect, Input, Invocation, Value};
 
 /// How many command lines are guessed in the operands of one unknown program. More are refused as unreadable.
 const MAX_GUESSES: usize = 6;
@@ -24,6 +24,7 @@ pub fn effects(invocation: &Invocation, knowledge: &Knowledge) -> Vec<Effect> {
         command(invocation, word, arguments, knowledge, &mut effects);
     }
     effects.retain(|effect| !is_void(effect));
+    effects.dedup();
     effects
 }
 
@@ -221,6 +222,20 @@ pub(super) fn guess(argv: &[Value], knowledge: &Knowledge, effects: &mut Vec<Eff
 
 const GUESS: &str = " (a guess)";
 
+/// `ext::COMMAND` is a transport of git that runs a command; `% ` in it is a blank (git-remote-ext).
+fn transport(effect: &Effect) -> Option<Effect> {
+    let (Effect::Fetch { url } | Effect::Send { url, .. }) = effect else { return None };
+    if !url.prefix().starts_with(b"ext::") {
+        return None;
+    }
+    let text = match url.as_str() {
+        Some(text) => Value::known(text.trim_start_matches("ext::").replace("% ", " ").into_bytes()),
+        None => url.clone(),
+    };
+    let language = Language::Shell(Dialect::Posix);
+    Some(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() })
+}
+
 /// Whether an effect is a guess: the operands of an unknown program look like a command, but may be data.
 pub fn is_guess(effect: &Effect) -> bool {
     matches!(effect, Effect::Exec { via, .. } if via.ends_with(GUESS))
@@ -239,6 +254,12 @@ fn is_dangerous(name: &str, knowledge: &Knowledge) -> bool {
     !starts
         && (program.effects.iter().any(|template| !looks(template.verb))
             || program.subcommands.values().any(|sub| matches!(sub, Subcommand::Table(_))))
+}
+
+/// Whether a program is known to do more than look; starters count.
+pub(super) fn is_more_than_looking(name: &str, knowledge: &Knowledge) -> bool {
+    let Some(program) = knowledge.find(name) else { return false };
+    program.hook.is_some() || !program.effects.is_empty() || !program.subcommands.is_empty()
 }
 
 /// One program's templates with its arguments.
@@ -269,6 +290,9 @@ impl Filling<'_> {
             Verb::Privilege => effects.push(Effect::Privilege { what: self.literal(template) }),
             Verb::Package(action) => {
                 let (manager, names) = self.named(template);
+                if names.is_empty() && template.selections.len() > 1 {
+                    return;
+                }
                 effects.push(Effect::Package { manager, action, names });
             }
             Verb::Service | Verb::Kernel | Verb::Repository | Verb::Remote | Verb::Persist | Verb::Flood => {
@@ -416,6 +440,10 @@ impl Filling<'_> {
 
     fn exec(&self, template: &Template, effects: &mut Vec<Effect>) {
         let mut argv = self.values(template);
+        // `kubectl exec pod -- command`
+        if argv.first().and_then(Value::as_known) == Some(b"--") {
+            argv.remove(0);
+        }
         if argv.is_empty() {
             return;
         }
@@ -532,6 +560,8 @@ impl Filling<'_> {
                 Verb::Database => effects.push(Effect::Database { statement: value }),
                 Verb::GitSetting => variables::git_setting(&value, effects),
                 Verb::SshSetting => variables::ssh_setting(&value, effects),
+                Verb::TarAction => variables::tar_action(&value, effects),
+                Verb::AptSetting => variables::apt_setting(&value, effects),
                 Verb::Variable => {
                     if let Some((name, value)) = words::cut(&value, b'=') {
                         variables::assigned(&String::from_utf8_lossy(&name), &value, true, effects);
