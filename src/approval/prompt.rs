@@ -19,9 +19,8 @@ const LONG: usize = 2000;
 pub fn prompt(pending: &Pending, timeout: Duration) -> String {
     let request = pending.request();
     let findings = &pending.judgement().findings;
-    let (text, spans) = whole(&request.command, findings);
     let mut out = String::from("\nexecward: a person must agree before this runs\n\n");
-    command(&mut out, &text, &spans);
+    out.push_str(&marked(&request.command, findings));
     for (index, finding) in findings.iter().enumerate() {
         let _ = write!(out, "\n  {}. {}: {}\n", index + 1, render(&finding.rule), render(&finding.effect));
         let _ = writeln!(out, "     because  {}", render(&finding.reason));
@@ -44,23 +43,25 @@ fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// Renders a command with a line of marks under each line that something was found in; marks carry the number of their
-/// finding, from 1.
-pub fn marked(text: &str, spans: &[Span]) -> String {
+/// Renders a command with a line of marks under each part that something was found in; marks carry the number of their
+/// finding, from 1. Of an argv, which is no text until it is shown, a finding marks all.
+pub fn marked(command: &Command, findings: &[Finding]) -> String {
+    let text = command.display();
+    let spans: Vec<Span> = match command {
+        Command::Shell(_) => findings.iter().map(|finding| finding.span).collect(),
+        Command::Argv(_) => {
+            let all = Span { start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+            vec![all; findings.len()]
+        }
+    };
     let mut out = String::new();
-    command(&mut out, text, spans);
+    lines(&mut out, &text, &spans);
     out
-}
-
-/// The command as one text, and where the findings are in it. Spans of an argv are over its words as they are joined
-/// for display.
-fn whole(command: &Command, findings: &[Finding]) -> (String, Vec<Span>) {
-    (command.display(), findings.iter().map(|finding| finding.span).collect())
 }
 
 /// Writes the command with a line of marks under each line that a finding is about. A long one is cut in the middle,
 /// and says so; its length and digest stand under it, since nobody reads so much at a glance.
-fn command(out: &mut String, text: &str, spans: &[Span]) {
+fn lines(out: &mut String, text: &str, spans: &[Span]) {
     let lines: Vec<&str> = text.split('\n').collect();
     let cut = if lines.len() > 2 * LINES { LINES..lines.len() - LINES } else { 0..0 };
     let mut offset = 0;
@@ -130,7 +131,7 @@ mod tests {
     fn rendered(text: &str, spans: &[(u32, u32)]) -> String {
         let spans: Vec<Span> = spans.iter().map(|&(start, end)| Span { start, end }).collect();
         let mut out = String::new();
-        command(&mut out, text, &spans);
+        lines(&mut out, text, &spans);
         out
     }
 

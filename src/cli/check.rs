@@ -60,8 +60,7 @@ pub(super) fn check(arguments: Check, screen: Screen) -> Exit {
     }
     let mut text = format!("{}\n", judgement.decision.name());
     if !judgement.findings.is_empty() {
-        let spans: Vec<_> = judgement.findings.iter().map(|finding| finding.span).collect();
-        text.push_str(&marked(&command.display(), &spans));
+        text.push_str(&marked(&command, &judgement.findings));
     }
     text.push_str(&listed(&judgement.findings, true));
     if explain {

@@ -105,8 +105,7 @@ pub(super) fn findings(report: &Report, command: &Command) -> String {
     if report.findings.is_empty() {
         return out;
     }
-    let spans: Vec<_> = report.findings.iter().map(|finding| finding.span).collect();
-    out.push_str(&marked(&command.display(), &spans));
+    out.push_str(&marked(command, &report.findings));
     out.push_str(&listed(&report.findings, false));
     out
 }

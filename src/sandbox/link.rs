@@ -57,7 +57,7 @@ impl Link {
     }
 }
 
-/// Both ends of a link to whatever plays the runner behind `stream`.
+/// Both ends of a link whose runner a test plays.
 #[cfg(test)]
 pub(crate) fn for_tests(stream: UnixStream, runner: Child) -> (Sender, Receiver) {
     let (reader, writer) = stream.into_split();
