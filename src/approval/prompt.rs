@@ -94,15 +94,19 @@ fn overlaps(span: &Span, offset: usize, length: usize) -> bool {
 /// Writes one line and its marks. The line is rendered in pieces, cut where a finding begins or ends, so that a mark
 /// stands under what is shown: a rendering may be longer or shorter than what it renders.
 fn marked_line(out: &mut String, line: &str, offset: usize, spans: &[Span]) {
-    let ranges: Vec<(usize, Range<usize>)> = spans
-        .iter()
-        .enumerate()
-        .filter_map(|(index, span)| {
-            let start = (span.start as usize).max(offset) - offset;
-            let end = (span.end as usize).min(offset + line.len()).checked_sub(offset)?;
-            (start < end).then_some((index, start..end))
-        })
-        .collect();
+    // Each part once, with the numbers of all that was found in it.
+    let mut ranges: Vec<(String, Range<usize>)> = Vec::new();
+    for (index, span) in spans.iter().enumerate() {
+        let start = (span.start as usize).max(offset) - offset;
+        let end = (span.end as usize).min(offset + line.len()).saturating_sub(offset);
+        match ranges.iter_mut().find(|(_, range)| *range == (start..end)) {
+            _ if start >= end => {}
+            Some((numbers, _)) => {
+                let _ = write!(numbers, " {}", index + 1);
+            }
+            None => ranges.push((format!("{}", index + 1), start..end)),
+        }
+    }
     let mut cuts: Vec<usize> = ranges.iter().flat_map(|(_, range)| [range.start, range.end]).collect();
     cuts.extend([0, line.len()]);
     cuts.retain(|&at| line.is_char_boundary(at));
@@ -119,8 +123,8 @@ fn marked_line(out: &mut String, line: &str, offset: usize, spans: &[Span]) {
         text.push_str(&piece);
     }
     let _ = writeln!(out, "{text}");
-    for ((finding, _), marks) in ranges.iter().zip(&marks) {
-        let _ = writeln!(out, "{} {}", marks.trim_end(), finding + 1);
+    for ((numbers, _), marks) in ranges.iter().zip(&marks) {
+        let _ = writeln!(out, "{} {numbers}", marks.trim_end());
     }
 }
 
@@ -171,6 +175,11 @@ mod tests {
         assert!(out.contains("rm -rf /") && out.contains("^^^^^^^^ 1"), "{out}");
         assert!(out.contains("bytes in all"), "{out}");
         assert!(out.lines().all(|line| line.len() < 200), "{out}");
+    }
+
+    #[test]
+    fn one_part_is_marked_once() {
+        assert_eq!(rendered("rm x", &[(0, 4), (3, 4), (0, 4)]), "  rm x\n  ^^^^ 1 3\n     ^ 2\n");
     }
 
     #[test]

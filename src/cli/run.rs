@@ -66,8 +66,10 @@ fn explain(completed: &Completed, command: &Command, screen: Screen) {
         Outcome::Refused { refused_by, reason } => {
             screen.error(format_args!("refused: {}", shown(reason)));
             screen.plain(findings(report, command));
-            for finding in &report.findings {
-                screen.hint(shown(&finding.hint));
+            let hints: std::collections::BTreeSet<&str> =
+                report.findings.iter().map(|finding| finding.hint.as_str()).collect();
+            for hint in hints {
+                screen.hint(shown(hint));
             }
             if *refused_by == RefusedBy::Nobody {
                 screen.hint("run it from a terminal and answer `y`, or allow it in a policy (--policy FILE)");

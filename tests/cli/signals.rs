@@ -11,10 +11,7 @@ use crate::support::{Ground, as_everyone, command};
 
 /// Starts a command that touches `started` once it runs.
 fn started(ground: &Ground, script: &str) -> Child {
-    ground.write("script", format!("#!/bin/bash\n{script}\n"));
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(ground.workspace().join("script"), mode).expect("a mode");
-    let child = ground.run(["./script"]).stdin_from(Stdio::null()).spawn();
+    let child = ground.shell(script).stdin_from(Stdio::null()).spawn();
     let end = Instant::now() + Duration::from_secs(20);
     while !ground.workspace().join("started").exists() {
         assert!(Instant::now() < end, "it did not start");
