@@ -170,7 +170,8 @@ pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
                 // make that starts make in the background multiplies
                 let again = text.contains("$(MAKE)") || text.contains("${MAKE}");
                 if again && text.replace("&&", "").contains('&') {
-                    effects.push(Effect::Flood { what: "make that starts itself in the background".to_owned() });
+                    effects
+                        .push(Effect::Flood { what: "make that starts itself in the background".to_owned() });
                 }
                 effects.push(shell(Value::known(text)));
             }

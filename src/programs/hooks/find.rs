@@ -248,7 +248,14 @@ fn delete(paths: &[Value], narrowed: bool, name: Option<&Value>, effects: &mut V
 }
 
 /// `-exec`: what is found stands for itself when tests narrow it, and for the whole tree when they do not.
-fn start(inner: &[Value], paths: &[Value], narrowed: bool, name: Option<&Value>, context: &Context<'_>, effects: &mut Vec<Effect>) {
+fn start(
+    inner: &[Value],
+    paths: &[Value],
+    narrowed: bool,
+    name: Option<&Value>,
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) {
     if inner.is_empty() {
         return;
     }
