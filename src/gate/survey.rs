@@ -12,7 +12,7 @@ use super::act::{Act, Feed, Scene};
 use super::classify::Ground;
 use super::place::{Base, Path, Place};
 use super::sources::Sources;
-use super::{Command, Decision, Facts, Finding, Judgement};
+use super::{ClassSet, Command, Decision, Facts, Finding, Judgement, PathClass};
 use super::{aliases, hardline, opaque, reader, text};
 use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
 use crate::shell::{
@@ -80,6 +80,8 @@ struct Walk<'f> {
     /// For what runs on another host or in a container: neither this directory nor these workspaces are there.
     elsewhere: Arc<Ground>,
     links: Vec<(Path, Path)>,
+    /// Programs that the text put under another name.
+    programs: Vec<(Path, Value)>,
     budget: Budget,
     commands: usize,
     over: bool,
@@ -124,6 +126,7 @@ impl<'f> Walk<'f> {
             ground: Arc::new(ground),
             elsewhere: Arc::new(elsewhere),
             links: Vec::new(),
+            programs: Vec::new(),
             budget: Budget::default(),
             commands: 0,
             over: false,
@@ -368,6 +371,13 @@ impl<'f> Walk<'f> {
             task.invocation.spans.drain(..task.invocation.spans.len().min(1));
         }
         let mut inner = self.reading(&task);
+        if let Some(original) = self.original(&task) {
+            let mut invocation = task.invocation.clone();
+            if let Some(word) = invocation.argv.first_mut() {
+                *word = original;
+            }
+            inner.extend(self.reading(&Task { invocation, ..task.clone() }));
+        }
         if let Some(invocation) = reader::unset_empty(&task.invocation) {
             inner.extend(self.reading(&Task { invocation, ..task.clone() }));
         }
@@ -376,6 +386,17 @@ impl<'f> Walk<'f> {
             inner.extend(self.reading(&Task { invocation, ..task }));
         }
         inner
+    }
+
+    /// The program that the text put where this command's program word leads.
+    fn original(&self, task: &Task) -> Option<Value> {
+        let word = task.invocation.argv.first().filter(|_| !self.programs.is_empty())?;
+        word.as_known().filter(|word| word.contains(&b'/'))?;
+        // The name itself is asked for, not where a link leads.
+        let base = Base { links: Vec::new(), ..self.base(task) };
+        let place = Place::resolve(word, &base);
+        let path = &place.readings.first()?.path;
+        self.programs.iter().rev().find(|(name, _)| name == path).map(|(_, original)| original.clone())
     }
 
     /// What is known of an input to which several commands write: plain words of some
@@ -418,6 +439,7 @@ impl<'f> Walk<'f> {
         let mut gives = fed;
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
+        aliases::learn_program(invocation, &base, &mut self.programs);
         for effect in all.into_iter().flat_map(|effect| with_content(effect, task)) {
             let guess = task.guess || is_guess(&effect);
             match effect {
@@ -485,13 +507,16 @@ impl<'f> Walk<'f> {
         guess: bool,
         gives: &mut Feed,
     ) {
+        if keeps_to_programs(&effect, base) {
+            return;
+        }
         for effect in self.spread(effect, task) {
             let place = path_of(&effect).map(|path| Place::resolve(path, base));
             let act = Act { effect, place, scene: Arc::clone(scene) };
             match &act.effect {
                 Effect::Fetch { .. } => *gives = (*gives).max(Feed::Network),
-                Effect::Read { .. } if act.may_be().has(super::PathClass::Credential) => {
-                    *gives = (*gives).max(Feed::Credential)
+                Effect::Read { .. } if act.may_be().has(PathClass::Credential) => {
+                    *gives = (*gives).max(Feed::Credential);
                 }
                 _ => {}
             }
@@ -682,6 +707,17 @@ fn descriptor(path: &Value, invocation: &Invocation) -> Option<Input> {
         return Some(Input::Text(redirect.target.clone()));
     }
     (number == 0).then(|| invocation.stdin.clone()).filter(|stdin| *stdin != Input::Inherited)
+}
+
+/// A search path that leads only to the system's programs and to those of a home is an ordinary one.
+fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
+    let Effect::Persist { what, value } = effect else { return false };
+    let ordinary = |entry: &str| {
+        let classes = Place::resolve(&Value::known(entry), base).may_be();
+        let where_programs_are = ClassSet::of(&[PathClass::System, PathClass::Home]);
+        entry.starts_with('/') && classes.meets(where_programs_are) && !classes.has(PathClass::Temp)
+    };
+    what == "PATH" && value.as_str().is_some_and(|path| path.split(':').all(ordinary))
 }
 
 /// Where what is started runs: on a host or in a container it stays there.
