@@ -269,6 +269,7 @@ impl<'f> Walk<'f> {
         for oddity in &evaluation.oddities {
             self.oddity(oddity);
         }
+        self.growing(&evaluation.invocations);
         let group = self.groups.len();
         let invocations = Rc::new(evaluation.invocations);
         self.groups.push(Group {
@@ -285,6 +286,26 @@ impl<'f> Walk<'f> {
             within: Rc::default(),
         };
         invocations.iter().enumerate().map(make).collect()
+    }
+
+    /// `while :; do x=$x$x; done`: a variable that doubles each time round fills the memory.
+    fn growing(&mut self, invocations: &[Invocation]) {
+        let mut lengths: HashMap<(Span, &str), usize> = HashMap::new();
+        let alone = invocations.iter().filter(|invocation| invocation.argv.is_empty());
+        let mut doubled = None;
+        for invocation in alone {
+            for (name, value) in &invocation.assignments {
+                let Some(length) = value.as_known().map(<[u8]>::len) else { continue };
+                let before = lengths.insert((invocation.span, name), length);
+                if before.is_some_and(|before| before > 0 && length >= 2 * before) {
+                    doubled = Some((invocation.span, name.clone()));
+                }
+            }
+        }
+        if let Some((span, name)) = doubled {
+            let effect = format!("${name} at least doubles each time round");
+            self.found("opaque.growth", Decision::Ask, span, &[], effect, "a loop fills the memory", "");
+        }
     }
 
     fn oddity(&mut self, oddity: &Oddity) {
@@ -510,7 +531,7 @@ impl<'f> Walk<'f> {
         }
         let cwd = &task.invocation.cwd;
         let stays = cwd.as_str() == Some(self.facts.cwd.as_str());
-        if !(here && stays) && !cwd.pieces.is_empty() {
+        if (!here || !stays) && !cwd.pieces.is_empty() {
             let place = Place::resolve(cwd, &base);
             base.cwd =
                 place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose());

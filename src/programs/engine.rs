@@ -5,7 +5,7 @@ use super::grammar::Parsed;
 use super::knowledge::{Knowledge, Program, Subcommand};
 use super::template::{Condition, Selection, Setting, Template, Test, Verb};
 use super::{hooks, program_word, redirects, variables, words};
-use crate::shell::{Dialect, Input, Invocation, Value};
+use crate::shell::{Input, Invocation, Value};
 
 /// How many command lines are guessed in the operands of one unknown program. More are refused as unreadable.
 const MAX_GUESSES: usize = 6;
@@ -221,20 +221,6 @@ pub(super) fn guess(argv: &[Value], knowledge: &Knowledge, effects: &mut Vec<Eff
 }
 
 const GUESS: &str = " (a guess)";
-
-/// `ext::COMMAND` is a transport of git that runs a command; `% ` in it is a blank (git-remote-ext).
-fn transport(effect: &Effect) -> Option<Effect> {
-    let (Effect::Fetch { url } | Effect::Send { url, .. }) = effect else { return None };
-    if !url.prefix().starts_with(b"ext::") {
-        return None;
-    }
-    let text = match url.as_str() {
-        Some(text) => Value::known(text.trim_start_matches("ext::").replace("% ", " ").into_bytes()),
-        None => url.clone(),
-    };
-    let language = Language::Shell(Dialect::Posix);
-    Some(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() })
-}
 
 /// Whether an effect is a guess: the operands of an unknown program look like a command, but may be data.
 pub fn is_guess(effect: &Effect) -> bool {
