@@ -204,7 +204,7 @@ impl Server {
     }
 
     fn obey(&mut self) -> std::io::Result<()> {
-        while let Some(message) = self.decoder.next::<ToRunner>().map_err(std::io::Error::other)? {
+        while let Some(message) = self.decoder.next_frame::<ToRunner>().map_err(std::io::Error::other)? {
             let out = &mut self.out;
             match message {
                 ToRunner::Open(_) => return Err(std::io::Error::other("a session is opened once")),
