@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_line_reads_back_and_hashes_as_sha256sum_says() {
-        let record = Record { kind: "decision", body: serde_json::json!({"b": "x\ny", "a": 1}) };
+        let record =
+            Record { kind: "decision", body: serde_json::json!({"b": "x\ny", "a": 1}), clears: None };
         let text = line(&record, 3, "2026-11-23T12:00:00Z", Hash::START);
         assert!(!text.contains(&b'\n'));
         let back: Line = serde_json::from_slice(&text).unwrap();
@@ -190,6 +191,12 @@ mod tests {
             Hash::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn a_witness_names_the_request_that_it_clears() {
+        assert_eq!(Durable::for_tests("r1").clears(), Some("r1"));
+        assert_eq!(Durable::new(2, Hash::START, None).clears(), None);
     }
 
     #[test]

@@ -119,7 +119,10 @@ impl Log {
             .map_err(|errno| failed("open", &path, errno))?;
         let file = File::from(file);
         check_file(&file, &path)?;
-        directory.sync_all().map_err(|error| io("sync", dir, &error))?;
+        if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            // It may be new: its name must be on disk before its records are.
+            directory.sync_all().map_err(|error| io("sync", dir, &error))?;
+        }
 
         let _lock = Lock::take(&file, &path)?;
         let key = read_or_make_key(&directory, dir)?;
@@ -175,7 +178,7 @@ impl Log {
             return Err(failed("sync", &self.path, errno));
         }
         self.tail = Tail { size: self.tail.size + bytes.len() as u64, seq: self.tail.seq + 1, hash };
-        Ok(Durable::new(self.tail.seq, hash))
+        Ok(Durable::new(self.tail.seq, hash, record.clears.clone()))
     }
 
     /// Finds the end of the chain, where others may have appended. Returns a torn last line.

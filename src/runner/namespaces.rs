@@ -101,6 +101,17 @@ fn write_map(path: &str, content: &str) -> Result<()> {
     fs::write(path, content).doing("user-namespace", || format!("write {path}"))
 }
 
+/// Says why namespaces cannot be made although the user namespace stands, or there is root.
+pub(super) fn why_no_namespaces(root: bool) -> String {
+    if !root {
+        return why_no_user_namespace();
+    }
+    "root has no CAP_SYS_ADMIN here, as in a container: start the container with --cap-add SYS_ADMIN and a seccomp \
+     profile that allows clone, unshare and mount, or run execward on the host, or as an ordinary user where user \
+     namespaces are allowed"
+        .into()
+}
+
 /// Says which of the host's switches forbids user namespaces, and what to do.
 fn why_no_user_namespace() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();

@@ -7,7 +7,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{geteuid, setsid};
 
 use super::cgroup::Cgroup;
-use super::failure::{Doing, Result};
+use super::failure::{Doing, Hint, Result};
 use super::root::Idmap;
 use super::{namespaces, serve};
 use crate::sys::process::{self, Side};
@@ -94,7 +94,8 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
     // SAFETY: a runner has one thread.
     #[allow(unsafe_code)]
     let side = unsafe { process::clone(namespaces::of_session(spec.network)) };
-    match side.doing("namespaces", doing).inspect_err(|_| cgroup.remove())? {
+    let side = side.doing("namespaces", doing).hint(|| namespaces::why_no_namespaces(privileged));
+    match side.inspect_err(|_| cgroup.remove())? {
         Side::Child => {
             let inside = Inside { spec, cgroup: std::mem::take(&mut cgroup), idmap, layers, privileged };
             process::exit_now(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)))

@@ -241,8 +241,10 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
         user: &local.principal.name,
         home: local.home.clone(),
         workspace: workspace.directory(),
+        writable: true,
         network,
         limits: limits(&policy),
+        own_state: local.directories.own(),
     })?;
     let environment = environment(asked, &local, &policy, &spec, &cwd)?;
     let Environment { vars, withheld, secrets } = environment;
@@ -532,6 +534,40 @@ impl Local {
             dialect: self.dialect,
             backend: BACKEND.to_owned(),
         }
+    }
+}
+
+impl Local {
+    /// What the gate would be told about a command at this place, with the environment that it would have. Nothing is
+    /// opened: a check may be about a place that is not there.
+    ///
+    /// # Errors
+    /// When no environment can be built.
+    pub fn facts_of(
+        &self,
+        workspace: &Path,
+        cwd: &Path,
+        policy: &Source,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Facts, EmbeddedError> {
+        let home = text(&self.home)?;
+        let writable = [workspace.to_owned(), self.home.clone(), "/tmp".into()];
+        let facts = environment::Facts {
+            home: &home,
+            user: &self.principal.name,
+            shell: self.interpreter,
+            tmp: "/tmp",
+            cwd,
+            writable: &writable,
+        };
+        let rules = environment::Rules::builtin();
+        let environment = environment::build(&rules, variables, &policy.environment.pass, facts)?;
+        Ok(Facts {
+            workspaces: vec![text(workspace)?],
+            cwd: text(cwd)?,
+            environment: environment.vars,
+            ..self.facts(cwd)
+        })
     }
 }
 

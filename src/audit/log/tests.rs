@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::audit::record::tests::decision;
+use crate::audit::record::{Decision, Outcome};
 use crate::audit::verify::{Report, verify};
 use crate::gate::Command;
 use crate::redact::{Redactor, Rules};
@@ -69,6 +70,18 @@ fn records_are_numbered_chained_and_private() {
 }
 
 #[test]
+fn only_the_record_of_a_decision_to_run_clears_its_request() {
+    let (_parent, dir) = dir();
+    let mut log = Log::open(&dir).unwrap();
+    let redactor = Redactor::new(&Rules::default(), Vec::new());
+    for outcome in [Outcome::Run, Outcome::Denied, Outcome::Refused, Outcome::Unanswered, Outcome::Failed] {
+        let decision = Decision { outcome, ..decision(Command::Shell("x".into())) };
+        let durable = log.append(&Record::decision(&decision, &redactor), now()).unwrap();
+        assert_eq!(durable.clears(), (outcome == Outcome::Run).then_some("r1"));
+    }
+}
+
+#[test]
 fn the_key_stays_and_differs_between_logs() {
     let (_parent, dir) = dir();
     let digest = Log::open(&dir).unwrap().key().digest(b"x");
@@ -117,13 +130,13 @@ fn a_torn_line_is_kept_and_the_chain_goes_on() {
 }
 
 #[test]
-fn a_line_torn_at_every_byte_is_repaired() {
+fn a_line_torn_anywhere_is_repaired() {
     let (_parent, dir) = dir();
     drop(with_records(&dir, 2));
     let path = dir.join(LOG_FILE);
     let whole = fs::read(&path).unwrap();
     let second = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    for length in second + 1..whole.len() {
+    for length in (second + 1..whole.len()).step_by(37).chain([whole.len() - 1]) {
         fs::write(&path, &whole[..length]).unwrap();
         let mut log = Log::open(&dir).unwrap();
         let _recorded = log.append(&record("x"), now()).unwrap();

@@ -1,0 +1,1 @@
+//! The pipeline's types: a command that was not cleared has no type that runs.
