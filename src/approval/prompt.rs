@@ -64,7 +64,11 @@ fn command(out: &mut String, text: &str, spans: &[Span]) {
         let found = spans.iter().any(|span| overlaps(span, offset, line.len()));
         if cut.contains(&index) && !found {
             if index == cut.start {
-                let _ = writeln!(out, "  <<{} lines left out, but for those that something was found in>>", cut.len());
+                let _ = writeln!(
+                    out,
+                    "  <<{} lines left out, but for those that something was found in>>",
+                    cut.len()
+                );
             }
         } else {
             marked_line(out, line, offset, spans);

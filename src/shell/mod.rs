@@ -13,8 +13,8 @@ pub mod invocation;
 mod parse;
 pub mod value;
 
-pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind};
 pub use ast::Script;
+pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind};
 pub use parse::{Limits, ParseError, parse};
 pub use value::{Piece, Unknown, Value};
 

@@ -39,9 +39,57 @@ fn shell_reads(shell: &str, text: &str) -> Option<bool> {
 /// Breaks a snippet a little: drops, doubles, swaps or inserts a fragment.
 fn mutate(text: &str, seed: u64) -> String {
     let fragments = [
-        ";", "&", "|", "&&", "||", "(", ")", "{ ", "}", "\n", " ", "'", "\"", "`", "$(", "${", "$((", "((", "))", "fi",
-        " then ", " do ", "done", "esac", ";;", "<<E\n", "<", ">", "#", "\\", "\\\n", "$", "=", "=(", "[[ ", " ]]", "!",
-        "case x in ", "a)", "if ", "for x in ", "while ", "function f ", "f()", "time ", "x", "1", "[", "]", "*", "$'",
+        ";",
+        "&",
+        "|",
+        "&&",
+        "||",
+        "(",
+        ")",
+        "{ ",
+        "}",
+        "\n",
+        " ",
+        "'",
+        "\"",
+        "`",
+        "$(",
+        "${",
+        "$((",
+        "((",
+        "))",
+        "fi",
+        " then ",
+        " do ",
+        "done",
+        "esac",
+        ";;",
+        "<<E\n",
+        "<",
+        ">",
+        "#",
+        "\\",
+        "\\\n",
+        "$",
+        "=",
+        "=(",
+        "[[ ",
+        " ]]",
+        "!",
+        "case x in ",
+        "a)",
+        "if ",
+        "for x in ",
+        "while ",
+        "function f ",
+        "f()",
+        "time ",
+        "x",
+        "1",
+        "[",
+        "]",
+        "*",
+        "$'",
     ];
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = |bound: usize| {
@@ -92,7 +140,8 @@ fn compare(shell: &str, dialect: Dialect, texts: &[String]) -> Option<(Vec<Strin
 
 #[test]
 fn agrees_with_bash_on_what_is_a_program() {
-    let count = std::env::var("EXECWARD_TEST_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(400usize);
+    let count =
+        std::env::var("EXECWARD_TEST_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(400usize);
     let base = snippets();
     let mutated: Vec<String> =
         (0..count).map(|n| mutate(&base[n * 7919 % base.len()], n as u64 + 1)).collect();
@@ -103,7 +152,12 @@ fn agrees_with_bash_on_what_is_a_program() {
             println!("SKIPPED: no bash to compare with");
             return;
         };
-        println!("{what}: {} texts, {} accepted that bash rejects, {} rejected that bash accepts", texts.len(), accepts.len(), rejects.len());
+        println!(
+            "{what}: {} texts, {} accepted that bash rejects, {} rejected that bash accepts",
+            texts.len(),
+            accepts.len(),
+            rejects.len()
+        );
         for line in &accepts {
             println!("  false accept {line}");
         }
@@ -118,12 +172,43 @@ fn agrees_with_bash_on_what_is_a_program() {
 #[test]
 fn nesting_is_refused_without_stack_or_time() {
     let run = || {
-        for open in ["(", "((", "{ ", "$(", "$((", "${x:-", "\"$(", "`", "\"${x:-\"", "[[ (", "a=(", "$[", "if ", "case x in a) ", "<(", "! (", "x[", "f() { ", "$(`", "while ( ", "<<E$("] {
+        for open in [
+            "(",
+            "((",
+            "{ ",
+            "$(",
+            "$((",
+            "${x:-",
+            "\"$(",
+            "`",
+            "\"${x:-\"",
+            "[[ (",
+            "a=(",
+            "$[",
+            "if ",
+            "case x in a) ",
+            "<(",
+            "! (",
+            "x[",
+            "f() { ",
+            "$(`",
+            "while ( ",
+            "<<E$(",
+        ] {
             let text = open.repeat(10_000);
             assert!(read_all(&text, Dialect::Bash).is_err(), "{open:?}");
             assert!(read_all(&text, Dialect::Posix).is_err(), "{open:?}");
         }
-        for (open, close) in [("(", ")"), ("( (", ") )"), ("$(", ")"), ("${x:-", "}"), ("\"$(echo ", ")\""), ("{ ", ";}"), ("$((", "))"), ("echo <(", ")")] {
+        for (open, close) in [
+            ("(", ")"),
+            ("( (", ") )"),
+            ("$(", ")"),
+            ("${x:-", "}"),
+            ("\"$(echo ", ")\""),
+            ("{ ", ";}"),
+            ("$((", "))"),
+            ("echo <(", ")"),
+        ] {
             let mut accepted = 0;
             for depth in 1..140 {
                 let text = format!("{}x{}", open.repeat(depth), close.repeat(depth));

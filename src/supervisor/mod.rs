@@ -7,8 +7,11 @@ mod embedded;
 mod journal;
 mod local;
 mod passwd;
+mod pipeline;
 mod policy_file;
 mod relay;
+mod scribe;
+mod session;
 mod state;
 
 pub use embedded::{Asked, Completed, EmbeddedError, serve};

@@ -206,7 +206,8 @@ async fn a_slow_reader_makes_the_command_wait() {
         assert!(sent.get() < CHUNKS / 2, "nothing held the command back");
         std::thread::spawn(move || drained(pipes.stdout).len())
     };
-    let (relayed, (), reader) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play, read);
+    let (relayed, (), reader) =
+        tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play, read);
     assert!(relayed.ended.is_ok());
     assert_eq!(reader.join().expect("it ends"), CHUNKS * chunk.len());
     drop(pipes.stdin);

@@ -1,1 +1,0 @@
-//! The pipeline's types: a command that was not cleared has no type that runs.
