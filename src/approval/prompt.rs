@@ -1,17 +1,18 @@
 //! The question, as a person sees it.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::time::Duration;
 
-use crate::gate::{Command, Finding};
+use crate::gate::{Command, Finding, render};
 use crate::shell::Span;
 use crate::stage::{Digest, Network, Pending};
 
 /// Lines of a command that are shown of each end of a long one.
 const LINES: usize = 24;
 
-/// Characters of a line that are shown of each end of a long one.
-const COLUMNS: usize = 1000;
+/// Bytes from which a command is said to be long.
+const LONG: usize = 2000;
 
 /// Renders the question for a pending command: the command exactly as it would run, with every character that could
 /// deceive spelled out; what was found, and where; and on which terms it would run.
@@ -22,18 +23,18 @@ pub fn prompt(pending: &Pending, timeout: Duration) -> String {
     let mut out = String::from("\nexecward: a person must agree before this runs\n\n");
     command(&mut out, &text, &spans);
     for (index, finding) in findings.iter().enumerate() {
-        let _ = write!(out, "\n  {}. {}: {}\n", index + 1, shown(&finding.rule), shown(&finding.effect));
-        let _ = writeln!(out, "     because  {}", shown(&finding.reason));
+        let _ = write!(out, "\n  {}. {}: {}\n", index + 1, render(&finding.rule), render(&finding.effect));
+        let _ = writeln!(out, "     because  {}", render(&finding.reason));
         if !finding.hint.is_empty() {
-            let _ = writeln!(out, "     instead  {}", shown(&finding.hint));
+            let _ = writeln!(out, "     instead  {}", render(&finding.hint));
         }
     }
     let network = match request.terms.network {
         Network::None => "without network",
         Network::Host => "with the host's network",
     };
-    let _ = writeln!(out, "\n  in    {}", shown(&request.facts.cwd));
-    let _ = writeln!(out, "  under {}, {network}", shown(&request.facts.backend));
+    let _ = writeln!(out, "\n  in    {}", render(&request.facts.cwd));
+    let _ = writeln!(out, "  under {}, {network}", render(&request.facts.backend));
     let _ = write!(out, "\nAllow it this once? [y/N] (no answer within {} s is a no) ", timeout.as_secs());
     out
 }
@@ -53,31 +54,37 @@ fn whole(command: &Command, findings: &[Finding]) -> (String, Vec<Span>) {
 }
 
 /// Writes the command with a line of marks under each line that a finding is about. A long one is cut in the middle,
-/// and says so, with its length and digest.
+/// and says so; its length and digest stand under it, since nobody reads so much at a glance.
 fn command(out: &mut String, text: &str, spans: &[Span]) {
     let lines: Vec<&str> = text.split('\n').collect();
     let cut = if lines.len() > 2 * LINES { LINES..lines.len() - LINES } else { 0..0 };
     let mut offset = 0;
-    let mut was_cut = !cut.is_empty();
     for (index, line) in lines.iter().enumerate() {
-        if cut.contains(&index) {
+        // A line that something was found in is shown wherever it stands.
+        let found = spans.iter().any(|span| overlaps(span, offset, line.len()));
+        if cut.contains(&index) && !found {
             if index == cut.start {
-                let _ = writeln!(out, "  [... {} lines are not shown ...]", cut.len());
+                let _ = writeln!(out, "  <<{} lines left out, but for those that something was found in>>", cut.len());
             }
         } else {
-            was_cut |= marked_line(out, line, offset, spans);
+            marked_line(out, line, offset, spans);
         }
         offset += line.len() + 1;
     }
-    if was_cut {
+    if !cut.is_empty() || text.len() > LONG {
         let digest = Digest::of(text.as_bytes()).to_hex();
-        let _ = writeln!(out, "  [{} bytes in all, sha256 {digest}]", text.len());
+        let _ = writeln!(out, "  <<{} bytes in all, sha256 {digest}>>", text.len());
     }
 }
 
-/// Writes one line and its marks. Says whether it had to be cut.
-fn marked_line(out: &mut String, line: &str, offset: usize, spans: &[Span]) -> bool {
-    let ranges: Vec<(usize, std::ops::Range<usize>)> = spans
+fn overlaps(span: &Span, offset: usize, length: usize) -> bool {
+    (span.start as usize) < offset + length && offset < span.end as usize
+}
+
+/// Writes one line and its marks. The line is rendered in pieces, cut where a finding begins or ends, so that a mark
+/// stands under what is shown: a rendering may be longer or shorter than what it renders.
+fn marked_line(out: &mut String, line: &str, offset: usize, spans: &[Span]) {
+    let ranges: Vec<(usize, Range<usize>)> = spans
         .iter()
         .enumerate()
         .filter_map(|(index, span)| {
@@ -86,45 +93,25 @@ fn marked_line(out: &mut String, line: &str, offset: usize, spans: &[Span]) -> b
             (start < end).then_some((index, start..end))
         })
         .collect();
-    // Each character with its place in the rendering: a mark must stand under what is shown, not under what it is.
-    let mut cells: Vec<(usize, String)> = Vec::new();
-    for (at, character) in line.char_indices() {
-        cells.push((at, escaped(character)));
-    }
-    let cut = cells.len() > 2 * COLUMNS;
-    let left_out = if cut { COLUMNS..cells.len() - COLUMNS } else { 0..0 };
-    let mut shown = String::from("  ");
+    let mut cuts: Vec<usize> = ranges.iter().flat_map(|(_, range)| [range.start, range.end]).collect();
+    cuts.extend([0, line.len()]);
+    cuts.retain(|&at| line.is_char_boundary(at));
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut text = String::from("  ");
     let mut marks = vec![String::from("  "); ranges.len()];
-    for (index, (at, cell)) in cells.iter().enumerate() {
-        if left_out.contains(&index) {
-            if index == left_out.start {
-                let note = format!("[... {} characters are not shown ...]", left_out.len());
-                marks.iter_mut().for_each(|marks| marks.extend(std::iter::repeat_n(' ', note.len())));
-                shown.push_str(&note);
-            }
-            continue;
-        }
-        shown.push_str(cell);
+    for (from, to) in cuts.iter().zip(cuts.iter().skip(1)) {
+        let piece = render(line.get(*from..*to).unwrap_or_default());
         for ((_, range), marks) in ranges.iter().zip(&mut marks) {
-            let mark = if range.contains(at) { '^' } else { ' ' };
-            marks.extend(std::iter::repeat_n(mark, cell.chars().count()));
+            let mark = if range.contains(from) { '^' } else { ' ' };
+            marks.extend(std::iter::repeat_n(mark, piece.chars().count()));
         }
+        text.push_str(&piece);
     }
-    let _ = writeln!(out, "{shown}");
+    let _ = writeln!(out, "{text}");
     for ((finding, _), marks) in ranges.iter().zip(&marks) {
         let _ = writeln!(out, "{} {}", marks.trim_end(), finding + 1);
     }
-    cut
-}
-
-/// Text from elsewhere, on one line, with nothing in it that could deceive.
-fn shown(text: &str) -> String {
-    text.chars().map(escaped).collect()
-}
-
-/// One character as it is shown.
-fn escaped(character: char) -> String {
-    if character.is_control() { character.escape_unicode().to_string() } else { character.to_string() }
 }
 
 #[cfg(test)]
@@ -146,6 +133,8 @@ mod tests {
     #[test]
     fn marks_follow_what_is_shown() {
         assert_eq!(rendered("\x1b[0m rm", &[(5, 7)]), "  \\u{1b}[0m rm\n            ^^ 1\n");
+        // A span that does not end on a character marks no less than it.
+        assert!(rendered("\u{e9}x", &[(0, 1)]).contains('^'));
     }
 
     #[test]
@@ -157,13 +146,21 @@ mod tests {
     #[test]
     fn a_long_command_shows_both_ends_and_its_length() {
         let lines: Vec<String> = (0..1000).map(|n| format!("echo {n}")).collect();
-        let out = rendered(&lines.join("\n"), &[]);
-        assert!(out.contains("  echo 0\n") && out.contains("  echo 999\n"));
-        assert!(out.contains("952 lines are not shown"));
+        let text = lines.join("\n");
+        let middle = u32::try_from(text.find("echo 500").expect("it is there")).expect("it is small");
+        let out = rendered(&text, &[(middle, middle + 8)]);
+        assert!(out.contains("  echo 0\n") && out.contains("  echo 999\n"), "{out}");
+        assert!(out.contains("  echo 500\n  ^^^^^^^^ 1\n"), "{out}");
+        assert!(out.contains("952 lines left out") && !out.contains("echo 499"), "{out}");
         assert!(out.contains("8889 bytes in all, sha256 "), "{out}");
+    }
+
+    #[test]
+    fn blanks_do_not_push_the_end_out_of_sight() {
         let out = rendered(&format!("echo {} ; rm -rf /", " ".repeat(10_000)), &[(10_008, 10_016)]);
         assert!(out.contains("rm -rf /") && out.contains("^^^^^^^^ 1"), "{out}");
-        assert!(out.contains("bytes in all"));
+        assert!(out.contains("bytes in all"), "{out}");
+        assert!(out.lines().all(|line| line.len() < 200), "{out}");
     }
 
     #[test]

@@ -71,7 +71,10 @@ impl Terminal {
         Self::over(tty)
     }
 
-    #[expect(deprecated, reason = "sound here: a File owns its descriptor, which the signature does not demand")]
+    #[expect(
+        deprecated,
+        reason = "sound here: a File owns its descriptor, which the signature does not demand"
+    )]
     fn over(tty: File) -> Result<Self, NoPerson> {
         let tty = AsyncFd::new(tty).map_err(|error| NoPerson::NoTerminal(errno(&error)))?;
         Ok(Self { tty })

@@ -1,25 +1,84 @@
 //! The chain: how a record becomes a line, and how each line binds the one before. Pure.
+//!
+//! A line is compact JSON: `seq`, `time`, `prev`, `kind`, `body`, in this order. `prev` is the SHA-256 of the line
+//! before without its newline, as `sha256sum` says it, so that an auditor needs no execward to follow the chain. What
+//! the chain cannot show is a removed tail: keep a hash of the head elsewhere.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::gate::Command;
 
-use super::record::Digest;
+use super::record::{Digest, Record};
 
-/// SHA-256 of one line without its newline: what `sha256sum` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hash(pub [u8; 32]);
+/// SHA-256 of one line without its newline.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hash([u8; 32]);
 
 /// Proof that the record with this number and hash is on disk. Nothing outside of the audit log can make one.
+///
+/// ```compile_fail
+/// let forged = execward::audit::Durable::new(1, execward::audit::Hash::START);
+/// ```
+///
+/// ```compile_fail
+/// fn twice(durable: execward::audit::Durable) -> (execward::audit::Durable, execward::audit::Durable) {
+///     (durable.clone(), durable)
+/// }
+/// ```
 #[derive(Debug, PartialEq, Eq)]
+#[must_use = "a command may only run with the proof that its decision is recorded"]
 pub struct Durable {
     seq: u64,
     hash: Hash,
     clears: Option<String>,
+}
+
+/// The log's own key: digests of what was asked for are keyed, since a plain digest of a short secret can be guessed.
+pub struct Key(Zeroizing<[u8; 32]>);
+
+/// What every line has, read back.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// From 1, without a gap.
+    pub seq: u64,
+    /// RFC 3339, UTC.
+    pub time: String,
+    /// Hash of the line before; 64 zeros in the first.
+    pub prev: String,
+    /// `decision`, `end`, `repaired`.
+    pub kind: String,
+    /// The record.
+    pub body: serde_json::Value,
+}
+
+impl Hash {
+    /// What the first line names as the one before it.
+    pub const START: Self = Self([0; 32]);
+
+    /// Of a line without its newline.
+    pub fn of(line: &[u8]) -> Self {
+        Self(Sha256::digest(line).into())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hash({self})")
+    }
 }
 
 impl Durable {
@@ -50,28 +109,130 @@ impl Durable {
     }
 }
 
-/// The log's own key: digests of what was asked for are keyed, since a plain digest of a short secret can be guessed.
-pub struct Key(Zeroizing<[u8; 32]>);
-
 impl Key {
     /// Takes key bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
+    pub fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
     }
 
     /// Keyed digest (HMAC-SHA256) of bytes.
-    pub fn digest(&self, _bytes: &[u8]) -> Digest {
-        Digest(String::new())
+    pub fn digest(&self, bytes: &[u8]) -> Digest {
+        let mut text = String::from("hmac-sha256:");
+        // HMAC takes keys of every length; without one nothing could be digested, and the text says so.
+        match Hmac::<Sha256>::new_from_slice(self.0.as_slice()) {
+            Ok(mut mac) => {
+                mac.update(bytes);
+                let tag: [u8; 32] = mac.finalize().into_bytes().into();
+                text.push_str(&Hash(tag).to_string());
+            }
+            Err(_) => text.push_str("none"),
+        }
+        Digest(text)
     }
 
     /// Keyed digest of exactly this command: two commands have one digest only when they are the same.
-    pub fn command(&self, _command: &Command) -> Digest {
-        Digest(String::new())
+    pub fn command(&self, command: &Command) -> Digest {
+        let mut bytes = Zeroizing::new(Vec::new());
+        match command {
+            Command::Shell(text) => {
+                bytes.push(b's');
+                bytes.extend(text.as_bytes());
+            }
+            Command::Argv(argv) => {
+                bytes.push(b'a');
+                for argument in argv {
+                    bytes.extend((argument.len() as u64).to_le_bytes());
+                    bytes.extend(argument.as_bytes());
+                }
+            }
+        }
+        self.digest(&bytes)
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(***)")
+    }
+}
+
+/// The line of a record, without its newline.
+pub(in crate::audit) fn line(record: &Record, seq: u64, time: &str, prev: Hash) -> Vec<u8> {
+    // Field by field: a map would sort them, and `body` belongs last.
+    let mut line =
+        format!(r#"{{"seq":{seq},"time":"{time}","prev":"{prev}","kind":"{}","body":"#, record.kind);
+    line.push_str(&record.body.to_string());
+    line.push('}');
+    line.into_bytes()
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key::new(Zeroizing::new([7; 32]))
+    }
+
+    #[test]
+    fn a_line_reads_back_and_hashes_as_sha256sum_says() {
+        let record =
+            Record { kind: "decision", body: serde_json::json!({"b": "x\ny", "a": 1}), clears: None };
+        let text = line(&record, 3, "2026-11-23T12:00:00Z", Hash::START);
+        assert!(!text.contains(&b'\n'));
+        let back: Line = serde_json::from_slice(&text).unwrap();
+        assert_eq!(
+            (back.seq, back.kind.as_str(), back.prev.as_str()),
+            (3, "decision", "0".repeat(64).as_str())
+        );
+        // printf abc | sha256sum
+        assert_eq!(
+            Hash::of(b"abc").to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn a_witness_names_the_request_that_it_clears() {
+        assert_eq!(Durable::for_tests("r1").clears(), Some("r1"));
+        assert_eq!(Durable::new(2, Hash::START, None).clears(), None);
+    }
+
+    #[test]
+    fn a_digest_is_hmac_sha256() {
+        // RFC 4231, test case 1, with its 20-byte key padded with zeros as HMAC pads it.
+        let mut bytes = [0; 32];
+        bytes[..20].fill(0x0b);
+        assert_eq!(
+            Key::new(Zeroizing::new(bytes)).digest(b"Hi There").0,
+            "hmac-sha256:b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+        );
+    }
+
+    #[test]
+    fn different_commands_never_share_a_digest() {
+        let argv = |argv: &[&str]| Command::Argv(argv.iter().map(ToString::to_string).collect());
+        let digests: Vec<_> = [
+            argv(&["ab", "c"]),
+            argv(&["a", "bc"]),
+            argv(&["abc"]),
+            argv(&["abc", ""]),
+            argv(&[]),
+            Command::Shell("abc".into()),
+            Command::Shell(String::new()),
+        ]
+        .iter()
+        .map(|command| key().command(command))
+        .collect();
+        for (index, digest) in digests.iter().enumerate() {
+            assert!(!digests[..index].contains(digest), "{index}");
+        }
+        assert_eq!(key().command(&argv(&["ab", "c"])), digests[0]);
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        assert_eq!(format!("{:?}", key()), "Key(***)");
     }
 }

@@ -1,4 +1,7 @@
 //! The record that proves what happened: append-only JSON lines, each carrying the hash of the one before.
+//!
+//! [`record`] and [`chain`] are pure; [`log`] puts lines on disk and hands out the [`Durable`] without which nothing
+//! runs; [`verify`] finds what was changed afterwards.
 
 pub mod chain;
 pub mod log;
@@ -7,4 +10,4 @@ pub mod verify;
 
 pub use chain::{Durable, Hash, Key};
 pub use log::{Log, LogError};
-pub use record::{Decision, Digest, End, Record};
+pub use record::{Approval, Decision, Digest, End, Outcome, Record, Requester};

@@ -1,14 +1,32 @@
-//! What is recorded. Pure.
+//! What is recorded: decisions and ends, redacted and bounded. Pure.
+//!
+//! The pipeline hands over what it has, secrets included; the one way from there to a [`Record`] leads through a
+//! [`Redactor`]. Text too long for a line is cut, and its SHA-256 and length are kept in its place.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::gate::{self, Command, Facts, Finding};
 use crate::redact::Redactor;
 use crate::wire::runner::{self, Receipt};
 
-/// A keyed digest: `hmac-sha256:` and 64 hex digits.
+use super::chain::Hash;
+
+/// Longest text in a record, in bytes, as a person will want to read it.
+const MAX_TEXT: usize = 16 << 10;
+
+/// Most members of a list in a record.
+const MAX_LIST: usize = 512;
+
+/// Longest record: one that is larger is cut harder.
+const MAX_RECORD: usize = 256 << 10;
+
+/// The kind of record that follows a torn line.
+pub(in crate::audit) const REPAIRED: &str = "repaired";
+
+/// A keyed digest: `hmac-sha256:` and 64 hex digits. Made by [`super::Key`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest(pub(in crate::audit) String);
 
@@ -109,17 +127,234 @@ pub struct End {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     pub(in crate::audit) kind: &'static str,
-    pub(in crate::audit) body: serde_json::Value,
+    pub(in crate::audit) body: Value,
+    /// The request that may run once this is on disk.
+    pub(in crate::audit) clears: Option<String>,
 }
 
 impl Record {
-    /// Redacts a decision.
-    pub fn decision(_decision: &Decision, _redactor: &Redactor) -> Self {
-        Self { kind: "decision", body: serde_json::Value::Null }
+    /// Redacts a decision. `redacted` in the record is the number of places masked: where it is not 0, a replay of
+    /// the command is approximate.
+    pub fn decision(decision: &Decision, redactor: &Redactor) -> Self {
+        let clears = (decision.outcome == Outcome::Run).then(|| decision.id.clone());
+        Self { clears, ..Self::new("decision", decision, redactor) }
     }
 
     /// Redacts an end.
-    pub fn end(_end: &End, _redactor: &Redactor) -> Self {
-        Self { kind: "end", body: serde_json::Value::Null }
+    pub fn end(end: &End, redactor: &Redactor) -> Self {
+        Self::new("end", end, redactor)
+    }
+
+    /// The log found a torn last line, kept it, and went on after it.
+    pub(in crate::audit) fn repaired(torn: &[u8]) -> Self {
+        let body = serde_json::json!({ "torn_bytes": torn.len(), "torn_sha256": Hash::of(torn).to_string() });
+        Self { kind: REPAIRED, body, clears: None }
+    }
+
+    fn new(kind: &'static str, content: &impl Serialize, redactor: &Redactor) -> Self {
+        let mut masked = 0;
+        let redacted = match serde_json::to_value(content) {
+            Ok(value) => redact(value, redactor, &mut masked),
+            // Cannot happen with these types; a record that says so is better than none.
+            Err(error) => serde_json::json!({ "unreadable": error.to_string() }),
+        };
+        let mut body = bounded(redacted, MAX_RECORD);
+        if let Value::Object(fields) = &mut body {
+            fields.insert("redacted".to_owned(), masked.into());
+        }
+        Self { kind, body, clears: None }
+    }
+}
+
+/// Redacts every text. A member is redacted together with its name (`"password": ...`, `API_TOKEN=...`): the name is
+/// half of the knowledge.
+fn redact(value: Value, redactor: &Redactor, masked: &mut u64) -> Value {
+    let mut text = |text: &str| {
+        let (text, count) = redactor.text(text);
+        *masked += count;
+        text
+    };
+    match value {
+        Value::String(string) => Value::String(text(&string)),
+        Value::Array(items) => redact_list(items, redactor, masked),
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| {
+                    let value = match value {
+                        Value::String(string) => {
+                            let assignment = format!("{name}={string}");
+                            let (redacted, count) = redactor.text(&assignment);
+                            *masked += count;
+                            match redacted.strip_prefix(&format!("{name}=")) {
+                                Some(rest) => Value::String(rest.to_owned()),
+                                None => Value::String(redacted),
+                            }
+                        }
+                        value => redact(value, redactor, masked),
+                    };
+                    (redactor.text(&name).0, value)
+                })
+                .collect(),
+        ),
+        value => value,
+    }
+}
+
+/// A list of words is an argv: a secret may stand in the word after its name (`--password`, `hunter2`).
+fn redact_list(items: Vec<Value>, redactor: &Redactor, masked: &mut u64) -> Value {
+    let mut before = String::new();
+    let mut list = Vec::with_capacity(items.len());
+    for item in items {
+        let Value::String(word) = item else {
+            list.push(redact(item, redactor, masked));
+            continue;
+        };
+        let (alone, count) = redactor.text(&word);
+        let joined = format!("{before} {word}");
+        let (together, more) = redactor.text(&joined);
+        let lead = format!("{before} ");
+        list.push(Value::String(match together.strip_prefix(&lead) {
+            Some(rest) if more > count => {
+                *masked += more;
+                rest.to_owned()
+            }
+            _ => {
+                *masked += count;
+                alone
+            }
+        }));
+        before = word;
+    }
+    Value::Array(list)
+}
+
+/// Cuts texts and lists until the whole is short enough.
+fn bounded(whole: Value, limit: usize) -> Value {
+    let mut longest = MAX_TEXT;
+    loop {
+        let mut cut = whole.clone();
+        bound(&mut cut, longest);
+        if longest <= 16 || cut.to_string().len() <= limit {
+            return cut;
+        }
+        longest /= 4;
+    }
+}
+
+/// Cuts what is too long, and says so in its place.
+fn bound(value: &mut Value, longest: usize) {
+    match value {
+        Value::String(text) if text.len() > longest.max(160) => {
+            let (length, hash) = (text.len(), Hash::of(text.as_bytes()));
+            let mut end = longest.saturating_sub(120).min(text.len());
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push_str(&format!("\u{2026} [{length} bytes, sha256 {hash}]"));
+        }
+        Value::Array(items) => {
+            let count = items.len();
+            items.truncate(MAX_LIST.min(longest));
+            items.iter_mut().for_each(|item| bound(item, longest));
+            if count > items.len() {
+                items.push(Value::String(format!("\u{2026} [{count} in all]")));
+            }
+        }
+        Value::Object(fields) => {
+            let names: Vec<String> = fields.keys().skip(MAX_LIST.min(longest)).cloned().collect();
+            for name in &names {
+                fields.remove(name);
+            }
+            if !names.is_empty() {
+                fields.insert("\u{2026}".to_owned(), format!("[{} more]", names.len()).into());
+            }
+            fields.values_mut().for_each(|value| bound(value, longest));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+pub(in crate::audit) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::audit::Key;
+    use crate::redact::{Rules, Secret};
+    use crate::shell::Dialect;
+
+    pub(in crate::audit) fn decision(command: Command) -> Decision {
+        Decision {
+            id: "r1".into(),
+            requester: Requester { uid: 1000, gid: 1000, pid: 4242, principal: None },
+            digest: Key::new(zeroize::Zeroizing::new([1; 32])).command(&command),
+            command,
+            facts: Facts {
+                cwd: "/w".into(),
+                home: "/home/u".into(),
+                user: "u".into(),
+                uid: 1000,
+                workspaces: vec!["/w".into()],
+                homes: BTreeMap::new(),
+                environment: BTreeMap::from([("APP_TOKEN".into(), "s3cret-in-env".into())]),
+                dialect: Dialect::Bash,
+                backend: "jail".into(),
+            },
+            verdict: gate::Decision::Allow,
+            findings: Vec::new(),
+            outcome: Outcome::Run,
+            approval: None,
+            policy: "00".into(),
+            error: None,
+        }
+    }
+
+    fn redactor() -> Redactor {
+        Redactor::new(&Rules::builtin(), vec![Secret::new("PIN", "known-value-1")])
+    }
+
+    #[test]
+    fn no_secret_reaches_a_record() {
+        let argv = [
+            "curl",
+            "-H",
+            "Authorization: Bearer k7Qm2ZxV9bTf4RnW8cHs",
+            "--password",
+            "hunter22",
+            "known-value-1",
+        ];
+        let decision = decision(Command::Argv(argv.iter().map(ToString::to_string).collect()));
+        let record = Record::decision(&decision, &redactor());
+        let text = record.body.to_string();
+        for secret in ["k7Qm2ZxV9bTf4RnW8cHs", "hunter22", "known-value-1", "s3cret-in-env"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+        assert_eq!(record.body["redacted"], 4);
+        assert_eq!(record.body["command"]["argv"][0], "curl");
+        assert_eq!(record.body["facts"]["cwd"], "/w");
+        assert_eq!(record.body["digest"], decision.digest.0);
+    }
+
+    #[test]
+    fn an_innocent_record_is_kept_as_it_is() {
+        let decision = decision(Command::Shell("make -j2 && ls # tokens".into()));
+        let mut innocent = decision.clone();
+        innocent.facts.environment.clear();
+        let record = Record::decision(&innocent, &redactor());
+        assert_eq!(record.body["redacted"], 0);
+        assert_eq!(record.body["command"]["shell"], "make -j2 && ls # tokens");
+    }
+
+    #[test]
+    fn a_record_is_bounded_whatever_comes_in() {
+        let mut huge = decision(Command::Argv(vec!["x".repeat(100_000); 20]));
+        huge.facts.environment = (0..5000).map(|index| (format!("V{index}"), "y".repeat(300))).collect();
+        let record = Record::decision(&huge, &redactor());
+        let text = record.body.to_string();
+        assert!(text.len() <= MAX_RECORD + 1024, "{}", text.len());
+        assert!(text.contains("100000 bytes, sha256 "));
     }
 }

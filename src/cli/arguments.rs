@@ -224,7 +224,8 @@ fn variable(name: &str) -> Result<String, String> {
     if starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         Ok(name.to_owned())
     } else {
-        Err("the name of a variable is letters, digits and `_`; its value is taken from the environment".to_owned())
+        Err("the name of a variable is letters, digits and `_`; its value is taken from the environment"
+            .to_owned())
     }
 }
 

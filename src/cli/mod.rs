@@ -44,7 +44,8 @@ fn misread(error: &clap::Error, arguments: &[OsString], screen: Screen) -> Exit 
         return printed.map_or_else(|error| screen::unwritten(screen, &error), |()| Exit::SUCCESS);
     }
     let runs = arguments.get(1).is_some_and(|first| first == "run");
-    if error.kind() == ErrorKind::UnknownArgument && (runs || arguments.get(1).is_some_and(|a| a == "check")) {
+    if error.kind() == ErrorKind::UnknownArgument && (runs || arguments.get(1).is_some_and(|a| a == "check"))
+    {
         screen.hint("a command goes after `--`: execward run -- ls -la; shell text after -c");
     }
     if runs { Exit::FAILED } else { Exit::USAGE }

@@ -135,7 +135,10 @@ fn detail(completed: &Completed, screen: Screen) {
 
 /// Diagnostics on stderr. A flag turns them on and no variable does: the environment may be an agent's.
 fn trace() {
-    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::DEBUG).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::DEBUG)
+        .try_init();
 }
 
 /// The one object of `--json`.

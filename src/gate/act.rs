@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::programs::{Effect, Target};
+use crate::programs::{Effect, Operation, Target};
 use crate::shell::{Span, Value};
 
 use super::class::ClassSet;
@@ -34,6 +34,8 @@ pub struct Scene {
     pub via: Vec<String>,
     /// What arrives on its standard input from the network or from a program that is not known.
     pub fed: Feed,
+    /// Whether the command has any effect beside its start.
+    pub has_effects: bool,
 }
 
 /// Where bytes that a command is fed come from, weakest first.
@@ -53,8 +55,44 @@ impl Act {
         self.place.as_ref().map_or(ClassSet::NONE, Place::may_be)
     }
 
+    /// Whether this is the start of the command itself, which every command has beside its effects.
+    pub fn is_start(&self) -> bool {
+        matches!(&self.effect, Effect::Exec { argv, .. } if *argv == self.scene.argv)
+    }
+
+    /// Whether the effect reaches what lies below its path too.
+    pub fn takes_trees(&self) -> bool {
+        match &self.effect {
+            Effect::Delete { recursive, how, .. } => *recursive || *how == Operation::Move,
+            Effect::Metadata { recursive, .. } => *recursive,
+            Effect::Read { .. } | Effect::Send { .. } => reads_trees(&self.scene),
+            _ => false,
+        }
+    }
+
     /// The argv as a person reads it.
     pub fn words(&self) -> Vec<String> {
         self.scene.argv.iter().map(Value::to_string).collect()
+    }
+}
+
+/// Whether a program that reads reads whole trees: an archiver by itself, others with `-r`.
+fn reads_trees(scene: &Scene) -> bool {
+    let options = || scene.argv.iter().skip(1).filter_map(Value::as_str);
+    let short = |letters: &[char]| {
+        options().any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(letters))
+    };
+    match scene.program.as_str() {
+        "tar" | "bsdtar" | "gtar" | "zip" | "7z" | "7za" | "rg" | "ag" | "ack" | "rclone" | "restic"
+        | "borg" | "cpio" | "ugrep" | "trufflehog" | "gitleaks" | "mksquashfs" | "genisoimage"
+        | "duplicity" | "aws" | "gsutil" => true,
+        "rsync" => short(&['a', 'r']) || options().any(|word| word == "--archive" || word == "--recursive"),
+        "cp" | "scp" | "grep" | "egrep" | "fgrep" | "zgrep" | "chmod" | "rgrep" => {
+            scene.program == "rgrep"
+                || short(&['r', 'R', 'a'])
+                || options()
+                    .any(|word| matches!(word, "--recursive" | "--archive" | "--dereference-recursive"))
+        }
+        _ => false,
     }
 }

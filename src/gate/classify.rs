@@ -1,5 +1,6 @@
 //! Sorts paths into classes.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::Facts;
@@ -21,10 +22,15 @@ pub(crate) struct Ground {
     has_home: bool,
 }
 
-/// A set of path patterns, read from the tables.
+/// A set of path patterns, read from the tables, with an index: nearly all entries start with a literal name, and nearly
+/// all paths are literal, so that few entries are looked at for one path.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
+    /// By anchor, then by the name of the first component.
+    by_name: [HashMap<Vec<u8>, Vec<usize>>; 3],
+    /// Entries whose first component is a pattern, or that have none.
+    others: [Vec<usize>; 3],
 }
 
 #[derive(Debug)]
@@ -72,6 +78,8 @@ static CLASSES: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
+static SHARED: LazyLock<Table> = LazyLock::new(|| Table::new(&["/tmp", "/var/tmp", "/dev/shm"]));
+
 impl Ground {
     /// Reads the facts.
     pub(crate) fn new(facts: &Facts) -> Self {
@@ -83,6 +91,11 @@ impl Ground {
             workspaces: facts.workspaces.iter().map(|root| Path::literal(root)).collect(),
             home: Arc::new(home),
         }
+    }
+
+    /// The same homes without the workspaces: for what runs on another host or in a container.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { workspaces: Vec::new(), ..self.clone() }
     }
 
     /// Whether this is a home as a whole, or may be: a home by name, `/root`, or any direct child of `/home`.
@@ -154,6 +167,10 @@ pub(crate) fn classify(path: &Path, ground: &Ground) -> ClassSet {
         if tail.len() <= workspace.components.len() && covers_literal(tail, &workspace.components) {
             classes.insert(PathClass::WorkspaceRoot);
         }
+    }
+    // Emptying a shared directory is not the same as removing something of one's own from it.
+    if SHARED.may_hold(tail, Reach::Maybe) {
+        classes.insert(PathClass::System);
     }
     let in_workspace = classes.has(PathClass::Workspace);
     match home {
@@ -229,17 +246,72 @@ impl Table {
     fn add(&mut self, class: PathClass, patterns: &[&str]) {
         for pattern in patterns {
             for alternative in braces(pattern) {
-                self.entries.push(Entry::parse(&alternative, class));
+                let entry = Entry::parse(&alternative, class);
+                let (anchor, index) = (entry.anchor as usize, self.entries.len());
+                match entry.parts.first().and_then(|part| part.literal.clone()) {
+                    Some(name) => {
+                        if let Some(names) = self.by_name.get_mut(anchor) {
+                            names.entry(name).or_default().push(index);
+                        }
+                    }
+                    None => {
+                        if let Some(others) = self.others.get_mut(anchor) {
+                            others.push(index);
+                        }
+                    }
+                }
+                self.entries.push(entry);
             }
+        }
+    }
+
+    /// The entries of an anchor that a path whose first component is this one can be held against.
+    fn candidates<'t>(
+        &'t self,
+        anchor: Anchor,
+        first: Option<&Component>,
+    ) -> Box<dyn Iterator<Item = &'t Entry> + 't> {
+        let at = |index: &usize| self.entries.get(*index);
+        let others = self.others.get(anchor as usize).into_iter().flatten().filter_map(at);
+        match first {
+            Some(Component::Name(name)) => {
+                let named = self.by_name.get(anchor as usize).and_then(|names| names.get(name));
+                Box::new(named.into_iter().flatten().filter_map(at).chain(others))
+            }
+            Some(_) => Box::new(self.entries.iter().filter(move |entry| entry.anchor == anchor)),
+            None => Box::new(others),
         }
     }
 
     /// The classes of the entries that the path may be, or may be below.
     fn classes(&self, path: &[Component], home: Option<&[Component]>) -> ClassSet {
         let mut classes = ClassSet::NONE;
-        for entry in &self.entries {
-            if !classes.has(entry.class) && entry.takes(path, home) {
+        let mut hold = |entry: &Entry, path: &[Component]| {
+            if !classes.has(entry.class) && entry.takes_at(path, entry.reach()) {
                 classes.insert(entry.class);
+            }
+        };
+        for entry in self.candidates(Anchor::Root, path.first()) {
+            hold(entry, path);
+        }
+        let loose = path_is_loose(path);
+        if let Some(rest) = home {
+            for entry in self.candidates(Anchor::Home, rest.first()) {
+                hold(entry, rest);
+            }
+        } else if loose && let Some(rest) = path.get(1..) {
+            for entry in self.candidates(Anchor::Home, rest.first()).filter(|_| !rest.is_empty()) {
+                if !classes.has(entry.class) && entry.takes_at(rest, Reach::Pointed) {
+                    classes.insert(entry.class);
+                }
+            }
+        }
+        for from in 0..path.len() {
+            let Some(rest) = path.get(from..) else { break };
+            for entry in self.candidates(Anchor::Anywhere, rest.first()) {
+                if !classes.has(entry.class) && entry.takes_at(rest, entry.reach()) {
+                    classes.insert(entry.class);
+                }
             }
         }
         classes
@@ -247,7 +319,7 @@ impl Table {
 
     /// Whether the path may be one of the table's, or below an open one.
     pub(crate) fn may_hold(&self, path: &[Component], reach: Reach) -> bool {
-        self.entries.iter().any(|entry| entry.takes_at(path, reach))
+        self.candidates(Anchor::Root, path.first()).any(|entry| entry.takes_at(path, reach))
     }
 
     /// The classes of the entries that lie below the path.
@@ -293,34 +365,16 @@ impl Entry {
         Self { anchor, parts: parts.collect(), open, class }
     }
 
-    fn takes(&self, path: &[Component], home: Option<&[Component]>) -> bool {
-        let harmless = matches!(self.class, PathClass::Build | PathClass::Stream | PathClass::Temp);
-        let reach = match self.anchor {
-            _ if harmless => Reach::Surely,
+    /// How a pattern in a path is held against the entry.
+    fn reach(&self) -> Reach {
+        match self.anchor {
+            // These make an effect harmless.
+            _ if matches!(self.class, PathClass::Build | PathClass::Stream | PathClass::Temp) => {
+                Reach::Surely
+            }
             Anchor::Anywhere => Reach::Pointed,
             Anchor::Root | Anchor::Home => Reach::Maybe,
-        };
-        match self.anchor {
-            Anchor::Root => self.takes_at(path, reach),
-            Anchor::Home => {
-                home.is_some_and(|rest| self.takes_at(rest, reach))
-                    || (path_is_loose(path) && self.takes_loose(path))
-            }
-            Anchor::Anywhere => {
-                let most = path.len().saturating_sub(self.parts.len());
-                if self.open {
-                    (0..=most).any(|from| path.get(from..).is_some_and(|rest| self.takes_at(rest, reach)))
-                } else {
-                    path.len() >= self.parts.len()
-                        && path.get(most..).is_some_and(|rest| self.takes_at(rest, reach))
-                }
-            }
         }
-    }
-
-    /// A path that starts with a hole: only its known end can be compared.
-    fn takes_loose(&self, path: &[Component]) -> bool {
-        path.get(1..).is_some_and(|rest| !rest.is_empty() && self.takes_at(rest, Reach::Pointed))
     }
 
     fn takes_at(&self, path: &[Component], reach: Reach) -> bool {

@@ -60,9 +60,13 @@ const KILL_ALL: Rule = Rule {
     reason: "init or every process would be signalled",
     hint: "signal the one process that is meant by its pid",
 };
-const POWER: Rule = Rule { id: "hardline.power", reason: "the machine would stop, restart or sleep", hint: "" };
-const KERNEL: Rule =
-    Rule { id: "hardline.kernel", reason: "this switch of the kernel stops the machine or takes its hardware away", hint: "" };
+const POWER: Rule =
+    Rule { id: "hardline.power", reason: "the machine would stop, restart or sleep", hint: "" };
+const KERNEL: Rule = Rule {
+    id: "hardline.kernel",
+    reason: "this switch of the kernel stops the machine or takes its hardware away",
+    hint: "",
+};
 
 /// What the list says of one act.
 pub(super) fn findings(act: &Act, ground: &Ground) -> Vec<Finding> {
@@ -72,9 +76,14 @@ pub(super) fn findings(act: &Act, ground: &Ground) -> Vec<Finding> {
         .collect()
 }
 
+const FLOOD: Rule = Rule {
+    id: "hardline.fork-bomb",
+    reason: "it starts itself again faster than it ends, until the machine can start nothing",
+    hint: "",
+};
+
 /// The finding for a function or loop that multiplies itself.
-pub(super) const FORK_BOMB: (&str, &str) =
-    ("hardline.fork-bomb", "it starts itself again faster than it ends, until the machine can start nothing");
+pub(super) const FORK_BOMB: (&str, &str) = (FLOOD.id, FLOOD.reason);
 
 fn rules(act: &Act, ground: &Ground) -> Vec<&'static Rule> {
     let mut rules: Vec<&'static Rule> = Vec::new();
@@ -90,10 +99,15 @@ fn rules(act: &Act, ground: &Ground) -> Vec<&'static Rule> {
     }
     match &act.effect {
         Effect::Power => rules.push(&POWER),
+        Effect::Device { .. } if tables::VOLUME_MANAGERS.contains(&act.scene.program.as_str()) => {
+            rules.push(&DEVICE)
+        }
+        Effect::Flood { .. } => rules.push(&FLOOD),
         Effect::Kill { target, signal } if kills_all(target, signal) => rules.push(&KILL_ALL),
         Effect::Kernel { what, .. } if is_switch(what) => rules.push(&KERNEL),
         _ => {}
     }
+    rules.dedup_by_key(|rule| rule.id);
     rules
 }
 
@@ -104,14 +118,17 @@ fn of_path(effect: &Effect, reading: &Reading, ground: &Ground) -> Option<&'stat
         Effect::Delete { recursive, how, .. } => {
             let tree = *recursive || *how == Operation::Move;
             let empties = matches!(how, Operation::Truncate | Operation::Overwrite | Operation::Shred);
-            lost(&reading.path, tree, ground).or_else(|| if empties { device().or_else(|| switch(reading)) } else { device_node(reading) })
+            lost(&reading.path, tree, ground)
+                .or_else(|| if empties { device().or_else(|| switch(reading)) } else { device_node(reading) })
         }
         Effect::Write { how, .. } => device().or_else(|| switch(reading)).or_else(|| match how {
             Operation::Append | Operation::Edit => None,
             _ => essential(&reading.path),
         }),
         Effect::Device { .. } => device(),
-        Effect::Metadata { recursive, attribute, value, .. } => metadata(&reading.path, *recursive, *attribute, value, ground),
+        Effect::Metadata { recursive, attribute, value, .. } => {
+            metadata(&reading.path, *recursive, *attribute, value, ground)
+        }
         _ => None,
     }
 }
@@ -130,7 +147,11 @@ fn lost(path: &Path, tree: bool, ground: &Ground) -> Option<&'static Rule> {
         // Without `-r` only files go: `rm /usr/*` takes none, but `rm /etc/*` and `rm ~/*` do.
         let holds_files = tree || !matches!(tail, [only] if only.may_be(b"usr") || only.may_be(b"home"));
         if holds_files && CRITICAL.may_hold(tail, Reach::Expanded) {
-            return Some(if ground.is_home(tail) && !tail.is_empty() { &DELETE_HOME } else { &DELETE_SYSTEM });
+            return Some(if ground.is_home(tail) && !tail.is_empty() {
+                &DELETE_HOME
+            } else {
+                &DELETE_SYSTEM
+            });
         }
         if holds_files && is_known(tail) && (ground.is_home(tail) || (tree && ground.is_above_home(tail))) {
             return Some(&DELETE_HOME);
@@ -157,7 +178,13 @@ fn switch(reading: &Reading) -> Option<&'static Rule> {
 }
 
 /// Owners, modes and flags that make the machine unusable: any change to whole system trees, and taking every right away.
-fn metadata(path: &Path, recursive: bool, attribute: Attribute, value: &Value, ground: &Ground) -> Option<&'static Rule> {
+fn metadata(
+    path: &Path,
+    recursive: bool,
+    attribute: Attribute,
+    value: &Value,
+    ground: &Ground,
+) -> Option<&'static Rule> {
     if attribute == Attribute::Times {
         return None;
     }
@@ -167,7 +194,9 @@ fn metadata(path: &Path, recursive: bool, attribute: Attribute, value: &Value, g
     }
     let shuts = attribute == Attribute::Mode && value.as_str().is_some_and(takes_all_rights);
     let home = is_known(tail) && ground.is_home(tail);
-    let guarded = home || CRITICAL.may_hold(tail, Reach::Expanded) || ESSENTIAL.may_hold(&path.components, Reach::Expanded);
+    let guarded = home
+        || CRITICAL.may_hold(tail, Reach::Expanded)
+        || ESSENTIAL.may_hold(&path.components, Reach::Expanded);
     (shuts && guarded).then_some(&PERMISSIONS)
 }
 
@@ -180,7 +209,10 @@ fn takes_all_rights(mode: &str) -> bool {
     }
     mode.split(',').any(|clause| {
         let who = clause.trim_start_matches(|c: char| matches!(c, 'u' | 'g' | 'o' | 'a'));
-        let all = clause.len() == who.len() || clause.starts_with('a') || clause.starts_with('u') || clause.contains("ugo");
+        let all = clause.len() == who.len()
+            || clause.starts_with('a')
+            || clause.starts_with('u')
+            || clause.contains("ugo");
         let removes = who.strip_prefix('-').is_some_and(|rights| rights.contains(['r', 'w', 'x']));
         let empties = who == "=" || who.starts_with("=,");
         all && (empties || (removes && (who.contains('r') || who.contains('x'))))
@@ -196,12 +228,16 @@ fn kills_all(target: &Value, signal: &Value) -> bool {
     let number = target.trim();
     // Patterns of `pkill` that match every name.
     let everything = ["-1", "", ".", ".*", "^", "$", "^.*$", "", "*"].contains(&number);
-    everything || number.parse::<i64>().is_ok_and(|pid| pid == 1 || pid == -1) || ["init", "systemd"].contains(&number)
+    everything
+        || number.parse::<i64>().is_ok_and(|pid| pid == 1 || pid == -1)
+        || ["init", "systemd"].contains(&number)
 }
 
 /// Kernel changes that stop the machine.
 fn is_switch(what: &str) -> bool {
-    ["kexec", "sysrq", "sysrq-trigger", "watchdog", "efi-boot-entry", "cgroup.kill"].iter().any(|switch| what.contains(switch))
+    ["kexec", "sysrq", "sysrq-trigger", "watchdog", "efi-boot-entry", "cgroup.kill"]
+        .iter()
+        .any(|switch| what.contains(switch))
 }
 
 #[cfg(test)]
@@ -213,7 +249,9 @@ mod tests {
         for mode in ["000", "0", "00", "a-rwx", "-x", "u-r", "ugo-rwx", "=", "a=", "077", "-rwx"] {
             assert!(takes_all_rights(mode), "{mode}");
         }
-        for mode in ["755", "700", "0755", "u+w", "g-w", "o-rwx", "go-rwx", "a+rX", "777", "1777", "400", "-w"] {
+        for mode in
+            ["755", "700", "0755", "u+w", "g-w", "o-rwx", "go-rwx", "a+rX", "777", "1777", "400", "-w"]
+        {
             assert!(!takes_all_rights(mode), "{mode}");
         }
     }

@@ -6,13 +6,18 @@
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod act;
+mod aliases;
 pub mod class;
 mod classify;
 pub mod command;
 pub mod facts;
+mod hardline;
+mod opaque;
 pub(crate) mod pattern;
 mod phrase;
 pub mod place;
+mod reader;
+mod sources;
 mod survey;
 mod tables;
 mod text;
@@ -39,3 +44,6 @@ pub fn finding(act: &Act, rule: &str, decision: Decision, reason: &str, hint: &s
         hint: hint.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

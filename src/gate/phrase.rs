@@ -82,6 +82,7 @@ pub(crate) fn phrase(act: &Act) -> String {
             format!("remote resource: {} {}", render(action), quote(resource))
         }
         Effect::Persist { what, .. } => format!("sets what later commands run: {}", render(what)),
+        Effect::Flood { what } => format!("starts processes or fills memory without end: {}", render(what)),
         Effect::Unreadable { program, word } => format!("{}: cannot read {}", render(program), quote(word)),
         Effect::Opaque { argv } => match argv.first() {
             Some(word) if word.as_known().is_some() => format!("runs {}", quote(word)),

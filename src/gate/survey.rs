@@ -1,6 +1,19 @@
 //! The gate's walk: a command becomes acts and findings.
+//!
+//! Every simple command gives effects; an effect that starts another program or text for a shell is followed, in the
+//! order of the text, with one budget for all. What is over the budget, or cannot be read, is a finding that refuses: a
+//! bound never downgrades a verdict.
 
-use super::{Act, Command, Facts, Finding, Judgement};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::act::{Act, Feed, Scene};
+use super::classify::Ground;
+use super::place::{Base, Path, Place};
+use super::{Command, Decision, Facts, Finding, Judgement};
+use super::{aliases, hardline, opaque, reader, sources, text};
+use crate::programs::{Effect, Knowledge, Language, Target, effects, is_guess};
+use crate::shell::{Dialect, Evaluation, Input, Invocation, Oddity, Origin, Piece, Span, Value};
 
 /// What a command does, as far as it can be known before running, with the findings that no policy is asked about.
 #[derive(Debug, Default)]
@@ -9,9 +22,24 @@ pub struct Survey {
     findings: Vec<Finding>,
 }
 
-/// Reads a command.
-pub fn survey(_command: &Command, _facts: &Facts) -> Survey {
-    Survey::default()
+/// Commands that are followed for one request, whatever leads to them.
+const MOST_COMMANDS: usize = 20_000;
+/// Starters inside starters: `sudo env nice ...`.
+const DEEPEST: usize = 48;
+/// The longest request that is read, in bytes.
+const LONGEST: usize = 1 << 20;
+/// Findings that are kept beside the strictest; a person reads no more.
+const MOST_FINDINGS: usize = 200;
+
+/// Reads a command and follows all that it starts.
+pub fn survey(command: &Command, facts: &Facts) -> Survey {
+    let mut walk = Walk::new(facts);
+    match command {
+        Command::Argv(argv) => walk.argv(argv),
+        Command::Shell(text) => walk.shell(text),
+    }
+    walk.survey.findings.truncate(MOST_FINDINGS);
+    walk.survey
 }
 
 impl Survey {
@@ -20,10 +48,502 @@ impl Survey {
         &self.acts
     }
 
+    /// What the gate found by itself.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
     /// Puts the policy's findings to the gate's own. There is no way to take one of the gate's away.
     pub fn conclude(self, of_policy: Vec<Finding>) -> Judgement {
         let mut findings = self.findings;
         findings.extend(of_policy);
-        Judgement::from_findings(findings)
+        let mut judgement = Judgement::from_findings(findings);
+        judgement.findings.dedup_by(|later, earlier| {
+            later.rule == earlier.rule
+                && later.span == earlier.span
+                && later.argv == earlier.argv
+                && later.effect == earlier.effect
+        });
+        judgement
+    }
+}
+
+/// The walk through one request.
+struct Walk<'f> {
+    facts: &'f Facts,
+    ground: Arc<Ground>,
+    /// For what runs on another host or in a container: neither this directory nor these workspaces are there.
+    elsewhere: Arc<Ground>,
+    links: Vec<(Path, Path)>,
+    budget: reader::Budget,
+    commands: usize,
+    over: bool,
+    /// Texts that were followed, with what they were given: a script that calls itself is read once.
+    texts: HashSet<(Vec<u8>, String)>,
+    /// For each text that was evaluated, where the output of each of its commands comes from.
+    feeds: Vec<Vec<Feed>>,
+    survey: Survey,
+}
+
+/// A command that waits to be looked at.
+#[derive(Debug, Clone)]
+struct Task {
+    invocation: Invocation,
+    target: Target,
+    via: Vec<String>,
+    /// Which evaluation it belongs to, and its index there.
+    group: Option<(usize, usize)>,
+    guess: bool,
+}
+
+impl<'f> Walk<'f> {
+    fn new(facts: &'f Facts) -> Self {
+        let ground = Ground::new(facts);
+        let elsewhere = ground.elsewhere();
+        Self {
+            facts,
+            ground: Arc::new(ground),
+            elsewhere: Arc::new(elsewhere),
+            links: Vec::new(),
+            budget: reader::Budget::default(),
+            commands: 0,
+            over: false,
+            texts: HashSet::new(),
+            feeds: Vec::new(),
+            survey: Survey::default(),
+        }
+    }
+
+    fn argv(&mut self, argv: &[String]) {
+        let span = Span {
+            start: 0,
+            end: u32::try_from(argv.iter().map(String::len).sum::<usize>()).unwrap_or(u32::MAX),
+        };
+        let refused = match argv.first() {
+            None => Some("the command is empty"),
+            Some(program) if program.is_empty() => Some("the program's name is empty"),
+            _ if argv.iter().any(|word| word.contains('\0')) => {
+                Some("an argument holds a NUL byte, which ends it for the program")
+            }
+            _ if argv.iter().map(String::len).sum::<usize>() > LONGEST => {
+                Some("the command is longer than 1 MiB")
+            }
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            return self.refuse("parse.unreadable", span, reason, "");
+        }
+        for word in argv {
+            self.deceptive(word, span);
+        }
+        let invocation = Invocation {
+            argv: argv.iter().map(|word| Value::known(word.as_bytes())).collect(),
+            span,
+            spans: vec![span; argv.len()],
+            assignments: Vec::new(),
+            exported: Vec::new(),
+            redirects: Vec::new(),
+            stdin: Input::Inherited,
+            cwd: Value::known(self.facts.cwd.as_bytes()),
+            background: false,
+            origin: Origin::Plain,
+        };
+        self.run(vec![Task { invocation, target: Target::Here, via: Vec::new(), group: None, guess: false }]);
+    }
+
+    fn shell(&mut self, text: &str) {
+        let span = Span { start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+        let refused = match text {
+            _ if text.contains('\0') => {
+                Some("the text holds a NUL byte: a shell drops it, and reads another text than a person")
+            }
+            _ if text.len() > LONGEST => Some("the text is longer than 1 MiB"),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            return self.refuse("parse.unreadable", span, reason, "");
+        }
+        self.deceptive(text, span);
+        let context = reader::Context::of_request(self.facts);
+        let evaluation = reader::read(text, &context, &mut self.budget);
+        let tasks = self.tasks(evaluation, span, Target::Here, &[], text, true);
+        self.run(tasks);
+    }
+
+    fn refuse(&mut self, rule: &str, span: Span, reason: &str, hint: &str) {
+        self.found(rule, Decision::Deny, span, &[], String::new(), reason, hint);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a finding has so many parts")]
+    fn found(
+        &mut self,
+        rule: &str,
+        decision: Decision,
+        span: Span,
+        argv: &[Value],
+        effect: String,
+        reason: &str,
+        hint: &str,
+    ) {
+        self.survey.findings.push(Finding {
+            rule: rule.to_owned(),
+            decision,
+            span,
+            argv: argv.iter().map(Value::to_string).collect(),
+            effect,
+            reason: reason.to_owned(),
+            hint: hint.to_owned(),
+        });
+    }
+
+    fn deceptive(&mut self, shown: &str, span: Span) {
+        if let Some(what) = text::deception(shown) {
+            let reason = format!("the text holds {what}: what is shown is not what runs");
+            self.found(
+                "text.deceptive",
+                Decision::Ask,
+                span,
+                &[],
+                "shows one thing and runs another".to_owned(),
+                &reason,
+                "write plain ASCII",
+            );
+        }
+    }
+
+    /// Turns an evaluation into tasks, and its oddities into findings.
+    fn tasks(
+        &mut self,
+        evaluation: Result<Evaluation, reader::Unreadable>,
+        outer: Span,
+        target: Target,
+        via: &[String],
+        text: &str,
+        own: bool,
+    ) -> Vec<Task> {
+        let evaluation = match evaluation {
+            Ok(evaluation) => evaluation,
+            Err(reader::Unreadable::TooMuch(message)) => {
+                self.refuse("parse.too-much", outer, &message, "split the command into smaller ones");
+                return Vec::new();
+            }
+            Err(reader::Unreadable::Syntax { span, message }) => {
+                let place = reader::place(text, span);
+                let span = if own { span } else { outer };
+                self.refuse(
+                    "parse.unreadable",
+                    span,
+                    &format!("line {}, column {}: {message}", place.0, place.1),
+                    "",
+                );
+                return Vec::new();
+            }
+        };
+        let span_of = |span: Span| if own { span } else { outer };
+        for oddity in &evaluation.oddities {
+            self.oddity(oddity, text, &span_of);
+        }
+        let group = self.feeds.len();
+        self.feeds.push(vec![Feed::Plain; evaluation.invocations.len()]);
+        let make = |(index, mut invocation): (usize, Invocation)| {
+            invocation.span = span_of(invocation.span);
+            Task {
+                invocation,
+                target: target.clone(),
+                via: via.to_vec(),
+                group: Some((group, index)),
+                guess: false,
+            }
+        };
+        evaluation.invocations.into_iter().enumerate().map(make).collect()
+    }
+
+    fn oddity(&mut self, oddity: &Oddity, text: &str, span_of: &dyn Fn(Span) -> Span) {
+        match oddity {
+            Oddity::SelfForking { name, span } => {
+                let effect = format!("{} starts itself without end", text::render(name));
+                let (rule, reason) = hardline::FORK_BOMB;
+                self.found(rule, Decision::Hardline, span_of(*span), &[], effect, reason, "");
+            }
+            Oddity::TailDoesNotParse { span, message } => {
+                let (line, column) = reader::place(text, *span);
+                let reason = format!(
+                    "line {line}, column {column}: {message}; a shell would run what stands before it first"
+                );
+                self.refuse("parse.unreadable", span_of(*span), &reason, "");
+            }
+            Oddity::Dialect { span, message, .. } => {
+                self.refuse(
+                    "parse.dialect",
+                    span_of(*span),
+                    message,
+                    "write it so that every shell reads it alike",
+                );
+            }
+            Oddity::Opaque { span, message } => {
+                self.found(
+                    "opaque.construct",
+                    Decision::Ask,
+                    span_of(*span),
+                    &[],
+                    message.clone(),
+                    "what it runs cannot be known before running",
+                    "",
+                );
+            }
+        }
+    }
+
+    /// Looks at the tasks in order; what one starts comes before its successor.
+    fn run(&mut self, tasks: Vec<Task>) {
+        let mut stack: Vec<Task> = tasks.into_iter().rev().collect();
+        while let Some(task) = stack.pop() {
+            self.commands += 1;
+            if self.commands > MOST_COMMANDS {
+                if !self.over {
+                    self.over = true;
+                    let reason = format!("more than {MOST_COMMANDS} commands would have to be followed");
+                    self.refuse(
+                        "parse.too-much",
+                        task.invocation.span,
+                        &reason,
+                        "split the command into smaller ones",
+                    );
+                }
+                return;
+            }
+            let mut inner = self.step(task);
+            inner.reverse();
+            stack.append(&mut inner);
+        }
+    }
+
+    /// One command: its acts, and what it starts.
+    fn step(&mut self, task: Task) -> Vec<Task> {
+        let knowledge = Knowledge::shipped();
+        let invocation = &task.invocation;
+        let base = self.base(&task);
+        let fed = self.fed(&task);
+        let all = effects(invocation, knowledge);
+        let scene = Arc::new(Scene {
+            argv: invocation.argv.clone(),
+            program: program_name(invocation),
+            span: invocation.span,
+            target: task.target.clone(),
+            via: task.via.clone(),
+            fed,
+            has_effects: !all.is_empty(),
+        });
+        let mut gives = fed;
+        let mut inner = Vec::new();
+        aliases::learn(invocation, &base, &mut self.links);
+        for effect in all {
+            let guess = task.guess || is_guess(&effect);
+            match effect {
+                Effect::Exec { argv, via, target, assignments, cwd } => {
+                    if let Some(started) = self.exec(&task, argv, via, target, assignments, cwd, guess) {
+                        inner.push(started);
+                    }
+                }
+                Effect::Script {
+                    language: Language::Shell(dialect),
+                    ref text,
+                    ref target,
+                    ref arguments,
+                } if task.via.len() < DEEPEST => {
+                    if text.as_known().is_none() {
+                        self.act(effect.clone(), &base, &scene, guess, &mut gives);
+                    }
+                    inner.extend(self.script(&task, dialect, text, target, arguments, guess));
+                }
+                other => self.act(other, &base, &scene, guess, &mut gives),
+            }
+        }
+        if !task.guess && !invocation.argv.is_empty() {
+            let start = Effect::Exec {
+                argv: invocation.argv.clone(),
+                via: task.via.last().cloned().unwrap_or_default(),
+                target: task.target.clone(),
+                assignments: Vec::new(),
+                cwd: None,
+            };
+            self.survey.acts.push(Act { effect: start, place: None, scene });
+        }
+        if let Some((group, index)) = task.group
+            && let Some(feed) = self.feeds.get_mut(group).and_then(|feeds| feeds.get_mut(index))
+        {
+            *feed = (*feed).max(gives);
+        }
+        inner
+    }
+
+    /// Records an act, and the gate's own findings on it.
+    fn act(&mut self, effect: Effect, base: &Base, scene: &Arc<Scene>, guess: bool, gives: &mut Feed) {
+        for effect in sources::spread(effect, scene, &mut self.budget, self.facts) {
+            let place = path_of(&effect).map(|path| Place::resolve(path, base));
+            let act = Act { effect, place, scene: Arc::clone(scene) };
+            match &act.effect {
+                Effect::Fetch { .. } => *gives = (*gives).max(Feed::Network),
+                Effect::Read { .. } if act.may_be().has(super::PathClass::Credential) => {
+                    *gives = (*gives).max(Feed::Credential)
+                }
+                _ => {}
+            }
+            let ground = self.ground_of(&act.scene.target);
+            for mut finding in hardline::findings(&act, &ground) {
+                if guess {
+                    // The operands of a program that nobody knows look like a command, but may be data.
+                    "opaque.launcher".clone_into(&mut finding.rule);
+                    finding.decision = Decision::Ask;
+                    "if this program starts its operands as a command, it is on the hardline list"
+                        .clone_into(&mut finding.reason);
+                }
+                self.survey.findings.push(finding);
+            }
+            if !guess {
+                self.survey.findings.extend(opaque::findings(&act));
+                self.survey.acts.push(act);
+            }
+        }
+    }
+
+    fn ground_of(&self, target: &Target) -> Arc<Ground> {
+        match target {
+            Target::Here | Target::User(_) => Arc::clone(&self.ground),
+            Target::Host(_) | Target::Container(_) => Arc::clone(&self.elsewhere),
+        }
+    }
+
+    fn base(&self, task: &Task) -> Base {
+        let ground = self.ground_of(&task.target);
+        let here = matches!(task.target, Target::Here | Target::User(_));
+        let mut base = Base { cwd: Some(Path::literal(&self.facts.cwd)), ground, links: Vec::new() };
+        if here {
+            base.links.clone_from(&self.links);
+        } else {
+            base.cwd = None;
+        }
+        let cwd = &task.invocation.cwd;
+        let stays = cwd.as_str() == Some(self.facts.cwd.as_str());
+        if !(here && stays) && !cwd.pieces.is_empty() {
+            let place = Place::resolve(cwd, &base);
+            base.cwd =
+                place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose());
+        }
+        base
+    }
+
+    fn fed(&self, task: &Task) -> Feed {
+        let Input::Pipe(from) = &task.invocation.stdin else { return Feed::Plain };
+        let Some((group, _)) = task.group else { return Feed::Plain };
+        let Some(feeds) = self.feeds.get(group) else { return Feed::Plain };
+        from.iter().filter_map(|index| feeds.get(*index)).copied().max().unwrap_or(Feed::Plain)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one effect")]
+    fn exec(
+        &mut self,
+        task: &Task,
+        argv: Vec<Value>,
+        via: String,
+        target: Target,
+        assignments: Vec<(String, Value)>,
+        cwd: Option<Value>,
+        guess: bool,
+    ) -> Option<Task> {
+        if task.via.len() >= DEEPEST {
+            let reason = format!("more than {DEEPEST} programs start each other");
+            self.refuse("parse.too-much", task.invocation.span, &reason, "name the program itself");
+            return None;
+        }
+        let mut invocation = task.invocation.clone();
+        invocation.spans = vec![invocation.span; argv.len()];
+        invocation.argv = argv;
+        invocation.redirects.clear();
+        invocation.assignments = assignments;
+        if let Some(cwd) = cwd {
+            invocation.cwd = join(&invocation.cwd, &cwd);
+        }
+        let mut chain = task.via.clone();
+        chain.push(via);
+        Some(Task {
+            invocation,
+            target: inner_target(&task.target, target),
+            via: chain,
+            group: task.group,
+            guess,
+        })
+    }
+
+    fn script(
+        &mut self,
+        task: &Task,
+        dialect: Dialect,
+        text: &Value,
+        target: &Target,
+        arguments: &[Value],
+        guess: bool,
+    ) -> Vec<Task> {
+        let readable = reader::with_holes(text);
+        let target = inner_target(&task.target, target.clone());
+        let key = (readable.clone().into_bytes(), format!("{arguments:?}{target:?}{}", task.invocation.cwd));
+        if !self.texts.insert(key) {
+            return Vec::new();
+        }
+        let context = reader::Context::of_script(self.facts, &task.invocation, dialect, arguments);
+        let evaluation = reader::read(&readable, &context, &mut self.budget);
+        let mut via = task.via.clone();
+        via.push(program_name(&task.invocation));
+        let mut tasks = self.tasks(evaluation, task.invocation.span, target, &via, &readable, false);
+        for inner in &mut tasks {
+            inner.guess = guess;
+        }
+        tasks
+    }
+}
+
+/// Where what is started runs: on a host or in a container it stays there.
+fn inner_target(outer: &Target, inner: Target) -> Target {
+    match (outer, inner) {
+        (Target::Host(_) | Target::Container(_), Target::Here | Target::User(_)) => outer.clone(),
+        (Target::User(_), Target::Here) => outer.clone(),
+        (_, inner) => inner,
+    }
+}
+
+/// A directory that a program changes to, seen from the directory that it starts in.
+fn join(outer: &Value, inner: &Value) -> Value {
+    if inner.prefix().first() == Some(&b'/') || inner.pieces.is_empty() {
+        return inner.clone();
+    }
+    let mut joined = outer.clone();
+    joined.push_known(b"/");
+    for piece in &inner.pieces {
+        match piece {
+            Piece::Known(bytes) => joined.push_known(bytes),
+            other => joined.pieces.push(other.clone()),
+        }
+    }
+    joined
+}
+
+/// The name of the program without its directories; empty where it is not known.
+fn program_name(invocation: &Invocation) -> String {
+    let Some(word) = invocation.argv.first().and_then(Value::as_str) else { return String::new() };
+    word.rsplit('/').next().unwrap_or(word).to_owned()
+}
+
+/// The path of an effect that has one.
+fn path_of(effect: &Effect) -> Option<&Value> {
+    match effect {
+        Effect::Delete { path, .. }
+        | Effect::Write { path, .. }
+        | Effect::Read { path }
+        | Effect::Metadata { path, .. }
+        | Effect::RunFile { path, .. }
+        | Effect::Device { path, .. }
+        | Effect::Mount { path } => Some(path),
+        Effect::Send { path, .. } => path.as_ref(),
+        _ => None,
     }
 }

@@ -29,7 +29,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "/dev/ram[0-9]*", "/dev/zram*", "/dev/bcache*", "/dev/drbd*", "/dev/pmem*", "/dev/mtd*", "/dev/ubi*",
             "/dev/fd[0-9]*", "/dev/root", "/dev/cciss/**", "/dev/ida/**", "/dev/rbd*", "/dev/dasd*", "/dev/rssd*",
             "/dev/nst*", "/dev/st[0-9]*", "/dev/vg*/**", "/dev/ubuntu-vg/**", "/dev/rdisk*", "/dev/disk[0-9]*",
-            "/dev/ada[0-9]*", "/dev/da[0-9]*", "/dev/ng[0-9]*", "/dev/sda", "/dev/swap",
+            "/dev/ada[0-9]*", "/dev/da[0-9]*", "/dev/ng[0-9]*", "/dev/swap", "/dev/efi-boot-entries",
         ],
     ),
     (
@@ -197,6 +197,13 @@ pub(super) const ESSENTIAL_FILES: &[&str] = &[
     "/{,usr/}{lib,lib32,lib64}/{ld-linux*,ld-musl*,ld.so*,libc.so*,libc-*,libpthread*,libdl*,libm.so*,librt*,libstdc++*,libgcc_s*,libpam*,libcrypt*,libcrypto*,libssl*,libselinux*,libtinfo*,libz.so*,libsystemd*,libacl*,libpcre*}",
     "/{,usr/}lib/*-linux-gnu*/{ld-linux*,libc.so*,libc-*,libpthread*,libdl*,libm.so*,librt*,libstdc++*,libgcc_s*,libpam*,libcrypt*,libcrypto*,libssl*,libselinux*,libtinfo*,libz.so*,libsystemd*,libacl*,libpcre*}",
     "/var/lib/dpkg/status", "/var/lib/dpkg/available", "/var/lib/dpkg/info/**", "/var/lib/rpm/**",
+];
+
+/// Programs whose devices have names of their own: volumes, pools, arrays, boot entries.
+#[rustfmt::skip]
+pub(super) const VOLUME_MANAGERS: &[&str] = &[
+    "lvremove", "vgremove", "pvremove", "lvreduce", "vgreduce", "lvm", "zfs", "zpool", "mdadm", "dmsetup", "nwipe", "nvme", "efibootmgr",
+    "multipath", "bcache", "drbdadm", "storcli", "megacli", "sg_format", "sg_sanitize", "hdparm", "ipmitool",
 ];
 
 /// Trees of which a change of owner or mode throughout ruins the machine.

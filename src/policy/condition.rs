@@ -8,7 +8,9 @@ use crate::gate::act::{Act, Feed};
 use crate::gate::class::{ClassSet, PathClass};
 use crate::gate::pattern::{text_matches, value_text};
 use crate::gate::place::PathGlob;
+use crate::programs::code::is_inert;
 use crate::programs::{Attribute, Effect, Language, Operation, Target};
+use crate::shell::Dialect;
 
 /// How sure a match must be. A rule that tightens speaks of what may happen; an exception, or a rule that allows,
 /// only of what certainly does.
@@ -130,6 +132,7 @@ pub(crate) enum Kind {
     Database,
     Remote,
     Persist,
+    Flood,
     Unreadable,
     Opaque,
     /// An effect that this version of the policy language has no word for.
@@ -153,6 +156,8 @@ pub(crate) struct Details {
     pub(crate) language: Option<Many<Word<Language>>>,
     /// Whether the text of a script, or the program word of a command, is known before running.
     pub(crate) known: Option<bool>,
+    /// Whether code plainly only computes and prints.
+    pub(crate) inert: Option<bool>,
     /// Whether a remote change destroys.
     pub(crate) destructive: Option<bool>,
     /// What the effect says of itself: a mode, an action, a URL, a signal, a statement.
@@ -193,25 +198,19 @@ impl<'de> Deserialize<'de> for Selector {
     }
 }
 
-/// An enumeration of the effects that is written as its serialised name.
+/// A value of an enumeration of the effects, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Word<T>(String, std::marker::PhantomData<T>);
+pub(crate) struct Word<T>(&'static str, std::marker::PhantomData<T>);
 
 /// Enumerations whose names policies use.
-pub(crate) trait Named: serde::Serialize + Copy + 'static {
+pub(crate) trait Named: Copy + 'static {
     /// What the enumeration is, for messages.
     const WHAT: &'static str;
     /// All values.
     const ALL: &'static [Self];
 
     /// The name of a value.
-    fn name(self) -> String {
-        match serde_json::to_value(self) {
-            Ok(serde_json::Value::String(name)) => name,
-            // `Language::Shell` carries its dialect; a policy means any shell that is read.
-            _ => "shell".to_owned(),
-        }
-    }
+    fn name(self) -> &'static str;
 }
 
 impl Named for Operation {
@@ -231,17 +230,44 @@ impl Named for Operation {
         Self::Uninstall,
         Self::Publish,
     ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Remove => "remove",
+            Self::Truncate => "truncate",
+            Self::Overwrite => "overwrite",
+            Self::Append => "append",
+            Self::Create => "create",
+            Self::Edit => "edit",
+            Self::Move => "move",
+            Self::Link => "link",
+            Self::Format => "format",
+            Self::Shred => "shred",
+            Self::Install => "install",
+            Self::Uninstall => "uninstall",
+            Self::Publish => "publish",
+        }
+    }
 }
 
 impl Named for Attribute {
     const WHAT: &'static str = "attribute";
     const ALL: &'static [Self] = &[Self::Mode, Self::Owner, Self::Extended, Self::Times];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mode => "mode",
+            Self::Owner => "owner",
+            Self::Extended => "extended",
+            Self::Times => "times",
+        }
+    }
 }
 
 impl Named for Language {
     const WHAT: &'static str = "language";
     const ALL: &'static [Self] = &[
-        Self::Shell(crate::shell::Dialect::Bash),
+        Self::Shell(Dialect::Bash),
         Self::OtherShell,
         Self::Python,
         Self::Perl,
@@ -256,16 +282,35 @@ impl Named for Language {
         Self::Sql,
         Self::Other,
     ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shell(_) => "shell",
+            Self::OtherShell => "other-shell",
+            Self::Python => "python",
+            Self::Perl => "perl",
+            Self::Ruby => "ruby",
+            Self::JavaScript => "javascript",
+            Self::Php => "php",
+            Self::Lua => "lua",
+            Self::Awk => "awk",
+            Self::Sed => "sed",
+            Self::Make => "make",
+            Self::Editor => "editor",
+            Self::Sql => "sql",
+            Self::Other => "other",
+        }
+    }
 }
 
 impl<'de, T: Named> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let names: Vec<String> = T::ALL.iter().map(|value| value.name()).collect();
-        if names.contains(&text) {
-            return Ok(Self(text, std::marker::PhantomData));
+        let mut names = T::ALL.iter().map(|value| value.name());
+        if let Some(name) = names.clone().find(|name| *name == text) {
+            return Ok(Self(name, std::marker::PhantomData));
         }
-        Err(D::Error::custom(super::error::unknown_name(T::WHAT, &text, names.iter().map(String::as_str))))
+        Err(D::Error::custom(super::error::unknown_name(T::WHAT, &text, &mut names)))
     }
 }
 
@@ -406,6 +451,10 @@ impl Details {
             }
             _ => false,
         }) && self.known.is_none_or(|wanted| is_known(effect) == wanted)
+            && self.inert.is_none_or(|wanted| match effect {
+                Effect::Script { language, text, .. } => is_inert(*language, text) == wanted,
+                _ => false,
+            })
             && self.destructive.is_none_or(|wanted| match effect {
                 Effect::Remote { destructive, .. } => *destructive == wanted,
                 _ => false,
@@ -437,7 +486,12 @@ fn path_matches(selectors: &Many<Selector>, act: &Act, sureness: Sureness) -> bo
     };
     let readings = &place.readings;
     match sureness {
-        Sureness::May => readings.iter().any(|reading| holds(reading.classes, reading.covers, &reading.path)),
+        Sureness::May => {
+            let below = act.takes_trees();
+            readings.iter().any(|reading| {
+                holds(reading.classes, if below { reading.covers } else { ClassSet::NONE }, &reading.path)
+            })
+        }
         Sureness::Must => {
             !readings.is_empty()
                 && readings.iter().all(|reading| {
@@ -522,6 +576,7 @@ impl Kind {
             Effect::Database { .. } => Self::Database,
             Effect::Remote { .. } => Self::Remote,
             Effect::Persist { .. } => Self::Persist,
+            Effect::Flood { .. } => Self::Flood,
             Effect::Unreadable { .. } => Self::Unreadable,
             Effect::Opaque { .. } => Self::Opaque,
             #[allow(unreachable_patterns)]

@@ -22,7 +22,7 @@ pub use units::{ByteSize, parse_duration};
 
 use std::sync::LazyLock;
 
-use crate::gate::{self, Command, Facts, Finding, Judgement};
+use crate::gate::{self, Act, Command, Facts, Finding, Judgement};
 use document::Verdict;
 use rule::Rule;
 
@@ -70,7 +70,7 @@ impl Policy {
     /// Judges a command. Pure: the same command, facts and policy give the same judgement.
     pub fn judge(&self, command: &Command, facts: &Facts) -> Judgement {
         let survey = gate::survey(command, facts);
-        let findings: Vec<Finding> = survey.acts().iter().flat_map(|act| self.findings(act)).collect();
+        let findings = self.findings(survey.acts());
         survey.conclude(findings)
     }
 
@@ -90,24 +90,22 @@ impl Policy {
         self.rules.iter().map(Rule::id)
     }
 
-    /// What the rules say of one act.
-    fn findings(&self, act: &gate::Act) -> Vec<Finding> {
-        let mut spoken = false;
+    /// What the rules say of the acts. A command that has effects is judged by them, one that has none by its start.
+    fn findings(&self, acts: &[Act]) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for rule in &self.rules {
-            if rule.speaks_of(act) {
+        for act in acts {
+            let mut spoken = false;
+            for rule in self.rules.iter().filter(|rule| rule.speaks_of(act)) {
                 spoken = true;
                 findings.extend(rule.finding(act));
             }
-        }
-        if !spoken && self.default != Verdict::Allow {
-            findings.push(gate::finding(
-                act,
-                "policy.default",
-                self.default.into(),
-                "no rule of the policy speaks of this",
-                "",
-            ));
+            // A start that has other effects is what they are.
+            let is_start = act.is_start();
+            let implied = is_start && act.scene.has_effects;
+            if !spoken && !implied && self.default != Verdict::Allow {
+                let reason = "no rule of the policy speaks of this";
+                findings.push(gate::finding(act, "policy.default", self.default.into(), reason, ""));
+            }
         }
         findings
     }

@@ -39,9 +39,10 @@ impl Rule {
             && !self.except.iter().any(|except| except.matches(act, Sureness::Must))
     }
 
-    /// The finding, for a rule that decides more than allow.
+    /// The finding, for a rule that decides more than allow. A rule without an effect speaks of the command as a whole, and
+    /// says so once.
     pub(super) fn finding(&self, act: &Act) -> Option<Finding> {
-        (self.decision != Verdict::Allow)
+        (self.decision != Verdict::Allow && (self.condition.effect.is_some() || act.is_start()))
             .then(|| gate::finding(act, &self.id, self.decision.into(), &self.reason, &self.hint))
     }
 }

@@ -1,20 +1,45 @@
 //! The environment of a command: built from an allowlist, never inherited.
+//!
+//! What passes is data (`policies/environment.toml`) plus what a policy names. Everything else is withheld and listed by
+//! name; what among it looks like a secret is handed to the redactor, so that it cannot leave by another way.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
-use crate::redact::Secret;
+use serde::{Deserialize, Serialize};
 
-/// Which variables pass, as data (`policies/environment.toml`).
+use crate::redact::{self, Redactor, Secret};
+
+/// Longest `NAME=value` with its NUL that execve(2) takes: MAX_ARG_STRLEN, 32 pages.
+const MAX_VARIABLE: usize = 128 << 10;
+
+/// Most bytes of all variables together.
+const MAX_TOTAL: usize = 1 << 20;
+
+/// Shortest value that the redactor is given.
+const SHORTEST_SECRET: usize = 8;
+
+/// PATH where the requester's has nothing that may be used.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Which variables pass, as data.
 #[derive(Debug, Clone)]
-pub struct Rules {}
+pub struct Rules {
+    lists: Lists,
+    shapes: Redactor,
+}
 
-impl Rules {
-    /// The rules compiled in.
-    pub fn builtin() -> Self {
-        Self {}
-    }
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Lists {
+    pass: Vec<String>,
+    plain: Vec<String>,
+    locations: Vec<String>,
+    injection: Vec<String>,
+    secret_parts: Vec<String>,
+    secret_words: Vec<String>,
 }
 
 /// What execward itself knows and sets, whatever the requester says.
@@ -32,6 +57,8 @@ pub struct Facts<'a> {
     pub cwd: &'a Path,
     /// Directories that the sandbox may write (workspace, HOME, tmp, ...): PATH entries in them are dropped.
     pub writable: &'a [PathBuf],
+    /// Directories below writable ones that the sandbox shows read-only (toolchains in a home).
+    pub read_only: &'a [PathBuf],
 }
 
 /// The environment that a command gets, and what was kept from it.
@@ -39,26 +66,26 @@ pub struct Facts<'a> {
 pub struct Environment {
     /// Every variable.
     pub vars: BTreeMap<String, String>,
-    /// What the requester had and the command does not get.
+    /// What the requester had and the command does not get, sorted.
     pub withheld: Vec<Withheld>,
-    /// Values withheld because they look like secrets, for the redactor.
+    /// Values that look like secrets, withheld or passed by the policy's word, for the redactor.
     pub secrets: Vec<Secret>,
 }
 
-/// A variable that was not passed on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+/// A variable, or an entry of PATH, that was not passed on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Withheld {
-    /// Its name, made printable; for a dropped entry of a list variable `PATH`.
+    /// Its name, made printable.
     pub name: String,
     /// The reason.
     pub why: Why,
-    /// The dropped entry of a list variable; empty where the whole variable is withheld.
+    /// The dropped entry of PATH; empty where the whole variable is withheld.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub entry: String,
 }
 
 /// Why a variable was not passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Why {
@@ -70,17 +97,17 @@ pub enum Why {
     SecretValue,
     /// A loader, shell or interpreter takes code or settings from it.
     Injection,
-    /// The name is empty or holds `=`, NUL, a control character or bytes that are not UTF-8.
+    /// The name is not letters, digits and underscores, starting with no digit.
     BadName,
     /// The value holds NUL or is not UTF-8.
     BadValue,
-    /// The value is too long.
+    /// The value holds `/` or `%`, or names a file, where a plain word belongs.
+    UnsafeValue,
+    /// Name and value are longer than execve(2) takes.
     TooLong,
-    /// execward sets it itself.
-    Ours,
     /// The name came twice; the first one counted.
     Duplicate,
-    /// A PATH entry that is not absolute, holds `..`, or is a directory that commands can write.
+    /// A directory that is not absolute, holds `..`, or can be written by commands.
     UnsafePath,
 }
 
@@ -96,6 +123,59 @@ pub enum EnvironmentError {
         /// The limit.
         limit: usize,
     },
+    /// A fact of execward's own cannot be a variable's value.
+    #[error("{name} cannot be set: its value is not UTF-8, or holds NUL")]
+    Unusable {
+        /// The variable.
+        name: &'static str,
+    },
+}
+
+impl Rules {
+    /// The rules compiled in from `policies/environment.toml`.
+    pub fn builtin() -> Self {
+        static RULES: OnceLock<Rules> = OnceLock::new();
+        RULES
+            .get_or_init(|| Self {
+                lists: toml::from_str(include_str!("../../policies/environment.toml"))
+                    .expect("policies/environment.toml is compiled in and tested"),
+                shapes: Redactor::new(&redact::Rules::builtin(), Vec::new()),
+            })
+            .clone()
+    }
+
+    fn has_secret_name(&self, name: &str) -> bool {
+        let name = name.to_ascii_uppercase();
+        !matches!(name.as_str(), "PWD" | "OLDPWD")
+            && (self.lists.secret_parts.iter().any(|part| name.contains(part.as_str()))
+                || name.split('_').any(|word| self.is_secret_word(word)))
+    }
+
+    fn is_secret_word(&self, word: &str) -> bool {
+        let word = word.trim_end_matches(|last: char| last.is_ascii_digit());
+        self.lists.secret_words.iter().any(|secret| secret == word)
+    }
+
+    fn has_secret_value(&self, value: &str) -> bool {
+        self.shapes.text(value).1 > 0
+    }
+
+    /// Whether the value of a variable with a secret name is one: not a path, a number or a switch. Where the name
+    /// does not end in the secret word (`AUTH_METHOD`), the value must look random.
+    fn is_secret(&self, name: &str, value: &str) -> bool {
+        if value.len() < SHORTEST_SECRET || value.starts_with(['/', '.', '~']) {
+            return false;
+        }
+        let digits = value.bytes().filter(u8::is_ascii_digit).count();
+        let random = digits > 0 && digits < value.len() && !value.contains(char::is_whitespace);
+        let name = name.to_ascii_uppercase();
+        let last = name.rsplit('_').next().unwrap_or_default();
+        let named = self.is_secret_word(last)
+            || self.lists.secret_parts.iter().any(|part| last.contains(part.as_str()));
+        let word =
+            ["password", "disabled", "required", "optional"].contains(&value.to_ascii_lowercase().as_str());
+        (named && !word && digits < value.len()) || random
+    }
 }
 
 /// Builds the environment of a command from the requester's. `pass` are names that the policy passes (`NAME`, or
@@ -103,12 +183,187 @@ pub enum EnvironmentError {
 ///
 /// # Errors
 ///
-/// When what would pass is too large.
+/// When what would pass is too large, or a fact cannot be the value of a variable.
 pub fn build(
-    _rules: &Rules,
-    _requester: impl IntoIterator<Item = (OsString, OsString)>,
-    _pass: &[String],
-    _facts: Facts<'_>,
+    rules: &Rules,
+    requester: impl IntoIterator<Item = (OsString, OsString)>,
+    pass: &[String],
+    facts: Facts<'_>,
 ) -> Result<Environment, EnvironmentError> {
-    Ok(Environment { vars: BTreeMap::new(), withheld: Vec::new(), secrets: Vec::new() })
+    let mut environment = Environment { vars: BTreeMap::new(), withheld: Vec::new(), secrets: Vec::new() };
+    let unsafe_directories = Directories::new(facts.writable, facts.read_only);
+    let mut path = None;
+    for (name, value) in requester {
+        let Some(name) = valid_name(&name) else {
+            environment.withhold(&printable(&name), Why::BadName);
+            continue;
+        };
+        if OURS.contains(&name) {
+            continue;
+        }
+        let Some(value) = value.to_str().filter(|value| !value.contains('\0')) else {
+            environment.withhold(name, Why::BadValue);
+            continue;
+        };
+        if environment.vars.contains_key(name) || (name == "PATH" && path.is_some()) {
+            environment.withhold(name, Why::Duplicate);
+            continue;
+        }
+        let secret_name = rules.has_secret_name(name);
+        let secret_value = rules.has_secret_value(value);
+        if secret_value || (secret_name && rules.is_secret(name, value)) {
+            environment.secrets.push(Secret::new(name, value));
+        }
+        let exactly = pass.iter().any(|pass| pass == name);
+        let any = |list: &[String]| list.iter().any(|pattern| matches(pattern, name));
+        let ruled = any(&rules.lists.pass) || any(&rules.lists.plain) || any(&rules.lists.locations);
+        let why = if name.len() + value.len() + 2 > MAX_VARIABLE {
+            Some(Why::TooLong)
+        } else if name == "PATH" {
+            path = Some(value.to_owned());
+            continue;
+        } else if exactly {
+            None
+        } else if value.starts_with("() {") || (!ruled && any(&rules.lists.injection)) {
+            Some(Why::Injection)
+        } else if secret_name {
+            Some(Why::SecretName)
+        } else if secret_value {
+            Some(Why::SecretValue)
+        } else if any(&rules.lists.plain) {
+            (!is_plain(name, value)).then_some(Why::UnsafeValue)
+        } else if any(&rules.lists.locations) {
+            (!unsafe_directories.is_safe(value)).then_some(Why::UnsafePath)
+        } else {
+            (!any(&rules.lists.pass) && !any(pass)).then_some(Why::NotListed)
+        };
+        match why {
+            Some(why) => environment.withhold(name, why),
+            None => {
+                environment.vars.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+    environment.set_path(path.as_deref().unwrap_or_default(), &unsafe_directories);
+    environment.set_ours(facts)?;
+    environment.check_size()?;
+    environment.withheld.sort();
+    Ok(environment)
 }
+
+/// Set by execward, whatever the requester has.
+const OURS: &[&str] = &["HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"];
+
+impl Environment {
+    fn withhold(&mut self, name: &str, why: Why) {
+        self.withheld.push(Withheld { name: name.to_owned(), why, entry: String::new() });
+    }
+
+    fn set_path(&mut self, path: &str, directories: &Directories) {
+        let mut entries: Vec<&str> = Vec::new();
+        for entry in path.split(':').filter(|entry| !entry.is_empty()) {
+            if !directories.is_safe(entry) {
+                let entry = printable(entry.as_ref());
+                self.withheld.push(Withheld { name: "PATH".into(), why: Why::UnsafePath, entry });
+            } else if !entries.contains(&entry) {
+                entries.push(entry);
+            }
+        }
+        let path = if entries.is_empty() { DEFAULT_PATH.to_owned() } else { entries.join(":") };
+        self.vars.insert("PATH".to_owned(), path);
+    }
+
+    fn set_ours(&mut self, facts: Facts<'_>) -> Result<(), EnvironmentError> {
+        let cwd = facts.cwd.to_str().unwrap_or("\0");
+        for (name, value) in [
+            ("HOME", facts.home),
+            ("USER", facts.user),
+            ("LOGNAME", facts.user),
+            ("SHELL", facts.shell),
+            ("TMPDIR", facts.tmp),
+            ("PWD", cwd),
+        ] {
+            if value.contains('\0') {
+                return Err(EnvironmentError::Unusable { name });
+            }
+            self.vars.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_size(&self) -> Result<(), EnvironmentError> {
+        let bytes = self.vars.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        if bytes > MAX_TOTAL {
+            return Err(EnvironmentError::TooLarge { bytes, limit: MAX_TOTAL });
+        }
+        Ok(())
+    }
+}
+
+/// Where programs may be taken from: not from where a command could have put them.
+struct Directories {
+    writable: Vec<PathBuf>,
+    read_only: Vec<PathBuf>,
+}
+
+impl Directories {
+    fn new(writable: &[PathBuf], read_only: &[PathBuf]) -> Self {
+        // Both as named and as they are: a link may stand in either.
+        let both = |paths: &[PathBuf]| {
+            paths.iter().flat_map(|path| [Some(path.clone()), path.canonicalize().ok()]).flatten().collect()
+        };
+        Self { writable: both(writable), read_only: both(read_only) }
+    }
+
+    fn is_safe(&self, directory: &str) -> bool {
+        let path = Path::new(directory);
+        path.is_absolute()
+            && path.components().all(|part| part != Component::ParentDir)
+            && !directory.contains(|character: char| character.is_control() || character == ':')
+            && !self.is_writable(path)
+            && path.canonicalize().map_or(true, |real| !self.is_writable(&real))
+    }
+
+    /// The longest directory that holds the path decides.
+    fn is_writable(&self, path: &Path) -> bool {
+        let deepest = |directories: &[PathBuf]| {
+            let holding = directories.iter().filter(|directory| path.starts_with(directory));
+            holding.map(|directory| directory.components().count()).max()
+        };
+        deepest(&self.writable) > deepest(&self.read_only)
+    }
+}
+
+/// One `*`, at either end.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, end)) => {
+            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+        }
+    }
+}
+
+/// Whether a value is a word from which no path or format can be made.
+fn is_plain(name: &str, value: &str) -> bool {
+    if value.chars().any(char::is_control) || value.contains('%') || value.contains("..") {
+        return false;
+    }
+    // A zone is `Europe/Berlin`; an absolute name, or one after a colon, is a file of the requester's choice (tzset(3)).
+    if name == "TZ" { !value.starts_with(['/', ':']) } else { !value.contains('/') }
+}
+
+fn valid_name(name: &std::ffi::OsStr) -> Option<&str> {
+    let name = name.to_str()?;
+    let first = name.bytes().next()?;
+    let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (rest && !first.is_ascii_digit()).then_some(name)
+}
+
+/// A name that may be anything, for a list that a person reads.
+fn printable(name: &std::ffi::OsStr) -> String {
+    name.to_string_lossy().chars().take(64).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests;

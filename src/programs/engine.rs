@@ -230,7 +230,8 @@ pub fn is_guess(effect: &Effect) -> bool {
 /// Whether a program does more than look. Starters are left out: what they start is looked at by itself, and so
 /// guesses do not multiply.
 fn is_dangerous(name: &str, knowledge: &Knowledge) -> bool {
-    let Some(program) = knowledge.find(name) else { return false };
+    // a lone `.` is far more often a directory than `source`
+    let Some(program) = knowledge.find(name).filter(|_| name != ".") else { return false };
     if let Some(hook) = &program.hook {
         return hook == "find";
     }
@@ -251,8 +252,13 @@ struct Filling<'f> {
 
 impl Filling<'_> {
     fn fill(&self, template: &Template, effects: &mut Vec<Effect>) {
-        let holds =
-            template.conditions.iter().all(|alternatives| alternatives.iter().any(|one| self.holds(one)));
+        // what nothing lifts must not be found in words that nobody knows: those are asked about by other effects
+        let sure = matches!(template.verb, Verb::Power | Verb::Flood)
+            || template.selections.first() == Some(&Selection::Literal("-1".to_owned()));
+        let holds = template
+            .conditions
+            .iter()
+            .all(|alternatives| alternatives.iter().any(|one| self.holds(one, sure)));
         if !holds {
             return;
         }
@@ -277,7 +283,7 @@ impl Filling<'_> {
         }
     }
 
-    fn holds(&self, condition: &Condition) -> bool {
+    fn holds(&self, condition: &Condition, sure: bool) -> bool {
         let parsed = self.parsed;
         let (known, holds) = match &condition.test {
             Test::Has(id) => (true, parsed.has(*id)),
@@ -289,12 +295,16 @@ impl Filling<'_> {
                 Some(value) => (value.as_known().is_some(), words::matches(value, pattern)),
                 None => (true, false),
             },
+            Test::AnyOperandMatches(pattern) => (
+                true,
+                parsed.operands.iter().any(|value| value.as_known().is_some() && words::matches(value, pattern)),
+            ),
             Test::Count(order, count) => (true, parsed.operands.len().cmp(count) == *order),
             Test::Key(key) => (true, self.key(key).is_some()),
             Test::Stdin => (true, self.context.invocation.stdin != Input::Inherited),
         };
         // what is not known must not lift a condition, whichever way it is written
-        if known { holds != condition.negated } else { true }
+        if known { holds != condition.negated } else { !sure }
     }
 
     /// The operand at a place that counts from 1, or from the end when negative.
@@ -453,14 +463,19 @@ impl Filling<'_> {
         }
         for text in texts {
             super::code::effects(language, &text, self.context, effects);
-            effects.push(Effect::Script { language, text, target: target.clone(), arguments: arguments.clone() });
+            if matches!(template.verb, Verb::Script(_)) {
+                let (target, arguments) = (target.clone(), arguments.clone());
+                effects.push(Effect::Script { language, text, target, arguments });
+            }
         }
     }
 
     /// Effects with an action and what it is about; they happen even when nothing is named.
     fn action(&self, template: &Template, effects: &mut Vec<Effect>) {
         let (action, mut values) = self.named(template);
-        if values.is_empty() {
+        // `persist LD_PRELOAD --preload` does nothing without the option
+        let needs_value = matches!(template.selections.get(1), Some(Selection::Option(_) | Selection::Key(_)));
+        if values.is_empty() && !needs_value {
             values.push(Value::default());
         }
         let destructive = self.setting(template, Setting::Destructive).is_some();

@@ -11,6 +11,9 @@ use crate::shell::{Piece, Value};
 
 use super::words;
 
+/// The number of words behind a plus.
+const PLUS: usize = usize::MAX;
+
 /// How a program reads its arguments.
 #[derive(Debug, Default)]
 pub(super) struct Grammar {
@@ -21,6 +24,8 @@ pub(super) struct Grammar {
     loose: bool,
     /// `-5`.
     number: Option<usize>,
+    /// A lone `-` is an option (`su -`, `env -`).
+    dash: Option<usize>,
     /// `+5`, `+x`.
     plus: bool,
     /// Options end at the first operand.
@@ -88,7 +93,9 @@ impl Grammar {
         };
         let id = self.add(arity);
         for name in names.split(',') {
-            if !self.name(name, id) {
+            if name == "-" {
+                self.dash = Some(id);
+            } else if !self.name(name, id) {
                 return Err(format!("`{item}` is not an option"));
             }
         }
@@ -127,10 +134,18 @@ impl Grammar {
         self.help.push(id);
     }
 
+    /// Whether an option needs a value.
+    pub(super) fn takes_value(&self, name: &str) -> bool {
+        self.find(name).and_then(|id| self.arities.get(id)) == Some(&Arity::Required)
+    }
+
     /// The number of an option by one of its names, with its dashes.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        if name == "-NUM" {
-            return self.number;
+        match name {
+            "-NUM" => return self.number,
+            "+" => return self.plus.then_some(PLUS),
+            "-" => return self.dash,
+            _ => {}
         }
         let key = name.strip_prefix("--").filter(|long| !long.is_empty()).unwrap_or(name);
         if let [b'-', byte] = name.as_bytes() {
@@ -160,9 +175,12 @@ impl Grammar {
                 b"--" if word.as_known().is_some() => {
                     parsed.operands.extend(pending.drain(..).rev());
                 }
+                b"-" if word.as_known().is_some() && self.dash.is_some() => {
+                    parsed.options.extend(self.dash.map(|id| (id, None)));
+                }
                 [b'-', b'-', _, ..] => self.long_option(&word, &mut pending, &mut parsed),
                 [b'-', _, ..] => self.short_options(&word, &mut pending, &mut parsed),
-                [b'+', _, ..] if self.plus => parsed.options.push((usize::MAX, Some(word))),
+                [b'+', _, ..] if self.plus => parsed.options.push((PLUS, Some(word))),
                 _ => {
                     match word.pieces.first() {
                         Some(Piece::Unknown(unknown)) if unknown.splits => parsed.open = true,

@@ -18,6 +18,16 @@ pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("coreutils", include_str!("../../policies/programs/coreutils.toml")),
     ("wrappers", include_str!("../../policies/programs/wrappers.toml")),
     ("shells", include_str!("../../policies/programs/shells.toml")),
+    ("system", include_str!("../../policies/programs/system.toml")),
+    ("git", include_str!("../../policies/programs/git.toml")),
+    ("network", include_str!("../../policies/programs/network.toml")),
+    ("packages", include_str!("../../policies/programs/packages.toml")),
+    ("containers", include_str!("../../policies/programs/containers.toml")),
+    ("cloud", include_str!("../../policies/programs/cloud.toml")),
+    ("databases", include_str!("../../policies/programs/databases.toml")),
+    ("interpreters", include_str!("../../policies/programs/interpreters.toml")),
+    ("processes", include_str!("../../policies/programs/processes.toml")),
+    ("builds", include_str!("../../policies/programs/builds.toml")),
 ];
 
 /// A data file cannot be read.
@@ -161,6 +171,13 @@ impl Knowledge {
                 .map_err(|message| KnowledgeError::Table { program: entry.name.to_string(), message })?;
         }
         Ok(())
+    }
+
+    /// Everything that is wrong with the tables.
+    #[cfg(test)]
+    pub(super) fn mistakes(&self) -> Vec<String> {
+        let read = |entry: &Entry| compile_text(&entry.name, &entry.text).err().map(|error| format!("{}: {error}", entry.name));
+        self.entries.iter().filter_map(read).collect()
     }
 
     /// The names that are known, in no order.

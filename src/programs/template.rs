@@ -15,6 +15,7 @@
 //! | `-r` | the option is there |
 //! | `-o=a,b*` | one of its values matches a pattern |
 //! | `@1=a,b*` | that operand matches a pattern |
+//! | `@*=a,b*` | any operand matches a pattern |
 //! | `@>1` `@=0` `@<3` | so many operands are there |
 //! | `$of` | the operand with this key is there |
 //! | `x\|y`, `!x` | one of these, not this |
@@ -127,6 +128,7 @@ pub(super) enum Test {
     Has(usize),
     OptionMatches(usize, String),
     OperandMatches(isize, String),
+    AnyOperandMatches(String),
     Count(std::cmp::Ordering, usize),
     Key(String),
     Stdin,
@@ -345,7 +347,7 @@ fn selection(word: &str, grammar: &Grammar) -> Result<Selection, String> {
     if word == "stdin" {
         return Ok(Selection::Stdin);
     }
-    if word.starts_with('-') && word.len() > 1 {
+    if (word.starts_with('-') && word.len() > 1) || word == "+" {
         return grammar
             .find(word)
             .map(Selection::Option)
@@ -371,6 +373,8 @@ fn condition(word: &str, grammar: &Grammar) -> Result<Condition, String> {
         Test::Count(std::cmp::Ordering::Less, count(rest)?)
     } else if let Some(rest) = word.strip_prefix("@=") {
         Test::Count(std::cmp::Ordering::Equal, count(rest)?)
+    } else if let Some(pattern) = word.strip_prefix("@*=") {
+        Test::AnyOperandMatches(pattern.to_owned())
     } else if let Some(rest) = word.strip_prefix('@') {
         let (at, pattern) = rest.split_once('=').ok_or_else(unknown)?;
         Test::OperandMatches(at.parse().map_err(|_| unknown())?, pattern.to_owned())

@@ -93,7 +93,8 @@ fn examples<'p>(program: &'p Program, all: &mut Vec<&'p (String, String)>) {
 
 #[test]
 fn every_table_can_be_read() {
-    Knowledge::shipped().verify().unwrap();
+    let mistakes = Knowledge::shipped().mistakes();
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn examples_hold() {
     let mut count = 0;
     for name in names {
         let mut all = Vec::new();
-        let program = knowledge.find(name).unwrap();
+        let Some(program) = knowledge.find(name) else { continue };
         if program.name == name {
             examples(program, &mut all);
         }

@@ -94,7 +94,8 @@ pub(super) fn in_directory(directory: &Value, name: &Value) -> Value {
     concat(&[directory, &slash, name])
 }
 
-/// Whether a known word matches one of several patterns separated by commas; `*` stands for any run of bytes.
+/// Whether a known word matches one of several patterns separated by commas; `*` stands for any run of bytes and
+/// `?` for one.
 /// A word that is not known matches everything: an unknown word must not lift a condition.
 pub(super) fn matches(value: &Value, patterns: &str) -> bool {
     let Some(word) = value.as_known() else { return true };
@@ -111,7 +112,7 @@ pub(super) fn wildcard(pattern: &[u8], word: &[u8]) -> bool {
                 star = Some((p, w));
                 p += 1;
             }
-            Some(byte) if Some(byte) == word.get(w) => {
+            Some(byte) if *byte == b'?' || Some(byte) == word.get(w) => {
                 p += 1;
                 w += 1;
             }

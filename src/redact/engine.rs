@@ -1,24 +1,401 @@
-//! The engine.
+//! Deciding about candidates: is this a secret, is it none, or would more text tell?
 
-use super::{Rules, Secret, Stream};
+use std::sync::Arc;
+
+use regex_automata::dfa::Automaton;
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::start;
+use regex_automata::{Anchored, dfa::dense};
+
+use super::rules::{Before, Rule};
+use super::search::Search;
+use super::{Rules, Secret, Stream, encoding};
+
+/// Bytes of a secret that are looked at before it is taken for one without an end: it is masked, and the stream
+/// swallows what still belongs to it.
+pub(super) const WINDOW: usize = 16 << 10;
+
+/// Longest lead of a secret.
+const LEAD_WINDOW: usize = 4 << 10;
+
+/// Values shorter than this are not looked for: they would be found everywhere.
+const SHORTEST_VALUE: usize = 8;
+
+/// Longer values are looked for in pieces of this size.
+const LONGEST_VALUE: usize = 4 << 10;
+
+/// Bytes of a value by which it is found.
+const VALUE_LITERAL: usize = 8;
+
+/// A mask shows nothing of a known value that is shorter: it may be a password that a person chose.
+const SHORT_VALUE: usize = 32;
 
 /// Finds and masks secrets. Cheap to clone; fixed once made.
 #[derive(Debug, Clone)]
-pub struct Redactor {}
+pub struct Redactor {
+    engine: Arc<Engine>,
+}
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    rules: Vec<Arc<Rule>>,
+    values: Vec<Value>,
+    pub(super) search: Search,
+    /// What each literal may be the beginning of: values first, then rules in their order.
+    targets: Vec<Vec<Target>>,
+}
+
+/// One form of a known secret.
+#[derive(Debug)]
+struct Value {
+    name: String,
+    form: zeroize::Zeroizing<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    Value(usize),
+    Rule(usize),
+}
+
+/// What a candidate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// No secret.
+    No,
+    /// More text may make it one; nothing before `from` would be masked.
+    More { from: usize },
+    /// A secret.
+    Secret(Found),
+}
+
+/// A secret in a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) target: Target,
+    /// It filled the window and goes on: the state from which to go on.
+    pub(super) open: Option<StateID>,
+}
+
+/// How far an automaton came.
+enum Run {
+    /// Nothing that follows matters: the end of the match, if there was one.
+    Done(Option<usize>),
+    /// The text ended first: the end of the match so far, if there was one. The final one is no shorter.
+    Starved(Option<usize>),
+    /// The window ended first: whether there was a match so far.
+    Full(bool, StateID),
+}
 
 impl Redactor {
-    /// Puts shapes and exact values together.
-    pub fn new(_rules: &Rules, _values: Vec<Secret>) -> Self {
-        Self {}
+    /// Puts shapes and exact values together. Values shorter than eight bytes are not looked for.
+    pub fn new(rules: &Rules, secrets: Vec<Secret>) -> Self {
+        let mut values: Vec<Value> = Vec::new();
+        for secret in &secrets {
+            for piece in secret.expose().trim_ascii().chunks(LONGEST_VALUE) {
+                if piece.len() < SHORTEST_VALUE {
+                    continue;
+                }
+                values.extend(
+                    encoding::forms(piece)
+                        .into_iter()
+                        .filter(|form| form.len() >= SHORTEST_VALUE)
+                        .map(|form| Value { name: secret.name().to_owned(), form: form.into() }),
+                );
+            }
+        }
+        // Of two values that start alike the longer one is tried first.
+        values.sort_by_key(|value| std::cmp::Reverse(value.form.len()));
+        Self { engine: Arc::new(Engine::new(rules.rules.clone(), values)) }
     }
 
     /// A stream of its own for one output; several may run at once.
     pub fn stream(&self) -> Stream {
-        Stream {}
+        Stream::new(Arc::clone(&self.engine))
     }
 
     /// A whole text, with the number of places masked.
     pub fn text(&self, text: &str) -> (String, u64) {
-        (text.to_owned(), 0)
+        let mut stream = self.stream();
+        let mut out = Vec::with_capacity(text.len());
+        stream.push(text.as_bytes(), &mut out);
+        stream.finish(&mut out);
+        let text = String::from_utf8(out)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        (text, stream.masked())
     }
+}
+
+impl Engine {
+    fn new(rules: Vec<Arc<Rule>>, values: Vec<Value>) -> Self {
+        let mut wanted: Vec<(Vec<u8>, Target)> = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            wanted.push((value.form.iter().copied().take(VALUE_LITERAL).collect(), Target::Value(index)));
+        }
+        for (index, rule) in rules.iter().enumerate() {
+            wanted.extend(rule.literals.iter().map(|literal| (literal.clone(), Target::Rule(index))));
+        }
+        let search = Search::new(wanted.iter().map(|(literal, _)| literal.clone()).collect());
+        let mut targets = vec![Vec::new(); search.literals().len()];
+        for (literal, target) in wanted {
+            if let Some(targets) = search.literal_at(&literal).and_then(|index| targets.get_mut(index)) {
+                targets.push(target);
+            }
+        }
+        for targets in &mut targets {
+            targets.sort();
+            targets.dedup();
+        }
+        Self { rules, values, search, targets }
+    }
+
+    pub(super) fn targets(&self, literal: usize) -> &[Target] {
+        self.targets.get(literal).map_or(&[], Vec::as_slice)
+    }
+
+    /// Judges the candidate whose literal stands at `at`. The verdict on more text is the same, unless it is
+    /// [`Verdict::More`]. `ended`: no more text will come.
+    pub(super) fn judge(&self, target: Target, buffer: &[u8], at: usize, ended: bool) -> Verdict {
+        match target {
+            Target::Value(index) => self.judge_value(index, buffer, at, ended),
+            Target::Rule(index) => match self.judge_rule(index, buffer, at, ended) {
+                Verdict::Secret(found) => self.complete(found, buffer, ended),
+                verdict => verdict,
+            },
+        }
+    }
+
+    fn judge_value(&self, index: usize, buffer: &[u8], at: usize, ended: bool) -> Verdict {
+        let (Some(value), Some(text)) = (self.values.get(index), buffer.get(at..)) else {
+            return Verdict::No;
+        };
+        let target = Target::Value(index);
+        if text.starts_with(&value.form) {
+            Verdict::Secret(Found { start: at, end: at + value.form.len(), target, open: None })
+        } else if !ended && value.form.starts_with(text) {
+            Verdict::More { from: at }
+        } else {
+            Verdict::No
+        }
+    }
+
+    fn judge_rule(&self, index: usize, buffer: &[u8], at: usize, ended: bool) -> Verdict {
+        let Some(rule) = self.rules.get(index) else { return Verdict::No };
+        if !rule.before.holds(buffer, at) {
+            return Verdict::No;
+        }
+        let mut start = at;
+        if let Some(lead) = &rule.lead {
+            // An expression that does not compile, which loading rules out, fails closed: no lead, any secret.
+            if let Some(automaton) = lead.automaton() {
+                start = match run(automaton, buffer, at, LEAD_WINDOW, ended) {
+                    Run::Done(Some(end)) => end,
+                    Run::Done(None) | Run::Full(..) => return Verdict::No,
+                    Run::Starved(end) => return Verdict::More { from: end.unwrap_or(buffer.len()) },
+                };
+            }
+        }
+        let Some(automaton) = rule.secret.automaton() else {
+            return Verdict::Secret(Found {
+                start,
+                end: buffer.len(),
+                target: Target::Rule(index),
+                open: None,
+            });
+        };
+        let (end, open) = match run(automaton, buffer, start, WINDOW, ended) {
+            Run::Done(Some(end)) => (end.saturating_sub(rule.keep), None),
+            Run::Full(true, state) if rule.keep == 0 => (start + WINDOW, Some(state)),
+            Run::Done(None) | Run::Full(..) => return Verdict::No,
+            Run::Starved(_) => return Verdict::More { from: start },
+        };
+        let secret = buffer.get(start..end).unwrap_or_default();
+        let followed_wrongly = buffer.get(end).is_some_and(|next| rule.not_after.contains(next));
+        if secret.is_empty() || followed_wrongly || !rule.checks.iter().all(|check| check.holds(secret)) {
+            return Verdict::No;
+        }
+        Verdict::Secret(Found { start, end, target: Target::Rule(index), open })
+    }
+
+    /// A found secret may be, or run into, something better known: `TOKEN=` is followed by a vendor's token, or a
+    /// known value starts inside it and ends after it.
+    fn complete(&self, mut found: Found, buffer: &[u8], ended: bool) -> Verdict {
+        if found.open.is_some() {
+            return Verdict::Secret(found);
+        }
+        let leads = matches!(found.target, Target::Rule(index) if self.rules.get(index).is_some_and(|rule| rule.lead.is_some()));
+        let undecided = Verdict::More { from: found.start };
+        let secret = buffer.get(found.start..).unwrap_or_default();
+        if !leads {
+            // What it is called is decided already.
+        } else if let Some(literal) = self.search.literal_at(secret) {
+            for target in self.targets(literal) {
+                let known = match *target {
+                    Target::Value(index) => self.judge_value(index, buffer, found.start, ended),
+                    Target::Rule(index) => self.judge_rule(index, buffer, found.start, ended),
+                };
+                match known {
+                    Verdict::Secret(known) if known.start == found.start && known.end >= found.end => {
+                        found = known;
+                        break;
+                    }
+                    Verdict::More { .. } => return undecided,
+                    Verdict::Secret(_) | Verdict::No => {}
+                }
+            }
+        } else if !ended && self.search.begun_by(secret).next().is_some() {
+            return undecided;
+        }
+        if self.values.is_empty() || found.open.is_some() {
+            return Verdict::Secret(found);
+        }
+        let mut at = found.start + 1;
+        while at < found.end {
+            let text = buffer.get(at..).unwrap_or_default();
+            if let Some(literal) = self.search.literal_at(text) {
+                for target in self.targets(literal) {
+                    let Target::Value(index) = *target else { break };
+                    match self.judge_value(index, buffer, at, ended) {
+                        Verdict::Secret(value) => found.end = found.end.max(value.end),
+                        Verdict::More { .. } => return undecided,
+                        Verdict::No => {}
+                    }
+                }
+            } else if !ended && self.search.begun_by(text).any(|literal| self.is_value(literal)) {
+                return undecided;
+            }
+            at += 1;
+        }
+        Verdict::Secret(found)
+    }
+
+    fn is_value(&self, literal: usize) -> bool {
+        matches!(self.targets(literal).first(), Some(Target::Value(_)))
+    }
+
+    /// Whether a secret may start where an unfinished literal starts, and not only after it.
+    pub(super) fn starts_secret(&self, literal: usize, buffer: &[u8], at: usize) -> bool {
+        self.targets(literal).iter().any(|target| match target {
+            Target::Value(_) => true,
+            Target::Rule(index) => self
+                .rules
+                .get(*index)
+                .is_some_and(|rule| rule.lead.is_none() && rule.before.holds(buffer, at)),
+        })
+    }
+
+    /// Goes on with a secret that filled its window. Returns the state, or how many bytes still belong to it.
+    pub(super) fn swallow(&self, target: Target, mut state: StateID, text: &[u8]) -> Result<StateID, usize> {
+        let rule = match target {
+            Target::Rule(index) => self.rules.get(index),
+            Target::Value(_) => None,
+        };
+        let Some(automaton) = rule.and_then(|rule| rule.secret.automaton()) else { return Err(0) };
+        let mut goes_on = None;
+        for (index, byte) in text.iter().enumerate() {
+            state = automaton.next_state(state, *byte);
+            if goes_on == Some(state) {
+                continue;
+            }
+            if automaton.is_dead_state(state) || automaton.is_quit_state(state) || is_final(automaton, state)
+            {
+                return Err(index);
+            }
+            goes_on = Some(state);
+        }
+        Ok(state)
+    }
+
+    /// Writes what stands in the place of a secret.
+    pub(super) fn mask(&self, found: &Found, secret: &[u8], out: &mut Vec<u8>) {
+        let (id, name, short, whole) = match found.target {
+            Target::Value(index) => {
+                ("value", self.values.get(index).map_or("", |value| &value.name), SHORT_VALUE, false)
+            }
+            Target::Rule(index) => self
+                .rules
+                .get(index)
+                .map_or(("secret", "", 0, true), |rule| (&rule.id, "", rule.short, rule.whole)),
+        };
+        out.extend(b"[redacted:");
+        out.extend(id.as_bytes());
+        if !name.is_empty() {
+            out.push(b' ');
+            out.extend(name.bytes().map(printable));
+        }
+        if !whole {
+            out.push(b' ');
+            if secret.len() < short.max(12) {
+                out.extend(b"***");
+            } else {
+                out.extend(secret.iter().take(6).copied().map(printable));
+                out.extend("\u{2026}".as_bytes());
+                if found.open.is_none() {
+                    out.extend(secret.iter().skip(secret.len() - 4).copied().map(printable));
+                }
+            }
+        }
+        out.push(b']');
+    }
+}
+
+impl Before {
+    fn holds(self, buffer: &[u8], at: usize) -> bool {
+        let Some(last) = at.checked_sub(1).and_then(|last| buffer.get(last)) else {
+            return self != Self::Digits;
+        };
+        match self {
+            Self::Any => true,
+            Self::Word => !last.is_ascii_alphanumeric() && *last != b'_',
+            Self::Part => !last.is_ascii_alphabetic(),
+            Self::Digits => {
+                let before = buffer.get(at.saturating_sub(8)..at).unwrap_or_default();
+                before.len() == 8 && before.iter().all(u8::is_ascii_digit)
+            }
+        }
+    }
+}
+
+/// A byte of a secret or of a name as it is shown: no control character, no part of a multi-byte character.
+fn printable(byte: u8) -> u8 {
+    if byte.is_ascii_graphic() && byte != b'[' && byte != b']' { byte } else { b'?' }
+}
+
+/// Runs an automaton over `buffer[at..]`, at most `window` bytes, as far as bytes matter.
+fn run(automaton: &dense::DFA<Vec<u32>>, buffer: &[u8], at: usize, window: usize, ended: bool) -> Run {
+    let before = at.checked_sub(1).and_then(|last| buffer.get(last)).copied();
+    let start = start::Config::new().anchored(Anchored::Yes).look_behind(before);
+    let Ok(mut state) = automaton.start_state(&start) else { return Run::Done(None) };
+    let text = buffer.get(at..).unwrap_or_default();
+    let mut end = None;
+    for (index, byte) in text.iter().take(window).enumerate() {
+        state = automaton.next_state(state, *byte);
+        if automaton.is_special_state(state) {
+            if automaton.is_match_state(state) {
+                end = Some(at + index);
+            } else if automaton.is_dead_state(state) || automaton.is_quit_state(state) {
+                return Run::Done(end);
+            }
+        }
+    }
+    if text.len() >= window {
+        return Run::Full(end.is_some(), state);
+    }
+    if !ended {
+        return if is_final(automaton, state) { Run::Done(end) } else { Run::Starved(end) };
+    }
+    if automaton.is_match_state(automaton.next_eoi_state(state)) {
+        end = Some(buffer.len());
+    }
+    Run::Done(end)
+}
+
+/// Whether there was a match before the last byte, and nothing that follows could make it longer. (Automata report a
+/// match one byte late.)
+fn is_final(automaton: &dense::DFA<Vec<u32>>, state: StateID) -> bool {
+    automaton.is_match_state(state)
+        && (0..=u8::MAX).all(|byte| automaton.is_dead_state(automaton.next_state(state, byte)))
+        && !automaton.is_match_state(automaton.next_eoi_state(state))
 }

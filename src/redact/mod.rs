@@ -4,14 +4,19 @@
 //! header, an assignment to a sensitive name. *Values* are exact secrets that execward itself holds or withheld, and
 //! they are found in plain, in base64 at each alignment, in hex and in URL encoding.
 //!
-//! The result never depends on how the bytes were cut into chunks, except where a caller asks for an early
-//! [`Stream::flush_partial`]. Memory is bounded whatever comes in. Redaction is no boundary against a command that
-//! wants to leak (it can print a secret reversed); it keeps secrets out of output, logs and prompts by accident.
+//! A vector search for literals finds candidates; an automaton for each rule confirms them. The result never depends
+//! on how the bytes were cut into chunks, except where a caller asks for an early [`Stream::flush_partial`]. Memory
+//! is bounded whatever comes in, and time is linear in it. Redaction is no boundary against a command that wants to
+//! leak (it can print a secret reversed); it keeps secrets out of output, logs and prompts by accident.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod check;
+mod encoding;
 mod engine;
+mod example;
 mod rules;
+mod search;
 mod secret;
 mod stream;
 
@@ -19,3 +24,7 @@ pub use engine::Redactor;
 pub use rules::{Rules, RulesError};
 pub use secret::Secret;
 pub use stream::Stream;
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests;

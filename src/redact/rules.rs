@@ -1,17 +1,298 @@
 //! The shapes of secrets, read from data.
+//!
+//! A rule has literals, which find it at the speed of a vector search, and anchored regular expressions, which confirm
+//! it: an optional `lead` that stays readable, and the `secret` that is masked. The expressions become deterministic
+//! automata: one step for each byte, no backtracking, and a state that says whether more text could matter. Automata
+//! are made when their rule first meets a literal, so that start-up pays for none of them.
 
-/// The rules.
-#[derive(Debug, Clone, Default)]
-pub struct Rules {}
+use std::sync::{Arc, OnceLock};
 
-/// Why rules could not be read.
+use regex_automata::dfa::dense;
+use regex_automata::nfa::thompson;
+use regex_automata::util::syntax;
+use serde::Deserialize;
+
+use super::check::Check;
+
+/// Largest automaton of one expression, in bytes.
+const AUTOMATON_LIMIT: usize = 4 << 20;
+
+/// Longest literal.
+const MAX_LITERAL: usize = 32;
+
+/// The shapes of secrets.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub(super) rules: Vec<Arc<Rule>>,
+}
+
+/// Why rules could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RulesError {}
+pub enum RulesError {
+    /// Not TOML, or not of the form of rules. The text shows the place.
+    #[error("redaction rules: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A rule that could never work.
+    #[error("redaction rule `{id}`: {what}")]
+    Rule {
+        /// Of the rule.
+        id: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A rule that does not do what its own example says.
+    #[error("redaction rule `{id}`: the example `{example}` {what}")]
+    Example {
+        /// Of the rule.
+        id: String,
+        /// As written.
+        example: String,
+        /// What happened instead.
+        what: &'static str,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rule: Vec<Source>,
+}
+
+/// A rule as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Source {
+    id: String,
+    literals: Vec<String>,
+    #[serde(default)]
+    before: Before,
+    #[serde(default)]
+    lead: String,
+    secret: String,
+    #[serde(default)]
+    keep: usize,
+    #[serde(default)]
+    not_after: String,
+    #[serde(default)]
+    checks: Vec<Check>,
+    #[serde(default = "default_short")]
+    short: usize,
+    #[serde(default)]
+    whole: bool,
+    masks: Vec<String>,
+    leaves: Vec<String>,
+}
+
+/// Below this many bytes a mask shows nothing of a secret.
+const fn default_short() -> usize {
+    18
+}
+
+/// What must stand before a literal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Before {
+    /// No letter, digit or underscore: the literal starts a word.
+    #[default]
+    Word,
+    /// No letter: the literal starts a word, or a part of a compound name (`MY_TOKEN`, `x2token`).
+    Part,
+    /// Anything.
+    Any,
+    /// At least eight digits.
+    Digits,
+}
+
+/// A shape.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) id: String,
+    pub(super) literals: Vec<Vec<u8>>,
+    pub(super) before: Before,
+    pub(super) lead: Option<Expression>,
+    pub(super) secret: Expression,
+    /// Bytes at the end of what `secret` matches that stay readable.
+    pub(super) keep: usize,
+    /// Bytes that must not follow.
+    pub(super) not_after: Vec<u8>,
+    pub(super) checks: Vec<Check>,
+    pub(super) short: usize,
+    /// The mask shows nothing of the secret, however long.
+    pub(super) whole: bool,
+    masks: Vec<String>,
+    leaves: Vec<String>,
+}
+
+/// An anchored expression and, once needed, its automaton.
+#[derive(Debug)]
+pub(super) struct Expression {
+    text: String,
+    automaton: OnceLock<Option<dense::DFA<Vec<u32>>>>,
+}
+
+impl Expression {
+    fn new(text: String) -> Self {
+        Self { text, automaton: OnceLock::new() }
+    }
+
+    /// The automaton; `None` when the expression cannot be compiled, which loading rules out.
+    pub(super) fn automaton(&self) -> Option<&dense::DFA<Vec<u32>>> {
+        self.automaton.get_or_init(|| compile(&self.text).ok()).as_ref()
+    }
+}
 
 impl Rules {
-    /// The rules compiled in from `policies/redact.toml`.
+    /// The rules compiled in from `policies/redact.toml`. A test compiles every expression of that file and runs
+    /// every example in it.
     pub fn builtin() -> Self {
-        Self {}
+        static RULES: OnceLock<Rules> = OnceLock::new();
+        RULES
+            .get_or_init(|| Self::read(include_str!("../../policies/redact.toml")).unwrap_or_default())
+            .clone()
+    }
+
+    /// Reads rules, compiles all of them and runs their examples.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not of the right form, an expression cannot be compiled within bounds, or a rule does not do
+    /// what its examples say.
+    pub fn parse(text: &str) -> Result<Self, RulesError> {
+        let rules = Self::read(text)?;
+        for rule in &rules.rules {
+            for expression in rule.lead.iter().chain([&rule.secret]) {
+                compile(&expression.text).map_err(|what| RulesError::Rule { id: rule.id.clone(), what })?;
+            }
+        }
+        rules.check_examples()?;
+        Ok(rules)
+    }
+
+    /// Both sets of rules; those of `self` come first.
+    #[must_use]
+    pub fn and(mut self, more: Self) -> Self {
+        self.rules.extend(more.rules);
+        self
+    }
+
+    fn read(text: &str) -> Result<Self, RulesError> {
+        let file: File = toml::from_str(text)?;
+        let rules = file.rule.into_iter().map(|source| Rule::new(source).map(Arc::new));
+        Ok(Self { rules: rules.collect::<Result<_, _>>()? })
+    }
+
+    fn check_examples(&self) -> Result<(), RulesError> {
+        for rule in &self.rules {
+            let alone = super::Redactor::new(&Self { rules: vec![Arc::clone(rule)] }, Vec::new());
+            let fail = |example: &String, what| {
+                Err(RulesError::Example { id: rule.id.clone(), example: example.clone(), what })
+            };
+            for example in &rule.masks {
+                let (text, secrets) = super::example::expand(example);
+                let (masked, count) = alone.text(&text);
+                if count == 0 {
+                    return fail(example, "is not masked");
+                }
+                if secrets.iter().any(|secret| masked.contains(secret.as_str())) {
+                    return fail(example, "is masked, but not all of the secret");
+                }
+            }
+            for example in &rule.leaves {
+                let (text, _) = super::example::expand(example);
+                if alone.text(&text).1 != 0 {
+                    return fail(example, "is masked");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Rules {
+    /// No rules.
+    fn default() -> Self {
+        Self { rules: Vec::new() }
+    }
+}
+
+impl Rule {
+    fn new(source: Source) -> Result<Self, RulesError> {
+        let fail = |what: &str| Err(RulesError::Rule { id: source.id.clone(), what: what.to_owned() });
+        if source.literals.is_empty() {
+            return fail("needs at least one literal to be found by");
+        }
+        if source.literals.iter().any(|literal| !(2..=MAX_LITERAL).contains(&literal.len())) {
+            return fail("a literal has 2 to 32 bytes");
+        }
+        if source.masks.is_empty() || source.leaves.is_empty() {
+            return fail("needs examples: what it masks and what it leaves");
+        }
+        Ok(Self {
+            id: source.id,
+            literals: source.literals.into_iter().map(String::into_bytes).collect(),
+            before: source.before,
+            lead: (!source.lead.is_empty()).then(|| Expression::new(source.lead)),
+            secret: Expression::new(source.secret),
+            keep: source.keep,
+            not_after: source.not_after.into_bytes(),
+            checks: source.checks,
+            short: source.short,
+            whole: source.whole,
+            masks: source.masks,
+            leaves: source.leaves,
+        })
+    }
+}
+
+/// Compiles an anchored expression over bytes: classes are ASCII, `.` and negated classes match any byte.
+fn compile(text: &str) -> Result<dense::DFA<Vec<u32>>, String> {
+    dense::Builder::new()
+        .configure(
+            dense::Config::new()
+                .start_kind(regex_automata::dfa::StartKind::Anchored)
+                .accelerate(false)
+                .dfa_size_limit(Some(AUTOMATON_LIMIT))
+                .determinize_size_limit(Some(4 * AUTOMATON_LIMIT)),
+        )
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(AUTOMATON_LIMIT)))
+        .build(text)
+        .map_err(|error| {
+            std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builtin_rules_compile_and_do_what_their_examples_say() {
+        let rules = Rules::parse(include_str!("../../policies/redact.toml")).unwrap();
+        assert!(rules.rules.len() > 30, "only {} rules", rules.rules.len());
+        assert_eq!(Rules::builtin().rules.len(), rules.rules.len());
+    }
+
+    #[test]
+    fn rule_ids_are_unique() {
+        let mut ids: Vec<_> = Rules::builtin().rules.iter().map(|rule| rule.id.clone()).collect();
+        ids.sort();
+        let count = ids.len();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+    }
+
+    #[test]
+    fn a_mistake_in_a_rule_is_named() {
+        let rule = |text: &str| Rules::parse(text).unwrap_err().to_string();
+        let with =
+            |field: &str| format!("[[rule]]\nid = 'x'\nmasks = ['abc{{a9}}']\nleaves = ['b']\n{field}");
+        assert!(rule(&with("literals = []\nsecret = 'abc.+'")).contains("at least one literal"));
+        assert!(rule(&with("literals = ['abc']\nsecret = '(abc'")).contains("rule `x`"));
+        assert!(rule(&with("literals = ['abc']\nsecret = 'abd.*'")).contains("is not masked"));
+        assert!(rule(&with("literals = ['abc']\nsecret = 'abc'")).contains("not all of the secret"));
+        assert!(rule(&with("literals = ['abc']\nsecret = 'abc(.{900}){900}'")).contains("rule `x`"));
+        assert!(rule(&with("literal = ['abc']\nsecret = 'abc.*'")).contains("unknown field"));
     }
 }

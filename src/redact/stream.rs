@@ -1,23 +1,198 @@
-//! The stream.
+//! One output on its way out, in whatever chunks it comes.
+//!
+//! Two marks move through a buffer. Everything before `scan` is decided. Everything before `sent` has left. `sent` may
+//! run ahead of `scan` over bytes that cannot be part of a secret whatever follows (the `TOKEN=` before a token), so
+//! that output waits no longer than it must.
 
-/// One output on its way out.
+use std::sync::Arc;
+
+use regex_automata::util::primitives::StateID;
+
+use super::engine::{Engine, Found, Target, Verdict};
+
+/// Bytes before `scan` that rules may look at: a multiple of what [`super::rules::Before`] needs.
+const LOOK_BEHIND: usize = 16;
+
+/// Input is taken in steps of this size: it stays in the processor's cache, and the buffer stays small.
+const STEP: usize = 64 << 10;
+
+/// An unfinished literal of fewer bytes is let out by [`Stream::flush_partial`].
+const PARTIAL: usize = 3;
+
+/// One output. Made by [`super::Redactor::stream`].
 #[derive(Debug)]
-pub struct Stream {}
+pub struct Stream {
+    engine: Arc<Engine>,
+    buffer: Vec<u8>,
+    scan: usize,
+    sent: usize,
+    /// A secret that filled its window: masked already, what still belongs to it is dropped.
+    swallowing: Option<(Target, StateID)>,
+    masked: u64,
+}
 
 impl Stream {
-    /// Takes bytes and appends to `out` what can leave.
-    pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(input);
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine, buffer: Vec::new(), scan: 0, sent: 0, swallowing: None, masked: 0 }
     }
 
-    /// Lets out what an idle interactive output holds back, except what may be the beginning of a secret.
-    pub fn flush_partial(&mut self, _out: &mut Vec<u8>) {}
+    /// Takes bytes and appends to `out` what can leave.
+    pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        for step in input.chunks(STEP) {
+            self.buffer.extend_from_slice(step);
+            let hold = self.advance(false, out);
+            self.send(hold, out);
+            self.forget();
+        }
+    }
 
-    /// The output has ended: appends everything that is left.
-    pub fn finish(&mut self, _out: &mut Vec<u8>) {}
+    /// Lets out what an idle interactive output would otherwise wait for: one or two bytes that may be the beginning
+    /// of a secret's prefix. Three and more, and everything after a prefix, stay until they are known to be harmless;
+    /// should the rest of a secret come, it is masked.
+    pub fn flush_partial(&mut self, out: &mut Vec<u8>) {
+        let hold = self.advance(false, out);
+        let short = self.buffer.len().saturating_sub(hold) < PARTIAL;
+        let whole_literal =
+            self.engine.search.literal_at(self.buffer.get(hold..).unwrap_or_default()).is_some();
+        self.send(if short && !whole_literal { self.buffer.len() } else { hold }, out);
+    }
+
+    /// The output has ended: appends everything that is left. The stream is then as new, but for its count.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.advance(true, out);
+        self.send(self.buffer.len(), out);
+        self.buffer.clear();
+        (self.scan, self.sent, self.swallowing) = (0, 0, None);
+    }
 
     /// How many places were masked so far.
     pub fn masked(&self) -> u64 {
-        0
+        self.masked
+    }
+
+    /// Decides as far as can be decided. Returns the first byte that may yet turn out to be part of a secret.
+    fn advance(&mut self, ended: bool, out: &mut Vec<u8>) -> usize {
+        if !self.swallow() {
+            return self.buffer.len();
+        }
+        let engine = Arc::clone(&self.engine);
+        let mut cursors = engine.search.cursors(&self.buffer, self.scan);
+        let mut targets = Vec::new();
+        let (mut unfinished, mut hold) = self.unfinished(self.scan, ended);
+        'candidates: while let Some(at) = engine.search.next(&mut cursors, &self.buffer, self.scan) {
+            if at > unfinished {
+                // What starts first is decided first, and that is not all here yet.
+                self.scan = unfinished;
+                return self.hold_after(unfinished, hold);
+            }
+            targets.clear();
+            targets.extend(cursors.literals_at(at).flat_map(|literal| engine.targets(literal)).copied());
+            targets.sort_unstable();
+            for target in &targets {
+                match engine.judge(*target, &self.buffer, at, ended) {
+                    Verdict::No => {}
+                    Verdict::More { from } => {
+                        self.scan = at;
+                        return self.hold_after(at, from);
+                    }
+                    Verdict::Secret(found) => {
+                        self.replace(&found, out);
+                        if !self.swallow() {
+                            return self.buffer.len();
+                        }
+                        (unfinished, hold) = self.unfinished(self.scan, ended);
+                        continue 'candidates;
+                    }
+                }
+            }
+            self.scan = at + 1;
+        }
+        self.scan = unfinished;
+        hold
+    }
+
+    /// The candidate at `at` is undecided and masks nothing before `from`; others may stand between.
+    fn hold_after(&self, at: usize, from: usize) -> usize {
+        let search = &self.engine.search;
+        let (_, mut hold) = self.unfinished(at, false);
+        hold = hold.min(from);
+        let mut cursors = search.cursors(&self.buffer, at);
+        let mut next = at;
+        while let Some(at) = search.next(&mut cursors, &self.buffer, next).filter(|at| *at < hold) {
+            for target in cursors.literals_at(at).flat_map(|literal| self.engine.targets(literal)) {
+                match self.engine.judge(*target, &self.buffer, at, false) {
+                    Verdict::No => {}
+                    Verdict::More { from } => hold = hold.min(from),
+                    Verdict::Secret(found) => hold = hold.min(found.start),
+                }
+            }
+            next = at + 1;
+        }
+        hold
+    }
+
+    /// Where the end of the buffer may be the beginning of a literal, and of one that starts a secret.
+    fn unfinished(&self, first: usize, ended: bool) -> (usize, usize) {
+        let end = self.buffer.len();
+        if ended {
+            return (end, end);
+        }
+        let first = first.max(end.saturating_sub(self.engine.search.longest_begun()));
+        let mut scan = end;
+        for at in first..end {
+            let tail = self.buffer.get(at..).unwrap_or_default();
+            for literal in self.engine.search.begun_by(tail) {
+                scan = scan.min(at);
+                if self.engine.starts_secret(literal, &self.buffer, at) {
+                    return (scan, at);
+                }
+            }
+        }
+        (scan, end)
+    }
+
+    fn replace(&mut self, found: &Found, out: &mut Vec<u8>) {
+        self.send(found.start, out);
+        let secret = self.buffer.get(found.start..found.end).unwrap_or_default();
+        self.engine.mask(found, secret, out);
+        self.masked += 1;
+        self.sent = self.sent.max(found.end);
+        self.scan = found.end;
+        self.swallowing = found.open.map(|state| (found.target, state));
+    }
+
+    /// Drops what still belongs to a secret without an end. False when all of the buffer does.
+    fn swallow(&mut self) -> bool {
+        let Some((target, state)) = self.swallowing else { return true };
+        let text = self.buffer.get(self.scan..).unwrap_or_default();
+        match self.engine.swallow(target, state, text) {
+            Ok(state) => {
+                self.swallowing = Some((target, state));
+                self.scan = self.buffer.len();
+                self.sent = self.buffer.len();
+                false
+            }
+            Err(bytes) => {
+                self.swallowing = None;
+                self.scan += bytes;
+                self.sent = self.sent.max(self.scan);
+                true
+            }
+        }
+    }
+
+    fn send(&mut self, to: usize, out: &mut Vec<u8>) {
+        if let Some(bytes) = self.buffer.get(self.sent..to) {
+            out.extend_from_slice(bytes);
+            self.sent = to;
+        }
+    }
+
+    /// Drops what nobody will look at again.
+    fn forget(&mut self) {
+        let keep_from = self.scan.min(self.sent).saturating_sub(LOOK_BEHIND);
+        self.buffer.drain(..keep_from);
+        self.scan -= keep_from;
+        self.sent -= keep_from;
     }
 }

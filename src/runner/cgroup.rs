@@ -3,11 +3,9 @@
 //! Made by the outer runner on the host, where it has the right; removed by it when the session has ended. Commands
 //! join through a descriptor that was opened before the host's tree went out of sight.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-
-use nix::unistd::Pid;
 
 use crate::wire::runner::{Layer, Limits};
 
@@ -18,7 +16,7 @@ const PARENT: &str = "execward";
 #[derive(Debug, Default)]
 pub(super) struct Cgroup {
     directories: Vec<PathBuf>,
-    joins: Vec<File>,
+    joins: Vec<OwnedFd>,
 }
 
 impl Cgroup {
@@ -43,17 +41,18 @@ impl Cgroup {
                 Layer {
                     name: "cgroup".into(),
                     enforced: false,
-                    detail: format!("limits on memory and processes of the whole tree are not enforced: {why}"),
+                    detail: format!(
+                        "limits on memory and processes of the whole tree are not enforced: {why}"
+                    ),
                 }
             }
         };
         (cgroup, layer)
     }
 
-    /// Puts a process, and what it will start, under the limits.
-    pub(super) fn join(&self, pid: Pid) -> std::io::Result<()> {
-        // One write(2) each: the kernel reads one pid from a write, in the pid namespace of the writer.
-        self.joins.iter().try_for_each(|mut procs| procs.write_all(pid.to_string().as_bytes()))
+    /// Open `cgroup.procs` files: a process that writes 0 to each is under the limits, with all that it starts.
+    pub(super) fn take_joins(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.joins)
     }
 
     /// Removes the groups. They are empty once the session's pid namespace is gone.
@@ -87,7 +86,8 @@ impl Cgroup {
             set(&group.join("pids.max"), &limits.processes.to_string())?;
             return Ok("v2");
         }
-        let memory = v1_root(&mounts, "memory").ok_or("no hierarchy with the memory controller is mounted")?;
+        let memory =
+            v1_root(&mounts, "memory").ok_or("no hierarchy with the memory controller is mounted")?;
         let pids = v1_root(&mounts, "pids").ok_or("no hierarchy with the pids controller is mounted")?;
         let bytes = limits.memory.to_string();
         create_dir(&memory.join(PARENT))?;
@@ -109,7 +109,7 @@ impl Cgroup {
             .write(true)
             .open(&procs)
             .map_err(|error| format!("open {}: {error}", procs.display()))?;
-        self.joins.push(file);
+        self.joins.push(file.into());
         Ok(directory)
     }
 }
@@ -159,11 +159,7 @@ fn mounts(mountinfo: &str) -> impl Iterator<Item = Mount<'_>> {
     mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut filesystem = filesystem.split(' ');
-        Some(Mount {
-            point: mount.split(' ').nth(4)?,
-            kind: filesystem.next()?,
-            options: filesystem.nth(1)?,
-        })
+        Some(Mount { point: mount.split(' ').nth(4)?, kind: filesystem.next()?, options: filesystem.nth(1)? })
     })
 }
 

@@ -1,21 +1,19 @@
 //! One command as its runner sees it: its init, its streams, its limits, and how it ended.
 
 use std::collections::VecDeque;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, pipe2, read, write};
+use nix::unistd::{pipe2, read, write};
 
-use super::confine::NotRun;
 use super::failure::{Doing, Result};
-use super::init::{self, Birth, FromInit, ToInit};
-use super::namespaces;
-use super::outer::Inside;
-use crate::sys::process::{self, Side, Usage};
+use crate::sys::process::{self, Usage};
 use crate::sys::socket;
+use crate::sys::spawn::{self, Confinement, Launch, Said, Started, Step, Told};
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
 use crate::wire::runner::{Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Spawn, Stream};
 
@@ -26,8 +24,10 @@ const PIPE_SIZE: i32 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Command {
     id: u64,
-    init: Pid,
-    pidfd: OwnedFd,
+    /// What was to be executed, for the one message that names it.
+    program: String,
+    cwd: String,
+    init: Started,
     pub(super) control: Option<OwnedFd>,
     pub(super) stdin: Option<OwnedFd>,
     pending: VecDeque<u8>,
@@ -44,36 +44,40 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Starts a command: its namespaces, its streams, its limits, then the word to go.
-    pub(super) fn start(spawn: &Spawn, inside: &Inside<'_>) -> Result<Self> {
+    /// Starts a command under its limits, with its streams, in its own namespaces.
+    pub(super) fn start(spawn: &Spawn, confinement: &Confinement) -> Result<Self> {
         let doing = || "start the command".to_owned();
         let pipe = || pipe2(OFlag::O_CLOEXEC).doing("streams", doing);
         let (command_in, stdin) = pipe()?;
         let (stdout, command_out) = pipe()?;
         let (stderr, command_err) = pipe()?;
         let (control, init_control) = socket::packet_pair().doing("streams", doing)?;
-        // SAFETY: a runner has one thread.
-        #[allow(unsafe_code)]
-        let side = unsafe { process::clone(namespaces::of_command()) }.doing("namespaces", doing)?;
-        let (init, pidfd) = match side {
-            Side::Child => {
-                drop((stdin, stdout, stderr, control));
-                init::main(Birth {
-                    spawn,
-                    spec: inside.spec,
-                    privileged: inside.privileged,
-                    control: init_control,
-                    stdio: [command_in, command_out, command_err],
-                })
-            }
-            Side::Parent { pid, pidfd } => (pid, pidfd),
+        for fd in [&stdin, &stdout, &stderr] {
+            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).doing("streams", doing)?;
+        }
+        // Not granted above /proc/sys/fs/pipe-max-size or the user's share; the default works as well.
+        let _ = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+        let _ = fcntl(&stdin, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+        let launch = Launch {
+            stdio: [command_in.as_fd(), command_out.as_fd(), command_err.as_fd()],
+            control: init_control.as_fd(),
+            programs: programs(spawn)?,
+            argv: spawn.argv.iter().map(|word| text(word)).collect::<Result<_>>()?,
+            env: spawn
+                .env
+                .iter()
+                .map(|(name, value)| text(&format!("{name}={value}")))
+                .collect::<Result<_>>()?,
+            cwd: text(&spawn.cwd.to_string_lossy())?,
+            cwd_id: (spawn.cwd_id.dev, spawn.cwd_id.ino),
         };
-        drop((init_control, command_in, command_out, command_err));
+        let init = spawn::start(confinement, launch).doing("namespaces", doing)?;
         let now = Instant::now();
-        let command = Self {
+        Ok(Self {
             id: spawn.id,
+            program: spawn.argv.first().cloned().unwrap_or_default(),
+            cwd: spawn.cwd.to_string_lossy().into_owned(),
             init,
-            pidfd,
             control: Some(control),
             stdin: Some(stdin),
             pending: VecDeque::new(),
@@ -87,25 +91,12 @@ impl Command {
             end: None,
             failed: None,
             reaped: None,
-        };
-        for fd in [&command.stdin, &command.stdout, &command.stderr].into_iter().flatten() {
-            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).doing("streams", doing)?;
-            // Not granted above /proc/sys/fs/pipe-max-size or the user's share; the default works as well.
-            let _ = fcntl(fd, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        }
-        if let Err(error) = inside.cgroup.join(init) {
-            command.destroy();
-            return Err(error).doing("cgroup", || "put the command under its limits".into());
-        }
-        if let Some(control) = &command.control {
-            init::send(control, &ToInit::Go);
-        }
-        Ok(command)
+        })
     }
 
     /// Readable when init has ended.
     pub(super) fn pidfd(&self) -> &OwnedFd {
-        &self.pidfd
+        &self.init.pidfd
     }
 
     /// Whether standard input can be passed on or closed.
@@ -188,23 +179,58 @@ impl Command {
     /// Hears what init has to say.
     pub(super) fn listen(&mut self, out: &mut Vec<u8>) {
         let Some(control) = &self.control else { return };
-        match init::receive(control) {
-            Some(FromInit::Started) => FromRunner::Started { id: self.id }.encode(out),
-            Some(FromInit::Ended(status)) => self.end = Some(end_of(status)),
-            Some(FromInit::NotRun(NotRun::NotExecuted { errno, program })) => {
-                self.end = Some(End::NotExecuted { errno, program });
+        match Said::receive(control.as_fd()) {
+            Some(Said::Started) => FromRunner::Started { id: self.id }.encode(out),
+            Some(Said::Ended(status)) => self.end = Some(end_of(status)),
+            Some(Said::NotRun(Step::Execute, errno)) => {
+                let program = self.program.clone();
+                self.end = Some(End::NotExecuted { errno: errno as i32, program });
             }
-            Some(FromInit::NotRun(NotRun::Unconfined(failure))) => {
-                self.failed = Some(Failure { id: Some(self.id), ..failure });
-            }
+            Some(Said::NotRun(step, errno)) => self.failed = Some(self.failure(step, errno)),
             None => self.control = None,
+        }
+    }
+
+    fn failure(&self, step: Step, errno: Errno) -> Failure {
+        let cwd = &self.cwd;
+        let (layer, what) = match step {
+            Step::Cgroup => ("cgroup", "put the command under the session's limits".into()),
+            Step::Proc => ("proc", "mount the command's /proc".into()),
+            Step::Init | Step::Clone => ("init", "make the command's process".into()),
+            Step::Streams => ("streams", "put the command's streams in place".into()),
+            Step::Ids => ("ids", "become the sandbox's user".into()),
+            Step::Capabilities => ("capabilities", "drop all capabilities".into()),
+            Step::Directory => ("directory", format!("enter the directory {cwd}")),
+            Step::Replaced => {
+                ("directory", format!("enter the directory {cwd}, which is not the one checked"))
+            }
+            Step::Landlock => ("landlock", "restrict the file system".into()),
+            Step::Seccomp => ("seccomp", "install the filter".into()),
+            Step::Execute => ("execute", format!("execute {}", self.program)),
+        };
+        let hint = match (step, errno) {
+            (Step::Clone | Step::Init, Errno::EAGAIN) => {
+                "the session has as many processes as its limit allows"
+            }
+            _ => "",
+        };
+        Failure {
+            id: Some(self.id),
+            layer: layer.into(),
+            what,
+            error: format!("{} ({errno:?})", errno.desc()),
+            hint: hint.into(),
         }
     }
 
     /// Sends a signal to the command's process group.
     pub(super) fn signal(&self, signal: i32) {
+        self.tell(Told::Signal(signal));
+    }
+
+    fn tell(&self, told: Told) {
         if let Some(control) = &self.control {
-            init::send(control, &ToInit::Signal(signal));
+            told.send(control.as_fd());
         }
     }
 
@@ -218,7 +244,7 @@ impl Command {
 
     fn destroy(&self) {
         // The end of the namespace's init is the end of all in it: pid_namespaces(7).
-        let _ = process::signal(self.pidfd.as_fd(), Signal::SIGKILL);
+        let _ = process::signal(self.init.pidfd.as_fd(), Signal::SIGKILL);
     }
 
     /// When this command must next be looked at although nothing has happened.
@@ -234,9 +260,7 @@ impl Command {
         if self.cause.is_none() && self.end.is_none() && !self.grace.is_zero() {
             self.cause = Some(Cause::Time);
             self.deadline = Some(now + self.grace);
-            if let Some(control) = &self.control {
-                init::send(control, &ToInit::SignalAll(Signal::SIGTERM as i32));
-            }
+            self.tell(Told::SignalAll(Signal::SIGTERM as i32));
         } else {
             self.deadline = None;
             self.kill(Cause::Time);
@@ -248,7 +272,7 @@ impl Command {
         if self.reaped.is_some() {
             return;
         }
-        if let Ok(Some((_, _, usage))) = process::reap(self.init) {
+        if let Ok(Some((_, _, usage))) = process::reap(self.init.pid) {
             self.reaped = Some((Instant::now(), usage));
             // What init said last may still be unread.
             while self.control.is_some() {
@@ -288,6 +312,23 @@ impl Command {
         .encode(out);
         true
     }
+}
+
+/// The paths that may be executed: as execvp(3), but only absolute directories of the command's own PATH.
+fn programs(spawn: &Spawn) -> Result<Vec<CString>> {
+    let Some(program) = spawn.argv.first() else { return Ok(Vec::new()) };
+    if program.contains('/') {
+        return Ok(vec![text(program)?]);
+    }
+    let path = spawn.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
+    let directories = path.split(':').filter(|directory| directory.starts_with('/') && !program.is_empty());
+    directories.map(|directory| text(&format!("{directory}/{program}"))).collect()
+}
+
+fn text(value: &str) -> Result<CString> {
+    CString::new(value)
+        .map_err(std::io::Error::other)
+        .doing("execute", || "pass a word with a NUL byte to a program".into())
 }
 
 fn end_of(status: i32) -> End {

@@ -23,7 +23,6 @@ mod cgroup;
 mod command;
 mod confine;
 mod failure;
-mod init;
 mod namespaces;
 mod outer;
 mod root;

@@ -3,9 +3,8 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Gid, Uid, geteuid, getegid};
+use nix::unistd::{getegid, geteuid};
 
 use super::failure::{Doing, Hint, Result};
 use crate::sys::process::{self, Side};
@@ -50,11 +49,6 @@ pub(super) fn of_session(network: Network) -> CloneFlags {
         Network::None => all | CloneFlags::CLONE_NEWNET,
         Network::Host => all,
     }
-}
-
-/// The namespaces that each command gets for itself, inside those of its session.
-pub(super) fn of_command() -> CloneFlags {
-    CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS
 }
 
 /// A user namespace that shows files of `owner` as files of `identity` and all others as they are, for an idmapped
@@ -107,6 +101,17 @@ fn write_map(path: &str, content: &str) -> Result<()> {
     fs::write(path, content).doing("user-namespace", || format!("write {path}"))
 }
 
+/// Says why namespaces cannot be made although the user namespace stands, or there is root.
+pub(super) fn why_no_namespaces(root: bool) -> String {
+    if !root {
+        return why_no_user_namespace();
+    }
+    "root has no CAP_SYS_ADMIN here, as in a container: start the container with --cap-add SYS_ADMIN and a seccomp \
+     profile that allows clone, unshare and mount, or run execward on the host, or as an ordinary user where user \
+     namespaces are allowed"
+        .into()
+}
+
 /// Says which of the host's switches forbids user namespaces, and what to do.
 fn why_no_user_namespace() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
@@ -137,20 +142,6 @@ fn why_no_user_namespace() -> String {
     }
     "this host does not let an ordinary user make user namespaces: see user_namespaces(7), or run execward as root"
         .into()
-}
-
-/// Becomes the identity that a command has: no supplementary groups, and real, effective and saved ids the same.
-pub(super) fn become_identity(identity: &Identity, root: bool) -> Result<()> {
-    let what = || format!("become uid {} gid {}", identity.uid, identity.gid);
-    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    if uid.is_root() || gid.as_raw() == 0 {
-        return Err(Errno::EINVAL).doing("ids", || "run a command as uid or gid 0".into());
-    }
-    if root {
-        process::set_groups_empty().doing("ids", what)?;
-    }
-    nix::unistd::setresgid(gid, gid, gid).doing("ids", what)?;
-    nix::unistd::setresuid(uid, uid, uid).doing("ids", what)
 }
 
 #[cfg(test)]

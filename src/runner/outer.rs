@@ -7,12 +7,15 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{geteuid, setsid};
 
 use super::cgroup::Cgroup;
-use super::failure::{Doing, Result};
+use super::failure::{Doing, Hint, Result};
 use super::root::Idmap;
 use super::{namespaces, serve};
 use crate::sys::process::{self, Side};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{Failure, FromRunner, Layer, SandboxSpec, ToRunner};
+
+/// How much rather than others the kernel shall end a command when memory runs out: proc_pid_oom_score_adj(5).
+const OOM_SCORE_ADJUSTMENT: &str = "200";
 
 /// Runs the role on standard input, which is the stream to the supervisor. Returns the exit code of the process.
 pub fn main() -> i32 {
@@ -20,7 +23,10 @@ pub fn main() -> i32 {
     let _ = process::close_from(3);
     let _ = setsid();
     let _ = process::die_with_parent();
+    // A hint for the kernel, before the file below becomes root's: of all processes, commands go first.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUSTMENT);
     let _ = nix::sys::prctl::set_dumpable(false);
+    let _ = process::own_signals();
     let _ = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     // SAFETY: descriptor 0 is what the launcher gave us, and nothing of ours refers to standard input.
     #[allow(unsafe_code)]
@@ -39,7 +45,7 @@ pub fn main() -> i32 {
 /// Everything that the inner runner is given besides its stream.
 pub(super) struct Inside<'a> {
     pub(super) spec: &'a SandboxSpec,
-    pub(super) cgroup: &'a Cgroup,
+    pub(super) cgroup: Cgroup,
     pub(super) idmap: Option<Idmap>,
     /// Layers that stand already.
     pub(super) layers: Vec<Layer>,
@@ -54,7 +60,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
     let privileged = geteuid().is_root();
     let _ = process::new_session_keyring();
     let mut layers = Vec::new();
-    let (cgroup, idmap);
+    let (mut cgroup, idmap);
     if privileged {
         let (made, layer) = Cgroup::create(&spec.limits);
         cgroup = made;
@@ -88,9 +94,10 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
     // SAFETY: a runner has one thread.
     #[allow(unsafe_code)]
     let side = unsafe { process::clone(namespaces::of_session(spec.network)) };
-    match side.doing("namespaces", doing).inspect_err(|_| cgroup.remove())? {
+    let side = side.doing("namespaces", doing).hint(|| namespaces::why_no_namespaces(privileged));
+    match side.inspect_err(|_| cgroup.remove())? {
         Side::Child => {
-            let inside = Inside { spec, cgroup: &cgroup, idmap, layers, privileged };
+            let inside = Inside { spec, cgroup: std::mem::take(&mut cgroup), idmap, layers, privileged };
             process::exit_now(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)))
         }
         Side::Parent { pid, .. } => {
@@ -137,7 +144,7 @@ fn read_open(stream: Option<&OwnedFd>) -> Result<(SandboxSpec, Decoder)> {
     }
 }
 
-fn refuse(stream: OwnedFd, failure: Failure) {
+pub(super) fn refuse(stream: OwnedFd, failure: Failure) {
     let mut frame = Vec::new();
     FromRunner::Failed(failure).encode(&mut frame);
     let _ = std::io::Write::write_all(&mut std::fs::File::from(stream), &frame);

@@ -24,9 +24,6 @@ const SCAFFOLDS: [&str; 4] = ["/tmp", "/run", "/var", "/home"];
 /// Devices that every command may use, as on any system.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Parts of /proc that tell of the host's keys and memory and that are not hidden by file modes everywhere.
-const HIDDEN_PROC: [&str; 5] = ["kcore", "keys", "key-users", "timer_list", "sysrq-trigger"];
-
 /// A system's own files: nothing in them runs with more rights than its caller, and no device can be opened.
 const SYSTEM: Attributes = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: false };
 
@@ -88,23 +85,6 @@ pub(super) fn enter(spec: &SandboxSpec, idmap: Option<&Idmap>) -> Result<Vec<Lay
             if spec.workspace.writable { "read-write" } else { "read-only" }
         ),
     }])
-}
-
-/// Mounts what belongs to one command alone: a /proc of its own pid namespace. Must run as its first process.
-pub(super) fn enter_command() -> Result<()> {
-    let doing = || "mount /proc".to_owned();
-    let proc = open(AT_FDCWD, Path::new("/proc"), OFlag::O_DIRECTORY).doing("proc", doing)?;
-    mount::attach(new_proc()?.as_fd(), proc.as_fd()).doing("proc", doing)?;
-    for name in HIDDEN_PROC {
-        let path = Path::new("/proc").join(name);
-        if let Ok(target) = open(AT_FDCWD, &path, OFlag::empty()) {
-            let null = open(AT_FDCWD, Path::new("/dev/null"), OFlag::empty()).doing("proc", doing)?;
-            let null = mount::clone_tree(null.as_fd(), false).doing("proc", doing)?;
-            mount::attach(null.as_fd(), target.as_fd())
-                .doing("proc", || format!("hide {}", path.display()))?;
-        }
-    }
-    Ok(())
 }
 
 /// One thing to put into the root.
@@ -228,7 +208,9 @@ impl<'a> Root<'a> {
         match part {
             Part::Directory(tree) => self.attach(path, tree, true),
             Part::File(tree) => self.attach(path, tree, false),
-            Part::Link(target) => self.link(path, target).doing("root", || format!("link {}", path.display())),
+            Part::Link(target) => {
+                self.link(path, target).doing("root", || format!("link {}", path.display()))
+            }
             Part::Tmpfs { mode, owned } => {
                 let size = self.spec.limits.tmpfs.to_string();
                 self.attach(path, &tmpfs(self.spec, &size, *mode, *owned)?, true)

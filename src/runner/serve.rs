@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::command::Command;
+use super::confine::{self, LANDLOCK_HINT};
 use super::failure::{Doing, Hint, Result};
-use super::outer::Inside;
-use super::{root, seccomp};
+use super::outer::{Inside, refuse};
+use super::root;
+use crate::sys::spawn::Confinement;
 use crate::sys::{net, process};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{FromRunner, Layer, Network, Receipt, Stream, ToRunner};
@@ -27,16 +28,16 @@ const READ: usize = 64 << 10;
 pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) -> i32 {
     let _ = process::die_with_parent();
     let _ = nix::sys::prctl::set_dumpable(false);
-    let ready = match set_up(&mut inside) {
-        Ok(receipt) => FromRunner::Ready(receipt),
-        Err(failure) => FromRunner::Failed(failure),
+    let (confinement, receipt) = match set_up(&mut inside) {
+        Ok(ready) => ready,
+        Err(failure) => {
+            refuse(stream, failure);
+            return 1;
+        }
     };
-    let mut server = Server { stream, decoder, out: Vec::new(), sent: 0, commands: BTreeMap::new(), inside };
-    ready.encode(&mut server.out);
-    if matches!(ready, FromRunner::Failed(_)) {
-        let _ = server.flush();
-        return 1;
-    }
+    let mut server =
+        Server { stream, decoder, out: Vec::new(), sent: 0, commands: BTreeMap::new(), confinement };
+    FromRunner::Ready(receipt).encode(&mut server.out);
     match server.run() {
         Ok(()) => 0,
         Err(_) => 1,
@@ -44,7 +45,7 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
     // As PID 1 of the session's namespace this process takes every command with it.
 }
 
-fn set_up(inside: &mut Inside<'_>) -> Result<Receipt> {
+fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Receipt)> {
     let spec = inside.spec;
     let mut layers = std::mem::take(&mut inside.layers);
     nix::unistd::sethostname(&spec.hostname).doing("namespaces", || "name the machine".into())?;
@@ -63,14 +64,9 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Receipt> {
     }
     let abi = process::landlock_abi()
         .doing("landlock", || "ask for the landlock ABI".into())
-        .hint(|| {
-            "execward does not run commands without landlock: use Linux 5.13 or later with landlock among the \
-             security modules (`lsm=` on the kernel command line, /sys/kernel/security/lsm)"
-                .into()
-        })?;
-    seccomp::filters().map_err(std::io::Error::other).doing("seccomp", || "compile the filter".into())?;
+        .hint(|| LANDLOCK_HINT.into())?;
     layers.extend(root::enter(spec, inside.idmap.as_ref())?);
-    keep_only_what_a_runner_needs()?;
+    let confinement = confine::session(inside)?;
     let mut layer = |name: &str, detail: String| {
         layers.push(Layer { name: name.into(), enforced: true, detail });
     };
@@ -88,32 +84,17 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Receipt> {
     layer("no-new-privs", String::new());
     layer("landlock", format!("ABI {abi}"));
     layer("seccomp", "allowlist; foreign architectures and x32 closed".into());
-    Ok(Receipt { backend: "jail".into(), layers })
+    Ok((confinement, Receipt { backend: "jail".into(), layers }))
 }
 
-/// Once the root stands, a runner makes namespaces and mounts for commands, gives them their ids, and ends them.
-fn keep_only_what_a_runner_needs() -> Result<()> {
-    let doing = || "drop the capabilities that a runner does not need".to_owned();
-    let keep = caps::CapsHashSet::from([
-        Capability::CAP_SYS_ADMIN,
-        Capability::CAP_SETUID,
-        Capability::CAP_SETGID,
-        Capability::CAP_SETPCAP,
-        Capability::CAP_KILL,
-    ]);
-    caps::set(None, CapSet::Inheritable, &caps::CapsHashSet::new()).doing("capabilities", doing)?;
-    caps::set(None, CapSet::Effective, &keep).doing("capabilities", doing)?;
-    caps::set(None, CapSet::Permitted, &keep).doing("capabilities", doing)
-}
-
-struct Server<'a> {
+struct Server {
     stream: OwnedFd,
     decoder: Decoder,
     out: Vec<u8>,
     /// How much of `out` has been written.
     sent: usize,
     commands: BTreeMap<u64, Command>,
-    inside: Inside<'a>,
+    confinement: Confinement,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -127,7 +108,7 @@ enum Source {
     Output(u64, Stream),
 }
 
-impl Server<'_> {
+impl Server {
     /// Serves until the supervisor has gone.
     fn run(&mut self) -> std::io::Result<()> {
         fcntl(&self.stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -168,8 +149,16 @@ impl Server<'_> {
                 add(Source::Stdin(id), command.stdin.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT);
             }
             if unsent < BACKLOG {
-                add(Source::Output(id, Stream::Stdout), command.stdout.as_ref().map(AsFd::as_fd), PollFlags::POLLIN);
-                add(Source::Output(id, Stream::Stderr), command.stderr.as_ref().map(AsFd::as_fd), PollFlags::POLLIN);
+                add(
+                    Source::Output(id, Stream::Stdout),
+                    command.stdout.as_ref().map(AsFd::as_fd),
+                    PollFlags::POLLIN,
+                );
+                add(
+                    Source::Output(id, Stream::Stderr),
+                    command.stderr.as_ref().map(AsFd::as_fd),
+                    PollFlags::POLLIN,
+                );
             }
         }
         let mut fds: Vec<PollFd<'_>> = polled.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
@@ -184,7 +173,8 @@ impl Server<'_> {
 
     fn serve(&mut self, source: Source) {
         let out = &mut self.out;
-        let (Source::Control(id) | Source::Init(id) | Source::Stdin(id) | Source::Output(id, _)) = source else {
+        let (Source::Control(id) | Source::Init(id) | Source::Stdin(id) | Source::Output(id, _)) = source
+        else {
             return;
         };
         let Some(command) = self.commands.get_mut(&id) else { return };
@@ -218,7 +208,7 @@ impl Server<'_> {
             let out = &mut self.out;
             match message {
                 ToRunner::Open(_) => return Err(std::io::Error::other("a session is opened once")),
-                ToRunner::Start(spawn) => match Command::start(&spawn, &self.inside) {
+                ToRunner::Start(spawn) => match Command::start(&spawn, &self.confinement) {
                     Ok(command) => drop(self.commands.insert(spawn.id, command)),
                     Err(failure) => {
                         FromRunner::Failed(crate::wire::runner::Failure { id: Some(spawn.id), ..failure })
@@ -262,12 +252,6 @@ impl Server<'_> {
         self.out.clear();
         self.sent = 0;
         Ok(())
-    }
-
-    /// Writes everything, waiting where it must.
-    fn flush(&mut self) -> std::io::Result<()> {
-        fcntl(&self.stream, FcntlArg::F_SETFL(OFlag::empty()))?;
-        self.flush_some()
     }
 }
 

@@ -28,7 +28,11 @@ pub struct Link {
 
 impl Link {
     /// Opens the session on a runner that was just launched.
-    pub(super) async fn open(stream: UnixStream, runner: Child, spec: SandboxSpec) -> Result<Self, LaunchError> {
+    pub(super) async fn open(
+        stream: UnixStream,
+        runner: Child,
+        spec: SandboxSpec,
+    ) -> Result<Self, LaunchError> {
         let (reader, writer) = stream.into_split();
         let mut sender = Sender { writer, buffer: Vec::new() };
         let mut receiver = Receiver { reader, decoder: Decoder::default(), runner };

@@ -71,7 +71,9 @@ impl LaunchError {
     pub fn hint(&self) -> &str {
         match self {
             Self::Refused(failure) => &failure.hint,
-            Self::Image(_) => "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)",
+            Self::Image(_) => {
+                "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)"
+            }
             _ => "",
         }
     }

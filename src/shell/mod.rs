@@ -8,20 +8,25 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod ast;
 pub mod invocation;
+mod parse;
 pub mod value;
 
 pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind};
+pub use ast::Script;
+pub use parse::{Limits, ParseError, parse};
 pub use value::{Piece, Unknown, Value};
 
 use serde::{Deserialize, Serialize};
 
 /// The grammar of the interpreter that will run a text. Text is judged in exactly this dialect and run by exactly
 /// this interpreter: `echo x &>/dev/null touch f` prints in bash and touches in dash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// `bash --norc --noprofile -c`, POSIXLY_CORRECT, SHELLOPTS, BASHOPTS and BASH_ENV unset.
+    #[default]
     Bash,
     /// POSIX `sh` as dash and busybox ash read it.
     Posix,
@@ -38,3 +43,6 @@ pub struct Span {
     /// One past the last byte.
     pub end: u32,
 }
+
+#[cfg(test)]
+mod tests;

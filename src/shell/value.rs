@@ -49,6 +49,15 @@ impl Value {
         Self { pieces: vec![Piece::Unknown(unknown)] }
     }
 
+    /// Appends bytes that are known, joining them to a known end.
+    pub fn push_known(&mut self, bytes: &[u8]) {
+        match self.pieces.last_mut() {
+            Some(Piece::Known(last)) => last.extend_from_slice(bytes),
+            _ if bytes.is_empty() => {}
+            _ => self.pieces.push(Piece::Known(bytes.to_vec())),
+        }
+    }
+
     /// The bytes, where all of them are known. A value with an active glob is not known.
     pub fn as_known(&self) -> Option<&[u8]> {
         match self.pieces.as_slice() {

@@ -21,7 +21,7 @@ use crate::audit::LogError;
 use crate::gate::{Command, Decision, Facts};
 use crate::policy::NetworkMode;
 use crate::prepare::directory::{self, WorkspaceRules};
-use crate::prepare::environment::{self, Environment};
+use crate::prepare::environment::{self, Environment, Why};
 use crate::prepare::{Directory, DirectoryError, EnvironmentError, Root, Withheld};
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{self, LaunchError, Link, jail};
@@ -241,8 +241,10 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
         user: &local.principal.name,
         home: local.home.clone(),
         workspace: workspace.directory(),
+        writable: true,
         network,
         limits: limits(&policy),
+        own_state: local.directories.own(),
     })?;
     let environment = environment(asked, &local, &policy, &spec, &cwd)?;
     let Environment { vars, withheld, secrets } = environment;
@@ -270,6 +272,12 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
         Ok(cleared) => execute(*cleared, ground, asked, &mut journal, &redactor, &mut signals).await?,
         Err(denial) => refuse(*denial, &mut journal, &redactor),
     };
+    for name in &asked.env {
+        if withheld.iter().any(|withheld| &withheld.name == name) {
+            let why = "looks like a credential or injects code: only a policy can pass it";
+            completed.notes.push(format!("the command did not get {name}, which {why}"));
+        }
+    }
     completed.withheld = withheld;
     if asked.timeout.is_some_and(|asked| asked > timeout) {
         let limit = timeout.as_secs_f64();
@@ -512,9 +520,20 @@ fn environment(
         tmp: "/tmp",
         cwd: &cwd.path,
         writable: &writable,
+        read_only: &spec.view.visible,
     };
-    let variables = asked.variables.iter().cloned();
-    Ok(environment::build(&environment::Rules::builtin(), variables, &policy.environment.pass, facts)?)
+    let rules = environment::Rules::builtin();
+    let build = |pass: &[String]| environment::build(&rules, asked.variables.iter().cloned(), pass, facts);
+    let built = build(&policy.environment.pass)?;
+    if asked.env.is_empty() {
+        return Ok(built);
+    }
+    // What is asked for passes where nothing but a rule that names it is missing. Only a policy can name a credential.
+    let plain = |name: &&String| {
+        built.withheld.iter().any(|withheld| &withheld.name == *name && withheld.why == Why::NotListed)
+    };
+    let pass = policy.environment.pass.iter().chain(asked.env.iter().filter(plain)).cloned().collect::<Vec<_>>();
+    Ok(build(&pass)?)
 }
 
 impl Local {
@@ -532,6 +551,41 @@ impl Local {
             dialect: self.dialect,
             backend: BACKEND.to_owned(),
         }
+    }
+}
+
+impl Local {
+    /// What the gate would be told about a command at this place, with the environment that it would have. Nothing is
+    /// opened: a check may be about a place that is not there.
+    ///
+    /// # Errors
+    /// When no environment can be built.
+    pub fn facts_of(
+        &self,
+        workspace: &Path,
+        cwd: &Path,
+        policy: &Source,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Facts, EmbeddedError> {
+        let home = text(&self.home)?;
+        let writable = [workspace.to_owned(), self.home.clone(), "/tmp".into()];
+        let facts = environment::Facts {
+            home: &home,
+            user: &self.principal.name,
+            shell: self.interpreter,
+            tmp: "/tmp",
+            cwd,
+            writable: &writable,
+            read_only: &[],
+        };
+        let rules = environment::Rules::builtin();
+        let environment = environment::build(&rules, variables, &policy.environment.pass, facts)?;
+        Ok(Facts {
+            workspaces: vec![text(workspace)?],
+            cwd: text(cwd)?,
+            environment: environment.vars,
+            ..self.facts(cwd)
+        })
     }
 }
 

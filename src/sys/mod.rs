@@ -7,4 +7,6 @@
 pub mod mount;
 pub mod net;
 pub mod process;
+mod raw;
 pub mod socket;
+pub mod spawn;

@@ -3,8 +3,8 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::errno::Errno;
 use nix::Result;
+use nix::errno::Errno;
 
 /// Attributes of a mount: mount_setattr(2), `MOUNT_ATTR_*`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! Processes: clone(2), exec, capabilities' bounding set, limits and process attributes that nix lacks.
 
-use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::Result;
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use nix::Result;
 
 /// Which side of [`clone`] this is.
 #[derive(Debug)]
@@ -104,17 +103,6 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Replaces this process: execve(2). Returns only on failure.
-pub fn execute(program: &CString, argv: &[CString], env: &[CString]) -> Errno {
-    let pointers = |strings: &[CString]| {
-        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
-    };
-    let (argv, env) = (pointers(argv), pointers(env));
-    // SAFETY: NUL-terminated strings in null-terminated arrays, all of which outlive the call.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
-    Errno::last()
-}
-
 /// Closes every descriptor from `first` on: close_range(2), Linux 5.9.
 pub fn close_from(first: u32) -> Result<()> {
     // SAFETY: the caller is about to exec or owns none of these descriptors; none of our types holds one of them
@@ -122,13 +110,16 @@ pub fn close_from(first: u32) -> Result<()> {
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
-/// Restores the default action of every signal and unblocks all: what a command expects to start with. Rust ignores
-/// SIGPIPE, and a parent may have ignored more.
-pub fn reset_signals() -> Result<()> {
+/// Gives every signal its default action and unblocks all, whatever a parent may have ignored; only SIGPIPE gets a
+/// handler that does nothing, so that this process sees EPIPE. A handler is gone after exec, where "ignore" would stay.
+pub fn own_signals() -> Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let nothing: extern "C" fn(libc::c_int) = nothing;
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is a valid action for every signal; those that cannot be changed (9, 19, and two that
-        // belong to the C library) fail, which is as it should be.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let action = if signal == libc::SIGPIPE { nothing as libc::sighandler_t } else { libc::SIG_DFL };
+        // SAFETY: the default action is valid for every signal, and `nothing` may run at any time. Those that cannot be
+        // changed (9, 19, and two that belong to the C library) fail, which is as it should be.
+        unsafe { libc::signal(signal, action) };
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()
 }
@@ -157,15 +148,6 @@ pub fn drop_from_bounding_set(capability: libc::c_ulong) -> libc::c_int {
     unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }
 }
 
-/// Makes `number` another name of a descriptor, closed by exec: dup3(2). They must differ.
-pub fn duplicate_to(fd: BorrowedFd<'_>, number: i32) -> Result<()> {
-    if fd.as_raw_fd() == number {
-        return Ok(());
-    }
-    // SAFETY: both are numbers of descriptors; whatever had the second is closed.
-    Errno::result(unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) }).map(drop)
-}
-
 /// Takes a descriptor of this process by number, where a parent is known to have left one.
 ///
 /// # Safety
@@ -187,11 +169,6 @@ pub fn new_session_keyring() -> Result<()> {
         Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Sets the process's user and group ids, all three of each, and its supplementary groups to none.
-pub fn set_groups_empty() -> Result<()> {
-    nix::unistd::setgroups(&[])
 }
 
 /// The landlock ABI of the running kernel: landlock_create_ruleset(2) with `LANDLOCK_CREATE_RULESET_VERSION`. An error

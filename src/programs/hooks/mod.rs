@@ -1,11 +1,18 @@
 //! What a grammar cannot say: programs whose arguments are a language of their own.
 
+mod find;
+mod jobs;
+mod launch;
 pub(super) mod remote;
+mod signals;
 
-use super::effect::Effect;
+use super::effect::{Effect, Target};
 use super::engine::Context;
 use super::knowledge::Program;
 use crate::shell::Value;
+
+/// How many inner commands one program may start before the rest is refused.
+const MAX_COMMANDS: usize = 32;
 
 /// Runs the hook of a program. `false`: the program's table applies as well.
 pub(super) fn run(
@@ -15,8 +22,23 @@ pub(super) fn run(
     context: &Context<'_>,
     effects: &mut Vec<Effect>,
 ) -> bool {
-    let _ = (program, arguments, context, effects);
     match name {
-        _ => false,
+        "find" => find::find(program, arguments, context, effects),
+        "fd" => find::fd(arguments, effects),
+        "xargs" => jobs::xargs(program, arguments, context, effects),
+        "parallel" => jobs::parallel(program, arguments, context, effects),
+        "crontab" => return jobs::crontab(program, arguments, context, effects),
+        "flock" => launch::flock(program, arguments, effects),
+        "capsh" => launch::capsh(arguments, effects),
+        "bwrap" => launch::bwrap(program, arguments, context, effects),
+        "kill" => signals::kill(arguments, effects),
+        "pkill" => signals::pkill(program, arguments, effects),
+        _ => effects.push(Effect::Unreadable { program: program.name.clone(), word: Value::known(name) }),
     }
+    true
+}
+
+/// Starts a command here.
+fn exec(argv: Vec<Value>, via: &str) -> Effect {
+    Effect::Exec { argv, via: via.to_owned(), target: Target::Here, assignments: Vec::new(), cwd: None }
 }

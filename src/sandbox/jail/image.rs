@@ -24,7 +24,8 @@ pub(super) fn sealed() -> io::Result<OwnedFd> {
     // io::copy moves the bytes inside the kernel where it can.
     #[allow(clippy::disallowed_methods, reason = "the binary itself")]
     io::copy(&mut File::open("/proc/self/exe")?, &mut image)?;
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    let seals =
+        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     fcntl(&image, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(image.into())
 }

@@ -1,13 +1,17 @@
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use super::*;
 use crate::redact::Rules;
+use crate::wire::frame::{Decoder, Frame as _};
 use crate::wire::runner::{End, FileId};
 
 /// A relay whose runner is the test.
 struct Runner {
-    from: mpsc::Receiver<ToRunner>,
-    to: mpsc::Sender<FromRunner>,
+    stream: UnixStream,
+    decoder: Decoder,
 }
 
 struct Pipes {
@@ -29,29 +33,49 @@ fn spawn() -> Spawn {
 }
 
 fn set_up() -> (Sender, Receiver, Stdio, Runner, Pipes) {
-    let (to_runner, from) = mpsc::channel(4);
-    let (to, from_runner) = mpsc::channel(4);
+    let (ours, stream) = UnixStream::pair().expect("a pair");
+    let child = std::process::Command::new("true").spawn().expect("a process to reap");
+    let (sender, receiver) = crate::sandbox::for_tests(ours, child);
     let (stdin, stdin_writer) = std::io::pipe().expect("a pipe");
     let (stdout_reader, stdout) = std::io::pipe().expect("a pipe");
     let (stderr_reader, stderr) = std::io::pipe().expect("a pipe");
     let redactor = Redactor::new(&Rules::builtin(), vec![]);
     let stdio = Stdio::over(&redactor, stdin, stdout, stderr).expect("threads");
     let pipes = Pipes { stdin: Some(stdin_writer), stdout: stdout_reader, stderr: stderr_reader };
-    (Sender(to_runner), Receiver(from_runner), stdio, Runner { from, to }, pipes)
+    (sender, receiver, stdio, Runner { stream, decoder: Decoder::default() }, pipes)
 }
 
 impl Runner {
-    async fn output(&self, stream: Stream, data: &[u8]) {
-        self.to.send(FromRunner::Output { id: 1, stream, data: data.to_vec() }).await.expect("it is read");
+    async fn send(&mut self, frame: FromRunner) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.stream.write_all(&bytes).await.expect("it is read");
     }
 
-    async fn exit(&self, end: End) {
+    async fn recv(&mut self) -> Option<ToRunner> {
+        loop {
+            if let Some(frame) = self.decoder.next().expect("it is a frame") {
+                return Some(frame);
+            }
+            let mut bytes = [0; 4096];
+            match self.stream.read(&mut bytes).await.expect("it can be read") {
+                0 => return None,
+                length => self.decoder.push(&bytes[..length]),
+            }
+        }
+    }
+
+    async fn output(&mut self, stream: Stream, data: &[u8]) {
+        self.send(FromRunner::Output { id: 1, stream, data: data.to_vec() }).await;
+    }
+
+    async fn exit(&mut self, end: End) {
         let ended = Ended { id: 1, end, wall_us: 1, cpu_us: 1, max_rss_kib: 1 };
-        self.to.send(FromRunner::Exited(ended)).await.expect("it is read");
+        self.send(FromRunner::Exited(ended)).await;
     }
 
     async fn started(&mut self) {
-        assert!(matches!(self.from.recv().await, Some(ToRunner::Start(_))));
+        assert!(matches!(self.recv().await, Some(ToRunner::Start(_))));
     }
 }
 
@@ -68,9 +92,9 @@ async fn bytes_pass_both_ways_unchanged() {
     pipes.stdin.take().expect("once").write_all(b"in\0\xfe").expect("it is written");
     let play = async {
         runner.started().await;
-        assert_eq!(runner.from.recv().await, Some(ToRunner::Stdin { id: 1, data: b"in\0\xfe".to_vec() }));
-        assert_eq!(runner.from.recv().await, Some(ToRunner::StdinEnd { id: 1 }));
-        runner.to.send(FromRunner::Credit { id: 1, bytes: 4 }).await.expect("it is read");
+        assert_eq!(runner.recv().await, Some(ToRunner::Stdin { id: 1, data: b"in\0\xfe".to_vec() }));
+        assert_eq!(runner.recv().await, Some(ToRunner::StdinEnd { id: 1 }));
+        runner.send(FromRunner::Credit { id: 1, bytes: 4 }).await;
         runner.output(Stream::Stdout, b"out\xff").await;
         runner.output(Stream::Stderr, b"err").await;
         runner.exit(End::Code { code: 3 }).await;
@@ -91,13 +115,13 @@ async fn a_closed_stdout_ends_the_command_as_a_pipe_would() {
         runner.started().await;
         runner.output(Stream::Stdout, b"y\n").await;
         let pipe = Signal::SIGPIPE as i32;
-        assert_eq!(runner.from.recv().await, Some(ToRunner::Signal { id: 1, signal: pipe }));
+        assert_eq!(runner.recv().await, Some(ToRunner::Signal { id: 1, signal: pipe }));
         // It ignores the signal, goes on, and nobody is stuck.
         for _ in 0..100 {
             runner.output(Stream::Stdout, b"y\n").await;
         }
         let kill = ToRunner::Kill { id: 1, cause: Cause::Cancelled };
-        assert_eq!(runner.from.recv().await, Some(kill));
+        assert_eq!(runner.recv().await, Some(kill));
         runner.exit(End::Killed { cause: Cause::Cancelled }).await;
     };
     let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
@@ -135,7 +159,7 @@ async fn a_command_that_cannot_be_started_is_said() {
     let told = failure.clone();
     let play = async {
         runner.started().await;
-        runner.to.send(FromRunner::Failed(told)).await.expect("it is read");
+        runner.send(FromRunner::Failed(told)).await;
     };
     let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
     assert!(matches!(relayed.ended, Err(Lost::Failed(said)) if said == failure));
@@ -150,9 +174,9 @@ async fn frames_of_another_command_are_passed_over() {
     let play = async {
         runner.started().await;
         let data = b"not ours".to_vec();
-        runner.to.send(FromRunner::Output { id: 2, stream: Stream::Stdout, data }).await.expect("read");
+        runner.send(FromRunner::Output { id: 2, stream: Stream::Stdout, data }).await;
         let ended = Ended { id: 2, end: End::Code { code: 0 }, wall_us: 0, cpu_us: 0, max_rss_kib: 0 };
-        runner.to.send(FromRunner::Exited(ended)).await.expect("read");
+        runner.send(FromRunner::Exited(ended)).await;
         runner.exit(End::Code { code: 9 }).await;
     };
     let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
@@ -164,25 +188,26 @@ async fn frames_of_another_command_are_passed_over() {
 /// A reader that stops makes the command wait, with a bounded amount under way.
 #[tokio::test]
 async fn a_slow_reader_makes_the_command_wait() {
+    const CHUNKS: usize = 128;
     let (sender, receiver, stdio, mut runner, pipes) = set_up();
     let mut signals = Signals::listen().expect("handlers");
     let chunk = vec![b'x'; 64 << 10];
+    let sent = Cell::new(0);
     let play = async {
         runner.started().await;
-        let mut sent = 0;
-        while tokio::time::timeout(Duration::from_millis(200), runner.output(Stream::Stdout, &chunk))
-            .await
-            .is_ok()
-        {
-            sent += 1;
-            assert!(sent < 64, "nothing held the command back");
+        for _ in 0..CHUNKS {
+            runner.output(Stream::Stdout, &chunk).await;
+            sent.set(sent.get() + 1);
         }
-        let reader = std::thread::spawn(move || drained(pipes.stdout).len());
         runner.exit(End::Code { code: 0 }).await;
-        (sent, reader)
     };
-    let (relayed, (sent, reader)) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
+    let read = async {
+        sleep(Duration::from_millis(300)).await;
+        assert!(sent.get() < CHUNKS / 2, "nothing held the command back");
+        std::thread::spawn(move || drained(pipes.stdout).len())
+    };
+    let (relayed, (), reader) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play, read);
     assert!(relayed.ended.is_ok());
-    assert_eq!(reader.join().expect("it ends"), sent * chunk.len());
+    assert_eq!(reader.join().expect("it ends"), CHUNKS * chunk.len());
     drop(pipes.stdin);
 }

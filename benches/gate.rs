@@ -1,0 +1,103 @@
+//! How long a verdict takes: single commands, the whole committed corpus, and texts of growing size.
+//!
+//! The commands are judged and never run.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a bench that cannot read its corpus has nothing to measure"
+)]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use execward::gate::{Command, Facts};
+use execward::policy::Policy;
+use execward::shell::Dialect;
+
+fn facts() -> Facts {
+    let environment =
+        [("HOME", "/home/user"), ("USER", "user"), ("SHELL", "/bin/bash"), ("PATH", "/usr/bin:/bin")];
+    Facts {
+        cwd: "/home/user/project".to_owned(),
+        home: "/home/user".to_owned(),
+        user: "user".to_owned(),
+        uid: 1000,
+        workspaces: vec!["/home/user/project".to_owned()],
+        homes: BTreeMap::from([("root".to_owned(), "/root".to_owned())]),
+        environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        dialect: Dialect::Bash,
+        backend: "jail".to_owned(),
+    }
+}
+
+fn corpus() -> Vec<Command> {
+    let text = include_str!("../tests/corpus/gate.jsonl");
+    let command = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["command"].as_str().unwrap().to_owned()
+    };
+    text.lines().map(|line| Command::Shell(command(line))).collect()
+}
+
+fn single(criterion: &mut Criterion) {
+    let (policy, facts) = (Policy::builtin(), facts());
+    let mut group = criterion.benchmark_group("judge");
+    for (name, text) in [
+        ("ls", "ls -la"),
+        ("pipe", "make test 2>&1 | tail -n 20"),
+        ("commit", "git add -A && git commit -m 'fix: a message of some length'"),
+        ("rm-root", "sudo nice -n 5 rm -rf /usr"),
+        ("nested", "bash -c \"sh -c 'find . -name x -exec rm {} +'\""),
+    ] {
+        let command = Command::Shell(text.to_owned());
+        group.bench_function(name, |bencher| bencher.iter(|| policy.judge(black_box(&command), &facts)));
+    }
+    let commands = corpus();
+    group.throughput(Throughput::Elements(u64::try_from(commands.len()).unwrap()));
+    group.bench_function("corpus", |bencher| {
+        bencher.iter(|| {
+            commands.iter().map(|command| policy.judge(command, &facts).findings.len()).sum::<usize>()
+        });
+    });
+    group.finish();
+}
+
+fn growth(criterion: &mut Criterion) {
+    let (policy, facts) = (Policy::builtin(), facts());
+    let mut group = criterion.benchmark_group("growth");
+    group.sample_size(10);
+    for kib in [8usize, 32, 128] {
+        let text = "echo x && ".repeat(kib * 1024 / 10) + "true";
+        group.throughput(Throughput::Bytes(u64::try_from(text.len()).unwrap()));
+        let command = Command::Shell(text);
+        group.bench_with_input(BenchmarkId::new("list", kib), &command, |bencher, command| {
+            bencher.iter(|| policy.judge(command, &facts));
+        });
+    }
+    for depth in [100usize, 10_000] {
+        for (name, open, close) in [
+            ("subshell", "(", ")"),
+            ("substitution", "$(", ")"),
+            ("brace", "{a,", "}"),
+            ("quote", "\"$(", ")\""),
+        ] {
+            let text = format!("echo {}x{}", open.repeat(depth), close.repeat(depth));
+            let command = Command::Shell(text);
+            group.bench_with_input(BenchmarkId::new(name, depth), &command, |bencher, command| {
+                bencher.iter(|| policy.judge(command, &facts));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn load(criterion: &mut Criterion) {
+    let text = include_str!("../policies/default.toml");
+    criterion.bench_function("policy/load", |bencher| {
+        bencher.iter(|| Policy::parse(black_box(text), "default.toml").unwrap())
+    });
+}
+
+criterion_group!(benches, single, growth, load);
+criterion_main!(benches);

@@ -1,0 +1,52 @@
+//! Names that the same text gives to other places: `ln -s / r; rm -rf r/*`, `mount --bind / /mnt`.
+
+use super::place::{Base, Path, Place};
+use crate::shell::{Invocation, Value};
+
+/// Links that are kept; a text that makes more is not an ordinary one, and the newest count.
+const MOST: usize = 64;
+
+/// Learns the links and bind mounts that a command makes.
+pub(super) fn learn(invocation: &Invocation, base: &Base, links: &mut Vec<(Path, Path)>) {
+    let Some((program, arguments)) = invocation.argv.split_first() else { return };
+    let Some(program) = program.as_str().map(|word| word.rsplit('/').next().unwrap_or(word)) else { return };
+    if !matches!(program, "ln" | "mount" | "cp") {
+        return;
+    }
+    let options: Vec<&str> =
+        arguments.iter().filter_map(Value::as_str).filter(|word| word.starts_with('-')).collect();
+    let short =
+        |letter: char| options.iter().any(|option| !option.starts_with("--") && option.contains(letter));
+    let long = |name: &str| options.iter().any(|option| option.starts_with(name));
+    let makes = match program {
+        "ln" | "cp" => short('s') || long("--symb"),
+        _ => long("--bind") || long("--rbind") || long("--move") || short('B') || short('R') || short('o'),
+    };
+    if !makes {
+        return;
+    }
+    let operands: Vec<&Value> = arguments
+        .iter()
+        .filter(|word| word.prefix().first() != Some(&b'-') && !is_mount_option(word))
+        .collect();
+    let (from, to) = match operands.as_slice() {
+        [from, to] => (*from, *to),
+        _ => return,
+    };
+    let resolve =
+        |value: &Value| Place::resolve(value, base).readings.into_iter().next().map(|reading| reading.path);
+    let (Some(source), Some(name)) = (resolve(from), resolve(to)) else { return };
+    if source.is_loose() || name.is_loose() || name.components.is_empty() {
+        return;
+    }
+    if links.len() >= MOST {
+        links.remove(0);
+    }
+    links.push((name, source));
+}
+
+fn is_mount_option(word: &Value) -> bool {
+    word.as_str().is_some_and(|text| {
+        matches!(text, "bind" | "rbind" | "rw" | "ro") || text.contains("bind,") || text.contains(",bind")
+    })
+}

@@ -1,0 +1,214 @@
+//! `find`: its expression is a language of tests and actions.
+
+use super::super::effect::{Effect, Operation};
+use super::super::engine::{self, Context};
+use super::super::knowledge::Program;
+use super::super::{program_word, words};
+use super::{MAX_COMMANDS, exec};
+use crate::shell::{Piece, Value};
+
+/// Tests and actions without an argument that do not narrow what is found.
+const PLAIN: &[&str] = &[
+    "-depth", "-d", "-follow", "-mount", "-xdev", "-x", "-noleaf", "-warn", "-nowarn", "-daystart", "-print", "-print0",
+    "-ls", "-prune", "-quit", "-true", "-a", "-and", "-help", "--help", "-version", "--version", "-E", "-X", "-s",
+    "-ignore_readdir_race", "-noignore_readdir_race", "-readable", "-writable", "-executable", "-H", "-L", "-P",
+];
+
+/// Tests without an argument that narrow.
+const NARROW: &[&str] = &["-empty", "-false", "-nouser", "-nogroup"];
+
+/// Tests with an argument that narrow.
+const NARROW_BY: &[&str] = &[
+    "-amin", "-anewer", "-atime", "-cmin", "-cnewer", "-ctime", "-gid", "-group", "-ilname", "-iname", "-inum", "-ipath",
+    "-iregex", "-iwholename", "-links", "-lname", "-mmin", "-mtime", "-name", "-newer", "-path", "-perm", "-regex",
+    "-samefile", "-size", "-uid", "-used", "-user", "-wholename", "-flags", "-context", "-Bmin", "-Bnewer", "-Btime",
+];
+
+/// Words with an argument that do not narrow.
+const WITH_VALUE: &[&str] =
+    &["-type", "-xtype", "-maxdepth", "-mindepth", "-regextype", "-printf", "-fstype", "-D", "-xattrname"];
+
+/// Adds what a `find` command does.
+pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
+    let mut words_left = arguments.iter();
+    let mut paths: Vec<Value> = Vec::new();
+    let mut narrowed = false;
+    let mut negated = false;
+    let mut in_expression = false;
+    while let Some(word) = words_left.next() {
+        let Some(text) = word.as_str() else {
+            if in_expression && !word.has_glob() {
+                return unreadable(program, word, context, effects);
+            } else if !in_expression {
+                paths.push(word.clone());
+            }
+            continue;
+        };
+        if matches!(text, "-H" | "-L" | "-P" | "-E" | "-X" | "-s" | "-x") || text.starts_with("-O") {
+            continue;
+        }
+        if !in_expression && !text.starts_with('-') && !matches!(text, "(" | ")" | "!" | ",") {
+            paths.push(word.clone());
+            continue;
+        }
+        if text == "-f" && !in_expression {
+            paths.extend(words_left.next().cloned());
+            continue;
+        }
+        in_expression = text != "-D";
+        match text {
+            "!" | "-not" => {
+                negated = true;
+                continue;
+            }
+            // each side of an `or` finds its own files
+            "-o" | "-or" | "," => narrowed = false,
+            "(" | ")" => {}
+            "-delete" => delete(&paths, narrowed, effects),
+            "-exec" | "-execdir" | "-ok" | "-okdir" => {
+                let mut inner = Vec::new();
+                for word in words_left.by_ref() {
+                    let ends = match word.as_known() {
+                        Some(b";") => true,
+                        Some(b"+") => inner.last().and_then(Value::as_known) == Some(b"{}"),
+                        _ => false,
+                    };
+                    if ends {
+                        break;
+                    }
+                    inner.push(word.clone());
+                }
+                start(&inner, &paths, narrowed, context, effects);
+            }
+            "-fprint" | "-fprint0" | "-fls" | "-fprintf" => {
+                if let Some(path) = words_left.next() {
+                    effects.push(Effect::Write { path: path.clone(), how: Operation::Overwrite });
+                }
+                if text == "-fprintf" {
+                    words_left.next();
+                }
+            }
+            "-files0-from" => paths.push(
+                words_left
+                    .next()
+                    .map_or_else(Value::default, |file| words::unknown(&format!("the names in {file}"))),
+            ),
+            _ if PLAIN.contains(&text) => {}
+            _ if NARROW.contains(&text) => narrowed |= !negated,
+            _ if WITH_VALUE.contains(&text) => {
+                words_left.next();
+            }
+            _ if NARROW_BY.contains(&text) || text.starts_with("-newer") => {
+                let pattern = words_left.next().and_then(Value::as_known);
+                let everything = matches!(pattern, Some(b"*" | b"?*" | b"*?" | b".*" | b"/*" | b"**"));
+                narrowed |= !negated && !everything;
+            }
+            _ => return unreadable(program, word, context, effects),
+        }
+        negated = false;
+    }
+}
+
+fn unreadable(program: &Program, word: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Unreadable { program: program.name.clone(), word: word.clone() });
+    engine::guess(context.argv, context.knowledge, effects);
+}
+
+/// Where it looks; the current directory when nothing is named.
+fn starts(paths: &[Value]) -> Vec<Value> {
+    if paths.is_empty() { vec![Value::known(".")] } else { paths.to_vec() }
+}
+
+fn delete(paths: &[Value], narrowed: bool, effects: &mut Vec<Effect>) {
+    for path in starts(paths) {
+        effects.push(if narrowed {
+            Effect::Delete { path: words::below(&path, "{}"), recursive: false, how: Operation::Remove }
+        } else {
+            Effect::Delete { path, recursive: true, how: Operation::Remove }
+        });
+    }
+}
+
+/// `-exec`: what is found stands for itself when tests narrow it, and for the whole tree when they do not.
+fn start(inner: &[Value], paths: &[Value], narrowed: bool, context: &Context<'_>, effects: &mut Vec<Effect>) {
+    if inner.is_empty() {
+        return;
+    }
+    for path in starts(paths).into_iter().take(MAX_COMMANDS) {
+        let found = if narrowed { words::below(&path, "{}") } else { path.clone() };
+        let argv: Vec<Value> = inner.iter().map(|word| replaced(word, b"{}", &found)).collect();
+        if !narrowed {
+            whole_tree(&argv, &path, context, effects);
+        }
+        effects.push(exec(argv, "find"));
+    }
+}
+
+/// A program that ruins each file of a tree ruins the tree.
+fn whole_tree(argv: &[Value], path: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
+    let Some((word, arguments)) = argv.split_first() else { return };
+    let known = program_word::standard_name(word).and_then(|name| context.knowledge.find(&name));
+    let Some(program) = known.filter(|program| program.hook.is_none()) else { return };
+    let mut inner = Vec::new();
+    engine::run(program, arguments, context, &mut inner);
+    for effect in inner {
+        match effect {
+            Effect::Delete { path: at, how, .. } if at == *path => {
+                effects.push(Effect::Delete { path: at, recursive: true, how });
+            }
+            Effect::Write { path: at, how } if at == *path && how == Operation::Overwrite => {
+                effects.push(Effect::Delete { path: at, recursive: true, how: Operation::Overwrite });
+            }
+            Effect::Metadata { path: at, attribute, value, .. } if at == *path => {
+                effects.push(Effect::Metadata { path: at, recursive: true, attribute, value });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `fd PATTERN -x COMMAND...`: what follows up to `;` is a command.
+pub(super) fn fd(arguments: &[Value], effects: &mut Vec<Effect>) {
+    let starts = |word: &Value| match word.as_known() {
+        Some(b"-x" | b"-X" | b"--exec" | b"--exec-batch") => true,
+        // `-tfx`: a bundle that ends in the option
+        Some(word) => word.len() > 2 && word.starts_with(b"-") && !word.starts_with(b"--") && word.ends_with(b"x"),
+        None => false,
+    };
+    let Some(at) = arguments.iter().position(starts) else { return };
+    let found = words::below(&Value::known("."), "{}");
+    let command = arguments.iter().skip(at + 1).take_while(|word| word.as_known() != Some(b";"));
+    let mut argv: Vec<Value> = command.map(|word| replaced(word, b"{}", &found)).collect();
+    if argv.is_empty() {
+        return;
+    }
+    if !argv.contains(&found) {
+        argv.push(found);
+    }
+    effects.push(exec(argv, "fd"));
+}
+
+/// The word with each `hole` in its known bytes filled.
+pub(super) fn replaced(word: &Value, hole: &[u8], with: &Value) -> Value {
+    if hole.is_empty() {
+        return word.clone();
+    }
+    let mut whole = Value::default();
+    for piece in &word.pieces {
+        let Piece::Known(bytes) = piece else {
+            words::push(&mut whole, piece.clone());
+            continue;
+        };
+        let mut rest = bytes.as_slice();
+        while let Some(at) = rest.windows(hole.len()).position(|window| window == hole) {
+            let (before, after) = rest.split_at(at);
+            words::push(&mut whole, Piece::Known(before.to_vec()));
+            for piece in &with.pieces {
+                words::push(&mut whole, piece.clone());
+            }
+            rest = after.get(hole.len()..).unwrap_or_default();
+        }
+        words::push(&mut whole, Piece::Known(rest.to_vec()));
+    }
+    whole
+}

@@ -1,0 +1,203 @@
+//! Programs that make command lines of what they read: `xargs`, `parallel`, `crontab`.
+
+use super::super::effect::{Effect, Language, Target};
+use super::super::engine::{self, Context};
+use super::super::grammar::Parsed;
+use super::super::knowledge::Program;
+use super::super::words;
+use super::find::replaced;
+use super::{MAX_COMMANDS, exec};
+use crate::shell::{Dialect, Input, Piece, Unknown, Value};
+
+/// Words that only standard input knows: as many as there are, and any of them may be an option.
+fn later(source: &str) -> Value {
+    Value::unknown(Unknown { source: source.to_owned(), may_be_empty: true, splits: true, below: None })
+}
+
+/// Adds what `xargs` starts.
+pub(super) fn xargs(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
+    let parsed = program.grammar.parse(arguments);
+    if parsed.help {
+        return;
+    }
+    for word in &parsed.unread {
+        effects.push(Effect::Unreadable { program: program.name.clone(), word: word.clone() });
+        engine::guess(context.argv, context.knowledge, effects);
+    }
+    let option = |name: &str| program.grammar.find(name).filter(|id| parsed.has(*id));
+    let value = |name: &str| program.grammar.find(name).and_then(|id| parsed.values(id).last());
+    let hole = match (value("-I"), option("-i")) {
+        (Some(hole), _) => hole.as_known().map(<[u8]>::to_vec),
+        (None, Some(_)) => Some(value("-i").and_then(Value::as_known).unwrap_or(b"{}").to_vec()),
+        (None, None) => None,
+    };
+    let input = match &context.invocation.stdin {
+        Input::Known(bytes) if option("-a").is_none() => {
+            items(bytes, &parsed, program, hole.is_some() || option("-L").is_some())
+        }
+        _ => None,
+    };
+    let Some(input) = input else {
+        let unknown = later("what xargs reads");
+        effects.push(exec(filled(&parsed, hole.as_deref(), &[unknown]), "xargs"));
+        return;
+    };
+    let size = if hole.is_some() {
+        1
+    } else {
+        let number = value("-n").or(value("-L")).and_then(Value::as_str).and_then(|text| text.parse().ok());
+        number.unwrap_or(usize::MAX).max(1)
+    };
+    if parsed.operands.is_empty() && option("-p").is_none() {
+        // without a command xargs prints
+        return;
+    }
+    let chunks: Vec<&[Value]> = if input.is_empty() { vec![&[]] } else { input.chunks(size).collect() };
+    for chunk in chunks.iter().take(MAX_COMMANDS) {
+        effects.push(exec(filled(&parsed, hole.as_deref(), chunk), "xargs"));
+    }
+    if chunks.len() > MAX_COMMANDS {
+        effects.push(exec(filled(&parsed, None, &input), "xargs"));
+    }
+}
+
+/// The items of a known input, by the rules that the options choose; `None` when a quote in it does not end.
+fn items(bytes: &[u8], parsed: &Parsed, program: &Program, lines: bool) -> Option<Vec<Value>> {
+    let has = |name: &str| program.grammar.find(name).is_some_and(|id| parsed.has(id));
+    let separated = |separator: u8| {
+        let parts = bytes.split(move |byte| *byte == separator);
+        parts.filter(|part| !part.is_empty()).map(Value::known).collect()
+    };
+    if has("-0") {
+        return Some(separated(0));
+    }
+    if let Some(delimiter) = program.grammar.find("-d").and_then(|id| parsed.values(id).last()) {
+        return match delimiter.as_known()? {
+            b"\\n" => Some(separated(b'\n')),
+            b"\\0" => Some(separated(0)),
+            b"\\t" => Some(separated(b'\t')),
+            [byte] => Some(separated(*byte)),
+            _ => None,
+        };
+    }
+    if lines {
+        return Some(separated(b'\n'));
+    }
+    words::split(bytes)
+}
+
+fn filled(parsed: &Parsed, hole: Option<&[u8]>, items: &[Value]) -> Vec<Value> {
+    match (hole, items.first()) {
+        (Some(hole), Some(item)) => parsed.operands.iter().map(|word| replaced(word, hole, item)).collect(),
+        _ => parsed.operands.iter().chain(items).cloned().collect(),
+    }
+}
+
+/// Adds what GNU `parallel` starts: its command is text for a shell.
+pub(super) fn parallel(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) {
+    let parsed = program.grammar.parse(arguments);
+    if parsed.help {
+        return;
+    }
+    let is_source = |word: &&Value| word.as_known().is_some_and(|word| word.starts_with(b":::"));
+    let command: Vec<Value> = parsed.operands.iter().take_while(|word| !is_source(word)).cloned().collect();
+    let mut items: Vec<Value> = Vec::new();
+    let mut from_file = false;
+    for word in parsed.operands.iter().skip(command.len()) {
+        match word.as_known() {
+            Some(b":::" | b":::+") => from_file = false,
+            Some(b"::::" | b"::::+") => from_file = true,
+            _ if from_file => items.push(words::unknown(&format!("a line of {word}"))),
+            _ => items.push(word.clone()),
+        }
+    }
+    if items.is_empty() {
+        items = match &context.invocation.stdin {
+            Input::Known(bytes) => {
+                bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(Value::known).collect()
+            }
+            _ => vec![later("what parallel reads")],
+        };
+    }
+    let text = words::join(&command);
+    if items.len() > MAX_COMMANDS {
+        items = vec![words::join(&items)];
+    }
+    for item in items {
+        let has_hole = text.pieces.iter().any(|piece| matches!(piece, Piece::Known(bytes) if bytes.contains(&b'{')));
+        let line = match (command.is_empty(), has_hole) {
+            (true, _) => item,
+            (false, true) => {
+                let mut line = text.clone();
+                for hole in ["{}", "{.}", "{/}", "{//}", "{/.}", "{1}", "{2}"] {
+                    line = replaced(&line, hole.as_bytes(), &item);
+                }
+                line
+            }
+            (false, false) => words::concat(&[&text, &Value::known(" "), &item]),
+        };
+        effects.push(Effect::Script {
+            language: Language::Shell(Dialect::Bash),
+            text: line,
+            target: Target::Here,
+            arguments: Vec::new(),
+        });
+    }
+}
+
+/// Adds the commands of a table that `crontab` reads from its standard input. `false`: the table of the program says
+/// the rest.
+pub(super) fn crontab(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) -> bool {
+    let parsed = program.grammar.parse(arguments);
+    let named = parsed.operands.first().is_some_and(|word| !matches!(word.as_known(), Some(b"-")));
+    let looks = ["-l", "-r", "-e"].iter().any(|name| program.grammar.find(name).is_some_and(|id| parsed.has(id)));
+    if named || looks || parsed.help {
+        return false;
+    }
+    let text = engine::stdin_text(&context.invocation.stdin);
+    for piece in &text.pieces {
+        match piece {
+            Piece::Known(bytes) => {
+                for line in bytes.split(|byte| *byte == b'\n') {
+                    effects.extend(cron_command(line).map(script));
+                }
+            }
+            _ => effects.push(script(words::unknown("the lines of the crontab"))),
+        }
+    }
+    effects.push(Effect::Service { action: "schedule".to_owned(), name: Value::known("crontab") });
+    true
+}
+
+/// The command of a line of a crontab(5).
+fn cron_command(line: &[u8]) -> Option<Value> {
+    let line = line.trim_ascii();
+    if line.is_empty() || line.starts_with(b"#") {
+        return None;
+    }
+    let mut rest = line;
+    for _ in 0..if line.starts_with(b"@") { 1 } else { 5 } {
+        let end = rest.iter().position(u8::is_ascii_whitespace)?;
+        rest = rest.get(end..)?.trim_ascii_start();
+    }
+    Some(Value::known(rest))
+}
+
+fn script(text: Value) -> Effect {
+    Effect::Script {
+        language: Language::Shell(Dialect::Posix),
+        text,
+        target: Target::Here,
+        arguments: Vec::new(),
+    }
+}

@@ -1,0 +1,10 @@
+//! The one integration binary. Each module holds the tests of one promise; `support` holds what they share.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where")]
+#![allow(unreachable_pub, reason = "modules of a test binary share by pub")]
+
+mod bad_input;
+mod escape;
+mod gate;
+mod layers;
+mod real;
+mod support;

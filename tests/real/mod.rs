@@ -1,0 +1,8 @@
+//! Real work gives the same results inside as bare, as root and as an ordinary user.
+
+mod audit;
+mod everyday;
+mod own_tests;
+mod redaction;
+mod stream;
+mod work;
