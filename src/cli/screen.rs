@@ -28,7 +28,9 @@ impl Screen {
 
     /// What went wrong.
     pub(super) fn error(self, what: impl Display) {
-        self.line("error", Tone::Red, what);
+        // A policy's mistake comes with its label, and with the lines of the file under it.
+        let what = what.to_string();
+        self.line("error", Tone::Red, what.strip_prefix("error: ").unwrap_or(&what));
     }
 
     /// What to do about it; nothing where that is empty.
@@ -60,9 +62,11 @@ impl Screen {
     }
 }
 
-/// Text of others, made safe to show: it keeps its lines and nothing else that could move the cursor or deceive.
+/// Text of others, made safe to show: it keeps its lines and blanks, and nothing else that could move the cursor or
+/// deceive.
 pub(super) fn shown(text: &str) -> String {
-    text.split('\n').map(crate::gate::render).collect::<Vec<_>>().join("\n")
+    let line = |line: &str| line.split(' ').map(crate::gate::render).collect::<Vec<_>>().join(" ");
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes to stdout. A reader that has gone is no error to shout about, but it is not success either.

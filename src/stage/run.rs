@@ -2,7 +2,7 @@
 
 use super::verdict::{Cleared, Judged};
 use super::{Agreed, Digest, Place, Request};
-use crate::audit::Durable;
+use crate::audit::chain::Durable;
 use crate::gate::{Command, Judgement};
 use crate::shell::Dialect;
 use crate::wire::runner::{Ended, Spawn};

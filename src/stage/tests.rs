@@ -203,12 +203,12 @@ fn what_changed_after_the_verdict_does_not_run() {
 #[test]
 fn a_ticket_is_for_one_request() {
     let prepared = cleared(shell("make")).prepare(seen()).expect("nothing changed");
-    let ticket = Ticket::from(crate::audit::Durable::for_tests("another request"));
+    let ticket = Ticket::from(crate::audit::chain::Durable::for_tests("another request"));
     assert!(prepared.start(ticket, 1).is_err());
 }
 
 fn spawned(request: Request) -> Vec<String> {
-    let ticket = Ticket::from(crate::audit::Durable::for_tests(request.id.as_str()));
+    let ticket = Ticket::from(crate::audit::chain::Durable::for_tests(request.id.as_str()));
     let prepared = cleared(request).prepare(seen()).expect("nothing changed");
     let (_, spawn) = prepared.start(ticket, 1).expect("the ticket fits");
     assert_eq!(spawn.cwd_id, CWD);
@@ -227,7 +227,7 @@ fn shell_text_runs_in_the_shell_it_was_judged_for() {
 }
 
 fn outcome_of(end: End) -> Outcome {
-    let ticket = Ticket::from(crate::audit::Durable::for_tests(shell("x").id.as_str()));
+    let ticket = Ticket::from(crate::audit::chain::Durable::for_tests(shell("x").id.as_str()));
     let prepared = cleared(shell("x")).prepare(seen()).expect("nothing changed");
     let (running, _) = prepared.start(ticket, 1).expect("the ticket fits");
     let ended = Ended { id: 1, end, wall_us: 1, cpu_us: 2, max_rss_kib: 3 };

@@ -32,9 +32,6 @@ use crate::stage::{
 };
 use crate::wire::runner::{FileId, Receipt, SandboxSpec};
 
-/// The name of the backend that an embedded supervisor runs commands in.
-const BACKEND: &str = "jail";
-
 /// A command as the command line asks for it.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -263,7 +260,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         own_state: local.directories.own(),
     })?;
     let environment =
-        pipeline::environment(&local, &policy, &spec, &cwd.path, asked.variables.iter().cloned())?;
+        pipeline::environment(&local, &policy, &spec, &cwd.path, &asked.variables, &asked.env)?;
     let Environment { vars, withheld, secrets } = environment;
     let redactor = Redactor::new(&Rules::builtin(), secrets);
 
@@ -290,6 +287,12 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         Ok(cleared) => execute(*cleared, ground, asked, &journal, &redactor, &mut signals).await?,
         Err(denial) => refuse(*denial, &journal, &redactor).await,
     };
+    for name in &asked.env {
+        if withheld.iter().any(|withheld| &withheld.name == name) {
+            let why = "looks like a credential or injects code: only a policy can pass it";
+            completed.notes.push(format!("the command did not get {name}, which {why}"));
+        }
+    }
     completed.withheld = withheld;
     if asked.timeout.is_some_and(|asked| asked > timeout) {
         let limit = timeout.as_secs_f64();

@@ -9,7 +9,7 @@ use crate::approval::Answer;
 use crate::gate::Facts;
 use crate::policy::{NetworkMode, Policy};
 use crate::prepare::EnvironmentError;
-use crate::prepare::environment::{self, Environment};
+use crate::prepare::environment::{self, Environment, Why};
 use crate::redact::Redactor;
 use crate::stage::{Cleared, Denial, Network, Outcome, Pending, Report, Request, Verdict};
 use crate::wire::runner::{Limits, SandboxSpec};
@@ -65,13 +65,15 @@ pub(super) fn limits(policy: &Policy) -> Limits {
     }
 }
 
-/// The environment of a command that starts in `cwd`.
+/// The environment of a command that starts in `cwd`, made from the requester's variables. Those in `named` were asked
+/// for one by one: they pass where nothing but a rule that names them is missing. Only a policy can name a credential.
 pub(super) fn environment(
     local: &Local,
     policy: &Policy,
     spec: &SandboxSpec,
     cwd: &Path,
-    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    variables: &[(OsString, OsString)],
+    named: &[String],
 ) -> Result<Environment, EnvironmentError> {
     let writable = [spec.workspace.path.clone(), spec.identity.home.clone(), "/tmp".into()];
     let facts = environment::Facts {
@@ -83,7 +85,17 @@ pub(super) fn environment(
         writable: &writable,
         read_only: &spec.view.visible,
     };
-    environment::build(&environment::Rules::builtin(), variables, &policy.environment.pass, facts)
+    let rules = environment::Rules::builtin();
+    let build = |pass: &[String]| environment::build(&rules, variables.iter().cloned(), pass, facts);
+    let built = build(&policy.environment.pass)?;
+    if named.is_empty() {
+        return Ok(built);
+    }
+    let plain = |name: &&String| {
+        built.withheld.iter().any(|withheld| &withheld.name == *name && withheld.why == Why::NotListed)
+    };
+    let pass: Vec<String> = policy.environment.pass.iter().chain(named.iter().filter(plain)).cloned().collect();
+    build(&pass)
 }
 
 impl Local {

@@ -1,4 +1,5 @@
 //! What goes over sockets: the types (pure), their framing, and who is at the other end.
 
 pub mod frame;
+pub mod rpc;
 pub mod runner;

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Largest body of a frame, kind byte included.
@@ -236,7 +237,7 @@ pub struct View {
 }
 
 /// What a sandbox reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// A network namespace of its own with nothing in it but loopback.
@@ -281,7 +282,7 @@ pub struct Spawn {
 }
 
 /// What really confines the commands of a sandbox.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
     /// `jail`, `docker`, ...
     pub backend: String,
@@ -290,7 +291,7 @@ pub struct Receipt {
 }
 
 /// One layer of isolation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Layer {
     /// `user-namespace`, `pid-namespace`, `landlock`, ...
     pub name: String,
