@@ -46,6 +46,13 @@ pub enum ToRunner {
         /// As in signal(7).
         signal: i32,
     },
+    /// Leaves the command's output in its pipes, so that it waits, or reads it again. What is under way still comes.
+    Hold {
+        /// Of the command.
+        id: u64,
+        /// Whether it is to wait.
+        held: bool,
+    },
     /// Ends the command's whole tree at once.
     Kill {
         /// Of the command.
