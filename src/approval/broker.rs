@@ -112,7 +112,8 @@ impl Broker {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|_| "no random numbers for the question's name")?;
         let request = pending.request();
-        let request_id = RequestId::try_from(request.id.to_string()).map_err(|_| "the request has no proper name")?;
+        let request_id =
+            RequestId::try_from(request.id.to_string()).map_err(|_| "the request has no proper name")?;
         let now = Timestamp::now();
         let shown = Arc::new(rpc::Approval {
             approval: ApprovalId::from_random(id),
@@ -177,7 +178,10 @@ impl Broker {
     /// Those that wait, oldest first, and what happens from then on.
     pub fn watch(&self) -> (Vec<Arc<rpc::Approval>>, broadcast::Receiver<Event>) {
         let queue = self.queue();
-        (queue.questions.values().map(|question| Arc::clone(&question.shown)).collect(), self.events.subscribe())
+        (
+            queue.questions.values().map(|question| Arc::clone(&question.shown)).collect(),
+            self.events.subscribe(),
+        )
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -259,8 +259,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         limits: pipeline::limits(&policy),
         own_state: local.directories.own(),
     })?;
-    let environment =
-        pipeline::environment(&local, &policy, &spec, &cwd.path, &asked.variables, &asked.env)?;
+    let environment = pipeline::environment(&local, &policy, &spec, &cwd.path, &asked.variables, &asked.env)?;
     let Environment { vars, withheld, secrets } = environment;
     let redactor = Redactor::new(&Rules::builtin(), secrets);
 

@@ -83,8 +83,7 @@ impl Local {
             None => Directories::find(uid, user.as_ref(), variable)?,
         };
         let (interpreter, dialect) = interpreter(|path| path.exists());
-        let User { name, home, .. } =
-            user.unwrap_or_else(|| nameless(uid));
+        let User { name, home, .. } = user.unwrap_or_else(|| nameless(uid));
         Ok(Self {
             principal: Principal { uid, gid, name },
             home: home.into(),

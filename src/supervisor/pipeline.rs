@@ -94,7 +94,8 @@ pub(super) fn environment(
     let plain = |name: &&String| {
         built.withheld.iter().any(|withheld| &withheld.name == *name && withheld.why == Why::NotListed)
     };
-    let pass: Vec<String> = policy.environment.pass.iter().chain(named.iter().filter(plain)).cloned().collect();
+    let pass: Vec<String> =
+        policy.environment.pass.iter().chain(named.iter().filter(plain)).cloned().collect();
     build(&pass)
 }
 

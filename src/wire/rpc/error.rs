@@ -95,8 +95,9 @@ impl Error {
 
     /// A session that is not there or not the caller's: which of the two it is shows nowhere.
     pub fn unknown_session() -> Self {
-        Self::new(Code::UnknownSession, "there is no such session")
-            .hint("open one with session/open; a session ends with session/close, its lifetime, or the daemon")
+        Self::new(Code::UnknownSession, "there is no such session").hint(
+            "open one with session/open; a session ends with session/close, its lifetime, or the daemon",
+        )
     }
 
     /// A command that its session does not have.
@@ -242,8 +243,10 @@ impl JsonSchema for Code {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let known: Vec<serde_json::Value> =
-            Self::ALL.iter().map(|code| serde_json::json!({"const": code.number(), "title": code.name()})).collect();
+        let known: Vec<serde_json::Value> = Self::ALL
+            .iter()
+            .map(|code| serde_json::json!({"const": code.number(), "title": code.name()}))
+            .collect();
         json_schema!({ "type": "integer", "anyOf": known })
     }
 }
