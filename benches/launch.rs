@@ -33,7 +33,11 @@ impl Launcher {
     /// The time below which this share of the runs lies.
     fn quantile(&self, share: f64) -> Duration {
         let last = self.times.len() - 1;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the times")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an index within the times"
+        )]
         let index = (last as f64 * share).round() as usize;
         self.times[index.min(last)]
     }
@@ -84,7 +88,10 @@ fn workspace() -> std::path::PathBuf {
 fn report(launchers: &[Launcher], rounds: usize) {
     let Some(base) = launchers.first() else { return eprintln!("nothing runs here, not even /bin/true") };
     println!("{rounds} rounds, spawn to reaped, milliseconds; ratios to the bare spawn");
-    println!("{:24} {:>8} {:>8} {:>8}   {:>7} {:>7} {:>7}", "", "min", "median", "p99", "min", "median", "p99");
+    println!(
+        "{:24} {:>8} {:>8} {:>8}   {:>7} {:>7} {:>7}",
+        "", "min", "median", "p99", "min", "median", "p99"
+    );
     for launcher in launchers {
         let shares = [0.0, 0.5, 0.99];
         let [min, median, p99] = shares.map(|share| launcher.quantile(share).as_secs_f64() * 1e3);

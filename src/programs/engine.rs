@@ -95,10 +95,7 @@ pub(super) fn run_parsed(
     if program.assignments {
         take_assignments(&mut parsed, &mut assignments, effects);
     }
-    let cwd = program
-        .cwd
-        .and_then(|id| parsed.values(id).last().cloned())
-        .or_else(|| context.cwd.clone());
+    let cwd = program.cwd.and_then(|id| parsed.values(id).last().cloned()).or_else(|| context.cwd.clone());
     let inner = Context { cwd, argv: context.argv, depth: context.depth + 1, ..*context };
     let filling = Filling { program, parsed: &parsed, context: &inner, assignments: &assignments };
     for template in &program.effects {
@@ -129,7 +126,9 @@ fn first_glob(parsed: &Parsed) -> Value {
 fn take_assignments(parsed: &mut Parsed, assignments: &mut Vec<(String, Value)>, effects: &mut Vec<Effect>) {
     let mut count = 0;
     for operand in &parsed.operands {
-        let Some((name, value)) = words::cut(operand, b'=').filter(|(name, _)| !name.is_empty()) else { break };
+        let Some((name, value)) = words::cut(operand, b'=').filter(|(name, _)| !name.is_empty()) else {
+            break;
+        };
         let name = String::from_utf8_lossy(&name).into_owned();
         variables::assigned(&name, &value, false, effects);
         assignments.push((name, value));
@@ -297,7 +296,10 @@ impl Filling<'_> {
             },
             Test::AnyOperandMatches(pattern) => (
                 true,
-                parsed.operands.iter().any(|value| value.as_known().is_some() && words::matches(value, pattern)),
+                parsed
+                    .operands
+                    .iter()
+                    .any(|value| value.as_known().is_some() && words::matches(value, pattern)),
             ),
             Test::Count(order, count) => (true, parsed.operands.len().cmp(count) == *order),
             Test::Key(key) => (true, self.key(key).is_some()),
@@ -310,7 +312,8 @@ impl Filling<'_> {
     /// The operand at a place that counts from 1, or from the end when negative.
     fn operand(&self, at: isize) -> Option<&Value> {
         let operands = &self.parsed.operands;
-        let index = if at < 0 { operands.len().checked_add_signed(at)? } else { usize::try_from(at - 1).ok()? };
+        let index =
+            if at < 0 { operands.len().checked_add_signed(at)? } else { usize::try_from(at - 1).ok()? };
         operands.get(index)
     }
 
@@ -331,7 +334,9 @@ impl Filling<'_> {
             Selection::Operands(from, to) => {
                 let operands = &self.parsed.operands;
                 let len = operands.len();
-                let place = |at: isize| if at < 0 { len.checked_add_signed(at) } else { usize::try_from(at - 1).ok() };
+                let place = |at: isize| {
+                    if at < 0 { len.checked_add_signed(at) } else { usize::try_from(at - 1).ok() }
+                };
                 match (place(*from), place(*to)) {
                     (Some(from), Some(to)) if from <= to => {
                         operands.get(from..len.min(to + 1)).unwrap_or_default().to_vec()
@@ -474,7 +479,8 @@ impl Filling<'_> {
     fn action(&self, template: &Template, effects: &mut Vec<Effect>) {
         let (action, mut values) = self.named(template);
         // `persist LD_PRELOAD --preload` does nothing without the option
-        let needs_value = matches!(template.selections.get(1), Some(Selection::Option(_) | Selection::Key(_)));
+        let needs_value =
+            matches!(template.selections.get(1), Some(Selection::Option(_) | Selection::Key(_)));
         if values.is_empty() && !needs_value {
             values.push(Value::default());
         }

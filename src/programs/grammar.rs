@@ -207,7 +207,6 @@ impl Grammar {
         parsed
     }
 
-
     fn long_option(&self, word: &Value, pending: &mut Vec<Value>, parsed: &mut Parsed) {
         let (name, attached) = match words::cut(word, b'=') {
             Some((name, value)) => (name, Some(value)),
@@ -266,7 +265,9 @@ impl Grammar {
             };
             let rest = words::skip(word, at);
             match self.arities.get(id) {
-                Some(Arity::Required) if rest.pieces.is_empty() => return self.take(id, pending.pop(), parsed),
+                Some(Arity::Required) if rest.pieces.is_empty() => {
+                    return self.take(id, pending.pop(), parsed);
+                }
                 Some(Arity::Required) => return self.take(id, Some(rest), parsed),
                 Some(Arity::Optional) => {
                     return self.take(id, Some(rest).filter(|rest| !rest.pieces.is_empty()), parsed);

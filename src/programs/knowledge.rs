@@ -176,7 +176,9 @@ impl Knowledge {
     /// Everything that is wrong with the tables.
     #[cfg(test)]
     pub(super) fn mistakes(&self) -> Vec<String> {
-        let read = |entry: &Entry| compile_text(&entry.name, &entry.text).err().map(|error| format!("{}: {error}", entry.name));
+        let read = |entry: &Entry| {
+            compile_text(&entry.name, &entry.text).err().map(|error| format!("{}: {error}", entry.name))
+        };
         self.entries.iter().filter_map(read).collect()
     }
 
@@ -192,10 +194,7 @@ impl Knowledge {
 
     pub(super) fn find(&self, name: &str) -> Option<&Program> {
         let entry = self.entries.get(*self.index.get(name)?)?;
-        entry
-            .program
-            .get_or_init(|| compile_text(&entry.name, &entry.text).ok().map(Box::new))
-            .as_deref()
+        entry.program.get_or_init(|| compile_text(&entry.name, &entry.text).ok().map(Box::new)).as_deref()
     }
 
     fn add_borrowed(&mut self, text: &'static str) -> Result<(), KnowledgeError> {
@@ -318,11 +317,12 @@ fn compile(name: &str, table: Table) -> Result<Program, String> {
         let compiled = compile(&format!("{name} {word}"), sub)?;
         subcommands.insert(word, Subcommand::Table(Box::new(compiled)));
     }
-    let verbs = (table.destroys.is_some() || table.changes.is_some() || table.reads.is_some()).then(|| Verbs {
-        destroys: table.destroys.unwrap_or_default(),
-        changes: table.changes.unwrap_or_default(),
-        reads: table.reads.unwrap_or_default(),
-    });
+    let verbs =
+        (table.destroys.is_some() || table.changes.is_some() || table.reads.is_some()).then(|| Verbs {
+            destroys: table.destroys.unwrap_or_default(),
+            changes: table.changes.unwrap_or_default(),
+            reads: table.reads.unwrap_or_default(),
+        });
     let _ = table.note;
     Ok(Program {
         name: name.to_owned(),

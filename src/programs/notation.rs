@@ -17,7 +17,11 @@ fn write_brief(out: &mut String, effect: &Effect) -> std::fmt::Result {
     match effect {
         Effect::Delete { path, recursive, how } => {
             let recursive = if *recursive { " -r" } else { "" };
-            write!(out, "{}{recursive} {path}", if *how == Operation::Remove { "delete" } else { deletion(*how) })
+            write!(
+                out,
+                "{}{recursive} {path}",
+                if *how == Operation::Remove { "delete" } else { deletion(*how) }
+            )
         }
         Effect::Write { path, how } => write!(out, "{} {path}", writing(*how)),
         Effect::Read { path } => write!(out, "read {path}"),
@@ -51,7 +55,11 @@ fn write_brief(out: &mut String, effect: &Effect) -> std::fmt::Result {
         Effect::Listen { address } => write!(out, "listen {address}"),
         Effect::Kill { target, signal } => {
             let signal = signal.to_string();
-            if signal.is_empty() { write!(out, "kill {target}") } else { write!(out, "kill -{signal} {target}") }
+            if signal.is_empty() {
+                write!(out, "kill {target}")
+            } else {
+                write!(out, "kill -{signal} {target}")
+            }
         }
         Effect::Power => out.write_str("power"),
         Effect::Privilege { what } => write!(out, "privilege {what}"),
@@ -65,7 +73,9 @@ fn write_brief(out: &mut String, effect: &Effect) -> std::fmt::Result {
             write!(out, "{manager} {action} {}", joined(names))
         }
         Effect::Service { action, name } => write!(out, "service {action} {name}"),
-        Effect::Device { path, how } => write!(out, "device {} {path}", if *how == Operation::Format { "format" } else { "write" }),
+        Effect::Device { path, how } => {
+            write!(out, "device {} {path}", if *how == Operation::Format { "format" } else { "write" })
+        }
         Effect::Mount { path } => write!(out, "mount {path}"),
         Effect::Kernel { what, value } => write!(out, "kernel {what} {value}"),
         Effect::Repository { action, target } => write!(out, "repository {action} {target}"),

@@ -6,10 +6,32 @@ use crate::shell::{Piece, Value};
 
 /// Directories whose programs are known by their names.
 const STANDARD: &[&str] = &[
-    "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/lib", "/lib64", "/usr/lib",
-    "/usr/lib64", "/lib32", "/usr/libexec", "/usr/games", "/snap/bin", "/opt/homebrew/bin", "/usr/lib/git-core",
-    "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu",
-    "/lib/systemd", "/usr/lib/systemd", "/system/bin", "/busybox", "/run/current-system/sw/bin", "/usr/libexec/git-core",
+    "/bin",
+    "/sbin",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/lib32",
+    "/usr/libexec",
+    "/usr/games",
+    "/snap/bin",
+    "/opt/homebrew/bin",
+    "/usr/lib/git-core",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib/systemd",
+    "/usr/lib/systemd",
+    "/system/bin",
+    "/busybox",
+    "/run/current-system/sw/bin",
+    "/usr/libexec/git-core",
 ];
 
 /// How many programs a pattern in the place of the program may name.

@@ -26,7 +26,9 @@ pub(super) fn effects(invocation: &Invocation, effects: &mut Vec<Effect>) {
             RedirectKind::Write => {
                 effects.push(Effect::Write { path: path.clone(), how: Operation::Overwrite });
             }
-            RedirectKind::Append => effects.push(Effect::Write { path: path.clone(), how: Operation::Append }),
+            RedirectKind::Append => {
+                effects.push(Effect::Write { path: path.clone(), how: Operation::Append })
+            }
             RedirectKind::ReadWrite => {
                 effects.push(Effect::Read { path: path.clone() });
                 effects.push(Effect::Write { path: path.clone(), how: Operation::Edit });
@@ -70,5 +72,6 @@ pub(super) fn is_void(path: &Value) -> bool {
 }
 
 fn descriptor(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory).is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+    path.strip_prefix(directory)
+        .is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }

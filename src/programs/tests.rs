@@ -154,10 +154,7 @@ fn examples_hold() {
 
 #[test]
 fn unknown_programs_do_not_hide_commands() {
-    assert_eq!(
-        briefly("frobnicate --fast rm -rf /"),
-        "opaque [frobnicate --fast rm -rf /]; exec [rm -rf /]"
-    );
+    assert_eq!(briefly("frobnicate --fast rm -rf /"), "opaque [frobnicate --fast rm -rf /]; exec [rm -rf /]");
     let found = effects(&invocation("frobnicate rm -rf /"), Knowledge::shipped());
     assert!(found.iter().any(super::is_guess));
     assert_eq!(briefly("frobnicate rm"), "opaque [frobnicate rm]");

@@ -513,6 +513,9 @@ fn environment(
 ) -> Result<Environment, EmbeddedError> {
     let home = text(&spec.identity.home)?;
     let writable = [spec.workspace.path.clone(), spec.identity.home.clone(), "/tmp".into()];
+    // What is not there is not mounted: its place in the private home can be written.
+    let shown = spec.view.visible.iter().chain(&spec.view.own);
+    let read_only: Vec<PathBuf> = shown.filter(|path| path.exists()).cloned().collect();
     let facts = environment::Facts {
         home: &home,
         user: &spec.identity.name,
@@ -520,7 +523,7 @@ fn environment(
         tmp: "/tmp",
         cwd: &cwd.path,
         writable: &writable,
-        read_only: &spec.view.visible,
+        read_only: &read_only,
     };
     let rules = environment::Rules::builtin();
     let build = |pass: &[String]| environment::build(&rules, asked.variables.iter().cloned(), pass, facts);

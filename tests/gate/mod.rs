@@ -52,9 +52,13 @@ fn facts() -> Facts {
 
 fn judge(command: &str) -> Judgement {
     if std::env::var_os("ARGVONLY").is_some() {
-        let meta = command.contains(['$', '`', '|', ';', '&', '<', '>', '(', ')', '{', '*', '?', '[', '~', '\\', '#', '\n']);
+        let meta = command.contains([
+            '$', '`', '|', ';', '&', '<', '>', '(', ')', '{', '*', '?', '[', '~', '\\', '#', '\n',
+        ]);
         let argv = shell_words::split(command).unwrap_or_default();
-        if meta || argv.first().is_none_or(|w| w.contains('=')) { return Judgement { decision: Decision::Allow, findings: vec![] }; }
+        if meta || argv.first().is_none_or(|w| w.contains('=')) {
+            return Judgement { decision: Decision::Allow, findings: vec![] };
+        }
         return Policy::builtin().judge(&Command::Argv(argv), &facts());
     }
     Policy::builtin().judge(&Command::Shell(command.to_owned()), &facts())

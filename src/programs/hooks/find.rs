@@ -9,9 +9,39 @@ use crate::shell::{Piece, Value};
 
 /// Tests and actions without an argument that do not narrow what is found.
 const PLAIN: &[&str] = &[
-    "-depth", "-d", "-follow", "-mount", "-xdev", "-x", "-noleaf", "-warn", "-nowarn", "-daystart", "-print", "-print0",
-    "-ls", "-prune", "-quit", "-true", "-a", "-and", "-help", "--help", "-version", "--version", "-E", "-X", "-s",
-    "-ignore_readdir_race", "-noignore_readdir_race", "-readable", "-writable", "-executable", "-H", "-L", "-P",
+    "-depth",
+    "-d",
+    "-follow",
+    "-mount",
+    "-xdev",
+    "-x",
+    "-noleaf",
+    "-warn",
+    "-nowarn",
+    "-daystart",
+    "-print",
+    "-print0",
+    "-ls",
+    "-prune",
+    "-quit",
+    "-true",
+    "-a",
+    "-and",
+    "-help",
+    "--help",
+    "-version",
+    "--version",
+    "-E",
+    "-X",
+    "-s",
+    "-ignore_readdir_race",
+    "-noignore_readdir_race",
+    "-readable",
+    "-writable",
+    "-executable",
+    "-H",
+    "-L",
+    "-P",
 ];
 
 /// Tests without an argument that narrow.
@@ -19,9 +49,40 @@ const NARROW: &[&str] = &["-empty", "-false", "-nouser", "-nogroup"];
 
 /// Tests with an argument that narrow.
 const NARROW_BY: &[&str] = &[
-    "-amin", "-anewer", "-atime", "-cmin", "-cnewer", "-ctime", "-gid", "-group", "-ilname", "-iname", "-inum", "-ipath",
-    "-iregex", "-iwholename", "-links", "-lname", "-mmin", "-mtime", "-name", "-newer", "-path", "-perm", "-regex",
-    "-samefile", "-size", "-uid", "-used", "-user", "-wholename", "-flags", "-context", "-Bmin", "-Bnewer", "-Btime",
+    "-amin",
+    "-anewer",
+    "-atime",
+    "-cmin",
+    "-cnewer",
+    "-ctime",
+    "-gid",
+    "-group",
+    "-ilname",
+    "-iname",
+    "-inum",
+    "-ipath",
+    "-iregex",
+    "-iwholename",
+    "-links",
+    "-lname",
+    "-mmin",
+    "-mtime",
+    "-name",
+    "-newer",
+    "-path",
+    "-perm",
+    "-regex",
+    "-samefile",
+    "-size",
+    "-uid",
+    "-used",
+    "-user",
+    "-wholename",
+    "-flags",
+    "-context",
+    "-Bmin",
+    "-Bnewer",
+    "-Btime",
 ];
 
 /// Words with an argument that do not narrow.
@@ -172,7 +233,9 @@ pub(super) fn fd(arguments: &[Value], effects: &mut Vec<Effect>) {
     let starts = |word: &Value| match word.as_known() {
         Some(b"-x" | b"-X" | b"--exec" | b"--exec-batch") => true,
         // `-tfx`: a bundle that ends in the option
-        Some(word) => word.len() > 2 && word.starts_with(b"-") && !word.starts_with(b"--") && word.ends_with(b"x"),
+        Some(word) => {
+            word.len() > 2 && word.starts_with(b"-") && !word.starts_with(b"--") && word.ends_with(b"x")
+        }
         None => false,
     };
     let Some(at) = arguments.iter().position(starts) else { return };

@@ -15,7 +15,12 @@ fn later(source: &str) -> Value {
 }
 
 /// Adds what `xargs` starts.
-pub(super) fn xargs(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
+pub(super) fn xargs(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) {
     let parsed = program.grammar.parse(arguments);
     if parsed.help {
         return;
@@ -129,7 +134,8 @@ pub(super) fn parallel(
         items = vec![words::join(&items)];
     }
     for item in items {
-        let has_hole = text.pieces.iter().any(|piece| matches!(piece, Piece::Known(bytes) if bytes.contains(&b'{')));
+        let has_hole =
+            text.pieces.iter().any(|piece| matches!(piece, Piece::Known(bytes) if bytes.contains(&b'{')));
         let line = match (command.is_empty(), has_hole) {
             (true, _) => item,
             (false, true) => {
@@ -160,7 +166,8 @@ pub(super) fn crontab(
 ) -> bool {
     let parsed = program.grammar.parse(arguments);
     let named = parsed.operands.first().is_some_and(|word| !matches!(word.as_known(), Some(b"-")));
-    let looks = ["-l", "-r", "-e"].iter().any(|name| program.grammar.find(name).is_some_and(|id| parsed.has(id)));
+    let looks =
+        ["-l", "-r", "-e"].iter().any(|name| program.grammar.find(name).is_some_and(|id| parsed.has(id)));
     if named || looks || parsed.help {
         return false;
     }

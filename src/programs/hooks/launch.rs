@@ -37,7 +37,8 @@ pub(super) fn flock(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
 
 /// `capsh [options] -- ARGUMENTS FOR BASH`.
 pub(super) fn capsh(arguments: &[Value], effects: &mut Vec<Effect>) {
-    let starts = |word: &Value| matches!(word.as_known(), Some(b"--" | b"==")) || word.prefix().starts_with(b"-+");
+    let starts =
+        |word: &Value| matches!(word.as_known(), Some(b"--" | b"==")) || word.prefix().starts_with(b"-+");
     let Some(at) = arguments.iter().position(starts) else { return };
     let mut argv = vec![Value::known("bash")];
     argv.extend(arguments.iter().skip(at + 1).cloned());
@@ -46,12 +47,29 @@ pub(super) fn capsh(arguments: &[Value], effects: &mut Vec<Effect>) {
 
 /// Options of bwrap(1) with two values; those of its table have one or none.
 const BWRAP_PAIRS: &[&str] = &[
-    "--bind", "--bind-try", "--dev-bind", "--dev-bind-try", "--ro-bind", "--ro-bind-try", "--bind-fd", "--ro-bind-fd",
-    "--symlink", "--setenv", "--chmod", "--file", "--bind-data", "--ro-bind-data",
+    "--bind",
+    "--bind-try",
+    "--dev-bind",
+    "--dev-bind-try",
+    "--ro-bind",
+    "--ro-bind-try",
+    "--bind-fd",
+    "--ro-bind-fd",
+    "--symlink",
+    "--setenv",
+    "--chmod",
+    "--file",
+    "--bind-data",
+    "--ro-bind-data",
 ];
 
 /// `bwrap [options] COMMAND...`: some options take two or three values.
-pub(super) fn bwrap(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
+pub(super) fn bwrap(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) {
     let mut rest = arguments;
     while let Some((word, after)) = rest.split_first() {
         let skipped = match word.as_str() {

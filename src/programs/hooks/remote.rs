@@ -26,7 +26,11 @@ pub(in super::super) fn effects(
         return;
     }
     for (at, word) in parsed.operands.iter().take(VERB_DEPTH).enumerate() {
-        let is = |list: &str| word.as_known().is_some_and(|word| list.split_whitespace().any(|pattern| words::wildcard(pattern.as_bytes(), word)));
+        let is = |list: &str| {
+            word.as_known().is_some_and(|word| {
+                list.split_whitespace().any(|pattern| words::wildcard(pattern.as_bytes(), word))
+            })
+        };
         if is(&verbs.reads) {
             return;
         }

@@ -13,7 +13,9 @@ pub(super) fn kill(arguments: &[Value], effects: &mut Vec<Effect>) {
     while let Some(word) = rest.next() {
         match word.as_known() {
             Some(b"--") if !only_targets => only_targets = true,
-            Some(b"-l" | b"-L" | b"--list" | b"--table" | b"--help" | b"--version" | b"-V") if targets.is_empty() => {
+            Some(b"-l" | b"-L" | b"--list" | b"--table" | b"--help" | b"--version" | b"-V")
+                if targets.is_empty() =>
+            {
                 return;
             }
             Some(b"-s" | b"-n" | b"--signal" | b"-q" | b"--queue" | b"--timeout") if !only_targets => {
@@ -25,7 +27,11 @@ pub(super) fn kill(arguments: &[Value], effects: &mut Vec<Effect>) {
                 }
             }
             Some(b"-a" | b"--all" | b"-p" | b"--pid" | b"--verbose" | b"-r") if !only_targets => {}
-            _ if word.prefix().starts_with(b"-") && !only_targets && signal.is_none() && targets.is_empty() => {
+            _ if word.prefix().starts_with(b"-")
+                && !only_targets
+                && signal.is_none()
+                && targets.is_empty() =>
+            {
                 let name = super::super::words::skip(word, 1);
                 let name = if word.prefix().starts_with(b"--signal=") {
                     super::super::words::skip(word, 9)
@@ -75,7 +81,8 @@ pub(super) fn pkill(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
     if has("-l") && program.name == "killall" {
         return;
     }
-    if let Some(named) = ["--signal", "-s"].iter().filter_map(|name| option(name)).find_map(|id| parsed.values(id).last())
+    if let Some(named) =
+        ["--signal", "-s"].iter().filter_map(|name| option(name)).find_map(|id| parsed.values(id).last())
         && (program.name == "killall" || has("--signal"))
     {
         signal = named.clone();
@@ -103,9 +110,9 @@ pub(super) fn pkill(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
 /// `9`, `KILL`, `SIGKILL`, `RTMIN+5`.
 fn is_signal(name: &str) -> bool {
     const NAMES: &[&str] = &[
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM",
-        "PROF", "WINCH", "IO", "POLL", "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU",
+        "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "POLL", "PWR", "SYS",
     ];
     let bare = name.strip_prefix("SIG").unwrap_or(name);
     (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()))
