@@ -105,7 +105,20 @@ mod tests {
     #[test]
     fn edges_are_refused_and_not_rounded() {
         type Small = Bounded<1, 10>;
-        for wrong in ["0", "11", "-1", "-0", "1e0", "2.0", "\"2\"", "null", "true", "18446744073709551616", "1e308", "NaN"] {
+        for wrong in [
+            "0",
+            "11",
+            "-1",
+            "-0",
+            "1e0",
+            "2.0",
+            "\"2\"",
+            "null",
+            "true",
+            "18446744073709551616",
+            "1e308",
+            "NaN",
+        ] {
             assert!(serde_json::from_str::<Small>(wrong).is_err(), "{wrong}");
         }
         for (text, value) in [("1", 1), ("10", 10)] {

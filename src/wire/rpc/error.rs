@@ -95,8 +95,9 @@ impl Error {
 
     /// A session that is not there or not the caller's: which of the two it is shows nowhere.
     pub fn unknown_session() -> Self {
-        Self::new(Code::UnknownSession, "there is no such session")
-            .hint("open one with session/open; a session ends with session/close, its lifetime, or the daemon")
+        Self::new(Code::UnknownSession, "there is no such session").hint(
+            "open one with session/open; a session ends with session/close, its lifetime, or the daemon",
+        )
     }
 
     /// A command that its session does not have.
@@ -150,7 +151,8 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The line is no JSON that is accepted: broken, a duplicate key, too deep, too long, not UTF-8. The connection ends.
+    /// The line is no JSON that is accepted: broken, a duplicate key, too deep, not UTF-8, too long. After one that is too
+    /// long the connection ends.
     Unreadable = -32700, "unreadable";
     /// JSON, but no request: no id, a batch, an unknown field.
     NotARequest = -32600, "not-a-request";
@@ -242,8 +244,10 @@ impl JsonSchema for Code {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let known: Vec<serde_json::Value> =
-            Self::ALL.iter().map(|code| serde_json::json!({"const": code.number(), "title": code.name()})).collect();
+        let known: Vec<serde_json::Value> = Self::ALL
+            .iter()
+            .map(|code| serde_json::json!({"const": code.number(), "title": code.name()}))
+            .collect();
         json_schema!({ "type": "integer", "anyOf": known })
     }
 }

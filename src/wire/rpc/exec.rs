@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bounded, Chunk, Collected, Data, ExecId, NotData, PathText, Report, RequestId, SessionId, Stream, VarName, VarValue,
+    Bounded, Chunk, Collected, Data, ExecId, NotData, PathText, Report, RequestId, SessionId, Stream,
+    VarName, VarValue,
 };
 use crate::gate::Command;
 

@@ -52,7 +52,9 @@ impl<'de> Deserialize<'de> for Id {
             type Value = Id;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an integer from 0 to 2^53 - 1, or a text of 1 to 64 bytes without control characters")
+                f.write_str(
+                    "an integer from 0 to 2^53 - 1, or a text of 1 to 64 bytes without control characters",
+                )
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Id, E> {
@@ -123,7 +125,8 @@ impl Request {
                 id: Id,
             }
             let id = serde_json::from_slice::<Named>(frame).ok().map(|named| named.id);
-            let hint = "one object a line: {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\",\"params\":{...}}";
+            let hint =
+                "one object a line: {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\",\"params\":{...}}";
             (id, Error::new(Code::NotARequest, plain(&error)).hint(hint))
         })
     }
@@ -269,7 +272,10 @@ mod tests {
         assert_eq!(refused(r#"{"jsonrpc":"2.0","id":-1,"method":"hello"}"#), (None, code));
         assert_eq!(refused(r#"{"jsonrpc":"2.0","id":9007199254740992,"method":"hello"}"#), (None, code));
         assert_eq!(refused(r#"{"jsonrpc":"1.0","id":1,"method":"hello"}"#), (Some(Id::Number(1)), code));
-        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"method":"hello","x":1}"#), (Some(Id::Number(1)), code));
+        assert_eq!(
+            refused(r#"{"jsonrpc":"2.0","id":1,"method":"hello","x":1}"#),
+            (Some(Id::Number(1)), code)
+        );
         assert_eq!(refused(r#"[{"jsonrpc":"2.0","id":1,"method":"hello"}]"#), (None, code));
         assert_eq!(refused("7"), (None, code));
     }

@@ -19,6 +19,7 @@ mod message;
 mod method;
 mod operator;
 mod report;
+mod schema;
 mod session;
 mod text;
 
@@ -33,14 +34,19 @@ pub use message::{Id, Notification, Reply, Request};
 pub use method::{AgentCall, Event, Method, OperatorCall};
 pub use operator::*;
 pub use report::{Agreed, Outcome, Principal, Report, Timing, Withheld};
+pub use schema::{Socket, schema};
 pub use session::*;
 pub use text::{BadText, PathText, VarName, VarValue, Words};
 
 /// The answer to a request that has nothing to say but that it was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct Done {}
 
 /// Parameters of a method that takes none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
