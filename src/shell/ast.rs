@@ -52,25 +52,65 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     /// Assignments and words.
-    Simple { assigns: Slice, words: Slice },
+    Simple {
+        assigns: Slice,
+        words: Slice,
+    },
     /// Items with what follows each.
-    List { items: Slice },
+    List {
+        items: Slice,
+    },
     /// Commands joined by `|`.
-    Pipeline { commands: Slice },
-    Group { list: Id },
-    Subshell { list: Id },
+    Pipeline {
+        commands: Slice,
+    },
+    Group {
+        list: Id,
+    },
+    Subshell {
+        list: Id,
+    },
     /// Condition, body, condition, body, ..., and a last body for `else`.
-    If { lists: Slice },
-    While { condition: Id, body: Id },
-    For { name: Span, words: Option<Slice>, body: Id },
-    ForArith { words: Slice, body: Id },
-    Select { name: Span, words: Option<Slice>, body: Id },
-    Case { word: Id, arms: Slice },
+    If {
+        lists: Slice,
+    },
+    While {
+        condition: Id,
+        body: Id,
+    },
+    For {
+        name: Span,
+        words: Option<Slice>,
+        body: Id,
+    },
+    ForArith {
+        words: Slice,
+        body: Id,
+    },
+    Select {
+        name: Span,
+        words: Option<Slice>,
+        body: Id,
+    },
+    Case {
+        word: Id,
+        arms: Slice,
+    },
     /// The words of `[[ ]]` in order; operators are words too.
-    Cond { words: Slice },
-    Arith { word: Id },
-    Function { name: Span, body: Id },
-    Coproc { name: Option<Span>, body: Id },
+    Cond {
+        words: Slice,
+    },
+    Arith {
+        word: Id,
+    },
+    Function {
+        name: Span,
+        body: Id,
+    },
+    Coproc {
+        name: Option<Span>,
+        body: Id,
+    },
 }
 
 /// A pipeline in a list.

@@ -91,7 +91,12 @@ impl Stop {
         let before = text.as_bytes().get(..self.at as usize).unwrap_or(text.as_bytes());
         let lines = before.iter().filter(|byte| **byte == b'\n').count();
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
-        ParseError { at: self.at, line: number(lines + 1), column: number(column + 1), message: self.message.into() }
+        ParseError {
+            at: self.at,
+            line: number(lines + 1),
+            column: number(column + 1),
+            message: self.message.into(),
+        }
     }
 }
 
@@ -341,7 +346,9 @@ impl Parser {
                 Frame::List(frame) => self.list(frame)?,
                 Frame::Simple(frame) => self.simple(frame)?,
                 Frame::Word(frame) => self.word(frame)?,
-                Frame::Redir { op, fd, variable, start, strip } => self.redir(op, fd, variable, start, strip)?,
+                Frame::Redir { op, fd, variable, start, strip } => {
+                    self.redir(op, fd, variable, start, strip)?
+                }
                 Frame::Tail { node, redirs } => self.tail(node, redirs)?,
                 Frame::Assign(frame) => self.assign(frame)?,
                 Frame::Group { brace, start } => self.group(brace, start)?,
@@ -361,7 +368,9 @@ impl Parser {
                     self.substitution(kind, start, quoted, pos as usize, end as usize)?;
                 }
                 Frame::Param { param, start, quoted, stage } => self.param(param, start, quoted, stage)?,
-                Frame::Body { doc, pos, end, result } => self.body(doc, pos as usize, end as usize, result)?,
+                Frame::Body { doc, pos, end, result } => {
+                    self.body(doc, pos as usize, end as usize, result)?
+                }
             }
         }
         match self.result {

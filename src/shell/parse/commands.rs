@@ -1,12 +1,14 @@
 //! Commands: lists, pipelines, compound commands, simple commands and their redirections.
 
 use super::super::Span;
-use super::super::ast::{Arm, Assign, Assigned, Id, Item, Kind, PartKind, Redir, RedirOp, Slice, Target, Then};
+use super::super::ast::{
+    Arm, Assign, Assigned, Id, Item, Kind, PartKind, Redir, RedirOp, Slice, Target, Then,
+};
 use super::heredocs::Pending;
 use super::words::Context;
 use super::{
-    AssignFrame, AssignStage, CaseStage, CondStage, Done, ForStage, Frame, ListFrame, ListState, Parser, SimpleFrame,
-    Stage, Step, Stop, Term, is_meta, is_name, is_name_start, number,
+    AssignFrame, AssignStage, CaseStage, CondStage, Done, ForStage, Frame, ListFrame, ListState, Parser,
+    SimpleFrame, Stage, Step, Stop, Term, is_meta, is_name, is_name_start, number,
 };
 
 const THEN: u16 = 1;
@@ -57,7 +59,11 @@ impl Parser {
                             self.newline()?;
                         }
                         0 if self.pos >= self.end => {
-                            return if frame.term == Term::End { self.end_list(frame) } else { self.unclosed(&frame) };
+                            return if frame.term == Term::End {
+                                self.end_list(frame)
+                            } else {
+                                self.unclosed(&frame)
+                            };
                         }
                         b')' if frame.term == Term::Paren => return self.end_list(frame),
                         b';' if frame.term == Term::Case && matches!(self.second().0, b';' | b'&') => {
@@ -298,7 +304,8 @@ impl Parser {
                     loop {
                         self.skip_blanks();
                         let option = self.script.text.get(self.pos..self.end).unwrap_or(&[]);
-                        let length = if option.starts_with(b"-p") || option.starts_with(b"--") { 2 } else { 0 };
+                        let length =
+                            if option.starts_with(b"-p") || option.starts_with(b"--") { 2 } else { 0 };
                         if length == 0 || !is_meta(self.at(self.pos + 2)) {
                             break;
                         }
@@ -380,7 +387,9 @@ impl Parser {
                 Ok(())
             }
             _ => {
-                if matches!(self.here(), b'|' | b'&' | b';' | b')') && !(self.here() == b'&' && self.second().0 == b'>') {
+                if matches!(self.here(), b'|' | b'&' | b';' | b')')
+                    && !(self.here() == b'&' && self.second().0 == b'>')
+                {
                     return self.fail("an operator where a command must stand");
                 }
                 self.begin_simple();
@@ -612,7 +621,10 @@ impl Parser {
             self.pos += 1;
         }
         let name = Span { start: number(from), end: number(self.pos) };
-        if from == self.pos || !is_name_start(self.at(from)) || !is_meta(self.at(self.pos)) && self.here() != b'#' {
+        if from == self.pos
+            || !is_name_start(self.at(from))
+            || !is_meta(self.at(self.pos)) && self.here() != b'#'
+        {
             return self.fail("the name of a variable must stand here");
         }
         self.skip_blanks();
@@ -681,11 +693,8 @@ impl Parser {
                 self.expect(if brace { CLOSE } else { DONE })?;
                 let list = self.take_ids(ids);
                 let words = words.then_some(list);
-                let kind = if select {
-                    Kind::Select { name, words, body }
-                } else {
-                    Kind::For { name, words, body }
-                };
+                let kind =
+                    if select { Kind::Select { name, words, body } } else { Kind::For { name, words, body } };
                 self.compound(kind, start)
             }
         }
@@ -722,12 +731,21 @@ impl Parser {
         self.push_list(Term::Words(if brace { CLOSE } else { DONE }), false)
     }
 
-    pub(super) fn case(&mut self, word: Option<Id>, start: u32, arms: u32, ids: u32, stage: CaseStage) -> Step {
+    pub(super) fn case(
+        &mut self,
+        word: Option<Id>,
+        start: u32,
+        arms: u32,
+        ids: u32,
+        stage: CaseStage,
+    ) -> Step {
         match stage {
             CaseStage::Word => {
                 let word = self.done_word()?;
                 self.skip_lines()?;
-                let Some((Reserved::In, end)) = self.reserved() else { return self.fail("`in` must stand here") };
+                let Some((Reserved::In, end)) = self.reserved() else {
+                    return self.fail("`in` must stand here");
+                };
                 self.pos = end;
                 self.case_arm(Some(word), start, arms, ids, true)
             }
@@ -939,7 +957,9 @@ impl Parser {
     }
 
     fn closes_cond(&self) -> bool {
-        self.at(self.pos) == b']' && self.second().0 == b']' && is_meta(self.at(self.joined(self.second().1 + 1)))
+        self.at(self.pos) == b']'
+            && self.second().0 == b']'
+            && is_meta(self.at(self.joined(self.second().1 + 1)))
     }
 
     /// Whether a term of `[[ ]]` has ended at this place.
@@ -993,7 +1013,14 @@ impl Parser {
                     && matches!(
                         self.script.plain(word),
                         Some(
-                            b"declare" | b"typeset" | b"local" | b"export" | b"readonly" | b"alias" | b"eval" | b"let"
+                            b"declare"
+                                | b"typeset"
+                                | b"local"
+                                | b"export"
+                                | b"readonly"
+                                | b"alias"
+                                | b"eval"
+                                | b"let"
                         )
                     );
             }
@@ -1018,7 +1045,9 @@ impl Parser {
             if self.begin_redirection()? {
                 return Ok(());
             }
-            let Some(Frame::Simple(same)) = self.stack.pop() else { return self.fail("the text cannot be read") };
+            let Some(Frame::Simple(same)) = self.stack.pop() else {
+                return self.fail("the text cannot be read");
+            };
             frame = same;
             if is_meta(byte) {
                 if byte == b'(' {
@@ -1121,12 +1150,8 @@ impl Parser {
             return Ok(None);
         }
         let assign = Assign { name, append: false, subscript: None, value: Assigned::Word(0) };
-        let frame = |stage| AssignFrame {
-            assign,
-            elements: number(self.elements.len()),
-            stage,
-            nested: false,
-        };
+        let frame =
+            |stage| AssignFrame { assign, elements: number(self.elements.len()), stage, nested: false };
         match self.at(at) {
             b'=' | b'+' => {
                 let append = self.at(at) == b'+';
@@ -1214,7 +1239,12 @@ impl Parser {
             AssignStage::Array => {
                 if let Done::Word(word) = result {
                     let value = Assigned::Word(word);
-                    self.elements.push(Assign { name: Span::default(), append: false, subscript: None, value });
+                    self.elements.push(Assign {
+                        name: Span::default(),
+                        append: false,
+                        subscript: None,
+                        value,
+                    });
                 }
                 self.skip_lines()?;
                 if self.here() == b')' {
@@ -1244,7 +1274,12 @@ impl Parser {
                     value: Assigned::Word(0),
                 };
                 let elements = number(self.elements.len());
-                self.push(Frame::Assign(AssignFrame { assign, elements, stage: AssignStage::Subscript, nested: true }));
+                self.push(Frame::Assign(AssignFrame {
+                    assign,
+                    elements,
+                    stage: AssignStage::Subscript,
+                    nested: true,
+                }));
                 Ok(())
             }
         }
@@ -1328,7 +1363,14 @@ impl Parser {
     }
 
     /// The word behind a redirection has been read.
-    pub(super) fn redir(&mut self, op: RedirOp, fd: Option<u32>, variable: bool, start: u32, strip: bool) -> Step {
+    pub(super) fn redir(
+        &mut self,
+        op: RedirOp,
+        fd: Option<u32>,
+        variable: bool,
+        start: u32,
+        strip: bool,
+    ) -> Step {
         let word = self.done_word()?;
         let target = if op == RedirOp::HereDoc {
             let mut delimiter = Vec::new();

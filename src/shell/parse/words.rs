@@ -2,7 +2,9 @@
 
 use super::super::Span;
 use super::super::ast::{Id, Op, Param, Part, PartKind, Slice, Word};
-use super::{Done, Frame, ParamStage, Parser, Step, Stop, Substitution, Term, is_meta, is_name, is_name_start, number};
+use super::{
+    Done, Frame, ParamStage, Parser, Step, Stop, Substitution, Term, is_meta, is_name, is_name_start, number,
+};
 
 /// Where a word stands, which decides what ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +52,10 @@ impl Parser {
         let mut run = self.pos;
         loop {
             let byte = self.at(self.pos);
-            if byte.is_ascii_alphanumeric() || byte >= 0x80 || matches!(byte, b'_' | b'-' | b'.' | b',' | b'=') {
+            if byte.is_ascii_alphanumeric()
+                || byte >= 0x80
+                || matches!(byte, b'_' | b'-' | b'.' | b',' | b'=')
+            {
                 self.pos += 1;
                 continue;
             }
@@ -65,8 +70,7 @@ impl Parser {
                     self.literal(run, self.pos, quoted)?;
                     run = self.pos;
                     let ahead = self.pos;
-                    let in_quotes =
-                        quoted || matches!(frame.context, Context::Brace { quoted: true, .. });
+                    let in_quotes = quoted || matches!(frame.context, Context::Brace { quoted: true, .. });
                     if byte == b'$' && self.at(ahead + 1) == b'"' && !quoted {
                         if !self.bash() {
                             return self.fail("`$\"` differs between shells");
@@ -82,7 +86,9 @@ impl Parser {
                     if self.dollar(quoted, in_quotes)? {
                         return Ok(());
                     }
-                    let Some(Frame::Word(same)) = self.stack.pop() else { return self.fail("the text cannot be read") };
+                    let Some(Frame::Word(same)) = self.stack.pop() else {
+                        return self.fail("the text cannot be read");
+                    };
                     frame = same;
                     if self.pos == ahead {
                         // A lone dollar is a literal.
@@ -96,7 +102,11 @@ impl Parser {
                     frame.double = !frame.double;
                     if frame.double {
                         // Quotes with nothing in them still make a word.
-                        self.part(PartKind::Literal, true, Span { start: number(self.pos), end: number(self.pos) })?;
+                        self.part(
+                            PartKind::Literal,
+                            true,
+                            Span { start: number(self.pos), end: number(self.pos) },
+                        )?;
                     }
                     self.pos += 1;
                     run = self.pos;
@@ -127,7 +137,9 @@ impl Parser {
                             self.end_word(&frame)
                         }
                         Context::Brace { .. } => self.fail_from(frame.start, "`${` is not closed"),
-                        Context::Arith | Context::Semicolon => self.fail_from(frame.start, "`((` is not closed"),
+                        Context::Arith | Context::Semicolon => {
+                            self.fail_from(frame.start, "`((` is not closed")
+                        }
                         Context::Bracket => self.fail_from(frame.start, "`[` is not closed"),
                     };
                 }
@@ -147,7 +159,9 @@ impl Parser {
                 _ => {
                     if self.ends(&mut frame, byte, run) {
                         self.literal(run, self.pos, false)?;
-                        if frame.context == Context::Arith && !(self.at(self.pos) == b')' && self.second().0 == b')') {
+                        if frame.context == Context::Arith
+                            && !(self.at(self.pos) == b')' && self.second().0 == b')')
+                        {
                             return self.not_arithmetic();
                         }
                         return self.end_word(&frame);
@@ -241,7 +255,9 @@ impl Parser {
         }
         let keeps = match frame.context {
             Context::Here { .. } => !matches!(next, b'$' | b'`' | b'\\'),
-            Context::Brace { quoted: true, .. } if !frame.double => !matches!(next, b'$' | b'`' | b'\\' | b'"' | b'}'),
+            Context::Brace { quoted: true, .. } if !frame.double => {
+                !matches!(next, b'$' | b'`' | b'\\' | b'"' | b'}')
+            }
             _ => frame.double && !matches!(next, b'$' | b'`' | b'\\' | b'"'),
         };
         if self.pos + 1 >= self.end {
@@ -384,7 +400,8 @@ impl Parser {
             self.pos += 1;
         } else if first == b'#'
             && (is_name(second)
-                || matches!(second, b'@' | b'*' | b'#' | b'?' | b'-' | b'$' | b'!') && self.at(self.pos + 2) == b'}')
+                || matches!(second, b'@' | b'*' | b'#' | b'?' | b'-' | b'$' | b'!')
+                    && self.at(self.pos + 2) == b'}')
         {
             param.op = Op::Length;
             self.pos += 1;
@@ -432,7 +449,9 @@ impl Parser {
             (b'#' | b'%', _) => (Op::Strip(byte, next == byte), if next == byte { 2 } else { 1 }),
             (b'/', b'/' | b'#' | b'%') if bash => (Op::Replace(next), 2),
             (b'/', _) if bash => (Op::Replace(b' '), 1),
-            (b'^' | b',' | b'~', _) if bash => (Op::Case(byte, next == byte), if next == byte { 2 } else { 1 }),
+            (b'^' | b',' | b'~', _) if bash => {
+                (Op::Case(byte, next == byte), if next == byte { 2 } else { 1 })
+            }
             (b'@', letter) if bash && letter.is_ascii_alphabetic() && self.at(self.pos + 2) == b'}' => {
                 (Op::Transform(letter), 2)
             }
@@ -450,7 +469,9 @@ impl Parser {
 
     /// A subscript or operand has ended.
     pub(super) fn param(&mut self, mut param: Param, start: u32, quoted: bool, stage: ParamStage) -> Step {
-        let Done::Word(word) = self.result else { return self.fail("a substitution `${}` that cannot be read") };
+        let Done::Word(word) = self.result else {
+            return self.fail("a substitution `${}` that cannot be read");
+        };
         match stage {
             ParamStage::Subscript => {
                 param.subscript = Some(word);
