@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::arguments::Check;
 use super::exit::Exit;
+use super::run::listed;
 use super::screen::{Screen, print, shown, unwritten};
 use crate::approval::marked;
 use crate::gate::{self, Command, Decision, Facts, Finding, Judgement};
@@ -62,13 +63,7 @@ pub(super) fn check(arguments: Check, screen: Screen) -> Exit {
         let spans: Vec<_> = judgement.findings.iter().map(|finding| finding.span).collect();
         text.push_str(&marked(&command.display(), &spans));
     }
-    for (index, finding) in judgement.findings.iter().enumerate() {
-        let Finding { rule, decision, effect, reason, hint, .. } = finding;
-        let _ = writeln!(text, "  {}. {} [{}, {rule}]: {reason}", index + 1, shown(effect), decision.name());
-        if !hint.is_empty() {
-            let _ = writeln!(text, "     instead: {}", shown(hint));
-        }
-    }
+    text.push_str(&listed(&judgement.findings, true));
     if explain {
         text.push_str("effects:\n");
         for effect in effects(&command, &facts) {

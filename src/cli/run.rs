@@ -10,7 +10,7 @@ use super::arguments::Run;
 use super::exit::Exit;
 use super::screen::{Screen, print, shown};
 use crate::approval::marked;
-use crate::gate::{Command, Decision};
+use crate::gate::{Command, Decision, Finding};
 use crate::prepare::Withheld;
 use crate::stage::{Outcome, Report};
 use crate::supervisor::{Asked, Captured, Completed, serve};
@@ -107,16 +107,20 @@ pub(super) fn findings(report: &Report, command: &Command) -> String {
     }
     let spans: Vec<_> = report.findings.iter().map(|finding| finding.span).collect();
     out.push_str(&marked(&command.display(), &spans));
-    for (index, finding) in report.findings.iter().enumerate() {
-        let _ = writeln!(
-            out,
-            "  {}. {} [{}, {}]: {}",
-            index + 1,
-            shown(&finding.effect),
-            finding.decision.name(),
-            shown(&finding.rule),
-            shown(&finding.reason)
-        );
+    out.push_str(&listed(&report.findings, false));
+    out
+}
+
+/// Findings one by one, by the numbers under which they are marked.
+pub(super) fn listed(findings: &[Finding], hints: bool) -> String {
+    let mut out = String::new();
+    for (index, Finding { rule, decision, effect, reason, hint, .. }) in findings.iter().enumerate() {
+        let effect = if effect.is_empty() { "refused" } else { effect };
+        let decision = decision.name();
+        let _ = writeln!(out, "  {}. {} [{decision}, {rule}]: {}", index + 1, shown(effect), shown(reason));
+        if hints && !hint.is_empty() {
+            let _ = writeln!(out, "     instead: {}", shown(hint));
+        }
     }
     out
 }

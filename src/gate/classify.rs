@@ -404,6 +404,9 @@ impl Part {
                 pattern.surely_is(&self.pattern)
             }
             (Component::Pattern(pattern), _) if reach == Reach::Pointed && pattern.is_broad() => false,
+            (Component::Pattern(pattern), None) if reach == Reach::Pointed => {
+                pattern.points_at(&self.pattern)
+            }
             (Component::Pattern(pattern), Some(literal)) => pattern.may_be(literal),
             (Component::Pattern(pattern), None) => pattern.may_meet(&self.pattern),
         }

@@ -144,16 +144,14 @@ impl NamePattern {
         }
     }
 
-    /// The literal bytes at the end.
-    pub(crate) fn literal_suffix(&self) -> Vec<u8> {
-        let mut tail: Vec<u8> = self
-            .atoms
-            .iter()
-            .rev()
-            .map_while(|atom| if let Atom::Byte(byte) = atom { Some(*byte) } else { None })
-            .collect();
-        tail.reverse();
-        tail
+    /// Whether the pattern is written with `other` in mind: it stands for nothing else, or both start alike. `*.rs` may
+    /// be `.vault_pass.rs`, but nobody means that.
+    pub(crate) fn points_at(&self, other: &Self) -> bool {
+        let prefix = |atoms: &[Atom]| atoms.iter().take_while(|atom| matches!(atom, Atom::Byte(_))).count();
+        let (own, theirs) = (prefix(&self.atoms), prefix(&other.atoms));
+        let alike = own.min(theirs) > 0
+            && self.atoms.iter().zip(&other.atoms).take(own.min(theirs)).all(|(a, b)| a == b);
+        self.surely_is(other) || (alike && self.may_meet(other))
     }
 }
 

@@ -212,12 +212,13 @@ fn confined(pieces: &[Piece]) -> bool {
 /// Walks the pieces as the kernel walks a path.
 fn walk(pieces: &[Piece], base: &Base) -> Path {
     let mut walker = Walker { path: Path::default(), base };
+    let pieces = &slashes_out(pieces);
     let rest = match pieces.split_first() {
-        Some((Piece::Known(bytes), _)) if bytes.first() == Some(&b'/') => pieces,
+        Some((Piece::Known(bytes), _)) if bytes.first() == Some(&b'/') => pieces.as_slice(),
         Some((Piece::Unknown(unknown), rest)) => {
             match &unknown.below {
                 Some(below) => {
-                    walker.path = Path::literal(&String::from_utf8_lossy(below));
+                    walker.path = walk(&[Piece::Known(below.clone())], base);
                     walker
                         .enter(Component::Pattern(NamePattern::from_pieces(pieces.get(..1).unwrap_or(&[]))));
                 }
@@ -230,7 +231,7 @@ fn walk(pieces: &[Piece], base: &Base) -> Path {
                 Some(cwd) => walker.path = cwd.clone(),
                 None => walker.path.components.push(Component::Deep),
             }
-            pieces
+            pieces.as_slice()
         }
     };
     let mut part: Vec<Piece> = Vec::new();
@@ -252,6 +253,28 @@ fn walk(pieces: &[Piece], base: &Base) -> Path {
     }
     walker.take(&mut part);
     walker.path
+}
+
+/// Patterns without the slashes that a library call may leave in them (`glob("/etc/*")`).
+fn slashes_out(pieces: &[Piece]) -> Vec<Piece> {
+    let mut apart = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let Piece::Glob(bytes) = piece else {
+            apart.push(piece.clone());
+            continue;
+        };
+        for (index, part) in bytes.split(|byte| *byte == b'/').enumerate() {
+            if index > 0 {
+                apart.push(Piece::Known(b"/".to_vec()));
+            }
+            if part.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'(')) {
+                apart.push(Piece::Glob(part.to_vec()));
+            } else if !part.is_empty() {
+                apart.push(Piece::Known(part.to_vec()));
+            }
+        }
+    }
+    apart
 }
 
 fn push_known(part: &mut Vec<Piece>, bytes: &[u8]) {

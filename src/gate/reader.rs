@@ -1,66 +1,109 @@
-//! The gate's door to the shell reader: contexts, budget, and what could not be read.
+//! The gate's door to the shell reader: what a text starts with, and how it is taken apart again.
 
-use crate::programs::Effect;
-use crate::shell::{Dialect, Evaluation, Invocation, Piece, Span, Value};
+use std::collections::BTreeMap;
 
 use super::Facts;
+use crate::shell::{Context, Dialect, Input, Invocation, Piece, Unknown, Value};
 
-/// What is left to spend on one request, over all texts found in it.
-#[derive(Debug, Default)]
-pub(super) struct Budget {}
+/// The name under which a hole of a text that is only known in part is given to the reader.
+const HOLE: &str = "EXECWARD_HOLE_";
 
-/// Why a text has no evaluation.
-#[derive(Debug)]
-pub(super) enum Unreadable {
-    /// A bound was reached.
-    TooMuch(String),
-    /// The text is no program.
-    Syntax { span: Span, message: String },
-}
-
-/// What a text starts with.
-#[derive(Debug)]
-pub(super) struct Context {}
-
-impl Context {
-    pub(super) fn of_request(_facts: &Facts) -> Self {
-        Self {}
-    }
-
-    pub(super) fn of_script(
-        _facts: &Facts,
-        _invocation: &Invocation,
-        _dialect: Dialect,
-        _arguments: &[Value],
-    ) -> Self {
-        Self {}
+/// What the text of a request starts with: exactly the environment of the facts, no arguments.
+pub(super) fn of_request(facts: &Facts) -> Context {
+    let variables =
+        facts.environment.iter().map(|(name, value)| (name.clone(), Value::known(value.as_bytes())));
+    Context {
+        dialect: facts.dialect,
+        cwd: Value::known(facts.cwd.as_bytes()),
+        home: facts.home.clone(),
+        user: facts.user.clone(),
+        uid: facts.uid,
+        homes: facts.homes.clone(),
+        variables: variables.collect(),
+        arguments: Some(vec![Value::known("bash")]),
+        ..Context::default()
     }
 }
 
-/// Reads and evaluates a text.
-pub(super) fn read(_text: &str, _context: &Context, _budget: &mut Budget) -> Result<Evaluation, Unreadable> {
-    Err(Unreadable::Syntax { span: Span::default(), message: "shell text is not read yet".to_owned() })
+/// What text that a command gives to a shell starts with.
+pub(super) fn of_script(
+    facts: &Facts,
+    invocation: &Invocation,
+    dialect: Dialect,
+    arguments: &[Value],
+    holes: BTreeMap<String, Value>,
+    here: bool,
+) -> Context {
+    let mut context = of_request(facts);
+    context.dialect = dialect;
+    context.cwd = invocation.cwd.clone();
+    context.variables.extend(invocation.exported.iter().chain(&invocation.assignments).cloned());
+    context.variables.extend(holes);
+    context.arguments = Some(arguments.to_vec());
+    context.stdin = invocation.stdin.clone();
+    // `bash -O extglob`: reading the extended patterns where they are off can only find more.
+    context.extglob = invocation.argv.iter().any(|word| word.as_str() == Some("extglob"));
+    if matches!(context.stdin, Input::Pipe(_)) {
+        // Indices of the outer text mean nothing in the inner one.
+        context.stdin = Input::Inherited;
+    }
+    if !here {
+        // Another host, another environment.
+        context.others_unset = false;
+        context.cwd = Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() });
+    }
+    context
 }
 
-/// A text whose holes are written as variables of which nothing is known, so that what stands around them is judged.
-pub(super) fn with_holes(text: &Value) -> String {
+/// A text with its holes written as variables of which nothing is known, so that what stands around them is judged.
+pub(super) fn with_holes(text: &Value) -> (String, BTreeMap<String, Value>) {
     let mut readable = Vec::new();
+    let mut holes = BTreeMap::new();
     for (index, piece) in text.pieces.iter().enumerate() {
         match piece {
             Piece::Known(bytes) | Piece::Glob(bytes) => readable.extend_from_slice(bytes),
-            Piece::Unknown(_) => readable.extend_from_slice(format!("${{EXECWARD_HOLE_{index}}}").as_bytes()),
+            Piece::Unknown(unknown) => {
+                let name = format!("{HOLE}{index}");
+                readable.extend_from_slice(format!("${{{name}}}").as_bytes());
+                holes.insert(name, Value::unknown(unknown.clone()));
+            }
         }
     }
-    String::from_utf8_lossy(&readable).into_owned()
+    (String::from_utf8_lossy(&readable).into_owned(), holes)
 }
 
-/// Line and column of a span, both from 1; columns count characters.
-pub(super) fn place(text: &str, span: Span) -> (usize, usize) {
-    let start = usize::try_from(span.start).unwrap_or(usize::MAX).min(text.len());
-    let before = (0..=start).rev().find_map(|at| text.get(..at)).unwrap_or("");
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or("").chars().count() + 1)
+/// The command with every variable that nothing sets read as empty; `None` where there is none.
+pub(super) fn unset_empty(invocation: &Invocation) -> Option<Invocation> {
+    let in_redirects = invocation.redirects.iter().any(|redirect| redirect.target.has_unset());
+    let in_variables = invocation.assignments.iter().any(|(_, value)| value.has_unset());
+    if !in_redirects
+        && !in_variables
+        && !invocation.argv.iter().any(Value::has_unset)
+        && !invocation.cwd.has_unset()
+    {
+        return None;
+    }
+    let mut emptied = invocation.clone();
+    emptied.cwd = invocation.cwd.with_unset_empty();
+    for redirect in &mut emptied.redirects {
+        redirect.target = redirect.target.with_unset_empty();
+    }
+    for (_, value) in &mut emptied.assignments {
+        *value = value.with_unset_empty();
+    }
+    // An unquoted word that is left empty is no word.
+    let vanishes = |word: &Value| {
+        let only_unquoted = word
+            .pieces
+            .iter()
+            .all(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.unset && unknown.splits));
+        !word.pieces.is_empty() && only_unquoted
+    };
+    let words = invocation
+        .argv
+        .iter()
+        .zip(invocation.spans.iter().copied().chain(std::iter::repeat(invocation.span)));
+    (emptied.argv, emptied.spans) =
+        words.filter(|(word, _)| !vanishes(word)).map(|(word, span)| (word.with_unset_empty(), span)).unzip();
+    Some(emptied)
 }
-
-#[allow(dead_code)]
-fn unused(_: &Effect) {}

@@ -1,17 +1,291 @@
 //! What a hole stands for, where the program that fills it tells: `$(ls /dev/sd?)`, `find / | xargs rm`.
+//!
+//! A list that a program prints is not known before it runs, but where its entries come from often is. Each source is
+//! turned into patterns, as a shell would write them: what `ls /dev/sd?` prints is `/dev/sd?`.
 
-use std::sync::Arc;
-
-use super::act::Scene;
-use super::{Facts, reader};
+use super::Facts;
+use super::reader;
 use crate::programs::Effect;
+use crate::shell::{self, Budget, Input, Invocation, Piece, Unknown, Value};
 
-/// The effect, or several in its place.
-pub(super) fn spread(
-    effect: Effect,
-    _scene: &Arc<Scene>,
-    _budget: &mut reader::Budget,
-    _facts: &Facts,
-) -> Vec<Effect> {
-    vec![effect]
+/// Sources that are told apart for one hole.
+const MOST: usize = 16;
+/// How far back a pipeline is followed.
+const FARTHEST: usize = 16;
+
+/// Everything that a command's holes are looked up in.
+pub(super) struct Sources<'w> {
+    pub(super) facts: &'w Facts,
+    pub(super) budget: &'w mut Budget,
+    /// The commands of the text, where the hole may be the output of some.
+    pub(super) invocations: &'w [Invocation],
+    pub(super) stdin: &'w Input,
+    pub(super) cwd: &'w Value,
+}
+
+impl Sources<'_> {
+    /// The effect, or several in its place: one for each thing that a hole of its operand stands for.
+    pub(super) fn spread(&mut self, effect: Effect) -> Vec<Effect> {
+        let Some(operand) = operand_of(&effect) else { return vec![effect] };
+        let Some(values) = self.values(operand) else { return vec![effect] };
+        let mut effects: Vec<Effect> =
+            values.into_iter().filter_map(|value| with_operand(&effect, value)).collect();
+        effects.push(effect);
+        effects
+    }
+
+    /// What a value with holes stands for; `None` where nothing is told.
+    fn values(&mut self, value: &Value) -> Option<Vec<Value>> {
+        let at = value.pieces.iter().position(|piece| matches!(piece, Piece::Unknown(_)))?;
+        let Some(Piece::Unknown(hole)) = value.pieces.get(at) else { return None };
+        let listed = if let (Some(below), "$(find)" | "$(ls)") = (&hole.below, hole.source.as_str()) {
+            self.of_listing(below, hole.source.contains("find"))
+        } else if hole.source.starts_with("what ") || hole.source.starts_with("$REPLY") {
+            self.of_input(self.stdin.clone())
+        } else {
+            self.of_substitution(hole)
+        }?;
+        let (before, after) = (value.pieces.get(..at)?, value.pieces.get(at + 1..)?);
+        let fill = |inner: Value| {
+            let mut filled = Value::default();
+            for piece in before.iter().cloned().chain(inner.pieces).chain(after.iter().cloned()) {
+                filled.push(piece);
+            }
+            filled
+        };
+        Some(listed.into_iter().take(MOST).map(fill).collect())
+    }
+
+    /// `$(...)`: its text is read, and its last command asked.
+    fn of_substitution(&mut self, hole: &Unknown) -> Option<Vec<Value>> {
+        let inner = hole.source.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
+        let inner =
+            inner.or_else(|| hole.source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))?;
+        let mut context = reader::of_request(self.facts);
+        context.cwd = self.cwd.clone();
+        let evaluation = shell::read(inner, None, &context, self.budget).ok()?;
+        let last = evaluation.invocations.last()?;
+        printed(last, &evaluation.invocations, 0)
+    }
+
+    /// The output of a `find` or `ls` of the same text that looks below this directory.
+    fn of_listing(&self, below: &[u8], find: bool) -> Option<Vec<Value>> {
+        let lists = |invocation: &&Invocation| {
+            let program = invocation.argv.first().and_then(Value::as_str).unwrap_or_default();
+            program.ends_with(if find { "find" } else { "ls" })
+                && invocation.argv.iter().skip(1).any(|word| word.prefix().starts_with(below))
+        };
+        printed(self.invocations.iter().find(lists)?, self.invocations, 0)
+    }
+
+    /// What arrives on standard input, entry by entry.
+    fn of_input(&self, input: Input) -> Option<Vec<Value>> {
+        input_of(&input, self.invocations, 0)
+    }
+}
+
+fn input_of(input: &Input, invocations: &[Invocation], depth: usize) -> Option<Vec<Value>> {
+    match input {
+        Input::Pipe(from) if depth < FARTHEST => {
+            let mut all = Vec::new();
+            for index in from.iter().take(MOST) {
+                all.extend(printed(invocations.get(*index)?, invocations, depth + 1)?);
+            }
+            Some(all)
+        }
+        Input::Text(value) => Some(vec![value.clone()]),
+        Input::Known(bytes) => {
+            let words = String::from_utf8_lossy(bytes).split_whitespace().map(Value::known).collect();
+            Some(words)
+        }
+        _ => None,
+    }
+}
+
+/// What a command prints, entry by entry.
+fn printed(invocation: &Invocation, invocations: &[Invocation], depth: usize) -> Option<Vec<Value>> {
+    let (program, arguments) = invocation.argv.split_first()?;
+    let program = program.as_str()?.rsplit('/').next()?;
+    let operands = || arguments.iter().filter(|word| word.prefix().first() != Some(&b'-'));
+    match program {
+        "find" | "fd" | "tree" | "du" => Some(found(program, arguments)),
+        "ls" | "dir" | "vdir" => {
+            let listed: Vec<&Value> = operands().collect();
+            if listed.is_empty() {
+                return Some(vec![glob("*")]);
+            }
+            // A pattern is printed as it expands; a directory as what is in it.
+            Some(
+                listed
+                    .into_iter()
+                    .map(|word| if word.has_glob() { word.clone() } else { entries(word, "*") })
+                    .collect(),
+            )
+        }
+        "echo" | "printf" | "realpath" | "readlink" | "dirname" | "stat" | "basename" => {
+            Some(operands().cloned().collect())
+        }
+        "lsblk" | "blkid" | "sfdisk" | "fdisk" | "lshw" | "parted" | "losetup" | "pvs" | "nvme" => {
+            Some(vec![joined("/dev/sd", "*"), joined("/dev/nvme", "*")])
+        }
+        "df" | "findmnt" | "mount" => Some(vec![joined("/dev/sd", "*"), Value::known("/")]),
+        "ps" | "pgrep" | "pidof" | "top" => pids(program, arguments),
+        "git" if operands().next().and_then(Value::as_str) == Some("ls-files") => Some(vec![glob("*")]),
+        // These pass on what they read, or some of it.
+        "cat" | "sort" | "uniq" | "head" | "tail" | "tac" | "shuf" | "grep" | "egrep" | "rev" | "tee"
+        | "awk" | "sed" | "cut" | "tr" | "xargs" | "column" | "nl" | "paste"
+            if matches!(invocation.stdin, Input::Pipe(_) | Input::Text(_)) =>
+        {
+            input_of(&invocation.stdin, invocations, depth + 1)
+        }
+        _ => None,
+    }
+}
+
+/// What `find` prints: the tree, or, where a name is asked for, what has that name.
+fn found(program: &str, arguments: &[Value]) -> Vec<Value> {
+    let is_root = |word: &&Value| !matches!(word.prefix().first(), Some(b'-' | b'(' | b'!'));
+    let mut roots: Vec<Value> = if program == "fd" {
+        Vec::new()
+    } else {
+        arguments
+            .iter()
+            .skip_while(|word| matches!(word.as_str(), Some("-L" | "-H" | "-P")))
+            .take_while(is_root)
+            .cloned()
+            .collect()
+    };
+    if roots.is_empty() {
+        roots.push(Value::known("."));
+    }
+    let text = |index: usize| arguments.get(index).and_then(Value::as_str);
+    let mut name = "*".to_owned();
+    let mut narrowed = program == "fd";
+    for index in 0..arguments.len() {
+        match text(index) {
+            Some("-name" | "-iname") => text(index + 1).unwrap_or("*").clone_into(&mut name),
+            Some(option) if NARROWING.contains(&option) => narrowed = true,
+            _ => {}
+        }
+    }
+    let below = |root: Value| {
+        if narrowed && let Some(path) = root.as_known() {
+            let below = Some(path.to_vec());
+            return Value::unknown(Unknown {
+                source: "what is found".to_owned(),
+                below,
+                ..Unknown::default()
+            });
+        }
+        if name == "*" { entries(&root, "*") } else { entries(&entries_at_any_depth(&root), &name) }
+    };
+    roots.into_iter().map(below).collect()
+}
+
+/// Tests of `find` that leave only some of a tree, whatever its names.
+const NARROWING: &[&str] = &[
+    "-mtime",
+    "-mmin",
+    "-atime",
+    "-amin",
+    "-ctime",
+    "-cmin",
+    "-newer",
+    "-size",
+    "-empty",
+    "-user",
+    "-group",
+    "-perm",
+    "-path",
+    "-ipath",
+    "-regex",
+    "-iregex",
+    "-wholename",
+    "-inum",
+    "-samefile",
+    "-links",
+    "-uid",
+    "-gid",
+    "-nouser",
+    "-nogroup",
+];
+
+/// Process ids: every process, unless some are asked for.
+fn pids(program: &str, arguments: &[Value]) -> Option<Vec<Value>> {
+    let options = arguments.iter().filter_map(Value::as_str).any(|word| {
+        matches!(
+            word,
+            "-e" | "-A"
+                | "-ef"
+                | "-eo"
+                | "aux"
+                | "ax"
+                | "-ax"
+                | "-axo"
+                | "axo"
+                | "-Ao"
+                | "auxww"
+                | "-el"
+                | "-fe"
+        )
+    });
+    (program == "ps" && options).then(|| vec![Value::known("-1")])
+}
+
+/// What is in a directory.
+fn entries(directory: &Value, pattern: &str) -> Value {
+    let mut value = directory.clone();
+    if value.suffix().last() != Some(&b'/') {
+        value.push(Piece::Known(b"/".to_vec()));
+    }
+    value.push(Piece::Glob(pattern.as_bytes().to_vec()));
+    value
+}
+
+/// Any directory below a directory.
+fn entries_at_any_depth(directory: &Value) -> Value {
+    let mut value = directory.clone();
+    value.push(Piece::Known(b"/".to_vec()));
+    value.push(Piece::Unknown(Unknown {
+        source: "...".to_owned(),
+        below: Some(b".".to_vec()),
+        ..Unknown::default()
+    }));
+    value
+}
+
+fn glob(pattern: &str) -> Value {
+    Value { pieces: vec![Piece::Glob(pattern.as_bytes().to_vec())] }
+}
+
+fn joined(prefix: &str, pattern: &str) -> Value {
+    Value { pieces: vec![Piece::Known(prefix.as_bytes().to_vec()), Piece::Glob(pattern.as_bytes().to_vec())] }
+}
+
+/// The operand of an effect that lists are given to.
+fn operand_of(effect: &Effect) -> Option<&Value> {
+    match effect {
+        Effect::Delete { path, .. }
+        | Effect::Write { path, .. }
+        | Effect::Read { path }
+        | Effect::Metadata { path, .. }
+        | Effect::Device { path, .. } => Some(path),
+        Effect::Kill { target, .. } => Some(target),
+        _ => None,
+    }
+}
+
+/// The same effect on another operand.
+fn with_operand(effect: &Effect, value: Value) -> Option<Effect> {
+    let mut changed = effect.clone();
+    match &mut changed {
+        Effect::Delete { path, .. }
+        | Effect::Write { path, .. }
+        | Effect::Read { path }
+        | Effect::Metadata { path, .. }
+        | Effect::Device { path, .. } => *path = value,
+        Effect::Kill { target, .. } => *target = value,
+        _ => return None,
+    }
+    Some(changed)
 }

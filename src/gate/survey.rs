@@ -4,16 +4,21 @@
 //! order of the text, with one budget for all. What is over the budget, or cannot be read, is a finding that refuses: a
 //! bound never downgrades a verdict.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::act::{Act, Feed, Scene};
 use super::classify::Ground;
 use super::place::{Base, Path, Place};
+use super::sources::Sources;
 use super::{Command, Decision, Facts, Finding, Judgement};
-use super::{aliases, hardline, opaque, reader, sources, text};
+use super::{aliases, hardline, opaque, reader, text};
 use crate::programs::{Effect, Knowledge, Language, Target, effects, is_guess};
-use crate::shell::{Dialect, Evaluation, Input, Invocation, Oddity, Origin, Piece, Span, Value};
+use crate::shell::{
+    self, Budget, Dialect, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, RedirectKind,
+    Span, Unknown, Value,
+};
 
 /// What a command does, as far as it can be known before running, with the findings that no policy is asked about.
 #[derive(Debug, Default)]
@@ -75,14 +80,24 @@ struct Walk<'f> {
     /// For what runs on another host or in a container: neither this directory nor these workspaces are there.
     elsewhere: Arc<Ground>,
     links: Vec<(Path, Path)>,
-    budget: reader::Budget,
+    budget: Budget,
     commands: usize,
     over: bool,
     /// Texts that were followed, with what they were given: a script that calls itself is read once.
-    texts: HashSet<(Vec<u8>, String)>,
-    /// For each text that was evaluated, where the output of each of its commands comes from.
-    feeds: Vec<Vec<Feed>>,
+    texts: HashSet<(String, String)>,
+    /// How often each text started itself again.
+    restarts: HashMap<String, usize>,
+    /// The texts that were evaluated.
+    groups: Vec<Group>,
     survey: Survey,
+}
+
+/// The commands of one text.
+#[derive(Debug, Default)]
+struct Group {
+    invocations: Rc<Vec<Invocation>>,
+    /// Where the output of each comes from.
+    feeds: Vec<Feed>,
 }
 
 /// A command that waits to be looked at.
@@ -94,6 +109,10 @@ struct Task {
     /// Which evaluation it belongs to, and its index there.
     group: Option<(usize, usize)>,
     guess: bool,
+    /// Files that the texts around it wrote, with their content.
+    files: Rc<Vec<(Value, Input)>>,
+    /// The texts that it stands in, innermost last, with how often each has started itself again.
+    within: Rc<Vec<String>>,
 }
 
 impl<'f> Walk<'f> {
@@ -105,11 +124,12 @@ impl<'f> Walk<'f> {
             ground: Arc::new(ground),
             elsewhere: Arc::new(elsewhere),
             links: Vec::new(),
-            budget: reader::Budget::default(),
+            budget: Budget::default(),
             commands: 0,
             over: false,
             texts: HashSet::new(),
-            feeds: Vec::new(),
+            restarts: HashMap::new(),
+            groups: Vec::new(),
             survey: Survey::default(),
         }
     }
@@ -147,8 +167,17 @@ impl<'f> Walk<'f> {
             cwd: Value::known(self.facts.cwd.as_bytes()),
             background: false,
             origin: Origin::Plain,
+            files: Vec::new(),
         };
-        self.run(vec![Task { invocation, target: Target::Here, via: Vec::new(), group: None, guess: false }]);
+        self.run(vec![Task {
+            invocation,
+            target: Target::Here,
+            via: Vec::new(),
+            group: None,
+            guess: false,
+            files: Rc::default(),
+            within: Rc::default(),
+        }]);
     }
 
     fn shell(&mut self, text: &str) {
@@ -164,9 +193,8 @@ impl<'f> Walk<'f> {
             return self.refuse("parse.unreadable", span, reason, "");
         }
         self.deceptive(text, span);
-        let context = reader::Context::of_request(self.facts);
-        let evaluation = reader::read(text, &context, &mut self.budget);
-        let tasks = self.tasks(evaluation, span, Target::Here, &[], text, true);
+        let evaluation = shell::read(text, None, &reader::of_request(self.facts), &mut self.budget);
+        let tasks = self.tasks(evaluation, span, &Target::Here, &[], true);
         self.run(tasks);
     }
 
@@ -211,80 +239,73 @@ impl<'f> Walk<'f> {
         }
     }
 
-    /// Turns an evaluation into tasks, and its oddities into findings.
+    /// Turns an evaluation into tasks, and its oddities into findings. `outer` is where the text stands in the request,
+    /// `own` whether it is the request's.
     fn tasks(
         &mut self,
-        evaluation: Result<Evaluation, reader::Unreadable>,
+        evaluation: Result<Evaluation, ReadError>,
         outer: Span,
-        target: Target,
+        target: &Target,
         via: &[String],
-        text: &str,
         own: bool,
     ) -> Vec<Task> {
         let evaluation = match evaluation {
             Ok(evaluation) => evaluation,
-            Err(reader::Unreadable::TooMuch(message)) => {
-                self.refuse("parse.too-much", outer, &message, "split the command into smaller ones");
+            Err(ReadError::Parse(error)) => {
+                let span = if own { Span { start: error.at, end: outer.end.max(error.at) } } else { outer };
+                self.refuse("parse.unreadable", span, &error.to_string(), "");
                 return Vec::new();
             }
-            Err(reader::Unreadable::Syntax { span, message }) => {
-                let place = reader::place(text, span);
-                let span = if own { span } else { outer };
+            Err(error) => {
                 self.refuse(
-                    "parse.unreadable",
-                    span,
-                    &format!("line {}, column {}: {message}", place.0, place.1),
-                    "",
+                    "parse.too-much",
+                    outer,
+                    &error.to_string(),
+                    "split the command into smaller ones",
                 );
                 return Vec::new();
             }
         };
-        let span_of = |span: Span| if own { span } else { outer };
         for oddity in &evaluation.oddities {
-            self.oddity(oddity, text, &span_of);
+            self.oddity(oddity);
         }
-        let group = self.feeds.len();
-        self.feeds.push(vec![Feed::Plain; evaluation.invocations.len()]);
-        let make = |(index, mut invocation): (usize, Invocation)| {
-            invocation.span = span_of(invocation.span);
-            Task {
-                invocation,
-                target: target.clone(),
-                via: via.to_vec(),
-                group: Some((group, index)),
-                guess: false,
-            }
+        let group = self.groups.len();
+        let invocations = Rc::new(evaluation.invocations);
+        self.groups.push(Group {
+            feeds: vec![Feed::Plain; invocations.len()],
+            invocations: Rc::clone(&invocations),
+        });
+        let make = |(index, invocation): (usize, &Invocation)| Task {
+            invocation: invocation.clone(),
+            target: target.clone(),
+            via: via.to_vec(),
+            group: Some((group, index)),
+            guess: false,
+            files: Rc::default(),
+            within: Rc::default(),
         };
-        evaluation.invocations.into_iter().enumerate().map(make).collect()
+        invocations.iter().enumerate().map(make).collect()
     }
 
-    fn oddity(&mut self, oddity: &Oddity, text: &str, span_of: &dyn Fn(Span) -> Span) {
+    fn oddity(&mut self, oddity: &Oddity) {
         match oddity {
             Oddity::SelfForking { name, span } => {
                 let effect = format!("{} starts itself without end", text::render(name));
                 let (rule, reason) = hardline::FORK_BOMB;
-                self.found(rule, Decision::Hardline, span_of(*span), &[], effect, reason, "");
+                self.found(rule, Decision::Hardline, *span, &[], effect, reason, "");
             }
             Oddity::TailDoesNotParse { span, message } => {
-                let (line, column) = reader::place(text, *span);
-                let reason = format!(
-                    "line {line}, column {column}: {message}; a shell would run what stands before it first"
-                );
-                self.refuse("parse.unreadable", span_of(*span), &reason, "");
+                let reason = format!("{message}; a shell would run what stands before it first");
+                self.refuse("parse.unreadable", *span, &reason, "");
             }
             Oddity::Dialect { span, message, .. } => {
-                self.refuse(
-                    "parse.dialect",
-                    span_of(*span),
-                    message,
-                    "write it so that every shell reads it alike",
-                );
+                self.refuse("parse.dialect", *span, message, "write it so that every shell reads it alike");
             }
             Oddity::Opaque { span, message } => {
                 self.found(
                     "opaque.construct",
                     Decision::Ask,
-                    span_of(*span),
+                    *span,
                     &[],
                     message.clone(),
                     "what it runs cannot be known before running",
@@ -318,12 +339,43 @@ impl<'f> Walk<'f> {
         }
     }
 
-    /// One command: its acts, and what it starts.
+    /// One command, in each of its readings: as it stands, and with every variable that nothing sets read as empty.
     fn step(&mut self, task: Task) -> Vec<Task> {
+        let mut inner = self.reading(&task);
+        if let Some(invocation) = reader::unset_empty(&task.invocation) {
+            inner.extend(self.reading(&Task { invocation, ..task.clone() }));
+        }
+        if let Some(stdin) = self.known_input(&task) {
+            let invocation = Invocation { stdin, ..task.invocation.clone() };
+            inner.extend(self.reading(&Task { invocation, ..task }));
+        }
+        inner
+    }
+
+    /// What is known of an input to which several commands write, some of them in plain words:
+    /// `(crontab -l; echo '...') | crontab -`.
+    fn known_input(&self, task: &Task) -> Option<Input> {
+        let Input::Pipe(writers) = &task.invocation.stdin else { return None };
+        let (group, _) = task.group?;
+        let invocations = &self.groups.get(group)?.invocations;
+        let mut lines = Vec::new();
+        for writer in writers.iter().filter_map(|index| invocations.get(*index)) {
+            let (program, words) = writer.argv.split_first()?;
+            if matches!(program.as_str(), Some("echo" | "printf")) {
+                let words: Vec<&[u8]> = words.iter().filter_map(Value::as_known).collect();
+                lines.extend(words.join(&b' '));
+                lines.push(b'\n');
+            }
+        }
+        (!lines.is_empty()).then_some(Input::Known(lines))
+    }
+
+    /// One command in one reading: its acts, and what it starts.
+    fn reading(&mut self, task: &Task) -> Vec<Task> {
         let knowledge = Knowledge::shipped();
         let invocation = &task.invocation;
-        let base = self.base(&task);
-        let fed = self.fed(&task);
+        let base = self.base(task);
+        let fed = self.fed(task);
         let all = effects(invocation, knowledge);
         let scene = Arc::new(Scene {
             argv: invocation.argv.clone(),
@@ -337,11 +389,11 @@ impl<'f> Walk<'f> {
         let mut gives = fed;
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
-        for effect in all {
+        for effect in all.into_iter().map(|effect| with_content(effect, task)) {
             let guess = task.guess || is_guess(&effect);
             match effect {
                 Effect::Exec { argv, via, target, assignments, cwd } => {
-                    if let Some(started) = self.exec(&task, argv, via, target, assignments, cwd, guess) {
+                    if let Some(started) = self.exec(task, argv, via, target, assignments, cwd, guess) {
                         inner.push(started);
                     }
                 }
@@ -352,11 +404,11 @@ impl<'f> Walk<'f> {
                     ref arguments,
                 } if task.via.len() < DEEPEST => {
                     if text.as_known().is_none() {
-                        self.act(effect.clone(), &base, &scene, guess, &mut gives);
+                        self.act(effect.clone(), task, &base, &scene, guess, &mut gives);
                     }
-                    inner.extend(self.script(&task, dialect, text, target, arguments, guess));
+                    inner.extend(self.script(task, dialect, text, target, arguments, guess));
                 }
-                other => self.act(other, &base, &scene, guess, &mut gives),
+                other => self.act(other, task, &base, &scene, guess, &mut gives),
             }
         }
         if !task.guess && !invocation.argv.is_empty() {
@@ -370,16 +422,41 @@ impl<'f> Walk<'f> {
             self.survey.acts.push(Act { effect: start, place: None, scene });
         }
         if let Some((group, index)) = task.group
-            && let Some(feed) = self.feeds.get_mut(group).and_then(|feeds| feeds.get_mut(index))
+            && let Some(feed) = self.groups.get_mut(group).and_then(|group| group.feeds.get_mut(index))
         {
             *feed = (*feed).max(gives);
         }
         inner
     }
 
+    /// The effect, or one for each thing that a hole in its operand stands for.
+    fn spread(&mut self, effect: Effect, task: &Task) -> Vec<Effect> {
+        let invocations = task
+            .group
+            .and_then(|(group, _)| self.groups.get(group))
+            .map(|group| Rc::clone(&group.invocations));
+        let invocations = invocations.unwrap_or_default();
+        let mut sources = Sources {
+            facts: self.facts,
+            budget: &mut self.budget,
+            invocations: &invocations,
+            stdin: &task.invocation.stdin,
+            cwd: &task.invocation.cwd,
+        };
+        sources.spread(effect)
+    }
+
     /// Records an act, and the gate's own findings on it.
-    fn act(&mut self, effect: Effect, base: &Base, scene: &Arc<Scene>, guess: bool, gives: &mut Feed) {
-        for effect in sources::spread(effect, scene, &mut self.budget, self.facts) {
+    fn act(
+        &mut self,
+        effect: Effect,
+        task: &Task,
+        base: &Base,
+        scene: &Arc<Scene>,
+        guess: bool,
+        gives: &mut Feed,
+    ) {
+        for effect in self.spread(effect, task) {
             let place = path_of(&effect).map(|path| Place::resolve(path, base));
             let act = Act { effect, place, scene: Arc::clone(scene) };
             match &act.effect {
@@ -436,8 +513,8 @@ impl<'f> Walk<'f> {
     fn fed(&self, task: &Task) -> Feed {
         let Input::Pipe(from) = &task.invocation.stdin else { return Feed::Plain };
         let Some((group, _)) = task.group else { return Feed::Plain };
-        let Some(feeds) = self.feeds.get(group) else { return Feed::Plain };
-        from.iter().filter_map(|index| feeds.get(*index)).copied().max().unwrap_or(Feed::Plain)
+        let Some(group) = self.groups.get(group) else { return Feed::Plain };
+        from.iter().filter_map(|index| group.feeds.get(*index)).copied().max().unwrap_or(Feed::Plain)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one effect")]
@@ -452,14 +529,14 @@ impl<'f> Walk<'f> {
         guess: bool,
     ) -> Option<Task> {
         if task.via.len() >= DEEPEST {
-            let reason = format!("more than {DEEPEST} programs start each other");
-            self.refuse("parse.too-much", task.invocation.span, &reason, "name the program itself");
+            self.too_deep(task);
             return None;
         }
         let mut invocation = task.invocation.clone();
         invocation.spans = vec![invocation.span; argv.len()];
         invocation.argv = argv;
-        invocation.redirects.clear();
+        // The starter's own redirections are judged already; here-documents reach what it starts.
+        invocation.redirects.retain(|redirect| redirect.kind == RedirectKind::Here);
         invocation.assignments = assignments;
         if let Some(cwd) = cwd {
             invocation.cwd = join(&invocation.cwd, &cwd);
@@ -472,6 +549,8 @@ impl<'f> Walk<'f> {
             via: chain,
             group: task.group,
             guess,
+            files: Rc::clone(&task.files),
+            within: Rc::clone(&task.within),
         })
     }
 
@@ -484,22 +563,99 @@ impl<'f> Walk<'f> {
         arguments: &[Value],
         guess: bool,
     ) -> Vec<Task> {
-        let readable = reader::with_holes(text);
+        if task.via.len() >= DEEPEST {
+            self.too_deep(task);
+            return Vec::new();
+        }
+        let (readable, holes) = reader::with_holes(text);
         let target = inner_target(&task.target, target.clone());
-        let key = (readable.clone().into_bytes(), format!("{arguments:?}{target:?}{}", task.invocation.cwd));
+        let key = (readable.clone(), format!("{arguments:?}{holes:?}{target:?}{}", task.invocation.cwd));
+        if task.within.contains(&readable) {
+            self.restarted(task, &readable);
+            return Vec::new();
+        }
         if !self.texts.insert(key) {
             return Vec::new();
         }
-        let context = reader::Context::of_script(self.facts, &task.invocation, dialect, arguments);
-        let evaluation = reader::read(&readable, &context, &mut self.budget);
+        let here = matches!(target, Target::Here | Target::User(_));
+        let context = reader::of_script(self.facts, &task.invocation, dialect, arguments, holes, here);
+        let span = task.invocation.span;
+        let evaluation = shell::read(&readable, Some(span), &context, &mut self.budget);
         let mut via = task.via.clone();
         via.push(program_name(&task.invocation));
-        let mut tasks = self.tasks(evaluation, task.invocation.span, target, &via, &readable, false);
+        let mut tasks = self.tasks(evaluation, span, &target, &via, false);
+        let mut within = task.within.to_vec();
+        within.push(readable);
+        let within = Rc::new(within);
+        let mut files = task.files.to_vec();
+        files.extend(task.invocation.files.iter().cloned());
+        let files = Rc::new(files);
         for inner in &mut tasks {
             inner.guess = guess;
+            inner.files = Rc::clone(&files);
+            inner.within = Rc::clone(&within);
         }
         tasks
     }
+
+    fn too_deep(&mut self, task: &Task) {
+        let reason = format!("more than {DEEPEST} programs start each other");
+        self.refuse("parse.too-much", task.invocation.span, &reason, "name the program itself");
+    }
+
+    /// A text that starts itself again: in the background, or more than once, it multiplies.
+    fn restarted(&mut self, task: &Task, text: &str) {
+        let times = self.restarts.entry(text.to_owned()).or_default();
+        *times += 1;
+        if *times > 1 || task.invocation.background {
+            let (rule, reason) = hardline::FORK_BOMB;
+            let effect = "a script starts itself without end".to_owned();
+            self.found(
+                rule,
+                Decision::Hardline,
+                task.invocation.span,
+                &task.invocation.argv,
+                effect,
+                reason,
+                "",
+            );
+        }
+    }
+}
+
+/// A file that the same text wrote, a process substitution or a here-document is run as the text that is in it.
+fn with_content(effect: Effect, task: &Task) -> Effect {
+    let Effect::RunFile { path, language } = &effect else { return effect };
+    let invocation = &task.invocation;
+    let content = task
+        .files
+        .iter()
+        .rev()
+        .chain(&invocation.files)
+        .find(|(name, _)| name == path)
+        .map(|(_, content)| content.clone());
+    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return effect };
+    let text = match content {
+        Input::Known(bytes) => Value::known(bytes),
+        Input::Text(value) => value,
+        Input::Pipe(_) | Input::File(_) | Input::Inherited => {
+            Value::unknown(Unknown { source: path.to_string(), may_be_empty: true, ..Unknown::default() })
+        }
+    };
+    let language = language.unwrap_or(Language::Shell(Dialect::Bash));
+    Effect::Script { language, text, target: Target::Here, arguments: Vec::new() }
+}
+
+/// `/dev/fd/3` with `3<<< text`, `/dev/stdin`.
+fn descriptor(path: &Value, invocation: &Invocation) -> Option<Input> {
+    let path = path.as_str()?;
+    let number = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|directory| path.strip_prefix(directory));
+    let number: u32 = if path == "/dev/stdin" { 0 } else { number?.parse().ok()? };
+    let mut here = invocation.redirects.iter().rev().filter(|redirect| redirect.kind == RedirectKind::Here);
+    if let Some(redirect) = here.find(|redirect| redirect.fd.unwrap_or(0) == number) {
+        return Some(Input::Text(redirect.target.clone()));
+    }
+    (number == 0).then(|| invocation.stdin.clone()).filter(|stdin| *stdin != Input::Inherited)
 }
 
 /// Where what is started runs: on a host or in a container it stays there.
@@ -517,12 +673,9 @@ fn join(outer: &Value, inner: &Value) -> Value {
         return inner.clone();
     }
     let mut joined = outer.clone();
-    joined.push_known(b"/");
+    joined.push(Piece::Known(b"/".to_vec()));
     for piece in &inner.pieces {
-        match piece {
-            Piece::Known(bytes) => joined.push_known(bytes),
-            other => joined.pieces.push(other.clone()),
-        }
+        joined.push(piece.clone());
     }
     joined
 }

@@ -124,3 +124,143 @@ fn conclude_only_adds() {
         Some("hardline.delete-system")
     );
 }
+
+mod places {
+    use std::sync::Arc;
+
+    use super::super::classify::Ground;
+    use super::super::{Base, PathClass, Place};
+    use super::facts;
+    use crate::shell::{Piece, Unknown, Value};
+
+    fn base(cwd: &str) -> Base {
+        let ground = Arc::new(Ground::new(&facts()));
+        Base { cwd: Some(super::super::Path::literal(cwd)), ground, links: Vec::new() }
+    }
+
+    fn place(text: &str) -> Place {
+        Place::resolve(&Value::known(text), &base("/home/user/project"))
+    }
+
+    fn hole(source: &str, may_be_empty: bool, below: Option<&str>) -> Piece {
+        Piece::Unknown(Unknown {
+            source: source.to_owned(),
+            may_be_empty,
+            below: below.map(|path| path.as_bytes().to_vec()),
+            ..Unknown::default()
+        })
+    }
+
+    fn known(text: &str) -> Piece {
+        Piece::Known(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn paths_are_walked_as_the_kernel_does() {
+        for (text, path) in [
+            ("x", "/home/user/project/x"),
+            ("./a/../b", "/home/user/project/b"),
+            ("../../..", "/"),
+            ("../../../../../..", "/"),
+            ("/usr//bin/./x/", "/usr/bin/x"),
+            ("/proc/self/root/etc", "/etc"),
+            ("/proc/self/cwd/x", "/home/user/project/x"),
+            ("/proc/77/root/proc/1/root/etc", "/etc"),
+            ("/proc/self/task/9/root/etc", "/etc"),
+            ("/proc/self/fd/3", "/proc/self/fd/3"),
+            ("/proc/root", "/proc/root"),
+            ("/", "/"),
+        ] {
+            assert_eq!(place(text).readings[0].path.to_string(), path, "{text}");
+        }
+    }
+
+    #[test]
+    fn places_have_classes() {
+        use PathClass::*;
+        for (text, has, lacks) in [
+            ("src/main.rs", vec![Workspace], vec![Home, Build, System]),
+            ("target/debug/x", vec![Workspace, Build], vec![]),
+            ("a.o", vec![Workspace, Build], vec![]),
+            (".", vec![Workspace, WorkspaceRoot], vec![Build]),
+            ("..", vec![Home, WorkspaceRoot], vec![Workspace]),
+            (".git/hooks/pre-commit", vec![Workspace, Repository, Startup], vec![]),
+            (".env", vec![Workspace, Credential], vec![]),
+            (".env.example", vec![Workspace], vec![Credential]),
+            ("/home/user/.ssh/id_rsa", vec![Home, Credential], vec![Workspace]),
+            ("/home/bob/.ssh/id_rsa", vec![OtherHome, Credential], vec![Home]),
+            ("/data/homes/bob/.bashrc", vec![OtherHome, Startup], vec![]),
+            ("/home/user/.bashrc", vec![Home, Startup], vec![]),
+            ("/home/user/.claude/settings.json", vec![Home, AgentConfig], vec![]),
+            ("/etc/shadow", vec![System, Credential], vec![]),
+            ("/etc/cron.d/x", vec![System, Startup], vec![]),
+            ("/usr/bin/x", vec![System], vec![]),
+            ("/tmp/x", vec![Temp], vec![System]),
+            ("/tmp", vec![Temp, System], vec![]),
+            ("/mnt/x", vec![Mounted], vec![System]),
+            ("/dev/sda1", vec![Device], vec![Stream]),
+            ("/dev/null", vec![Stream], vec![Device, System]),
+            ("/dev/fd/3", vec![Stream], vec![Device]),
+            ("/dev/shm/x", vec![Temp], vec![Device]),
+            ("/proc/sys/kernel/sysrq", vec![Kernel], vec![]),
+            ("/var/lib/execward/state.db", vec![Execward, System], vec![]),
+            ("/", vec![Root], vec![Workspace]),
+            ("/elsewhere/x", vec![Elsewhere], vec![System]),
+            ("", vec![Empty], vec![Workspace]),
+        ] {
+            let classes = place(text).may_be();
+            for class in has {
+                assert!(classes.has(class), "{text} is {class}: {:?}", classes.iter().collect::<Vec<_>>());
+            }
+            for class in lacks {
+                assert!(
+                    !classes.has(class),
+                    "{text} is not {class}: {:?}",
+                    classes.iter().collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_hole_that_may_be_empty_has_two_readings() {
+        let value = Value { pieces: vec![hole("$DIR", true, None), known("/etc")] };
+        let place = Place::resolve(&value, &base("/home/user/project"));
+        assert_eq!(place.readings.len(), 2);
+        assert!(place.readings[0].classes.has(PathClass::Unknown));
+        assert_eq!(place.readings[1].path.to_string(), "/etc");
+        assert!(place.readings[1].assumes_empty);
+    }
+
+    #[test]
+    fn a_path_made_below_a_directory_stays_there() {
+        let value = Value { pieces: vec![hole("$(mktemp -d)", false, Some("/tmp")), known("/x")] };
+        let classes = Place::resolve(&value, &base("/home/user/project")).may_be();
+        assert!(classes.has(PathClass::Temp) && !classes.has(PathClass::Unknown));
+    }
+
+    #[test]
+    fn a_hole_with_text_around_it_is_a_name() {
+        let value = Value { pieces: vec![known("/tmp/build-"), hole("$USER", false, None), known("-out")] };
+        let classes = Place::resolve(&value, &base("/home/user/project")).may_be();
+        assert!(classes.has(PathClass::Temp) && !classes.has(PathClass::Unknown));
+    }
+
+    #[test]
+    fn an_unknown_directory_makes_an_unknown_place() {
+        let mut base = base("/");
+        base.cwd = None;
+        assert!(Place::resolve(&Value::known("x"), &base).may_be().has(PathClass::Unknown));
+        assert!(!Place::resolve(&Value::known("/tmp/x"), &base).may_be().has(PathClass::Unknown));
+        let key = Value { pieces: vec![hole("$H", false, None), known("/.ssh/id_rsa")] };
+        assert!(Place::resolve(&key, &base).may_be().has(PathClass::Credential));
+    }
+
+    #[test]
+    fn links_of_the_text_are_followed() {
+        let mut base = base("/home/user/project");
+        base.links.push((super::super::Path::literal("/tmp/r"), super::super::Path::literal("/")));
+        let place = Place::resolve(&Value::known("/tmp/r/usr"), &base);
+        assert_eq!(place.readings[0].path.to_string(), "/usr");
+    }
+}

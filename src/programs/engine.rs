@@ -24,6 +24,7 @@ pub fn effects(invocation: &Invocation, knowledge: &Knowledge) -> Vec<Effect> {
         command(invocation, word, arguments, knowledge, &mut effects);
     }
     effects.retain(|effect| !is_void(effect));
+    effects.dedup();
     effects
 }
 
@@ -241,6 +242,12 @@ fn is_dangerous(name: &str, knowledge: &Knowledge) -> bool {
             || program.subcommands.values().any(|sub| matches!(sub, Subcommand::Table(_))))
 }
 
+/// Whether a program is known to do more than look; starters count.
+pub(super) fn is_more_than_looking(name: &str, knowledge: &Knowledge) -> bool {
+    let Some(program) = knowledge.find(name) else { return false };
+    program.hook.is_some() || !program.effects.is_empty() || !program.subcommands.is_empty()
+}
+
 /// One program's templates with its arguments.
 struct Filling<'f> {
     program: &'f Program,
@@ -269,6 +276,9 @@ impl Filling<'_> {
             Verb::Privilege => effects.push(Effect::Privilege { what: self.literal(template) }),
             Verb::Package(action) => {
                 let (manager, names) = self.named(template);
+                if names.is_empty() && template.selections.len() > 1 {
+                    return;
+                }
                 effects.push(Effect::Package { manager, action, names });
             }
             Verb::Service | Verb::Kernel | Verb::Repository | Verb::Remote | Verb::Persist | Verb::Flood => {
@@ -416,6 +426,10 @@ impl Filling<'_> {
 
     fn exec(&self, template: &Template, effects: &mut Vec<Effect>) {
         let mut argv = self.values(template);
+        // `kubectl exec pod -- command`
+        if argv.first().and_then(Value::as_known) == Some(b"--") {
+            argv.remove(0);
+        }
         if argv.is_empty() {
             return;
         }
@@ -532,6 +546,8 @@ impl Filling<'_> {
                 Verb::Database => effects.push(Effect::Database { statement: value }),
                 Verb::GitSetting => variables::git_setting(&value, effects),
                 Verb::SshSetting => variables::ssh_setting(&value, effects),
+                Verb::TarAction => variables::tar_action(&value, effects),
+                Verb::AptSetting => variables::apt_setting(&value, effects),
                 Verb::Variable => {
                     if let Some((name, value)) = words::cut(&value, b'=') {
                         variables::assigned(&String::from_utf8_lossy(&name), &value, true, effects);

@@ -126,8 +126,13 @@ impl Grammar {
     pub(super) fn add_help(&mut self, names: &str) {
         let id = self.add(Arity::Flag);
         for name in names.split_whitespace() {
-            if self.find(name).is_none() {
-                self.name(name, id);
+            match self.find(name) {
+                // an option with a value is no request for help (`cargo yank --version 1.0`)
+                Some(known) if self.arities.get(known) == Some(&Arity::Required) => {}
+                Some(known) => self.help.push(known),
+                None => {
+                    self.name(name, id);
+                }
             }
         }
         self.long.sort();

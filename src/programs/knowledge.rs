@@ -5,6 +5,7 @@
 //! its program is looked up. A test reads all of them and compares the index with a full TOML reader.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{LazyLock, OnceLock};
 
@@ -173,6 +174,27 @@ impl Knowledge {
         Ok(())
     }
 
+    /// The examples of every table: program, command, expected effects as [`super::notation::brief`] writes them,
+    /// joined by `; `. A table that cannot be read has none.
+    pub fn examples(&self) -> Vec<(&str, &str, &str)> {
+        let mut all = Vec::new();
+        for entry in &self.entries {
+            let Some(program) = self.find(&entry.name) else { continue };
+            let mut pending = vec![program];
+            while let Some(program) = pending.pop() {
+                let own = program.examples.iter();
+                all.extend(
+                    own.map(|(command, effects)| (program.name.as_str(), command.as_str(), effects.as_str())),
+                );
+                pending.extend(program.subcommands.values().filter_map(|sub| match sub {
+                    Subcommand::Table(sub) => Some(&**sub),
+                    _ => None,
+                }));
+            }
+        }
+        all
+    }
+
     /// Everything that is wrong with the tables.
     #[cfg(test)]
     pub(super) fn mistakes(&self) -> Vec<String> {
@@ -213,10 +235,13 @@ impl Knowledge {
             Cow::Owned(text) => aliases(text).map(|alias| Cow::Owned(alias.to_owned())).collect(),
         };
         for key in aliases.into_iter().chain([name.clone()]) {
-            if self.index.contains_key(&key) {
-                result = Err(KnowledgeError::Twice { name: key.into_owned() });
-            } else {
-                self.index.insert(key, at);
+            match self.index.entry(key) {
+                MapEntry::Occupied(taken) => {
+                    result = Err(KnowledgeError::Twice { name: taken.key().to_string() });
+                }
+                MapEntry::Vacant(free) => {
+                    free.insert(at);
+                }
             }
         }
         self.entries.push(Entry { name, text, program: OnceLock::new() });

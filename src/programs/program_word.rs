@@ -118,10 +118,10 @@ fn by_pattern<'k>(word: &Value, knowledge: &'k Knowledge) -> Vec<&'k Program> {
     for byte in pattern.get(start..).unwrap_or_default() {
         match (in_set, byte) {
             (false, b'[') => in_set = true,
-            // a set, `?` and a group stand for anything here: too wide is the safe side
-            (true, b']') | (false, b'?') => {
+            // a set stands for any letter here: too wide is the safe side
+            (true, b']') => {
                 in_set = false;
-                name.push(b'*');
+                name.push(b'?');
             }
             (true, _) => {}
             (false, byte) => name.push(*byte),

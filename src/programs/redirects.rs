@@ -27,7 +27,7 @@ pub(super) fn effects(invocation: &Invocation, effects: &mut Vec<Effect>) {
                 effects.push(Effect::Write { path: path.clone(), how: Operation::Overwrite });
             }
             RedirectKind::Append => {
-                effects.push(Effect::Write { path: path.clone(), how: Operation::Append })
+                effects.push(Effect::Write { path: path.clone(), how: Operation::Append });
             }
             RedirectKind::ReadWrite => {
                 effects.push(Effect::Read { path: path.clone() });

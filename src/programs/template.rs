@@ -66,6 +66,10 @@ pub(super) enum Verb {
     GitSetting,
     /// An option of ssh (`-o ProxyCommand=...`).
     SshSetting,
+    /// An action of tar's checkpoints (`exec=...`).
+    TarAction,
+    /// `Name::Pre-Invoke::=command` of apt.
+    AptSetting,
     /// `NAME=value`, as `env` and `export` take them.
     Variable,
     /// The words of a command line in one argument, run without a shell.
@@ -253,6 +257,8 @@ fn verb_of(word: &str) -> Option<Verb> {
         "flood" => Verb::Flood,
         "git-setting" => Verb::GitSetting,
         "ssh-setting" => Verb::SshSetting,
+        "tar-action" => Verb::TarAction,
+        "apt-setting" => Verb::AptSetting,
         "variable" => Verb::Variable,
         "unreadable" => Verb::Unreadable,
         _ => return None,

@@ -1,6 +1,6 @@
 //! Every example of every data file, and what the examples cannot say.
 
-use super::knowledge::{Knowledge, Program, Subcommand};
+use super::knowledge::Knowledge;
 use super::notation::brief;
 use super::{Effect, effects};
 use crate::shell::{Input, Invocation, Origin, Redirect, RedirectKind, Span, Value};
@@ -51,6 +51,7 @@ pub(super) fn invocation(command: &str) -> Invocation {
         cwd: Value::known("/home/user/project"),
         background: false,
         origin: Origin::Plain,
+        files: Vec::new(),
     }
 }
 
@@ -66,7 +67,7 @@ fn value(word: &str) -> Value {
             Piece::Glob(b"*".to_vec())
         } else if let Some(tail) = after.strip_prefix("%HOLE") {
             rest = tail;
-            Piece::Unknown(Unknown { source: "$X".to_owned(), may_be_empty: true, splits: true, below: None })
+            Piece::Unknown(Unknown { source: "$X".to_owned(), may_be_empty: true, splits: true, ..Unknown::default() })
         } else {
             rest = after.get(1..).unwrap();
             Piece::Known(b"%".to_vec())
@@ -82,15 +83,6 @@ pub(super) fn briefly(command: &str) -> String {
     effects(&invocation(command), Knowledge::shipped()).iter().map(brief).collect::<Vec<_>>().join("; ")
 }
 
-fn examples<'p>(program: &'p Program, all: &mut Vec<&'p (String, String)>) {
-    all.extend(&program.examples);
-    for sub in program.subcommands.values() {
-        if let Subcommand::Table(sub) = sub {
-            examples(sub, all);
-        }
-    }
-}
-
 #[test]
 fn every_table_can_be_read() {
     let mistakes = Knowledge::shipped().mistakes();
@@ -99,15 +91,17 @@ fn every_table_can_be_read() {
 
 #[test]
 fn no_name_is_described_twice() {
+    let mut twice = Vec::new();
     let mut seen = std::collections::BTreeMap::new();
     for (file, text) in super::knowledge::SHIPPED {
         let names: Vec<String> = super::knowledge::names_of(text);
         for name in names {
             if let Some(other) = seen.insert(name.clone(), file) {
-                panic!("`{name}` is described in {other} and in {file}");
+                twice.push(format!("`{name}` in {other} and in {file}"));
             }
         }
     }
+    assert!(twice.is_empty(), "{}", twice.join("\n"));
 }
 
 #[test]
@@ -129,27 +123,17 @@ fn the_index_sees_what_a_toml_reader_sees() {
 
 #[test]
 fn examples_hold() {
-    let knowledge = Knowledge::shipped();
-    let mut names: Vec<&str> = knowledge.names().collect();
-    names.sort_unstable();
+    let examples = Knowledge::shipped().examples();
+    let count = examples.len();
     let mut failures = Vec::new();
-    let mut count = 0;
-    for name in names {
-        let mut all = Vec::new();
-        let Some(program) = knowledge.find(name) else { continue };
-        if program.name == name {
-            examples(program, &mut all);
-        }
-        for (command, expected) in all {
-            count += 1;
-            let found = briefly(command);
-            if found != *expected {
-                failures.push(format!("{name}: `{command}`\n   expected: {expected}\n   found:    {found}"));
-            }
+    for (program, command, expected) in examples {
+        let found = briefly(command);
+        if found != expected {
+            failures.push(format!("{program}: `{command}`\n   expected: {expected}\n   found:    {found}"));
         }
     }
     assert!(failures.is_empty(), "{} of {count} examples fail:\n{}", failures.len(), failures.join("\n"));
-    assert!(count > 20);
+    assert!(count > 400);
 }
 
 #[test]
@@ -185,4 +169,311 @@ fn redirections_are_effects() {
 fn an_unquoted_hole_may_be_any_flag() {
     let found = effects(&invocation("rm %HOLE /etc"), Knowledge::shipped());
     assert!(found.iter().any(|effect| matches!(effect, Effect::Delete { recursive: true, .. })));
+}
+
+#[test]
+fn what_a_program_prints_reaches_xargs() {
+    let output = |command: &str| super::output(&invocation(command)).unwrap();
+    let fed = |command: &str, input: &str| {
+        let mut invocation = invocation(command);
+        invocation.stdin = Input::Text(output(input));
+        effects(&invocation, Knowledge::shipped()).iter().map(brief).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(fed("xargs rm -rf", "find / -type f"), "exec [rm -rf /]");
+    assert_eq!(fed("xargs rm -rf", "find . -name x"), "exec [rm -rf {}]");
+    assert_eq!(fed("xargs -n1 mkfs.ext4 -F", "lsblk -dpno NAME"), "exec [mkfs.ext4 -F /dev/*]");
+    assert_eq!(
+        fed("xargs -P0 -n1 sleep", "seq 1 999999"),
+        "flood xargs -P 0; exec [sleep words without end]"
+    );
+    assert_eq!(super::output(&invocation("cat x")), None);
+}
+
+#[test]
+fn inert_code_only_computes_and_prints() {
+    use super::Language::{Awk, JavaScript, Perl, Python, Ruby, Sed};
+    let inert = |language, text: &str| super::code::is_inert(language, &Value::known(text));
+    for (language, text) in [
+        (Python, "print(1+1)"),
+        (Python, "import json,sys; print(json.load(sys.stdin)['a'])"),
+        (Python, "import json; print(json.load(open('x.json')))"),
+        (JavaScript, "console.log('rm -rf /')"),
+        (Perl, "print if /rm -rf/"),
+        (Ruby, "puts \"rm -rf /\""),
+        (Awk, "$3 == 0 {print $1}"),
+        (Sed, "s/a/b/g"),
+    ] {
+        assert!(inert(language, text), "{language:?} {text}");
+    }
+    for (language, text) in [
+        (Python, "import os; os.listdir('.')"),
+        (Python, "__import__('os').system('x')"),
+        (Python, "open('x','w').write('y')"),
+        (Python, "o=open; o('x', chr(119))"),
+        (Python, "from json import os"),
+        (Python, "exec('pri'+'nt(1)')"),
+        (Python, "import json.os"),
+        (JavaScript, "require('fs')"),
+        (JavaScript, "[]['con'+'structor']"),
+        (JavaScript, "process.binding('fs')"),
+        (Perl, "/'/; system(q(x)); /'/"),
+        (Ruby, "`ls`"),
+        (Awk, "{print > \"x\"}"),
+        (Awk, "BEGIN{system(\"x\")}"),
+        (Awk, "\"x\" | getline"),
+        (Sed, "1e x"),
+    ] {
+        assert!(!inert(language, text), "{language:?} {text}");
+    }
+}
+
+#[test]
+fn the_work_is_linear_in_what_an_agent_sends() {
+    let time = |command: &str, argument: String| {
+        let mut invocation = invocation(command);
+        invocation.argv.push(Value::known(argument));
+        effects(&invocation, Knowledge::shipped()).len()
+    };
+    // a bound that is reached says so; the text is never taken for less than it is
+    assert!(time("python3 -c", "system(".repeat(20_000)) > 1);
+    assert!(time("perl -e", "system 'x';".repeat(2_000)) > 1);
+    assert!(time("sed", "s/a/b/;".repeat(20_000)) < 3);
+    assert!(time("psql -c", "drop table x;".repeat(2_000)) > 1);
+    let many = invocation(&format!("unknown {}", "rm x ".repeat(2_000)));
+    assert!(effects(&many, Knowledge::shipped()).len() < 20);
+}
+
+/// Follows starters as the gate does, and says whether `rm -rf /` is reached.
+fn reaches_rm(command: &str) -> bool {
+    let mut pending = vec![(invocation(command), 0)];
+    while let Some((current, depth)) = pending.pop() {
+        for effect in effects(&current, Knowledge::shipped()) {
+            match effect {
+                Effect::Delete { path, recursive: true, .. } if path == Value::known("/") => return true,
+                Effect::Exec { argv, .. } if depth < 8 => {
+                    let mut inner = invocation("x");
+                    inner.argv = argv;
+                    pending.push((inner, depth + 1));
+                }
+                Effect::Script { text, .. } if depth < 8 => {
+                    let words = shell_words::split(&text.to_string()).ok();
+                    if let Some(words) = words.filter(|words| !words.is_empty()) {
+                        let mut inner = invocation("x");
+                        inner.argv = words.iter().map(|word| Value::known(word.as_str())).collect();
+                        pending.push((inner, depth + 1));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn every_starter_is_followed() {
+    let starters = [
+        "env -i A=1",
+        "env -S",
+        "env - A=1",
+        "nice -n5",
+        "nice -19",
+        "timeout -k 1 5",
+        "timeout -s KILL 5",
+        "stdbuf -oL",
+        "setsid",
+        "ionice -c2 -n7",
+        "chrt -f 5",
+        "taskset -c 1",
+        "taskset 1",
+        "nohup",
+        "time -p",
+        "flock /tmp/l",
+        "flock -n /tmp/l -c",
+        "unshare -r",
+        "unshare --mount --",
+        "watch -n1",
+        "watch -x",
+        "parallel",
+        "doas",
+        "doas -u bob",
+        "sudo -u x",
+        "sudo -HE -g x --",
+        "sudo A=b",
+        "strace -f -o /tmp/x",
+        "ltrace -f",
+        "gdb --args",
+        "valgrind --tool=x",
+        "systemd-run --scope",
+        "chroot /mnt",
+        "nsenter -t 1 -a",
+        "ssh localhost",
+        "ssh -p 22 -l x h --",
+        "xargs",
+        "xargs -n1 -P4",
+        "find . -exec",
+        "find . -execdir",
+        "entr -r",
+        "dbus-run-session --",
+        "firejail --private",
+        "proot -r /",
+        "fakeroot",
+        "/lib64/ld-linux-x86-64.so.2 /bin/env",
+        "busybox",
+        "toybox",
+        "setarch x86_64",
+        "linux64",
+        "chpst -u x",
+        "s6-setuidgid x",
+        "prlimit --nofile=1",
+        "numactl -N 0",
+        "cgexec -g cpu:x",
+        "docker run --rm -v a:/b alpine",
+        "podman exec -it web",
+        "kubectl exec -it pod --",
+        "kubectl exec pod -n x --",
+        "git bisect run",
+        "git submodule foreach",
+        "uv run --with x",
+        "poetry run",
+        "pipenv run",
+        "bundle exec",
+        "tmux new-session -d",
+        "screen -dmS x",
+        "exec -a x",
+        "command",
+        "builtin",
+        "sshpass -p x",
+        "unbuffer -p",
+        "rlwrap",
+        "hyperfine",
+        "perf stat -e x",
+        "perf record -g --",
+        "catchsegv",
+        "cpulimit -l 1",
+        "torsocks",
+        "proxychains4 -q",
+        "dumb-init",
+        "tini -g --",
+        "gosu root",
+        "su-exec root",
+        "setpriv --reuid=1",
+        "capsh -- -c",
+        "bwrap --bind / / --",
+        "pkexec --user x",
+        "su -c",
+        "su - x -c",
+        "runuser -u x --",
+        "run0",
+        "script -qc",
+        "sg x -c",
+        "at now <<<",
+        "bash -c",
+        "zsh -lc",
+        "dash -ec",
+        "fish -c",
+        "sh -s <<<",
+        "nix-shell --run",
+        "npx -c",
+        "npm exec -c",
+        "eatmydata",
+        "faketime 1d",
+        "xvfb-run -a",
+        "start-stop-daemon -S -x /usr/bin/env --",
+        "conda run -n x",
+        "rustup run stable",
+        "ip netns exec x",
+        "machinectl shell x",
+        "docker compose exec web",
+        "srun -n 1",
+        "direnv exec .",
+        "rtk",
+        "some-new-launcher --fast",
+        "aa-exec -p x",
+        "choom -n 1",
+        "systemd-inhibit --what=x",
+        "eval",
+        "coproc",
+        "docker-compose run --rm web",
+        "lvm env",
+        "rvm exec",
+        "doas -n env",
+        "chronic",
+        "once",
+        "nocorrect",
+        "cgexec --sticky -g x",
+    ];
+    let text = [
+        "env -S",
+        "flock -n /tmp/l -c",
+        "capsh -- -c",
+        "su -c",
+        "su - x -c",
+        "script -qc",
+        "sg x -c",
+        "at now <<<",
+        "bash -c",
+        "zsh -lc",
+        "dash -ec",
+        "fish -c",
+        "sh -s <<<",
+        "nix-shell --run",
+        "npx -c",
+        "npm exec -c",
+        "hyperfine",
+    ];
+    let missed: Vec<&str> = starters
+        .into_iter()
+        .filter(|starter| {
+            let command = if text.contains(starter) { "'rm -rf /'" } else { "rm -rf /" };
+            !reaches_rm(&format!("{starter} {command}"))
+        })
+        .collect();
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn an_option_that_cannot_be_read_stops_a_starter() {
+    for starter in [
+        "timeout",
+        "nice",
+        "sudo",
+        "env",
+        "flock",
+        "strace",
+        "unshare",
+        "nsenter",
+        "xargs",
+        "chroot /x",
+        "taskset",
+    ] {
+        let starter = starter.split(' ').next().unwrap();
+        let found = effects(&invocation(&format!("{starter} --frobnicate 5 rm -rf /")), Knowledge::shipped());
+        assert!(found.iter().any(|effect| matches!(effect, Effect::Unreadable { .. })), "{starter}");
+        assert!(reaches_rm(&format!("{starter} --frobnicate 5 rm -rf /")), "{starter}");
+    }
+}
+
+#[test]
+fn help_does_nothing() {
+    for command in [
+        "mkfs.ext4 --help",
+        "shutdown --help",
+        "rm --version",
+        "sudo -V",
+        "dd --help",
+        "docker run --help",
+        "git push --help",
+        "systemctl --version",
+        "man rm",
+        "type rm",
+        "which shutdown",
+        "command -v rm",
+        "cryptsetup --help",
+        "terraform --version",
+        "kubectl delete --help",
+    ] {
+        let found = briefly(command);
+        assert!(found.is_empty() || found == "privilege sudo", "{command}: {found}");
+    }
 }

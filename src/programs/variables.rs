@@ -216,6 +216,7 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
             effects.push(Effect::Persist { what: name.to_owned(), value: value.clone() });
         }
     } else if !lasting && ORDINARY.contains(&name) {
+        // as in `CC=clang make`
     } else if FILES.contains(&name) {
         if matches!(name, "BASH_ENV" | "ENV" | "PYTHONSTARTUP" | "MAKEFILES") {
             effects.push(Effect::RunFile { path: value.clone(), language: None });
@@ -364,10 +365,10 @@ pub(super) fn ssh_setting(setting: &Value, effects: &mut Vec<Effect>) {
         return;
     };
     match String::from_utf8_lossy(&name).trim().to_lowercase().as_str() {
-        "proxycommand" | "localcommand" | "knownhostscommand" | "xauthlocation" => {
-            if value.as_known() != Some(b"none") {
-                effects.push(shell(value));
-            }
+        "proxycommand" | "localcommand" | "knownhostscommand" | "xauthlocation"
+            if value.as_known() != Some(b"none") =>
+        {
+            effects.push(shell(value));
         }
         "remotecommand" => effects.push(Effect::Script {
             language: Language::Shell(Dialect::Posix),
@@ -379,9 +380,35 @@ pub(super) fn ssh_setting(setting: &Value, effects: &mut Vec<Effect>) {
             effects.push(Effect::RunFile { path: value, language: None });
         }
         "localforward" | "remoteforward" | "dynamicforward" => {
-            effects.push(Effect::Listen { address: value })
+            effects.push(Effect::Listen { address: value });
         }
         _ => {}
+    }
+}
+
+/// Adds what an action of `tar --checkpoint-action` does.
+pub(super) fn tar_action(action: &Value, effects: &mut Vec<Effect>) {
+    if action.prefix().starts_with(b"exec=") {
+        effects.push(shell(words::skip(action, 5)));
+    } else if action.as_known().is_none() {
+        effects.push(Effect::Unreadable { program: "tar".to_owned(), word: action.clone() });
+    }
+}
+
+/// Adds what a setting of apt does: hooks, and programs in the place of its own.
+pub(super) fn apt_setting(setting: &Value, effects: &mut Vec<Effect>) {
+    let Some((name, value)) = words::cut(setting, b'=') else {
+        effects.push(Effect::Unreadable { program: "apt".to_owned(), word: setting.clone() });
+        return;
+    };
+    let name = String::from_utf8_lossy(&name).to_lowercase();
+    if ["invoke", "pre-install-pkgs", "dir::bin", "proxyautodetect", "proxy-auto-detect", "solvers"]
+        .iter()
+        .any(|part| name.contains(part))
+    {
+        effects.push(shell(value));
+    } else if name.starts_with("dir::etc") || name.starts_with("acquire::allow") {
+        effects.push(Effect::Persist { what: name, value });
     }
 }
 

@@ -4,7 +4,7 @@ use crate::shell::{Piece, Unknown, Value};
 
 /// A word of which nothing is known but where it comes from.
 pub(super) fn unknown(source: &str) -> Value {
-    Value::unknown(Unknown { source: source.to_owned(), may_be_empty: true, splits: false, below: None })
+    Value::unknown(Unknown { source: source.to_owned(), may_be_empty: true, ..Unknown::default() })
 }
 
 /// A file that stands somewhere below a directory.
@@ -13,8 +13,8 @@ pub(super) fn below(directory: &Value, source: &str) -> Value {
         Some(path) => Value::unknown(Unknown {
             source: source.to_owned(),
             may_be_empty: false,
-            splits: false,
             below: Some(path.to_vec()),
+            ..Unknown::default()
         }),
         None => {
             let mut value = directory.clone();

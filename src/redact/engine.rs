@@ -183,7 +183,8 @@ impl Engine {
 
     fn judge_rule(&self, index: usize, buffer: &[u8], at: usize, ended: bool) -> Verdict {
         let Some(rule) = self.rules.get(index) else { return Verdict::No };
-        if !rule.before.holds(buffer, at) {
+        let before = buffer.get(..at).unwrap_or_default();
+        if !rule.before.holds(buffer, at) || rule.not_before.iter().any(|word| before.ends_with(word)) {
             return Verdict::No;
         }
         let mut start = at;

@@ -68,6 +68,8 @@ struct Source {
     #[serde(default)]
     before: Before,
     #[serde(default)]
+    not_before: Vec<String>,
+    #[serde(default)]
     lead: String,
     secret: String,
     #[serde(default)]
@@ -110,6 +112,8 @@ pub(super) struct Rule {
     pub(super) id: String,
     pub(super) literals: Vec<Vec<u8>>,
     pub(super) before: Before,
+    /// Words that must not stand right before a literal: `NextToken` is no secret.
+    pub(super) not_before: Vec<Vec<u8>>,
     pub(super) lead: Option<Expression>,
     pub(super) secret: Expression,
     /// Bytes at the end of what `secret` matches that stay readable.
@@ -225,6 +229,9 @@ impl Rule {
         if source.literals.iter().any(|literal| !(2..=MAX_LITERAL).contains(&literal.len())) {
             return fail("a literal has 2 to 32 bytes");
         }
+        if source.not_before.iter().any(|word| word.len() > super::stream::LOOK_BEHIND) {
+            return fail("a word before a literal has at most 16 bytes");
+        }
         if source.masks.is_empty() || source.leaves.is_empty() {
             return fail("needs examples: what it masks and what it leaves");
         }
@@ -232,6 +239,7 @@ impl Rule {
             id: source.id,
             literals: source.literals.into_iter().map(String::into_bytes).collect(),
             before: source.before,
+            not_before: source.not_before.into_iter().map(String::into_bytes).collect(),
             lead: (!source.lead.is_empty()).then(|| Expression::new(source.lead)),
             secret: Expression::new(source.secret),
             keep: source.keep,

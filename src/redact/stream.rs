@@ -10,8 +10,8 @@ use regex_automata::util::primitives::StateID;
 
 use super::engine::{Engine, Found, Target, Verdict};
 
-/// Bytes before `scan` that rules may look at: a multiple of what [`super::rules::Before`] needs.
-const LOOK_BEHIND: usize = 16;
+/// Bytes before `scan` that rules may look at.
+pub(super) const LOOK_BEHIND: usize = 16;
 
 /// Input is taken in steps of this size: it stays in the processor's cache, and the buffer stays small.
 const STEP: usize = 64 << 10;

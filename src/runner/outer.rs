@@ -8,7 +8,7 @@ use nix::unistd::{geteuid, setsid};
 
 use super::cgroup::Cgroup;
 use super::failure::{Doing, Hint, Result};
-use super::root::Idmap;
+use super::root::Idmaps;
 use super::{namespaces, serve};
 use crate::sys::process::{self, Side};
 use crate::wire::frame::{Decoder, Frame};
@@ -46,7 +46,7 @@ pub fn main() -> i32 {
 pub(super) struct Inside<'a> {
     pub(super) spec: &'a SandboxSpec,
     pub(super) cgroup: Cgroup,
-    pub(super) idmap: Option<Idmap>,
+    pub(super) idmaps: Idmaps,
     /// Layers that stand already.
     pub(super) layers: Vec<Layer>,
     /// Whether the runner is root on the host.
@@ -60,7 +60,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
     let privileged = geteuid().is_root();
     let _ = process::new_session_keyring();
     let mut layers = Vec::new();
-    let (mut cgroup, idmap);
+    let (mut cgroup, idmaps);
     if privileged {
         let (made, layer) = Cgroup::create(&spec.limits);
         cgroup = made;
@@ -73,7 +73,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
             ),
         });
         layers.push(layer);
-        idmap = spec.workspace.owner.map(|owner| Idmap::new(owner, &spec.identity)).transpose()?;
+        idmaps = Idmaps::new(spec)?;
     } else {
         namespaces::enter_user_namespace(&spec.identity)?;
         layers.push(Layer {
@@ -88,7 +88,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
                      the number of processes is held by RLIMIT_NPROC inside the user namespace"
                 .into(),
         });
-        (cgroup, idmap) = (Cgroup::default(), None);
+        (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
     }
     let doing = || "make the session's namespaces".to_owned();
     // SAFETY: a runner has one thread.
@@ -97,7 +97,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
     let side = side.doing("namespaces", doing).hint(|| namespaces::why_no_namespaces(privileged));
     match side.inspect_err(|_| cgroup.remove())? {
         Side::Child => {
-            let inside = Inside { spec, cgroup: std::mem::take(&mut cgroup), idmap, layers, privileged };
+            let inside = Inside { spec, cgroup: std::mem::take(&mut cgroup), idmaps, layers, privileged };
             process::exit_now(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)))
         }
         Side::Parent { pid, .. } => {

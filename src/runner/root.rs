@@ -30,23 +30,28 @@ const SYSTEM: Attributes = Attributes { read_only: true, no_suid: true, no_dev: 
 /// A place where commands write.
 const WRITABLE: Attributes = Attributes { read_only: false, no_suid: true, no_dev: true, no_exec: false };
 
-/// How files of the workspace's owner are shown as files of the sandbox's identity.
-#[derive(Debug)]
-pub(super) struct Idmap {
-    namespace: OwnedFd,
+/// How files of others are shown as files of the sandbox's identity: user namespaces for idmapped mounts, made by a root
+/// that still sees the host's /proc.
+#[derive(Debug, Default)]
+pub(super) struct Idmaps {
+    workspace: Option<OwnedFd>,
+    own: Option<OwnedFd>,
 }
 
-impl Idmap {
-    pub(super) fn new(owner: (u32, u32), identity: &Identity) -> Result<Self> {
-        Ok(Self { namespace: namespaces::for_owner(owner, identity)? })
+impl Idmaps {
+    pub(super) fn new(spec: &SandboxSpec) -> Result<Self> {
+        let map = |owner: Option<(u32, u32)>| {
+            owner.map(|owner| namespaces::for_owner(owner, &spec.identity)).transpose()
+        };
+        Ok(Self { workspace: map(spec.workspace.owner)?, own: map(spec.view.owner)? })
     }
 }
 
 /// Builds the root and enters it. Must run in the session's new mount and pid namespaces.
-pub(super) fn enter(spec: &SandboxSpec, idmap: Option<&Idmap>) -> Result<Vec<Layer>> {
+pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Vec<Layer>> {
     let host = open(AT_FDCWD, Path::new("/"), OFlag::O_DIRECTORY).doing("root", || "open /".into())?;
     mount::make_private(host.as_fd()).doing("root", || "keep mounts private".into())?;
-    let workspace = workspace(&host, &spec.workspace, idmap)?;
+    let workspace = workspace(&host, &spec.workspace, idmaps.workspace.as_ref())?;
     let mut parts = vec![
         (spec.identity.home.as_path(), Part::Tmpfs { mode: 0o700, owned: true }),
         (Path::new("/tmp"), Part::Tmpfs { mode: 0o1777, owned: false }),
@@ -55,7 +60,11 @@ pub(super) fn enter(spec: &SandboxSpec, idmap: Option<&Idmap>) -> Result<Vec<Lay
         (Path::new("/dev"), Part::Devices),
         (Path::new("/proc"), Part::Proc),
     ];
-    parts.extend(spec.view.visible.iter().filter_map(|path| Some((path.as_path(), source(&host, path)?))));
+    let own = idmaps.own.as_ref();
+    parts.extend(
+        spec.view.visible.iter().filter_map(|path| Some((path.as_path(), source(&host, path, None)?))),
+    );
+    parts.extend(spec.view.own.iter().filter_map(|path| Some((path.as_path(), source(&host, path, own)?))));
     let root = if spec.workspace.path == Path::new("/") {
         Root::new(spec, workspace)?
     } else {
@@ -98,7 +107,7 @@ enum Part {
 }
 
 /// Copies the mount at `path`, read-only, where there is something.
-fn source(host: &OwnedFd, path: &Path) -> Option<Part> {
+fn source(host: &OwnedFd, path: &Path, owner: Option<&OwnedFd>) -> Option<Part> {
     let fd = open(host, path, OFlag::O_NOFOLLOW).ok()?;
     let kind = kind(&fd).ok()?;
     if kind == SFlag::S_IFLNK {
@@ -106,6 +115,10 @@ fn source(host: &OwnedFd, path: &Path) -> Option<Part> {
     }
     let tree = mount::clone_tree(fd.as_fd(), true).ok()?;
     mount::restrict(tree.as_fd(), SYSTEM, true).ok()?;
+    if let Some(owner) = owner {
+        // Where the file system cannot, the files show as their owner's: what is readable by all stays readable.
+        let _ = mount::map_ids(tree.as_fd(), owner.as_fd(), true);
+    }
     Some(if kind == SFlag::S_IFDIR { Part::Directory(tree) } else { Part::File(tree) })
 }
 
@@ -115,7 +128,7 @@ fn kind(fd: &OwnedFd) -> nix::Result<SFlag> {
 
 /// Opens the workspace again in this mount namespace, makes sure that it is the directory that was checked, and copies
 /// it with its files shown as the identity's own.
-fn workspace(host: &OwnedFd, workspace: &Workspace, idmap: Option<&Idmap>) -> Result<OwnedFd> {
+fn workspace(host: &OwnedFd, workspace: &Workspace, owner: Option<&OwnedFd>) -> Result<OwnedFd> {
     let path = &workspace.path;
     let what = || format!("open the workspace {}", path.display());
     let fd = open(host.as_fd(), path, OFlag::O_DIRECTORY).doing("workspace", what)?;
@@ -136,8 +149,8 @@ fn workspace(host: &OwnedFd, workspace: &Workspace, idmap: Option<&Idmap>) -> Re
     let attributes = Attributes { read_only: !workspace.writable, ..WRITABLE };
     mount::restrict(tree.as_fd(), attributes, recursive)
         .doing("workspace", || format!("restrict the workspace {}", path.display()))?;
-    if let Some(idmap) = idmap {
-        mount::map_ids(tree.as_fd(), idmap.namespace.as_fd(), recursive)
+    if let Some(owner) = owner {
+        mount::map_ids(tree.as_fd(), owner.as_fd(), recursive)
             .doing("id-map", || format!("map the owner of the workspace {} by an idmapped mount", path.display()))
             .hint(|| {
                 "the file system there cannot map ids (mount_setattr(2) lists those that can: ext4, xfs, btrfs, tmpfs \

@@ -65,12 +65,12 @@ fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Receipt)> {
     let abi = process::landlock_abi()
         .doing("landlock", || "ask for the landlock ABI".into())
         .hint(|| LANDLOCK_HINT.into())?;
-    layers.extend(root::enter(spec, inside.idmap.as_ref())?);
+    layers.extend(root::enter(spec, &inside.idmaps)?);
     let confinement = confine::session(inside)?;
     let mut layer = |name: &str, detail: String| {
         layers.push(Layer { name: name.into(), enforced: true, detail });
     };
-    if let (Some(_), Some((uid, _))) = (&inside.idmap, spec.workspace.owner) {
+    if let Some((uid, _)) = spec.workspace.owner {
         layer("id-map", format!("files of uid {uid} in the workspace are the command's own"));
     }
     layer("proc", "of the command's own pid namespace, other processes hidden".into());

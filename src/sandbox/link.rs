@@ -57,6 +57,13 @@ impl Link {
     }
 }
 
+/// Both ends of a link whose runner a test plays.
+#[cfg(test)]
+pub(crate) fn for_tests(stream: UnixStream, runner: Child) -> (Sender, Receiver) {
+    let (reader, writer) = stream.into_split();
+    (Sender { writer, buffer: Vec::new() }, Receiver { reader, decoder: Decoder::default(), runner })
+}
+
 /// Frames to the runner.
 #[derive(Debug)]
 pub struct Sender {

@@ -8,6 +8,8 @@ mod link;
 
 use std::path::PathBuf;
 
+#[cfg(test)]
+pub(crate) use link::for_tests;
 pub use link::{Link, Receiver, Sender};
 
 use crate::prepare::Directory;

@@ -38,6 +38,9 @@ pub struct Invocation {
     pub background: bool,
     /// How the text leads to it.
     pub origin: Origin,
+    /// Files named in `argv` or in a redirection whose content the text itself makes: process substitutions (named
+    /// `/dev/fd/63` and downwards), and files that an earlier command wrote.
+    pub files: Vec<(Value, Input)>,
 }
 
 /// What feeds standard input.

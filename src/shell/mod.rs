@@ -9,11 +9,13 @@
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod ast;
+mod eval;
 pub mod invocation;
 mod parse;
 pub mod value;
 
 pub use ast::Script;
+pub use eval::{Budget, Context, ReadError, TooMuch, evaluate, read};
 pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind};
 pub use parse::{Limits, ParseError, parse};
 pub use value::{Piece, Unknown, Value};

@@ -25,7 +25,7 @@ pub enum Piece {
 }
 
 /// Why a part of a value is unknown, and what is known of it all the same.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize)]
 pub struct Unknown {
     /// As a person reads it: `$DIR`, `$(curl ...)`, `$1`.
     pub source: String,
@@ -35,6 +35,9 @@ pub struct Unknown {
     pub splits: bool,
     /// The part is a path that the shell or a program made (`$(mktemp -d)`, `$PWD`) below this known directory.
     pub below: Option<Vec<u8>>,
+    /// Nothing in the text or the environment sets it: it is empty unless something unseen does. Two readings hold, with
+    /// and without it; see [`Value::with_unset_empty`].
+    pub unset: bool,
 }
 
 impl Value {
@@ -49,15 +52,6 @@ impl Value {
         Self { pieces: vec![Piece::Unknown(unknown)] }
     }
 
-    /// Appends bytes that are known, joining them to a known end.
-    pub fn push_known(&mut self, bytes: &[u8]) {
-        match self.pieces.last_mut() {
-            Some(Piece::Known(last)) => last.extend_from_slice(bytes),
-            _ if bytes.is_empty() => {}
-            _ => self.pieces.push(Piece::Known(bytes.to_vec())),
-        }
-    }
-
     /// The bytes, where all of them are known. A value with an active glob is not known.
     pub fn as_known(&self) -> Option<&[u8]> {
         match self.pieces.as_slice() {
@@ -70,6 +64,42 @@ impl Value {
     /// The bytes as text, where all of them are known and are UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         self.as_known().and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    /// The same value read with every unset variable as the empty string: `r${x}m` is then `rm`. An unquoted word that
+    /// this leaves empty is no word at all.
+    pub fn with_unset_empty(&self) -> Self {
+        let mut value = Self::default();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Unknown(unknown) if unknown.unset => {}
+                piece => value.push(piece.clone()),
+            }
+        }
+        value
+    }
+
+    /// Whether any part is a variable that nothing sets.
+    pub fn has_unset(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.unset))
+    }
+
+    /// How many bytes are held, for what copies cost.
+    pub(super) fn weight(&self) -> usize {
+        let piece = |piece: &Piece| match piece {
+            Piece::Known(bytes) | Piece::Glob(bytes) => 8 + bytes.len(),
+            Piece::Unknown(unknown) => 32 + unknown.source.len(),
+        };
+        self.pieces.iter().map(piece).sum()
+    }
+
+    /// Adds a piece at the end.
+    pub fn push(&mut self, piece: Piece) {
+        match (self.pieces.last_mut(), piece) {
+            (_, Piece::Known(bytes)) if bytes.is_empty() => {}
+            (Some(Piece::Known(last)), Piece::Known(bytes)) => last.extend_from_slice(&bytes),
+            (_, piece) => self.pieces.push(piece),
+        }
     }
 
     /// The known bytes that the value starts with; empty when it starts with a hole.

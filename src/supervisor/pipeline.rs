@@ -1,7 +1,7 @@
 //! What a request goes through, whoever brings it: one pipeline for the command line and for the daemon.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::local::Local;
@@ -76,6 +76,9 @@ pub(super) fn environment(
     named: &[String],
 ) -> Result<Environment, EnvironmentError> {
     let writable = [spec.workspace.path.clone(), spec.identity.home.clone(), "/tmp".into()];
+    // What is not there is not mounted: its place in the private home can be written.
+    let shown = spec.view.visible.iter().chain(&spec.view.own);
+    let read_only: Vec<PathBuf> = shown.filter(|path| path.exists()).cloned().collect();
     let facts = environment::Facts {
         home: spec.identity.home.to_str().unwrap_or("\0"),
         user: &spec.identity.name,
@@ -83,7 +86,7 @@ pub(super) fn environment(
         tmp: "/tmp",
         cwd,
         writable: &writable,
-        read_only: &spec.view.visible,
+        read_only: &read_only,
     };
     let rules = environment::Rules::builtin();
     let build = |pass: &[String]| environment::build(&rules, variables.iter().cloned(), pass, facts);

@@ -6,6 +6,8 @@
 
 pub mod mount;
 pub mod net;
+pub mod passing;
+pub mod peer;
 pub mod process;
 mod raw;
 pub mod socket;

@@ -319,10 +319,30 @@ fn live(memory: &Memory) -> std::result::Result<u32, Failed> {
         if let Some(step) = STEPS.iter().find(|known| **known as u32 == step) {
             return Err((*step, errno.load(Ordering::Acquire)));
         }
+        // The runner's ends of the command's pipes among them: a command waits for the end of its input.
+        close_all_but(number(memory.control), children).map_err(init)?;
         keep_only_kill().map_err(init)?;
         say(memory, [Said::STARTED, 0, 0]);
         supervise(memory, command, children)
     }
+}
+
+/// Closes every descriptor of this process but two.
+///
+/// # Safety
+///
+/// Nothing may use what is closed.
+unsafe fn close_all_but(one: usize, other: usize) -> std::result::Result<(), u32> {
+    let (low, high) = if one < other { (one, other) } else { (other, one) };
+    for (first, last) in
+        [(0, low.wrapping_sub(1)), (low + 1, high.wrapping_sub(1)), (high + 1, u32::MAX as usize)]
+    {
+        if first <= last && last != usize::MAX {
+            // SAFETY: close_range takes numbers.
+            unsafe { checked(libc::SYS_close_range, [first, last, 0, 0, 0])? };
+        }
+    }
+    Ok(())
 }
 
 /// Reaps and passes signals on until the command's first process has ended.

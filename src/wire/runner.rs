@@ -239,6 +239,11 @@ pub struct View {
     /// Absolute directories and files to show where they exist (`/usr`, `/etc`, `~/.rustup`). A symbolic link is
     /// shown as that link.
     pub visible: Vec<PathBuf>,
+    /// The same, of the requester's own: toolchains in a home.
+    pub own: Vec<PathBuf>,
+    /// Owner on the host (uid, gid) of what is the requester's own and belongs to [`Identity`] inside, by an idmapped
+    /// mount where the file system can. `None` where the ids are the same.
+    pub owner: Option<(u32, u32)>,
     /// Absolute paths below those that show as empty.
     pub masked: Vec<PathBuf>,
 }

@@ -89,6 +89,46 @@ const NARROW_BY: &[&str] = &[
 const WITH_VALUE: &[&str] =
     &["-type", "-xtype", "-maxdepth", "-mindepth", "-regextype", "-printf", "-fstype", "-D", "-xattrname"];
 
+/// What `find` prints: the names where it starts when no test narrows them, names below when one does.
+pub(in super::super) fn found(arguments: &[Value]) -> Option<Value> {
+    let is_path = |word: &&Value| match word.as_str() {
+        Some(text) => !text.starts_with('-') && !matches!(text, "(" | "!"),
+        None => true,
+    };
+    let options =
+        arguments.iter().take_while(|word| matches!(word.as_known(), Some(b"-H" | b"-L" | b"-P"))).count();
+    let paths: Vec<Value> = arguments.iter().skip(options).take_while(is_path).cloned().collect();
+    let mut narrowed = false;
+    let mut negated = false;
+    let mut rest = arguments.iter().skip(options + paths.len());
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            Some("!" | "-not") => {
+                negated = true;
+                continue;
+            }
+            Some("-o" | "-or" | ",") => narrowed = false,
+            Some(text) if NARROW.contains(&text) => narrowed |= !negated,
+            Some(text) if NARROW_BY.contains(&text) => {
+                let everything = rest.next().and_then(Value::as_known).is_some_and(is_everything);
+                narrowed |= !negated && !everything;
+            }
+            _ => {}
+        }
+        negated = false;
+    }
+    let start = starts(&paths).into_iter().next()?;
+    Some(if narrowed { words::below(&start, "{}") } else { start })
+}
+
+/// Patterns that every name fits.
+fn is_everything(pattern: &[u8]) -> bool {
+    matches!(pattern, b"*" | b"?*" | b"*?" | b".*" | b"/*" | b"**")
+}
+
+/// How many words the commands that `-exec` starts may have in all before only the first are looked at.
+const MAX_WORDS: usize = 4096;
+
 /// Adds what a `find` command does.
 pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
     let mut words_left = arguments.iter();
@@ -161,7 +201,7 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
             }
             _ if NARROW_BY.contains(&text) || text.starts_with("-newer") => {
                 let pattern = words_left.next().and_then(Value::as_known);
-                let everything = matches!(pattern, Some(b"*" | b"?*" | b"*?" | b".*" | b"/*" | b"**"));
+                let everything = pattern.is_some_and(is_everything);
                 narrowed |= !negated && !everything;
             }
             _ => return unreadable(program, word, context, effects),
@@ -195,7 +235,13 @@ fn start(inner: &[Value], paths: &[Value], narrowed: bool, context: &Context<'_>
     if inner.is_empty() {
         return;
     }
-    for path in starts(paths).into_iter().take(MAX_COMMANDS) {
+    let paths = starts(paths);
+    let taken = if paths.len().saturating_mul(inner.len()) <= MAX_WORDS { paths.len() } else { MAX_COMMANDS };
+    if taken < paths.len() {
+        let word = words::unknown("more directories than are looked at");
+        effects.push(Effect::Unreadable { program: "find".to_owned(), word });
+    }
+    for path in paths.into_iter().take(taken) {
         let found = if narrowed { words::below(&path, "{}") } else { path.clone() };
         let argv: Vec<Value> = inner.iter().map(|word| replaced(word, b"{}", &found)).collect();
         if !narrowed {

@@ -11,7 +11,7 @@ use crate::shell::{Dialect, Input, Piece, Unknown, Value};
 
 /// Words that only standard input knows: as many as there are, and any of them may be an option.
 fn later(source: &str) -> Value {
-    Value::unknown(Unknown { source: source.to_owned(), may_be_empty: true, splits: true, below: None })
+    Value::unknown(Unknown { source: source.to_owned(), may_be_empty: true, splits: true, ..Unknown::default() })
 }
 
 /// Adds what `xargs` starts.
@@ -40,8 +40,16 @@ pub(super) fn xargs(
         Input::Known(bytes) if option("-a").is_none() => {
             items(bytes, &parsed, program, hole.is_some() || option("-L").is_some())
         }
+        // what the program in front prints, as far as it is known
+        Input::Text(text) if option("-a").is_none() => Some(vec![without_end(text)]),
         _ => None,
     };
+    let unbounded = value("-P").and_then(Value::as_known) == Some(b"0");
+    if unbounded
+        && matches!(&context.invocation.stdin, Input::Text(text) if *text == super::super::output::endless())
+    {
+        effects.push(Effect::Flood { what: "xargs -P 0".to_owned() });
+    }
     let Some(input) = input else {
         let unknown = later("what xargs reads");
         effects.push(exec(filled(&parsed, hole.as_deref(), &[unknown]), "xargs"));
@@ -64,6 +72,20 @@ pub(super) fn xargs(
     if chunks.len() > MAX_COMMANDS {
         effects.push(exec(filled(&parsed, None, &input), "xargs"));
     }
+}
+
+/// A text without the line end that a program prints last.
+fn without_end(text: &Value) -> Value {
+    let mut text = text.clone();
+    if let Some(Piece::Known(bytes)) = text.pieces.last_mut() {
+        while bytes.last().is_some_and(u8::is_ascii_whitespace) {
+            bytes.pop();
+        }
+        if bytes.is_empty() {
+            text.pieces.pop();
+        }
+    }
+    text
 }
 
 /// The items of a known input, by the rules that the options choose; `None` when a quote in it does not end.

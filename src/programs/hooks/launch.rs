@@ -97,3 +97,204 @@ pub(super) fn bwrap(
         effects.push(exec(rest.to_vec(), "bwrap"));
     }
 }
+
+/// Modules of Python that are programs under another name.
+const PYTHON_PROGRAMS: &[&str] = &[
+    "pip",
+    "pip3",
+    "pytest",
+    "pipx",
+    "uv",
+    "poetry",
+    "pipenv",
+    "black",
+    "ruff",
+    "mypy",
+    "flake8",
+    "isort",
+    "pylint",
+    "tox",
+    "nox",
+    "sphinx",
+    "build",
+    "twine",
+    "coverage",
+    "ansible",
+    "jupyter",
+    "gunicorn",
+    "uvicorn",
+    "flask",
+    "django",
+    "virtualenv",
+    "awscli",
+    "conda",
+    "IPython",
+    "unittest",
+    "pyflakes",
+    "pycodestyle",
+    "bandit",
+    "mkdocs",
+    "pre_commit",
+    "cookiecutter",
+    "yamllint",
+    "alembic",
+    "celery",
+    "httpie",
+];
+
+/// Modules of Python that read and print.
+const PYTHON_READERS: &[&str] = &[
+    "json.tool",
+    "tokenize",
+    "ast",
+    "dis",
+    "tabnanny",
+    "calendar",
+    "this",
+    "site",
+    "sysconfig",
+    "platform",
+    "pydoc",
+    "base64",
+    "mimetypes",
+    "uuid",
+    "json",
+    "pyclbr",
+    "symtable",
+    "pickletools",
+    "inspect",
+    "locale",
+    "ensurepip.version",
+    "py_compile",
+    "compileall",
+    "doctest_",
+];
+
+/// `python -m MODULE ...`: some modules are programs of their own. `false`: the table says the rest.
+pub(super) fn python(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) -> bool {
+    // `-m` ends the options: find it by reading word by word
+    let mut rest = arguments;
+    let module = loop {
+        let Some((word, after)) = rest.split_first() else { return false };
+        let Some(text) = word.as_str() else { return false };
+        match text.strip_prefix('-') {
+            None | Some("") => return false,
+            Some("W" | "X") => rest = after.get(1..).unwrap_or_default(),
+            Some(letters) if letters.starts_with('-') => rest = after,
+            Some(letters) => match letters.find(['m', 'c', 'W', 'X']) {
+                Some(at) if letters.get(at..).is_some_and(|tail| tail.starts_with('m')) => {
+                    let attached = letters.get(at + 1..).unwrap_or_default();
+                    if attached.is_empty() {
+                        let Some((module, after)) = after.split_first() else { return false };
+                        rest = after;
+                        break module.clone();
+                    }
+                    rest = after;
+                    break Value::known(attached);
+                }
+                Some(at) if letters.get(at..).is_some_and(|tail| tail.starts_with('c')) => return false,
+                _ => rest = after,
+            },
+        }
+    };
+    let Some(name) = module.as_str() else {
+        effects.push(Effect::RunFile { path: module, language: Some(Language::Python) });
+        return true;
+    };
+    if PYTHON_READERS.contains(&name) {
+        effects.extend(
+            rest.iter()
+                .filter(|word| !word.prefix().starts_with(b"-"))
+                .map(|path| Effect::Read { path: path.clone() }),
+        );
+    } else if name == "timeit" || name == "profile" || name == "cProfile" || name == "trace" || name == "pdb"
+    {
+        for text in rest {
+            super::super::code::effects(Language::Python, text, context, effects);
+        }
+        let text = super::super::words::join(rest);
+        effects.push(Effect::Script {
+            language: Language::Python,
+            text,
+            target: Target::Here,
+            arguments: Vec::new(),
+        });
+    } else if name == "http.server" || name == "SimpleHTTPServer" || name == "pyftpdlib" {
+        effects
+            .push(Effect::Listen { address: rest.first().cloned().unwrap_or_else(|| Value::known("8000")) });
+    } else if name == "venv"
+        || name == "virtualenv"
+        || name == "ensurepip"
+        || name == "zipfile"
+        || name == "tarfile"
+        || name == "gzip"
+    {
+        let how = super::super::effect::Operation::Create;
+        effects.extend(
+            rest.iter()
+                .filter(|word| !word.prefix().starts_with(b"-"))
+                .map(|path| Effect::Write { path: path.clone(), how }),
+        );
+    } else if PYTHON_PROGRAMS.contains(&name) {
+        let mut argv = vec![module];
+        argv.extend_from_slice(rest);
+        effects.push(exec(argv, &program.name));
+    } else {
+        effects.push(Effect::RunFile { path: module, language: Some(Language::Python) });
+        engine::guess(context.argv, context.knowledge, effects);
+    }
+    true
+}
+
+/// Addresses of `socat`: some are commands, some files, the rest connections.
+pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Effect>) {
+    let parsed = program.grammar.parse(arguments);
+    if parsed.help {
+        return;
+    }
+    for (at, address) in parsed.operands.iter().enumerate() {
+        let Some((kind, rest)) = super::super::words::cut(address, b':') else {
+            if address.as_known().is_none() {
+                effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() });
+            }
+            continue;
+        };
+        // options of the address stand behind commas
+        let plain = match rest.as_str().and_then(|text| text.split_once(',')) {
+            Some((path, _)) => Value::known(path),
+            None => rest,
+        };
+        match String::from_utf8_lossy(&kind).to_uppercase().as_str() {
+            "EXEC" => match plain.as_known().and_then(super::super::words::split) {
+                Some(argv) => effects.push(exec(argv, "socat")),
+                None => {
+                    effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() });
+                }
+            },
+            "SYSTEM" | "SHELL" => effects.push(Effect::Script {
+                language: Language::Shell(Dialect::Posix),
+                text: plain,
+                target: Target::Here,
+                arguments: Vec::new(),
+            }),
+            "FILE" | "OPEN" | "GOPEN" | "CREATE" | "CREAT" | "PIPE" if at > 0 => {
+                let how = super::super::effect::Operation::Overwrite;
+                effects.push(Effect::Write { path: plain, how });
+            }
+            "FILE" | "OPEN" | "GOPEN" | "CREATE" | "CREAT" | "PIPE" => {
+                effects.push(Effect::Read { path: plain });
+            }
+            kind if kind.contains("LISTEN") => effects.push(Effect::Listen { address: address.clone() }),
+            "STDIN" | "STDOUT" | "STDIO" | "FD" => {}
+            _ => {
+                effects.push(Effect::Fetch { url: address.clone() });
+                effects.push(Effect::Send { url: address.clone(), path: None });
+            }
+        }
+    }
+}

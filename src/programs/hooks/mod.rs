@@ -1,10 +1,14 @@
 //! What a grammar cannot say: programs whose arguments are a language of their own.
 
+mod data;
 mod find;
+mod git;
 mod jobs;
 mod launch;
 pub(super) mod remote;
 mod signals;
+
+pub(super) use find::found;
 
 use super::effect::{Effect, Target};
 use super::engine::Context;
@@ -24,10 +28,24 @@ pub(super) fn run(
 ) -> bool {
     match name {
         "find" => find::find(program, arguments, context, effects),
+        "git-checkout" => {
+            git::checkout(program, arguments, effects);
+            return false;
+        }
+        "git-transport" => {
+            git::transport(arguments, effects);
+            return false;
+        }
+        "git-config" => git::config(program, arguments, effects),
         "fd" => find::fd(arguments, effects),
         "xargs" => jobs::xargs(program, arguments, context, effects),
         "parallel" => jobs::parallel(program, arguments, context, effects),
         "crontab" => return jobs::crontab(program, arguments, context, effects),
+        "python" => return launch::python(program, arguments, context, effects),
+        "socat" => launch::socat(program, arguments, effects),
+        "redis" => data::redis(program, arguments, context, effects),
+        "database" => data::database(program, arguments, context, effects),
+        "cmake" => data::cmake(arguments, context, effects),
         "flock" => launch::flock(program, arguments, effects),
         "capsh" => launch::capsh(arguments, effects),
         "bwrap" => launch::bwrap(program, arguments, context, effects),

@@ -18,7 +18,6 @@ pub(in super::super) fn effects(
     context: &Context<'_>,
     effects: &mut Vec<Effect>,
 ) {
-    let _ = context;
     // a table for the subcommand says more than its name
     if let Some(first) = parsed.operands.first().and_then(Value::as_str)
         && program.subcommands.contains_key(first)
@@ -37,7 +36,13 @@ pub(in super::super) fn effects(
         let destructive = word.as_known().is_none() || is(&verbs.destroys);
         if destructive || is(&verbs.changes) {
             let path = parsed.operands.get(..=at).unwrap_or_default();
-            let action = format!("{} {}", program.name, words::join(path));
+            // many clients share a table: the name is the one that was written
+            let name = context
+                .argv
+                .first()
+                .and_then(words::basename)
+                .unwrap_or_else(|| Value::known(program.name.as_str()));
+            let action = format!("{name} {}", words::join(path));
             let resource = words::join(parsed.operands.get(at + 1..).unwrap_or_default());
             effects.push(Effect::Remote { action, resource, destructive });
             return;

@@ -29,14 +29,16 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
     let in_home = |paths: Vec<PathBuf>| paths.into_iter().map(|path| home.join(path)).collect::<Vec<_>>();
 
     let mut visible = data.system.visible;
-    visible.extend(in_home(data.home.visible));
+    let mut own = in_home(data.home.visible);
     let mut masked = data.system.masked;
     masked.extend(in_home(data.home.masked));
     masked.extend(in_home(data.home.stores));
     masked.extend(asked.own_state.iter().cloned());
     // What lies inside the workspace as it is needs no second mount, and must not become read-only by one.
     let workspace = &asked.workspace.path;
-    visible.retain(|path| !path.starts_with(workspace) || workspace == Path::new("/"));
+    for paths in [&mut visible, &mut own] {
+        paths.retain(|path| !path.starts_with(workspace) || workspace == Path::new("/"));
+    }
 
     let (uid, gid) = asked.requester;
     let identity = if uid == 0 {
@@ -59,7 +61,7 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
             masked: data.workspace.masked,
             frozen: data.workspace.frozen,
         },
-        view: View { visible, masked },
+        view: View { visible, own, owner: (uid == 0).then_some(asked.requester), masked },
         network: asked.network,
         limits: asked.limits.clone(),
         hostname: HOSTNAME.into(),

@@ -132,7 +132,7 @@ pub async fn relay(
     stdio: Stdio,
     signals: &mut Signals,
 ) -> Relayed {
-    let Stdio { input, stdout, stderr, broken } = stdio;
+    let Stdio { input, stdout, stderr, mut broken } = stdio;
     let watch = Watch {
         id: spawn.id,
         grace: Duration::from_millis(spawn.grace_ms),
@@ -147,8 +147,12 @@ pub async fn relay(
     };
     let received = tokio::select! {
         received = watch.receive(&mut receiver, credit, stdout, stderr) => received,
-        lost = watch.control(spawn, sender, input, signals, broken) => Received { lost, ..Received::default() },
+        lost = watch.control(spawn, sender, input, signals, &mut broken) => Received { lost, ..Received::default() },
     };
+    // The last of the output may have failed after the command had ended.
+    if let (None, Ok(Broken { stream, errno })) = (watch.stopped.get(), broken.try_recv()) {
+        watch.stopped.set(Some(Stopped::Output(stream, errno)));
+    }
     let ended = match (watch.ended.into_inner(), received.lost) {
         (Some(ended), _) => Ok(ended),
         (None, lost) => Err(lost.unwrap_or(Lost::Gone)),
@@ -231,7 +235,7 @@ impl Watch {
         mut sender: Sender,
         mut input: Option<Input>,
         signals: &mut Signals,
-        mut broken: mpsc::UnboundedReceiver<Broken>,
+        broken: &mut mpsc::UnboundedReceiver<Broken>,
     ) -> Option<Lost> {
         let id = self.id;
         if let Err(error) = sender.send(ToRunner::Start(Box::new(spawn))).await {

@@ -74,6 +74,12 @@ impl Output {
 
     /// Takes what the command wrote.
     pub(super) async fn push(&mut self, data: &[u8]) {
+        if let Sink::Write { chunks, .. } = &self.sink
+            && chunks.is_closed()
+        {
+            // It cannot be written any more; the thread has said so.
+            return;
+        }
         let mut out = Vec::with_capacity(data.len() + 256);
         self.redact.push(data, &mut out);
         self.held = matches!(self.sink, Sink::Write { live: true, .. });

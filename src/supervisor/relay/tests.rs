@@ -212,3 +212,19 @@ async fn a_slow_reader_makes_the_command_wait() {
     assert_eq!(reader.join().expect("it ends"), CHUNKS * chunk.len());
     drop(pipes.stdin);
 }
+
+/// The command is over before it shows that its output cannot be written.
+#[tokio::test]
+async fn output_that_fails_at_the_very_end_is_not_lost_in_silence() {
+    let (sender, receiver, stdio, mut runner, pipes) = set_up();
+    let mut signals = Signals::listen().expect("handlers");
+    drop(pipes.stdout);
+    let play = async {
+        runner.started().await;
+        runner.output(Stream::Stdout, b"last words").await;
+        runner.exit(End::Code { code: 0 }).await;
+    };
+    let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
+    assert_eq!(relayed.stopped, Some(Stopped::Output(Stream::Stdout, Errno::EPIPE)));
+    drop(pipes.stdin);
+}

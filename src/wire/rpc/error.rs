@@ -151,7 +151,8 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The line is no JSON that is accepted: broken, a duplicate key, too deep, too long, not UTF-8. The connection ends.
+    /// The line is no JSON that is accepted: broken, a duplicate key, too deep, not UTF-8, too long. After one that is too
+    /// long the connection ends.
     Unreadable = -32700, "unreadable";
     /// JSON, but no request: no id, a batch, an unknown field.
     NotARequest = -32600, "not-a-request";

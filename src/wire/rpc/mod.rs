@@ -19,6 +19,7 @@ mod message;
 mod method;
 mod operator;
 mod report;
+mod schema;
 mod session;
 mod text;
 
@@ -33,6 +34,7 @@ pub use message::{Id, Notification, Reply, Request};
 pub use method::{AgentCall, Event, Method, OperatorCall};
 pub use operator::*;
 pub use report::{Agreed, Outcome, Principal, Report, Timing, Withheld};
+pub use schema::{Socket, schema};
 pub use session::*;
 pub use text::{BadText, PathText, VarName, VarValue, Words};
 

@@ -49,7 +49,7 @@ macro_rules! text {
             fn try_from(text: String) -> Result<Self, BadText> {
                 let refused: fn(char) -> bool = $refused;
                 match text.len() {
-                    size if size < $min => Err(BadText::Empty),
+                    0 if $min > 0 => Err(BadText::Empty),
                     size if size > $max => Err(BadText::TooLong { size, limit: $max }),
                     _ => match text.chars().find(|&c| refused(c)) {
                         Some(c) => Err(BadText::Character(c)),

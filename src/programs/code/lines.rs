@@ -1,0 +1,363 @@
+//! Languages of lines: sed, make, SQL clients, editors and debuggers.
+
+use super::super::effect::{Effect, Operation};
+use super::shell;
+use crate::shell::Value;
+
+/// Adds the commands of a sed script: `e`, `w`, and the flags of `s`.
+pub(super) fn sed(text: &[u8], effects: &mut Vec<Effect>) {
+    let mut at = 0;
+    while at < text.len() {
+        at = sed_command(text, at, effects);
+    }
+}
+
+/// Reads one command of a sed script and returns the place behind it.
+fn sed_command(text: &[u8], from: usize, effects: &mut Vec<Effect>) -> usize {
+    let line_end =
+        |at: usize| text.iter().skip(at).position(|byte| *byte == b'\n').map_or(text.len(), |end| at + end);
+    let mut at = from;
+    // addresses: numbers, `$`, `/regex/`, `\cregexc`, and what stands between them
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'/' => at = delimited(text, at + 1, b'/'),
+            b'\\' => match text.get(at + 1) {
+                Some(&delimiter) => at = delimited(text, at + 2, delimiter),
+                None => return text.len(),
+            },
+            b'0'..=b'9'
+            | b'$'
+            | b','
+            | b'~'
+            | b'+'
+            | b'!'
+            | b' '
+            | b'\t'
+            | b'\n'
+            | b';'
+            | b'{'
+            | b'}'
+            | b'I'
+            | b'M' => at += 1,
+            _ => break,
+        }
+    }
+    let Some(&command) = text.get(at) else { return text.len() };
+    at += 1;
+    match command {
+        b's' | b'y' => {
+            let Some(&delimiter) = text.get(at) else { return text.len() };
+            let middle = delimited(text, at + 1, delimiter);
+            let end = delimited(text, middle, delimiter);
+            let replacement = text.get(middle..end.saturating_sub(1)).unwrap_or_default();
+            at = end;
+            while let Some(&flag) = text.get(at) {
+                match flag {
+                    b'e' if command == b's' => {
+                        let plain: Vec<u8> =
+                            replacement.iter().copied().filter(|byte| *byte != b'\\').collect();
+                        effects.push(shell(Value::known(plain)));
+                    }
+                    b'w' if command == b's' => {
+                        let end = line_end(at);
+                        write(text.get(at + 1..end).unwrap_or_default(), effects);
+                        return end;
+                    }
+                    b'g' | b'p' | b'i' | b'I' | b'm' | b'M' | b'0'..=b'9' => {}
+                    _ => break,
+                }
+                at += 1;
+            }
+            at
+        }
+        b'e' => {
+            let end = line_end(at);
+            let command = text.get(at..end).unwrap_or_default().trim_ascii();
+            effects.push(shell(if command.is_empty() {
+                super::words::unknown("the line that sed reads")
+            } else {
+                Value::known(command)
+            }));
+            end
+        }
+        b'w' | b'W' => {
+            let end = line_end(at);
+            write(text.get(at..end).unwrap_or_default(), effects);
+            end
+        }
+        b'r' | b'R' => {
+            let end = line_end(at);
+            effects.push(Effect::Read {
+                path: Value::known(text.get(at..end).unwrap_or_default().trim_ascii()),
+            });
+            end
+        }
+        b'a' | b'i' | b'c' | b':' | b'b' | b't' | b'T' | b'#' => {
+            let mut end = line_end(at);
+            // text goes on behind a backslash at the end of a line
+            while end > 0 && text.get(end - 1) == Some(&b'\\') && end < text.len() {
+                end = line_end(end + 1);
+            }
+            if matches!(command, b'b' | b't' | b'T') {
+                let semicolon = text.iter().skip(at).position(|byte| *byte == b';' || *byte == b'}');
+                return semicolon.map_or(end, |offset| (at + offset).min(end));
+            }
+            end
+        }
+        _ => at,
+    }
+}
+
+/// The place behind the next delimiter that no backslash protects and that is in no bracket.
+fn delimited(text: &[u8], from: usize, delimiter: u8) -> usize {
+    let mut at = from;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            byte if byte == delimiter => return at + 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    text.len()
+}
+
+fn write(path: &[u8], effects: &mut Vec<Effect>) {
+    effects.push(Effect::Write { path: Value::known(path.trim_ascii()), how: Operation::Overwrite });
+}
+
+/// Adds the commands of a makefile: recipes, `$(shell ...)` and `!=`.
+pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
+    let mut at = 0;
+    while let Some(offset) = find(text.get(at..).unwrap_or_default(), b"(shell ")
+        .or(find(text.get(at..).unwrap_or_default(), b"{shell "))
+    {
+        let start = at + offset + 7;
+        let mut depth = 1;
+        let mut end = start;
+        while let Some(byte) = text.get(end) {
+            match byte {
+                b'(' | b'{' => depth += 1,
+                b')' | b'}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+            end += 1;
+        }
+        effects.push(shell(Value::known(text.get(start..end.min(text.len())).unwrap_or_default())));
+        at = start;
+    }
+    for line in text.split(|byte| *byte == b'\n') {
+        let recipe = if let Some(recipe) = line.strip_prefix(b"\t") {
+            Some(recipe)
+        } else if let Some(at) = find(line, b"!=") {
+            line.get(at + 2..)
+        } else if line.contains(&b':') && !line.starts_with(b"#") {
+            line.iter().position(|byte| *byte == b';').and_then(|at| line.get(at + 1..))
+        } else {
+            None
+        };
+        if let Some(recipe) = recipe {
+            let plain = recipe.trim_ascii();
+            let start =
+                plain.iter().position(|byte| !matches!(byte, b'@' | b'-' | b'+')).unwrap_or(plain.len());
+            let text = plain.get(start..).unwrap_or_default();
+            if !text.is_empty() {
+                // `$$` is a dollar for the shell
+                let text = String::from_utf8_lossy(text).replace("$$", "$");
+                effects.push(shell(Value::known(text)));
+            }
+        }
+    }
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// Adds what SQL text destroys, and the shell escapes of its clients.
+pub(super) fn sql(text: &[u8], effects: &mut Vec<Effect>) {
+    for line in text.split(|byte| *byte == b'\n') {
+        let line = line.trim_ascii();
+        let rest = |prefix: &[u8]| line.strip_prefix(prefix).map(<[u8]>::trim_ascii);
+        if let Some(command) = rest(b"\\!")
+            .or(rest(b".shell "))
+            .or(rest(b".system "))
+            .or(rest(b"system "))
+            .or(rest(b"! "))
+            .or(rest(b".sh "))
+            .or(rest(b".sy "))
+        {
+            effects.push(shell(Value::known(command)));
+        } else if let Some(path) =
+            rest(b"\\i ").or(rest(b".read ")).or(rest(b"source ")).or(rest(b"\\. ")).or(rest(b"\\ir "))
+        {
+            match path.strip_prefix(b"|") {
+                Some(command) => effects.push(shell(Value::known(command))),
+                None => effects.push(Effect::RunFile { path: Value::known(path), language: None }),
+            }
+        } else if let Some(at) = line.iter().position(|byte| *byte == b'|')
+            && (line.starts_with(b"\\o")
+                || line.starts_with(b"\\g")
+                || line.starts_with(b"\\w")
+                || line.starts_with(b".o"))
+        {
+            effects.push(shell(Value::known(line.get(at + 1..).unwrap_or_default())));
+        } else if let Some(path) =
+            rest(b".output ").or(rest(b".once ")).or(rest(b"\\o ")).or(rest(b".backup ")).or(rest(b".save "))
+        {
+            write(path, effects);
+        }
+        for word in line.split(|byte| byte.is_ascii_whitespace()) {
+            // a backslash command may stand behind a statement: `select 1 \! rm`
+            if word == b"\\!"
+                && !line.starts_with(b"\\!")
+                && let Some(at) = find(line, b"\\!")
+            {
+                effects.push(shell(Value::known(line.get(at + 2..).unwrap_or_default())));
+            }
+        }
+    }
+    let text = String::from_utf8_lossy(text);
+    let plain = without_literals(&text);
+    for statement in plain.split(';') {
+        let upper = statement.to_uppercase();
+        let mut words = upper.split_whitespace();
+        let first = words.next().unwrap_or_default();
+        let destroys = match first {
+            "DROP" | "TRUNCATE" | "FLUSH" | "PURGE" | "DELETE" | "SHUTDOWN" | "KILL" => true,
+            "UPDATE" => !upper.contains("WHERE"),
+            "ALTER" => upper.contains(" DROP ") || upper.contains("USER") || upper.contains("ROLE"),
+            "WITH" | "EXPLAIN" | "BEGIN" | "DO" | "CALL" => {
+                upper.contains("DELETE ") || upper.contains("DROP ")
+            }
+            "REPLACE" | "GRANT" | "REVOKE" | "VACUUM" => first == "GRANT" || first == "REVOKE",
+            "CREATE" => upper.contains("USER") || upper.contains(" ROLE"),
+            _ => false,
+        };
+        let lower = statement.contains(".drop")
+            || statement.contains("deleteMany")
+            || statement.contains("deleteOne")
+            || statement.contains(".remove(")
+            || statement.contains("dropDatabase");
+        if destroys || lower {
+            effects.push(Effect::Database { statement: Value::known(statement.trim()) });
+        }
+        if (first == "COPY" || first == "\\COPY" || upper.contains("COPY ")) && upper.contains("PROGRAM") {
+            // the command stood in a literal
+            for literal in text.split('\'').skip(1).step_by(2) {
+                effects.push(shell(Value::known(literal)));
+            }
+        }
+        for name in [
+            "SYS_EXEC",
+            "SYS_EVAL",
+            "XP_CMDSHELL",
+            "LOAD_EXTENSION",
+            "INTO OUTFILE",
+            "INTO DUMPFILE",
+            "PG_READ_FILE",
+            "LO_EXPORT",
+            "WRITEFILE",
+            "PG_TERMINATE_BACKEND",
+        ] {
+            if upper.contains(name) {
+                effects.push(Effect::Database { statement: Value::known(statement.trim()) });
+            }
+        }
+    }
+}
+
+/// SQL without its string literals and comments, so that words in data are not taken for statements.
+fn without_literals(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut quoted = false;
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\'' => {
+                quoted = !quoted;
+                plain.push(letter);
+            }
+            _ if quoted => {}
+            '-' if letters.peek() == Some(&'-') => {
+                for skipped in letters.by_ref() {
+                    if skipped == '\n' {
+                        break;
+                    }
+                }
+                plain.push(' ');
+            }
+            '/' if letters.peek() == Some(&'*') => {
+                let mut before = ' ';
+                letters.next();
+                for skipped in letters.by_ref() {
+                    if before == '*' && skipped == '/' {
+                        break;
+                    }
+                    before = skipped;
+                }
+                plain.push(' ');
+            }
+            _ => plain.push(letter),
+        }
+    }
+    // an odd quote must not hide what stands behind it
+    if quoted { text.to_owned() } else { plain }
+}
+
+/// Adds the shell escapes of editors, pagers and debuggers: `!command`, `:r !command`, `shell command`.
+pub(super) fn editor(text: &[u8], effects: &mut Vec<Effect>) {
+    for line in text.split(|byte| matches!(byte, b'\n')) {
+        let mut rest = line;
+        // `+`, `:`, ranges and modifiers
+        loop {
+            rest = rest.trim_ascii_start();
+            let skipped = rest.iter().position(|byte| {
+                !matches!(byte, b'+' | b':' | b'%' | b'0'..=b'9' | b',' | b'$' | b'.' | b'\'' | b'<' | b'>')
+            });
+            rest = rest.get(skipped.unwrap_or(rest.len())..).unwrap_or_default();
+            let modifier = [
+                "silent!", "silent", "sil!", "sil", "execute", "exe", "exec", "read", "write", "r", "w",
+                "norm", "bufdo", "argdo", "windo", "g//", "terminal", "term", "ter", "shell", "pipe",
+                "exec!", "make", "grep", "|",
+            ]
+            .into_iter()
+            .find(|word| {
+                rest.strip_prefix(word.as_bytes()).is_some_and(|after| {
+                    after
+                        .first()
+                        .is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\''))
+                })
+            });
+            let Some(modifier) = modifier else { break };
+            rest = rest.get(modifier.len()..).unwrap_or_default().trim_ascii_start();
+            if matches!(modifier, "terminal" | "term" | "ter" | "shell" | "pipe") {
+                effects.push(shell(Value::known(rest)));
+                break;
+            }
+        }
+        let rest = rest.strip_prefix(b"\"").or(rest.strip_prefix(b"'")).unwrap_or(rest);
+        if let Some(command) = rest.strip_prefix(b"!")
+            && !command.trim_ascii().is_empty()
+        {
+            effects.push(shell(Value::known(command.trim_ascii())));
+        }
+        if let Some(path) =
+            rest.strip_prefix(b"w ").or(rest.strip_prefix(b"saveas ")).or(rest.strip_prefix(b"w! "))
+            && !path.starts_with(b"!")
+        {
+            write(path, effects);
+        }
+    }
+    // `| !command` behind another command
+    for (at, _) in text.windows(2).enumerate().filter(|(_, pair)| *pair == b"|!" || *pair == b":!") {
+        let command = text.get(at + 2..).unwrap_or_default();
+        let end = command.iter().position(|byte| *byte == b'\n').unwrap_or(command.len());
+        if at > 0 {
+            effects.push(shell(Value::known(command.get(..end).unwrap_or_default())));
+        }
+    }
+}

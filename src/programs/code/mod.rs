@@ -1,0 +1,100 @@
+//! Code in other languages: what its literal arguments say that it starts, deletes or writes.
+//!
+//! This is no interpreter. It finds the names of calls that start commands or change files anywhere in the text, also
+//! inside strings (which may be evaluated), and reads the literal arguments that follow. What it finds is judged as
+//! if it were a command; what it does not find stays a script in a language that the gate cannot read, which the
+//! policy asks about unless [`is_inert`] says that the text plainly only computes and prints.
+
+mod inert;
+mod lines;
+mod scan;
+
+pub use inert::is_inert;
+
+use super::effect::{Effect, Language, Target};
+use super::engine::{self, Context};
+use super::words;
+use crate::shell::{Dialect, Input, Piece, Value};
+
+/// How often text that is found inside text is looked at again (`exec(bytes.fromhex(...))`).
+const MAX_DEPTH: usize = 3;
+
+/// Adds what can be seen in a code text.
+pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
+    let bytes = flattened(text);
+    match language {
+        Language::Shell(_) => {}
+        // near enough to bash for commands that destroy
+        Language::OtherShell => effects.push(shell(text.clone())),
+        Language::Sed => lines::sed(&bytes, effects),
+        Language::Make => lines::make(&bytes, effects),
+        Language::Sql => lines::sql(&bytes, effects),
+        Language::Editor => {
+            lines::editor(&bytes, effects);
+            calls(language, &bytes, context, 0, effects);
+        }
+        _ => calls(language, &bytes, context, 0, effects),
+    }
+}
+
+/// The text with holes as NUL bytes, which no language takes for a part of a word.
+fn flattened(text: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for piece in &text.pieces {
+        match piece {
+            Piece::Known(known) | Piece::Glob(known) => bytes.extend_from_slice(known),
+            Piece::Unknown(_) => bytes.push(0),
+        }
+    }
+    bytes
+}
+
+fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, effects: &mut Vec<Effect>) {
+    let found = scan::calls(language, text);
+    effects.extend(found.effects);
+    if found.exhausted {
+        effects.push(Effect::Unreadable {
+            program: super::notation::language_name(language).to_owned(),
+            word: words::unknown("more code than is looked at"),
+        });
+    }
+    // a command that is computed: any literal of the text, and what comes by standard input, may be it
+    if found.computed {
+        let stdin = match &context.invocation.stdin {
+            Input::Known(bytes) => Some(bytes.clone()),
+            _ => None,
+        };
+        for literal in scan::literals(text).into_iter().chain(stdin) {
+            if is_command(&literal, context) {
+                effects.push(shell(Value::known(literal)));
+            }
+        }
+    }
+    if depth < MAX_DEPTH {
+        for decoded in found.decoded {
+            if is_command(&decoded, context) {
+                effects.push(shell(Value::known(decoded.clone())));
+            }
+            calls(language, &decoded, context, depth + 1, effects);
+        }
+    }
+}
+
+/// Whether a literal begins with a program that is known.
+fn is_command(literal: &[u8], context: &Context<'_>) -> bool {
+    let first =
+        literal.trim_ascii_start().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let Ok(name) = std::str::from_utf8(first) else { return false };
+    let name = name.rsplit('/').next().unwrap_or_default();
+    engine::is_more_than_looking(name, context.knowledge)
+}
+
+/// Text for a shell, run here.
+fn shell(text: Value) -> Effect {
+    Effect::Script {
+        language: Language::Shell(Dialect::Bash),
+        text,
+        target: Target::Here,
+        arguments: Vec::new(),
+    }
+}

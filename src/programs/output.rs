@@ -1,0 +1,58 @@
+//! What a program prints, where that is what another program will act on: `find / | xargs rm`.
+
+use super::program_word;
+use super::words;
+use crate::shell::{Invocation, Piece, Unknown, Value};
+
+/// Words that a program prints without end; a starter that takes them all starts without end.
+pub(super) fn endless() -> Value {
+    words::unknown("words without end")
+}
+
+/// From how many numbers on `seq` counts as endless.
+const ENDLESS: u64 = 10_000;
+
+/// What an invocation prints on its standard output, where it prints names of files or devices.
+///
+/// The caller gives it to the next program of the pipeline as [`crate::shell::Input::Text`]. `None` where nothing is
+/// known; constant text (`echo`, `printf`) is known to the evaluator already.
+pub fn output(invocation: &Invocation) -> Option<Value> {
+    let (word, arguments) = invocation.argv.split_first()?;
+    match program_word::standard_name(word)?.as_str() {
+        "find" | "gfind" => super::hooks::found(arguments),
+        "lsblk" | "blkid" => Some(pattern(b"/dev/", b"*")),
+        "ls" | "dir" | "vdir" | "fd" | "fdfind" | "locate" | "plocate" => Some(listed(arguments)),
+        "git" if arguments.first().and_then(Value::as_known) == Some(b"ls-files") => {
+            Some(words::below(&Value::known("."), "what git lists"))
+        }
+        "yes" => Some(endless()),
+        "seq" => {
+            let last = arguments.last().and_then(Value::as_str).and_then(|last| last.parse::<u64>().ok());
+            last.filter(|last| *last >= ENDLESS).map(|_| endless())
+        }
+        _ => None,
+    }
+}
+
+fn pattern(directory: &[u8], glob: &[u8]) -> Value {
+    Value { pieces: vec![Piece::Known(directory.to_vec()), Piece::Glob(glob.to_vec())] }
+}
+
+/// `ls DIR` prints names in a directory, `ls FILES` the files themselves.
+fn listed(arguments: &[Value]) -> Value {
+    let mut named = arguments.iter().filter(|word| !word.prefix().starts_with(b"-"));
+    match (named.next(), named.next()) {
+        (Some(one), None) if one.has_glob() => one.clone(),
+        (Some(one), None) => match one.as_known() {
+            Some(path) => Value::unknown(Unknown {
+                source: format!("what ls {one} prints"),
+                may_be_empty: false,
+                splits: false,
+                unset: false,
+                below: Some(path.to_vec()),
+            }),
+            None => one.clone(),
+        },
+        _ => words::below(&Value::known("."), "what ls prints"),
+    }
+}

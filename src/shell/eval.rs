@@ -1,0 +1,1292 @@
+//! The evaluator: walks a tree as the shell would run it and says what every simple command receives.
+//!
+//! It is a machine with its stack on the heap: what is still to be done is a list of tasks. Substitutions inside a
+//! command's words are walked before the command itself, so that expanding a word never has to walk commands. Ways
+//! that the text may take are all walked; what differs between them becomes alternatives of variables, and a command
+//! that uses such a variable is reported once for each.
+
+mod arith;
+mod braces;
+mod builtins;
+mod constants;
+mod expand;
+mod field;
+mod simple;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+
+use super::ast::{Id, Kind, Node, PartKind, Script, Slice, Target, Then};
+use super::{
+    Dialect, Evaluation, Input, Limits, Oddity, Origin, ParseError, Redirect, Span, Unknown, Value, parse,
+};
+use state::{CWD, Slot, Slots, Variables, hole};
+
+/// What the shell that will run a text starts with.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The grammar.
+    pub dialect: Dialect,
+    /// The directory in which it starts.
+    pub cwd: Value,
+    /// Home directory of the user.
+    pub home: String,
+    /// Login name.
+    pub user: String,
+    /// User id.
+    pub uid: u32,
+    /// Other users' homes, for `~name`.
+    pub homes: BTreeMap<String, String>,
+    /// The environment.
+    pub variables: BTreeMap<String, Value>,
+    /// Whether a variable that is not in `variables` is known to be unset; otherwise nothing is known of it.
+    pub others_unset: bool,
+    /// `$0`, `$1`, ...; `None` where they are not known.
+    pub arguments: Option<Vec<Value>>,
+    /// What standard input is.
+    pub stdin: Input,
+    /// Whether `shopt -s extglob` is in force (`bash -O extglob`).
+    pub extglob: bool,
+    /// Whether aliases are expanded (`shopt -s expand_aliases`; a POSIX shell always does).
+    pub aliases: bool,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            dialect: Dialect::Bash,
+            cwd: Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() }),
+            home: "/".to_owned(),
+            user: String::new(),
+            uid: 65534,
+            homes: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            others_unset: true,
+            arguments: None,
+            stdin: Input::Inherited,
+            extglob: false,
+            aliases: false,
+        }
+    }
+}
+
+/// What judging one request may cost in all: every text found inside another text is paid from the same budget.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Steps of evaluation: commands, expansions, fields.
+    pub steps: usize,
+    /// Bytes of text that is read, nested texts included.
+    pub bytes: usize,
+    /// Texts within texts.
+    pub depth: usize,
+    /// For each text.
+    pub limits: Limits,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { steps: 250_000, bytes: 1 << 20, depth: 12, limits: Limits::default() }
+    }
+}
+
+/// A bound of the evaluation that was reached: the text is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TooMuch {
+    /// More steps than the budget holds.
+    #[error("the command does too much to be judged")]
+    Steps,
+    /// Expansions that stand for too many words, or nest too deeply.
+    #[error("expansions stand for too many words or nest too deeply")]
+    Expansion,
+    /// Texts within texts, too many or too long.
+    #[error("texts within texts are too many or too long")]
+    Texts,
+}
+
+/// Why a text cannot be judged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// It is not a program, or not one that can be read.
+    #[error("cannot read the command: {0}")]
+    Parse(#[from] ParseError),
+    /// A bound was reached.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
+}
+
+/// Reads and evaluates a text. `within` is the span of the word that carried the text, where it was found inside
+/// another; everything in it is then put down to that word.
+///
+/// # Errors
+/// When not even the first line can be read, or a bound is reached.
+pub fn read(
+    text: &str,
+    within: Option<Span>,
+    context: &Context,
+    budget: &mut Budget,
+) -> Result<Evaluation, ReadError> {
+    budget.bytes = budget.bytes.checked_sub(text.len()).ok_or(TooMuch::Texts)?;
+    let script = parse(text, context.dialect, context.extglob, budget.limits)?;
+    Ok(evaluate(script, within, context, budget)?)
+}
+
+/// Evaluates a text that has been read.
+///
+/// # Errors
+/// When a bound is reached.
+pub fn evaluate(
+    script: Script,
+    within: Option<Span>,
+    context: &Context,
+    budget: &mut Budget,
+) -> Result<Evaluation, TooMuch> {
+    let mut evaluator = Evaluator::new(context, budget);
+    let root = script.root;
+    let ix = evaluator.add(script, within);
+    evaluator.tasks.push(Task::Node(ix, root));
+    evaluator.run()?;
+    evaluator.walk_uncalled()?;
+    Ok(evaluator.out)
+}
+
+/// Which of the texts.
+type Ix = usize;
+
+/// What surrounds a command.
+#[derive(Debug, Clone)]
+struct Place {
+    origin: Origin,
+    background: u32,
+    pipes: u32,
+    conditional: u32,
+    stdin: Input,
+    redirects: Rc<Vec<Redirect>>,
+    depth: usize,
+}
+
+/// Output that is collected: of a substitution, or of a pipeline's stage.
+#[derive(Debug, Default)]
+struct Capture {
+    /// `None` once anything in it is not known.
+    known: Option<Vec<u8>>,
+    /// The one command in it, where its output is known in part.
+    value: Option<Value>,
+    writers: Vec<usize>,
+    conditional: u32,
+}
+
+/// What a substitution printed.
+#[derive(Debug, Clone, Default)]
+struct Printed {
+    known: Option<Vec<u8>>,
+    value: Option<Value>,
+    writers: Vec<usize>,
+    /// The invocations in it.
+    range: std::ops::Range<usize>,
+}
+
+#[derive(Debug)]
+enum Task {
+    Node(Ix, Id),
+    /// A node whose substitutions have been walked.
+    Ready(Ix, Id),
+    /// A compound command's redirections have been walked.
+    Redirected(Ix, Id),
+    Items {
+        ix: Ix,
+        items: Slice,
+        next: u32,
+        chain: Option<usize>,
+        background: Option<(usize, Box<Place>)>,
+    },
+    Stages {
+        ix: Ix,
+        commands: Slice,
+        next: u32,
+        mark: usize,
+        place: Box<Place>,
+        captures: usize,
+    },
+    Substitution {
+        ix: Ix,
+        list: Id,
+        process: Option<bool>,
+    },
+    EndSubstitution {
+        ix: Ix,
+        list: Id,
+        mark: usize,
+        place: Box<Place>,
+        first: usize,
+    },
+    If {
+        ix: Ix,
+        lists: Slice,
+        next: u32,
+        mark: usize,
+        branches: Vec<HashMap<String, Slots>>,
+    },
+    Arms {
+        ix: Ix,
+        arms: Slice,
+        next: u32,
+        mark: usize,
+        branches: Vec<HashMap<String, Slots>>,
+    },
+    Loop {
+        ix: Ix,
+        condition: Option<Id>,
+        body: Id,
+        pass: u8,
+        mark: usize,
+        invocations: usize,
+    },
+    Restore(Box<Place>),
+    /// Ends a compound command whose output went elsewhere.
+    EndDiscard,
+    RollBack(usize),
+    Return {
+        locals: Vec<(String, Option<Slots>)>,
+    },
+    Conditional(bool),
+}
+
+/// A function, as defined.
+#[derive(Debug, Clone)]
+struct Function {
+    ix: Ix,
+    body: Id,
+    span: Span,
+    called: bool,
+    certain: bool,
+}
+
+/// A function that is being walked.
+#[derive(Debug)]
+struct Call {
+    name: String,
+    background: u32,
+    pipes: u32,
+    piped: u32,
+}
+
+struct Evaluator<'a> {
+    context: &'a Context,
+    budget: &'a mut Budget,
+    scripts: Vec<Rc<Script>>,
+    within: Vec<Option<Span>>,
+    out: Evaluation,
+    tasks: Vec<Task>,
+    place: Place,
+    captures: Vec<Capture>,
+    printed: HashMap<(Ix, Id), Printed>,
+    variables: Variables,
+    /// Something was assigned in the text.
+    changed_variables: bool,
+    exported: BTreeSet<String>,
+    deferred: Vec<(String, Slot)>,
+    picks: Vec<(String, usize, usize)>,
+    /// Which reading of the current command is being applied: after the first, assignments add alternatives.
+    reading: usize,
+    overflow: bool,
+    functions: HashMap<String, Vec<Function>>,
+    calls: Vec<Call>,
+    aliases: HashMap<String, String>,
+    expand_aliases: bool,
+    extglob: bool,
+    /// Texts found in values, to be walked after the command.
+    found: Vec<(String, bool, &'static str)>,
+    processes: Vec<(Ix, Id)>,
+    files: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    traps: Vec<(String, String)>,
+    /// What the output of an invocation looks like, where something is known of it.
+    shapes: HashMap<usize, Value>,
+    zero_started: u32,
+    /// Expansions that are being expanded inside others.
+    nesting: usize,
+    span: Span,
+}
+
+impl<'a> Evaluator<'a> {
+    fn new(context: &'a Context, budget: &'a mut Budget) -> Self {
+        let place = Place {
+            origin: Origin::Plain,
+            background: 0,
+            pipes: 0,
+            conditional: 0,
+            stdin: context.stdin.clone(),
+            redirects: Rc::default(),
+            depth: 0,
+        };
+        Self {
+            context,
+            budget,
+            scripts: Vec::with_capacity(1),
+            within: Vec::with_capacity(1),
+            out: Evaluation::default(),
+            tasks: Vec::with_capacity(8),
+            place,
+            captures: Vec::new(),
+            printed: HashMap::new(),
+            variables: Variables::default(),
+            changed_variables: false,
+            exported: BTreeSet::new(),
+            deferred: Vec::new(),
+            picks: Vec::new(),
+            reading: 0,
+            overflow: false,
+            functions: HashMap::new(),
+            calls: Vec::new(),
+            aliases: HashMap::new(),
+            expand_aliases: context.aliases || context.dialect == Dialect::Posix,
+            extglob: context.extglob,
+            found: Vec::new(),
+            processes: Vec::new(),
+            files: HashMap::new(),
+            traps: Vec::new(),
+            shapes: HashMap::new(),
+            zero_started: 0,
+            nesting: 0,
+            span: Span::default(),
+        }
+    }
+
+    fn add(&mut self, script: Script, within: Option<Span>) -> Ix {
+        if let Some(error) = &script.tail {
+            let start = error.at.min(script.source);
+            let span = within.unwrap_or(Span { start, end: script.source });
+            self.out.oddities.push(Oddity::TailDoesNotParse { span, message: error.to_string() });
+        }
+        self.scripts.push(Rc::new(script));
+        self.within.push(within);
+        self.scripts.len() - 1
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), TooMuch> {
+        self.budget.steps = self.budget.steps.checked_sub(steps).ok_or(TooMuch::Steps)?;
+        Ok(())
+    }
+
+    fn span_of(&self, ix: Ix, span: Span) -> Span {
+        match self.within.get(ix) {
+            Some(Some(within)) => *within,
+            _ => self.scripts.get(ix).map_or(span, |script| script.origin(span)),
+        }
+    }
+
+    fn opaque(&mut self, message: &str) {
+        let oddity = Oddity::Opaque { span: self.span, message: message.to_owned() };
+        if !self.out.oddities.contains(&oddity) {
+            self.out.oddities.push(oddity);
+        }
+    }
+
+    fn run(&mut self) -> Result<(), TooMuch> {
+        while let Some(task) = self.tasks.pop() {
+            self.spend(1)?;
+            self.step(task)?;
+        }
+        Ok(())
+    }
+
+    /// Functions that nothing called, and traps: they may run after all that has been seen.
+    fn walk_uncalled(&mut self) -> Result<(), TooMuch> {
+        for (text, signal) in std::mem::take(&mut self.traps) {
+            if !self.functions.is_empty() {
+                self.text(&text, Origin::Trap(signal))?;
+                self.run()?;
+            }
+        }
+        loop {
+            let next = self.functions.iter().find_map(|(name, functions)| {
+                functions.iter().position(|function| !function.called).map(|index| (name.clone(), index))
+            });
+            let Some((name, index)) = next else { return Ok(()) };
+            let Some(function) = self.functions.get_mut(&name).and_then(|all| all.get_mut(index)) else {
+                return Ok(());
+            };
+            function.called = true;
+            let function = function.clone();
+            self.enter(&name, &function, None);
+            self.run()?;
+        }
+    }
+
+    fn step(&mut self, task: Task) -> Result<(), TooMuch> {
+        match task {
+            Task::Node(ix, id) => self.node(ix, id),
+            Task::Ready(ix, id) => self.ready(ix, id),
+            Task::Redirected(ix, id) => self.redirected(ix, id),
+            Task::Items { ix, items, next, chain, background } => {
+                self.items(ix, items, next, chain, background)
+            }
+            Task::Stages { ix, commands, next, mark, place, captures } => {
+                self.stages(ix, commands, next, mark, place, captures);
+                Ok(())
+            }
+            Task::Substitution { ix, list, process } => {
+                let place = Box::new(self.place.clone());
+                self.place.origin = match process {
+                    None => Origin::Substitution,
+                    Some(out) => Origin::ProcessSubstitution { feeds: None, out },
+                };
+                if process == Some(false) {
+                    self.place.stdin = Input::Pipe(Vec::new());
+                }
+                let capture = Capture {
+                    known: Some(Vec::new()),
+                    conditional: self.place.conditional,
+                    ..Capture::default()
+                };
+                self.captures.push(capture);
+                let (mark, first) = (self.variables.mark(), self.out.invocations.len());
+                self.tasks.push(Task::EndSubstitution { ix, list, mark, place, first });
+                self.tasks.push(Task::Node(ix, list));
+                Ok(())
+            }
+            Task::EndSubstitution { ix, list, mark, place, first } => {
+                self.variables.roll_back(mark);
+                self.place = *place;
+                let capture = self.captures.pop().unwrap_or_default();
+                let only = capture.writers.len() == 1;
+                let printed = Printed {
+                    known: capture.known,
+                    value: capture.value.filter(|_| only),
+                    writers: capture.writers,
+                    range: first..self.out.invocations.len(),
+                };
+                self.printed.insert((ix, list), printed);
+                Ok(())
+            }
+            Task::If { ix, lists, next, mark, branches } => {
+                self.branches_of_if(ix, lists, next, mark, branches);
+                Ok(())
+            }
+            Task::Arms { ix, arms, next, mark, branches } => {
+                self.arms(ix, arms, next, mark, branches);
+                Ok(())
+            }
+            Task::Loop { ix, condition, body, pass, mark, invocations } => {
+                self.again(ix, condition, body, pass, mark, invocations);
+                Ok(())
+            }
+            Task::Restore(place) => {
+                self.place = *place;
+                Ok(())
+            }
+            Task::EndDiscard => {
+                self.captures.pop();
+                Ok(())
+            }
+            Task::RollBack(mark) => {
+                self.variables.roll_back(mark);
+                Ok(())
+            }
+            Task::Return { locals } => {
+                if let Some(call) = self.calls.pop() {
+                    self.end_call(&call);
+                }
+                for (name, old) in locals {
+                    self.variables.set(&name, old.unwrap_or_else(|| vec![Slot::Unset]));
+                }
+                Ok(())
+            }
+            Task::Conditional(enter) => {
+                let depth = self.place.conditional;
+                self.place.conditional = if enter { depth + 1 } else { depth.saturating_sub(1) };
+                Ok(())
+            }
+        }
+    }
+
+    fn script(&self, ix: Ix) -> Rc<Script> {
+        self.scripts.get(ix).map(Rc::clone).unwrap_or_default()
+    }
+
+    /// Walks the substitutions in a node's own words, then the node.
+    fn node(&mut self, ix: Ix, id: Id) -> Result<(), TooMuch> {
+        let script = self.script(ix);
+        let Some(node) = script.node(id) else { return Ok(()) };
+        let simple = matches!(node.kind, Kind::Simple { .. });
+        if !simple && node.redirs.len > 0 {
+            self.tasks.push(Task::Restore(Box::new(self.place.clone())));
+            self.tasks.push(Task::Redirected(ix, id));
+            let words = redirect_words(&script, node);
+            return self.substitutions(ix, &script, words);
+        }
+        let mut words = Vec::new();
+        match node.kind {
+            Kind::Simple { assigns, words: own } => {
+                words.extend_from_slice(script.ids(own));
+                for assign in script.assigns.get(assigns.range()).unwrap_or(&[]) {
+                    assign_words(&script, assign, &mut words);
+                }
+                if node.redirs.len > 0 {
+                    words.extend(redirect_words(&script, node));
+                }
+            }
+            _ => own_words(&script, node, &mut words),
+        }
+        if !words.is_empty() && words.iter().any(|word| nests(&script, *word)) {
+            self.tasks.push(Task::Ready(ix, id));
+            return self.substitutions(ix, &script, words);
+        }
+        self.ready(ix, id)
+    }
+
+    /// Queues the substitutions in words, in order, to be walked first.
+    fn substitutions(&mut self, ix: Ix, script: &Script, words: Vec<Id>) -> Result<(), TooMuch> {
+        let mut found = Vec::new();
+        let mut stack: Vec<Id> = words.into_iter().rev().collect();
+        while let Some(word) = stack.pop() {
+            self.spend(1)?;
+            let mut inner = Vec::new();
+            for part in script.parts(word) {
+                match part.kind {
+                    PartKind::Command(list) => found.push((list, None)),
+                    PartKind::Process { list, out } => found.push((list, Some(out))),
+                    PartKind::Arith(word) => inner.push(word),
+                    PartKind::Param(param) => {
+                        if let Some(param) = script.params.get(param as usize) {
+                            inner.extend(param.subscript);
+                            inner.extend(param.operand);
+                            inner.extend(param.replacement);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            stack.extend(inner.into_iter().rev());
+        }
+        for (list, process) in found.into_iter().rev() {
+            self.tasks.push(Task::Substitution { ix, list, process });
+        }
+        Ok(())
+    }
+
+    /// Redirections of a compound command apply to all in it.
+    fn redirected(&mut self, ix: Ix, id: Id) -> Result<(), TooMuch> {
+        let script = self.script(ix);
+        let Some(node) = script.node(id).copied() else { return Ok(()) };
+        self.span = self.span_of(ix, node.span);
+        let (redirects, stdin, stdout) = self.redirects(&script, ix, node.redirs)?;
+        let mut all = (*self.place.redirects).clone();
+        all.extend(redirects);
+        self.place.redirects = Rc::new(all);
+        if let Some(stdin) = stdin {
+            self.place.stdin = stdin;
+        }
+        if stdout {
+            self.captures.push(Capture::default());
+            self.tasks.push(Task::EndDiscard);
+        }
+        let mut words = Vec::new();
+        own_words(&script, &node, &mut words);
+        self.tasks.push(Task::Ready(ix, id));
+        self.substitutions(ix, &script, words)
+    }
+
+    fn ready(&mut self, ix: Ix, id: Id) -> Result<(), TooMuch> {
+        let script = self.script(ix);
+        let Some(node) = script.node(id).copied() else { return Ok(()) };
+        self.span = self.span_of(ix, node.span);
+        match node.kind {
+            Kind::Simple { .. } => return self.simple(&script, ix, &node),
+            Kind::List { items } => {
+                self.tasks.push(Task::Items { ix, items, next: 0, chain: None, background: None });
+            }
+            Kind::Pipeline { commands } if commands.len <= 1 => {
+                for command in script.ids(commands) {
+                    self.tasks.push(Task::Node(ix, *command));
+                }
+            }
+            Kind::Pipeline { commands } => {
+                let place = Box::new(self.place.clone());
+                let (mark, captures) = (self.variables.mark(), self.captures.len());
+                self.place.pipes += 1;
+                self.tasks.push(Task::Stages { ix, commands, next: 0, mark, place, captures });
+            }
+            Kind::Group { list } => self.tasks.push(Task::Node(ix, list)),
+            Kind::Subshell { list } => {
+                self.tasks.push(Task::RollBack(self.variables.mark()));
+                self.tasks.push(Task::Node(ix, list));
+            }
+            Kind::If { lists } => {
+                let mark = self.variables.mark();
+                self.tasks.push(Task::If { ix, lists, next: 0, mark, branches: Vec::new() });
+            }
+            Kind::While { condition, body } => {
+                self.endless(&script, ix, &node, Some(condition), body);
+                self.begin_loop(ix, Some(condition), body);
+            }
+            Kind::ForArith { words, body } => {
+                let mut condition_free = false;
+                for (index, word) in script.ids(words).iter().enumerate() {
+                    let blank =
+                        script.word(*word).is_none_or(|word| script.bytes(word.span).trim_ascii().is_empty());
+                    condition_free |= index == 1 && blank;
+                    self.arithmetic(&script, ix, *word)?;
+                }
+                self.forget_deferred();
+                if condition_free {
+                    self.endless(&script, ix, &node, None, body);
+                }
+                self.begin_loop(ix, None, body);
+            }
+            Kind::For { name, words, body } | Kind::Select { name, words, body } => {
+                let mut values = Slots::new();
+                match words {
+                    Some(words) => {
+                        for word in script.ids(words) {
+                            for value in self.arguments(&script, ix, *word)? {
+                                state::unite(&mut values, &[Slot::Scalar(value)], "for");
+                            }
+                        }
+                    }
+                    None => match self.slot("@") {
+                        Slot::Array(items) => {
+                            values.extend(items.into_iter().map(|(_, value)| Slot::Scalar(value)))
+                        }
+                        _ => values.push(Slot::Scalar(hole("$@", false))),
+                    },
+                }
+                self.picks.clear();
+                self.apply_deferred();
+                let name = String::from_utf8_lossy(script.bytes(name)).into_owned();
+                if !values.is_empty() {
+                    self.set(&name, values);
+                    if matches!(node.kind, Kind::Select { .. }) {
+                        self.set("REPLY", vec![Slot::Scalar(hole("$REPLY", false))]);
+                    }
+                }
+                self.begin_loop(ix, None, body);
+            }
+            Kind::Case { word, arms } => {
+                self.single(&script, ix, word, false)?;
+                self.picks.clear();
+                self.apply_deferred();
+                let mark = self.variables.mark();
+                self.tasks.push(Task::Arms { ix, arms, next: 0, mark, branches: Vec::new() });
+            }
+            Kind::Cond { words } => self.cond(&script, ix, words)?,
+            Kind::Arith { word } => {
+                self.arithmetic(&script, ix, word)?;
+                self.picks.clear();
+                self.apply_deferred();
+                self.walk_found()?;
+            }
+            Kind::Function { name, body } => {
+                let name = String::from_utf8_lossy(script.bytes(name)).into_owned();
+                let certain = self.place.conditional == 0;
+                let function = Function { ix, body, span: self.span, called: false, certain };
+                let all = self.functions.entry(name).or_default();
+                if !all.iter().any(|known| known.ix == ix && known.body == body) {
+                    all.push(function);
+                }
+            }
+            Kind::Coproc { body, .. } => {
+                self.tasks.push(Task::Restore(Box::new(self.place.clone())));
+                self.tasks.push(Task::RollBack(self.variables.mark()));
+                self.tasks.push(Task::Node(ix, body));
+                self.place.background += 1;
+                self.place.stdin = Input::Pipe(Vec::new());
+            }
+        }
+        Ok(())
+    }
+
+    // --- Lists and pipelines ---
+
+    fn items(
+        &mut self,
+        ix: Ix,
+        items: Slice,
+        next: u32,
+        mut chain: Option<usize>,
+        mut background: Option<(usize, Box<Place>)>,
+    ) -> Result<(), TooMuch> {
+        let script = self.script(ix);
+        let all = script.items.get(items.range()).unwrap_or(&[]);
+        let before = next.checked_sub(1).and_then(|last| all.get(last as usize)).map(|item| item.then);
+        let joined = matches!(before, Some(Then::And | Then::Or));
+        if !joined {
+            if let Some(mark) = chain.take() {
+                self.place.conditional = self.place.conditional.saturating_sub(1);
+                let branch = self.variables.leave_branch(mark);
+                self.join(vec![branch], false);
+            }
+            if let Some((mark, place)) = background.take() {
+                self.variables.roll_back(mark);
+                self.place = *place;
+            }
+        }
+        let Some(item) = all.get(next as usize) else { return Ok(()) };
+        if joined && chain.is_none() {
+            chain = Some(self.variables.mark());
+            self.place.conditional += 1;
+        }
+        if !joined {
+            let rest = all.get(next as usize..).unwrap_or(&[]);
+            let end = rest.iter().find(|item| !matches!(item.then, Then::And | Then::Or));
+            if end.is_some_and(|item| item.then == Then::Background) {
+                background = Some((self.variables.mark(), Box::new(self.place.clone())));
+                self.place.background += 1;
+                self.started_background();
+            }
+        }
+        self.tasks.push(Task::Items { ix, items, next: next + 1, chain, background });
+        self.tasks.push(Task::Node(ix, item.node));
+        Ok(())
+    }
+
+    fn stages(
+        &mut self,
+        ix: Ix,
+        commands: Slice,
+        next: u32,
+        mark: usize,
+        place: Box<Place>,
+        captures: usize,
+    ) {
+        let script = self.script(ix);
+        self.variables.roll_back(mark);
+        if next > 0 && next < commands.len {
+            let capture = self.captures.pop().unwrap_or_default();
+            self.place.stdin = match capture.known {
+                Some(bytes) => Input::Known(bytes),
+                None => Input::Pipe(capture.writers),
+            };
+        }
+        self.captures.truncate(captures);
+        let Some(command) = script.ids(commands).get(next as usize) else {
+            self.place = *place;
+            return;
+        };
+        if next + 1 < commands.len {
+            let capture = Capture {
+                known: Some(Vec::new()),
+                conditional: self.place.conditional,
+                ..Capture::default()
+            };
+            self.captures.push(capture);
+        }
+        self.tasks.push(Task::Stages { ix, commands, next: next + 1, mark, place, captures });
+        self.tasks.push(Task::Node(ix, *command));
+    }
+
+    // --- Branches and loops ---
+
+    fn join(&mut self, branches: Vec<HashMap<String, Slots>>, exhaustive: bool) {
+        if branches.iter().all(HashMap::is_empty) {
+            return;
+        }
+        let context = self.context;
+        self.variables.join(branches, exhaustive, |variables, name| match variables.get(name) {
+            Some(slots) => slots.clone(),
+            None => vec![initial(context, name)],
+        });
+    }
+
+    /// Lists alternate between conditions, which run in order, and bodies, of which one runs.
+    fn branches_of_if(
+        &mut self,
+        ix: Ix,
+        lists: Slice,
+        next: u32,
+        mark: usize,
+        mut branches: Vec<HashMap<String, Slots>>,
+    ) {
+        let script = self.script(ix);
+        let lists_all = script.ids(lists);
+        let body = |index: u32| index % 2 == 1 || index + 1 == lists.len && lists.len % 2 == 1;
+        if next > 0 && body(next - 1) {
+            branches.push(self.variables.leave_branch(mark));
+            self.place.conditional = self.place.conditional.saturating_sub(1);
+        }
+        let Some(list) = lists_all.get(next as usize) else {
+            self.join(branches, lists.len % 2 == 1);
+            return;
+        };
+        if body(next) {
+            self.place.conditional += 1;
+        }
+        let mark = if body(next) { self.variables.mark() } else { mark };
+        self.tasks.push(Task::If { ix, lists, next: next + 1, mark, branches });
+        self.tasks.push(Task::Node(ix, *list));
+    }
+
+    fn arms(
+        &mut self,
+        ix: Ix,
+        arms: Slice,
+        next: u32,
+        mark: usize,
+        mut branches: Vec<HashMap<String, Slots>>,
+    ) {
+        let script = self.script(ix);
+        if next > 0 {
+            branches.push(self.variables.leave_branch(mark));
+            self.place.conditional = self.place.conditional.saturating_sub(1);
+        }
+        let Some(arm) = script.arms.get(arms.range()).and_then(|arms| arms.get(next as usize)) else {
+            self.join(branches, false);
+            return;
+        };
+        self.place.conditional += 1;
+        let mark = self.variables.mark();
+        self.tasks.push(Task::Arms { ix, arms, next: next + 1, mark, branches });
+        if let Some(body) = arm.body {
+            self.tasks.push(Task::Node(ix, body));
+        }
+    }
+
+    fn begin_loop(&mut self, ix: Ix, condition: Option<Id>, body: Id) {
+        let (mark, invocations) = (self.variables.mark(), self.out.invocations.len());
+        self.tasks.push(Task::Loop { ix, condition, body, pass: 0, mark, invocations });
+        self.tasks.push(Task::Conditional(false));
+        self.tasks.push(Task::Node(ix, body));
+        self.tasks.push(Task::Conditional(true));
+        self.tasks.extend(condition.map(|condition| Task::Node(ix, condition)));
+    }
+
+    /// After a pass through a loop. Where the pass changed variables a second one sees them as they were, as they
+    /// are now, and as anything else that further passes may make of them.
+    fn again(&mut self, ix: Ix, condition: Option<Id>, body: Id, pass: u8, mark: usize, invocations: usize) {
+        let mut changed = self.variables.leave_branch(mark);
+        if changed.is_empty() {
+            return;
+        }
+        if pass == 0 {
+            for (name, slots) in &mut changed {
+                let unknown = state::unknown_slot(name);
+                if !slots.contains(&unknown) {
+                    slots.push(unknown);
+                }
+            }
+        }
+        self.join(vec![changed], false);
+        if pass == 0 {
+            let mark = self.variables.mark();
+            self.tasks.push(Task::Loop { ix, condition, body, pass: 1, mark, invocations });
+            self.tasks.push(Task::Conditional(false));
+            self.tasks.push(Task::Node(ix, body));
+            self.tasks.push(Task::Conditional(true));
+            self.tasks.extend(condition.map(|condition| Task::Node(ix, condition)));
+        }
+    }
+
+    /// A loop without end that starts something in the background each time round is a fork bomb.
+    fn endless(&mut self, script: &Script, ix: Ix, node: &Node, condition: Option<Id>, body: Id) {
+        let certain = condition.is_none_or(|condition| {
+            let Some(Kind::List { items }) = script.node(condition).map(|node| node.kind) else {
+                return false;
+            };
+            let [item] = script.items.get(items.range()).unwrap_or(&[]) else { return false };
+            let Some(Kind::Simple { words, .. }) = script.node(item.node).map(|node| node.kind) else {
+                return false;
+            };
+            matches!(script.ids(words).first().and_then(|word| script.plain(*word)), Some(b":" | b"true"))
+        });
+        let Some(Kind::List { items }) = script.node(body).map(|node| node.kind) else { return };
+        let items = script.items.get(items.range()).unwrap_or(&[]);
+        if !certain || !items.iter().any(|item| item.then == Then::Background) {
+            return;
+        }
+        let waits = items.iter().filter(|item| item.then != Then::Background).any(|item| {
+            !matches!(script.node(item.node).map(|node| node.kind), Some(Kind::Simple { words, .. })
+                if matches!(script.ids(words).first().and_then(|word| script.plain(*word)), Some(b":" | b"true" | b"echo")))
+        });
+        if !waits {
+            let span = self.span_of(ix, node.span);
+            self.out.oddities.push(Oddity::SelfForking { name: "loop".to_owned(), span });
+        }
+    }
+
+    fn cond(&mut self, script: &Script, ix: Ix, words: Slice) -> Result<(), TooMuch> {
+        let ids = script.ids(words);
+        let mut values = Vec::with_capacity(ids.len());
+        for word in ids {
+            values.push(self.single(script, ix, *word, false)?);
+        }
+        self.picks.clear();
+        self.apply_deferred();
+        for (index, value) in values.iter().enumerate() {
+            match value.as_known() {
+                Some(b"-eq" | b"-ne" | b"-lt" | b"-le" | b"-gt" | b"-ge") => {
+                    for side in [index.wrapping_sub(1), index + 1] {
+                        if let Some(text) = values.get(side).and_then(Value::as_known).map(<[u8]>::to_vec) {
+                            self.check_names(&text);
+                        }
+                    }
+                }
+                Some(b"-v" | b"-R") => {
+                    if let Some(text) =
+                        values.get(index + 1).and_then(Value::as_str).filter(|text| text.contains('['))
+                    {
+                        let text = text.to_owned();
+                        self.reparse_subscript(&text);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.walk_found()
+    }
+
+    // --- Functions and texts ---
+
+    fn started_background(&mut self) {
+        self.set(
+            "!",
+            vec![Slot::Scalar(Value::unknown(Unknown { source: "$!".to_owned(), ..Unknown::default() }))],
+        );
+    }
+
+    /// Walks a function's body. Without arguments nothing is known of them.
+    fn enter(&mut self, name: &str, function: &Function, arguments: Option<Vec<Value>>) {
+        self.tasks.push(Task::Restore(Box::new(self.place.clone())));
+        let locals = vec![("@".to_owned(), self.variables.get("@").cloned())];
+        let arguments = match arguments {
+            Some(values) => Slot::Array(numbered(values, 1)),
+            None => Slot::Scalar(hole("$@", true)),
+        };
+        let keeps = locals.first().is_some_and(|(_, old)| old.is_some());
+        let locals =
+            if keeps { locals } else { vec![("@".to_owned(), Some(vec![initial(self.context, "@")]))] };
+        self.variables.set("@", vec![arguments]);
+        self.tasks.push(Task::Return { locals });
+        self.tasks.push(Task::Node(function.ix, function.body));
+        self.calls.push(Call {
+            name: name.to_owned(),
+            background: self.place.background,
+            pipes: self.place.pipes,
+            piped: 0,
+        });
+        if self.place.origin == Origin::Plain {
+            self.place.origin = Origin::Function(name.to_owned());
+        }
+    }
+
+    fn end_call(&mut self, call: &Call) {
+        if call.piped >= 2 {
+            self.fork_bomb(&call.name);
+        }
+    }
+
+    fn fork_bomb(&mut self, name: &str) {
+        let span =
+            self.functions.get(name).and_then(|all| all.last()).map_or(self.span, |function| function.span);
+        let oddity = Oddity::SelfForking { name: name.to_owned(), span };
+        if !self.out.oddities.contains(&oddity) {
+            self.out.oddities.push(oddity);
+        }
+    }
+
+    /// A value in which the shell will expand substitutions again.
+    fn reparse_value(&mut self, text: &str, what: &'static str) {
+        if text.contains(['$', '`']) {
+            self.found.push((text.to_owned(), true, what));
+        }
+    }
+
+    fn reparse_subscript(&mut self, text: &str) {
+        self.reparse_value(text, "a subscript");
+    }
+
+    /// Walks the texts that the last command's values turned out to be.
+    fn walk_found(&mut self) -> Result<(), TooMuch> {
+        for (text, word, what) in std::mem::take(&mut self.found) {
+            if word {
+                let mut end = "E".to_owned();
+                while text.contains(&end) {
+                    end.push('E');
+                }
+                self.text(&format!(": <<{end}\n{text}\n{end}\n"), Origin::Reparsed(what.to_owned()))?;
+            } else {
+                self.text(&text, Origin::Reparsed(what.to_owned()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a text found in a value to be walked as commands.
+    fn text(&mut self, text: &str, origin: Origin) -> Result<(), TooMuch> {
+        if self.place.depth >= self.budget.depth {
+            return Err(TooMuch::Texts);
+        }
+        self.budget.bytes = self.budget.bytes.checked_sub(text.len()).ok_or(TooMuch::Texts)?;
+        match parse(text, self.context.dialect, self.extglob, self.budget.limits) {
+            Ok(script) => {
+                let root = script.root;
+                let ix = self.add(script, Some(self.span));
+                self.tasks.push(Task::Restore(Box::new(self.place.clone())));
+                self.tasks.push(Task::Node(ix, root));
+                self.place.depth += 1;
+                self.place.origin = origin;
+            }
+            Err(error) => self.opaque(&format!("text that is run again does not parse: {error}")),
+        }
+        Ok(())
+    }
+
+    // --- Variables ---
+
+    fn set(&mut self, name: &str, slots: Slots) {
+        self.changed_variables = true;
+        if matches!(name, "PATH" | "HOME") || self.context.variables.contains_key(name) {
+            self.exported.insert(name.to_owned());
+        }
+        self.variables.set(name, slots);
+    }
+
+    /// Assigns in the current reading: the first replaces, later ones add alternatives.
+    fn assign_slot(&mut self, name: &str, slot: Slot) {
+        let mut name = name.to_owned();
+        for _ in 0..8 {
+            match self.variables.get(&name).map(Vec::as_slice) {
+                Some([Slot::Reference(target)]) if !matches!(slot, Slot::Reference(_)) => {
+                    name.clone_from(target)
+                }
+                _ => break,
+            }
+        }
+        if self.reading == 0 {
+            self.set(&name, vec![slot]);
+        } else {
+            let mut slots = self.variables.get(&name).cloned().unwrap_or_default();
+            state::unite(&mut slots, &[slot], &name);
+            self.set(&name, slots);
+        }
+    }
+
+    fn apply_deferred(&mut self) {
+        for (name, slot) in std::mem::take(&mut self.deferred) {
+            self.assign_slot(&name, slot);
+        }
+    }
+
+    /// Variables that a loop's head steps: anything.
+    fn forget_deferred(&mut self) {
+        for (name, slot) in std::mem::take(&mut self.deferred) {
+            self.set(&name, vec![slot, state::unknown_slot(&name)]);
+        }
+        self.picks.clear();
+    }
+
+    /// What a variable holds in the current reading.
+    fn slot(&mut self, name: &str) -> Slot {
+        let mut name = name.to_owned();
+        for _ in 0..8 {
+            let slot = match self.variables.get(&name) {
+                None => return initial(self.context, &name),
+                Some(slots) if slots.len() == 1 => slots.first().cloned(),
+                Some(slots) => {
+                    let count = slots.len();
+                    let index = self.pick(&name, count);
+                    self.variables.get(&name).and_then(|slots| slots.get(index)).cloned()
+                }
+            };
+            match slot {
+                Some(Slot::Reference(target)) => name = target,
+                Some(slot) => return slot,
+                None => return state::unknown_slot(&name),
+            }
+        }
+        state::unknown_slot(&name)
+    }
+
+    /// Which of several alternatives the current reading takes.
+    fn pick(&mut self, key: &str, count: usize) -> usize {
+        if let Some((_, index, _)) = self.picks.iter().find(|(known, _, _)| known == key) {
+            return *index;
+        }
+        if self.overflow {
+            // Past the bound on readings: the last alternative, which a bounded variable keeps for the unknown.
+            return count.saturating_sub(1);
+        }
+        self.picks.push((key.to_owned(), 0, count));
+        0
+    }
+
+    /// Goes to the next combination of alternatives; false when all have been read.
+    fn next_picks(&mut self) -> bool {
+        while let Some((_, index, count)) = self.picks.last_mut() {
+            *index += 1;
+            if *index < *count {
+                return true;
+            }
+            self.picks.pop();
+        }
+        false
+    }
+
+    fn variable_value(&mut self, name: &str) -> Value {
+        self.element(name, None).unwrap_or_else(|| hole(&format!("${}", name.trim_start_matches('\0')), true))
+    }
+
+    fn certainly_unset(&self, name: &str) -> bool {
+        self.context.others_unset
+            && self.variables.get(name).is_none()
+            && !self.context.variables.contains_key(name)
+            && name.parse::<usize>().is_err()
+    }
+
+    fn zero(&self) -> Value {
+        let known = self.context.arguments.as_ref().and_then(|arguments| arguments.first());
+        known
+            .cloned()
+            .unwrap_or_else(|| Value::unknown(Unknown { source: "$0".to_owned(), ..Unknown::default() }))
+    }
+
+    /// What a substitution stands for.
+    fn substituted(&mut self, ix: Ix, list: Id, source: &str) -> Value {
+        match self.printed.get(&(ix, list)) {
+            Some(Printed { known: Some(bytes), .. }) => {
+                let kept = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == b'\n').count();
+                Value::known(bytes.get(..kept).unwrap_or(&[]))
+            }
+            Some(Printed { value: Some(value), .. }) => value.clone(),
+            _ => hole(source, false),
+        }
+    }
+
+    /// The name that a process substitution is given.
+    fn process_path(&mut self, ix: Ix, list: Id) -> Vec<u8> {
+        let index = match self.processes.iter().position(|known| *known == (ix, list)) {
+            Some(index) => index,
+            None => {
+                self.processes.push((ix, list));
+                self.processes.len() - 1
+            }
+        };
+        format!("/dev/fd/{}", 63usize.saturating_sub(index)).into_bytes()
+    }
+}
+
+/// What a variable holds before the text runs.
+fn initial(context: &Context, name: &str) -> Slot {
+    if let Some(value) = context.variables.get(name) {
+        return Slot::Scalar(value.clone());
+    }
+    let unknown = |source: &str| Value::unknown(Unknown { source: source.to_owned(), ..Unknown::default() });
+    let value = match name {
+        CWD | "PWD" => context.cwd.clone(),
+        "HOME" => Value::known(context.home.as_bytes()),
+        "IFS" => Value::known(b" \t\n".as_slice()),
+        "@" | "*" => match &context.arguments {
+            Some(arguments) => return Slot::Array(numbered(arguments.iter().skip(1).cloned().collect(), 1)),
+            None => hole("$@", true),
+        },
+        "UID" | "EUID" if context.dialect == Dialect::Bash => Value::known(context.uid.to_string()),
+        "SHELL" => Value::known(b"/bin/bash".as_slice()),
+        "OPTIND" => Value::known(b"1".as_slice()),
+        "OSTYPE" => Value::known(b"linux-gnu".as_slice()),
+        "PS4" => Value::known(b"+ ".as_slice()),
+        "BASH" => {
+            let mut value = Value::known(b"/".as_slice());
+            value.pieces.extend(unknown("$BASH").pieces);
+            value
+        }
+        "$"
+        | "?"
+        | "-"
+        | "RANDOM"
+        | "SRANDOM"
+        | "SECONDS"
+        | "EPOCHSECONDS"
+        | "EPOCHREALTIME"
+        | "PPID"
+        | "BASHPID"
+        | "LINENO"
+        | "SHLVL"
+        | "BASH_SUBSHELL"
+        | "BASH_VERSION"
+        | "HOSTNAME"
+        | "HOSTTYPE"
+        | "MACHTYPE"
+        | "COLUMNS"
+        | "LINES"
+        | "PIPESTATUS"
+        | "GROUPS"
+        | "BASH_VERSINFO"
+        | "SHELLOPTS"
+        | "BASHOPTS"
+        | "PATH"
+        | "TERM"
+        | "_"
+        | "BASH_COMMAND"
+        | "BASH_EXECUTION_STRING" => unknown(&format!("${name}")),
+        "BASH_SOURCE" => unknown("$0"),
+        _ if context.others_unset => return Slot::Unset,
+        _ => hole(&format!("${name}"), true),
+    };
+    Slot::Scalar(value)
+}
+
+/// Values with their numbers as keys.
+fn numbered(values: Vec<Value>, first: usize) -> Vec<(Vec<u8>, Value)> {
+    values
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| ((index + first).to_string().into_bytes(), value))
+        .collect()
+}
+
+fn nests(script: &Script, word: Id) -> bool {
+    script.parts(word).iter().any(|part| match part.kind {
+        PartKind::Command(_) | PartKind::Process { .. } | PartKind::Arith(_) => true,
+        PartKind::Param(param) => script.params.get(param as usize).is_some_and(|param| {
+            param.subscript.is_some() || param.operand.is_some() || param.replacement.is_some()
+        }),
+        _ => false,
+    })
+}
+
+fn assign_words(script: &Script, assign: &super::ast::Assign, words: &mut Vec<Id>) {
+    words.extend(assign.subscript);
+    match assign.value {
+        super::ast::Assigned::Word(word) => words.push(word),
+        super::ast::Assigned::Array(elements) => {
+            for element in script.assigns.get(elements.range()).unwrap_or(&[]) {
+                words.extend(element.subscript);
+                if let super::ast::Assigned::Word(word) = element.value {
+                    words.push(word);
+                }
+            }
+        }
+    }
+}
+
+fn redirect_words(script: &Script, node: &Node) -> Vec<Id> {
+    let redirs = script.redirs.get(node.redirs.range()).unwrap_or(&[]);
+    let word = |redir: &super::ast::Redir| match redir.target {
+        Target::Word(word) => Some(word),
+        Target::HereDoc(doc) => script.heredocs.get(doc as usize).and_then(|doc| doc.body),
+    };
+    redirs.iter().filter_map(word).collect()
+}
+
+/// The words of a compound command itself.
+fn own_words(script: &Script, node: &Node, words: &mut Vec<Id>) {
+    match node.kind {
+        Kind::ForArith { words: own, .. } | Kind::Cond { words: own } => {
+            words.extend_from_slice(script.ids(own))
+        }
+        Kind::For { words: Some(own), .. } | Kind::Select { words: Some(own), .. } => {
+            words.extend_from_slice(script.ids(own));
+        }
+        Kind::Case { word, arms } => {
+            words.push(word);
+            for arm in script.arms.get(arms.range()).unwrap_or(&[]) {
+                words.extend_from_slice(script.ids(arm.patterns));
+            }
+        }
+        Kind::Arith { word } => words.push(word),
+        _ => {}
+    }
+}

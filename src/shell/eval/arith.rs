@@ -1,0 +1,248 @@
+//! Arithmetic on constants, by precedence climbing with the stacks on the heap.
+
+/// What arithmetic needs from outside.
+pub(super) trait Numbers {
+    /// The value of a variable, `None` where it is not known.
+    fn number(&mut self, name: &str) -> Option<i64>;
+    /// An assignment; `None` where the value is not known.
+    fn assign(&mut self, name: &str, value: Option<i64>);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Number(i64),
+    Name(String),
+    Op(&'static str),
+}
+
+const OPERATORS: [&str; 37] = [
+    "<<=", ">>=", "**", "++", "--", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "+=", "-=", "*=", "/=",
+    "%=", "&=", "^=", "|=", "+", "-", "*", "/", "%", "<", ">", "=", "&", "|", "^", "!", "~", "?", ":", ",",
+];
+
+/// The value of an expression, where it is known. Anything that is not understood is not known.
+pub(super) fn evaluate(text: &[u8], numbers: &mut dyn Numbers) -> Option<i64> {
+    let tokens = tokens(text);
+    let Some(tokens) = tokens else {
+        forget(text, numbers);
+        return None;
+    };
+    if tokens.is_empty() {
+        return Some(0);
+    }
+    // Only `name op= expression` at the outermost level assigns a known value; assignments elsewhere make the name
+    // unknown.
+    if let [Token::Name(name), Token::Op(op), rest @ ..] = tokens.as_slice()
+        && op.ends_with('=')
+        && !matches!(*op, "==" | "!=" | "<=" | ">=")
+        && !assigns(rest)
+    {
+        let right = calculate(rest, numbers);
+        let value = match op.strip_suffix('=') {
+            Some("") => right,
+            Some(operator) => {
+                let left = numbers.number(name);
+                left.zip(right).and_then(|(left, right)| apply(operator, left, right))
+            }
+            None => None,
+        };
+        numbers.assign(name, value);
+        return value;
+    }
+    if assigns(&tokens) {
+        for token in &tokens {
+            if let Token::Name(name) = token {
+                numbers.assign(name, None);
+            }
+        }
+        return None;
+    }
+    calculate(&tokens, numbers)
+}
+
+fn assigns(tokens: &[Token]) -> bool {
+    tokens.iter().any(|token| {
+        matches!(token, Token::Op("++" | "--" | "="))
+            || matches!(token, Token::Op(op) if op.len() > 1 && op.ends_with('=') && !matches!(*op, "==" | "!=" | "<=" | ">="))
+    })
+}
+
+/// Every name in an expression that cannot be read may have been assigned to.
+fn forget(text: &[u8], numbers: &mut dyn Numbers) {
+    for word in text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_') {
+        if let (Some(first), Ok(word)) = (word.first(), std::str::from_utf8(word))
+            && !first.is_ascii_digit()
+            && text.contains(&b'=')
+        {
+            numbers.assign(word, None);
+        }
+    }
+}
+
+fn tokens(text: &[u8]) -> Option<Vec<Token>> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some((byte, tail)) = rest.split_first() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'"' => rest = tail,
+            b'(' => {
+                tokens.push(Token::Op("("));
+                rest = tail;
+            }
+            b')' => {
+                tokens.push(Token::Op(")"));
+                rest = tail;
+            }
+            b'0'..=b'9' => {
+                let length = rest
+                    .iter()
+                    .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'#' | b'@' | b'_'))
+                    .count();
+                let (number, left) = rest.split_at(length);
+                tokens.push(Token::Number(parse_number(std::str::from_utf8(number).ok()?)?));
+                rest = left;
+            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
+                let length = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
+                let (name, left) = rest.split_at(length);
+                tokens.push(Token::Name(std::str::from_utf8(name).ok()?.to_owned()));
+                rest = left;
+            }
+            _ => {
+                let operator = OPERATORS.iter().find(|operator| rest.starts_with(operator.as_bytes()))?;
+                tokens.push(Token::Op(operator));
+                rest = rest.get(operator.len()..)?;
+            }
+        }
+    }
+    Some(tokens)
+}
+
+/// Decimal, `0x`, octal, and `base#digits` up to base 36.
+pub(super) fn parse_number(text: &str) -> Option<i64> {
+    if let Some((base, digits)) = text.split_once('#') {
+        let base: u32 = base.parse().ok()?;
+        return if (2..=36).contains(&base) { i64::from_str_radix(digits, base).ok() } else { None };
+    }
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return i64::from_str_radix(hex, 16).ok();
+    }
+    if text.len() > 1 && text.starts_with('0') {
+        return i64::from_str_radix(text, 8).ok();
+    }
+    text.parse().ok()
+}
+
+fn precedence(operator: &str) -> Option<u8> {
+    Some(match operator {
+        "," => 1,
+        "||" => 3,
+        "&&" => 4,
+        "|" => 5,
+        "^" => 6,
+        "&" => 7,
+        "==" | "!=" => 8,
+        "<" | ">" | "<=" | ">=" => 9,
+        "<<" | ">>" => 10,
+        "+" | "-" => 11,
+        "*" | "/" | "%" => 12,
+        "**" => 13,
+        _ => return None,
+    })
+}
+
+fn apply(operator: &str, left: i64, right: i64) -> Option<i64> {
+    let shift = || u32::try_from(right).ok().filter(|bits| *bits < 64);
+    Some(match operator {
+        "," => right,
+        "||" => i64::from(left != 0 || right != 0),
+        "&&" => i64::from(left != 0 && right != 0),
+        "|" => left | right,
+        "^" => left ^ right,
+        "&" => left & right,
+        "==" => i64::from(left == right),
+        "!=" => i64::from(left != right),
+        "<" => i64::from(left < right),
+        ">" => i64::from(left > right),
+        "<=" => i64::from(left <= right),
+        ">=" => i64::from(left >= right),
+        "<<" => left.wrapping_shl(shift()?),
+        ">>" => left.wrapping_shr(shift()?),
+        "+" => left.wrapping_add(right),
+        "-" => left.wrapping_sub(right),
+        "*" => left.wrapping_mul(right),
+        "/" => left.checked_div(right)?,
+        "%" => left.checked_rem(right)?,
+        "**" => left.wrapping_pow(u32::try_from(right).ok().filter(|power| *power < 1 << 16)?),
+        _ => return None,
+    })
+}
+
+/// Shunting-yard; `?:` is not followed.
+fn calculate(tokens: &[Token], numbers: &mut dyn Numbers) -> Option<i64> {
+    let mut values: Vec<i64> = Vec::new();
+    let mut operators: Vec<(&str, bool)> = Vec::new();
+    let mut operand = true;
+    let reduce = |values: &mut Vec<i64>, (operator, unary): (&str, bool)| -> Option<()> {
+        let right = values.pop()?;
+        let value = if unary {
+            match operator {
+                "-" => right.wrapping_neg(),
+                "!" => i64::from(right == 0),
+                "~" => !right,
+                _ => right,
+            }
+        } else {
+            let left = values.pop()?;
+            apply(operator, left, right)?
+        };
+        values.push(value);
+        Some(())
+    };
+    for token in tokens {
+        match token {
+            Token::Number(number) if operand => {
+                values.push(*number);
+                operand = false;
+            }
+            Token::Name(name) if operand => {
+                values.push(numbers.number(name)?);
+                operand = false;
+            }
+            Token::Op("(") if operand => operators.push(("(", true)),
+            Token::Op(")") if !operand => loop {
+                match operators.pop()? {
+                    ("(", _) => break,
+                    operator => reduce(&mut values, operator)?,
+                }
+            },
+            Token::Op(op @ ("-" | "+" | "!" | "~")) if operand => operators.push((op, true)),
+            Token::Op(op) if !operand => {
+                let level = precedence(op)?;
+                while let Some((top, unary)) = operators.last().copied() {
+                    let higher = unary && top != "("
+                        || precedence(top)
+                            .is_some_and(|above| !unary && (above > level || above == level && *op != "**"));
+                    if top == "(" || !higher {
+                        break;
+                    }
+                    operators.pop();
+                    reduce(&mut values, (top, unary))?;
+                }
+                operators.push((op, false));
+                operand = true;
+            }
+            _ => return None,
+        }
+    }
+    while let Some(operator) = operators.pop() {
+        if operator.0 == "(" {
+            return None;
+        }
+        reduce(&mut values, operator)?;
+    }
+    match values.as_slice() {
+        [value] => Some(*value),
+        _ => None,
+    }
+}

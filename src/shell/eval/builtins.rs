@@ -1,0 +1,541 @@
+//! Builtins that change what the rest of the text means, or run text that they are given.
+
+use super::super::{Input, Origin, Piece, Unknown, Value};
+use super::simple::Reading;
+use super::state::{CWD, Slot, hole};
+use super::{Evaluator, TooMuch, arith, constants, numbered};
+
+impl Evaluator<'_> {
+    /// Does what a builtin does to the shell. The invocation has been reported already.
+    pub(super) fn builtin(&mut self, reading: &Reading, index: usize) -> Result<(), TooMuch> {
+        let mut argv = reading.argv.as_slice();
+        while let Some((first, rest)) = argv.split_first() {
+            match first.as_str() {
+                Some("command" | "builtin")
+                    if rest.first().is_some_and(|next| !next.prefix().starts_with(b"-")) =>
+                {
+                    argv = rest;
+                }
+                _ => break,
+            }
+        }
+        let Some((program, args)) = argv.split_first() else { return Ok(()) };
+        let Some(name) = program.as_str() else { return Ok(()) };
+        match name {
+            "cd" | "pushd" => self.change_directory(args, name == "pushd"),
+            "popd" => {
+                let old = self.variable_value("\0pushed");
+                self.move_to(old);
+            }
+            "export" | "declare" | "typeset" | "local" | "readonly" => self.declare(name, args, reading),
+            "unset" => {
+                for value in args {
+                    if let Some(text) =
+                        value.as_str().filter(|text| !text.starts_with('-')).map(str::to_owned)
+                    {
+                        if text.contains('[') {
+                            self.reparse_subscript(&text);
+                        }
+                        self.assign_slot(&text, Slot::Unset);
+                        self.functions.remove(&text);
+                        self.exported.remove(&text);
+                    }
+                }
+            }
+            "set" => self.set_options(args),
+            "shift" => self.shift(args),
+            "read" => self.read_builtin(args, index),
+            "mapfile" | "readarray" => self.mapfile(args)?,
+            "eval" => self.eval(args)?,
+            "trap" => self.trap(args)?,
+            "alias" => {
+                for value in args {
+                    match value.as_str().and_then(|text| text.split_once('=')) {
+                        Some((name, text)) => {
+                            self.aliases.insert(name.to_owned(), text.to_owned());
+                        }
+                        None if value.has_unknown() => self.opaque("an alias that is not known"),
+                        None => {}
+                    }
+                }
+            }
+            "unalias" => {
+                if args.iter().any(|value| value.as_known() == Some(b"-a")) {
+                    self.aliases.clear();
+                }
+                for name in args.iter().filter_map(Value::as_str) {
+                    self.aliases.remove(name);
+                }
+            }
+            "printf" => self.printf_v(args),
+            "test" | "[" => {
+                for pair in args.windows(2) {
+                    if let [option, operand] = pair
+                        && matches!(option.as_known(), Some(b"-v" | b"-R"))
+                        && let Some(text) = operand.as_str()
+                    {
+                        let text = text.to_owned();
+                        self.reparse_subscript(&text);
+                    }
+                }
+            }
+            "let" => {
+                for value in args {
+                    if let Some(bytes) = value.as_known().map(<[u8]>::to_vec) {
+                        self.check_names(&bytes);
+                        arith::evaluate(&bytes, self);
+                        self.apply_deferred();
+                    }
+                }
+            }
+            "source" | "." => self.source(args, reading)?,
+            "shopt" => {
+                let on = args.iter().any(|value| value.as_known() == Some(b"-s"));
+                for option in args.iter().filter_map(Value::as_str) {
+                    match option {
+                        "expand_aliases" => self.expand_aliases |= on,
+                        "extglob" => self.extglob = on,
+                        _ => {}
+                    }
+                }
+            }
+            "compgen" | "complete" => {
+                for pair in args.windows(2) {
+                    let [option, operand] = pair else { continue };
+                    let Some(text) = operand.as_str().map(str::to_owned) else { continue };
+                    match option.as_known() {
+                        Some(b"-C") => self.found.push((text, false, "a completion command")),
+                        Some(b"-W") => self.reparse_value(&text, "a word list"),
+                        Some(b"-F") => self.found.push((text, false, "a completion function")),
+                        _ => {}
+                    }
+                }
+            }
+            "getopts" => {
+                if let Some(name) = args.get(1).and_then(Value::as_str).map(str::to_owned) {
+                    self.assign_slot(&name, super::state::unknown_slot(&name));
+                    self.assign_slot("OPTARG", Slot::Scalar(hole("$OPTARG", false)));
+                    self.assign_slot("OPTIND", Slot::Scalar(hole("$OPTIND", false)));
+                }
+            }
+            "exec" if args.is_empty() => {
+                let mut all = (*self.place.redirects).clone();
+                all.extend(reading.redirects.iter().cloned());
+                self.place.redirects = std::rc::Rc::new(all);
+                if let Some(stdin) = &reading.stdin {
+                    self.place.stdin = stdin.clone();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn change_directory(&mut self, args: &[Value], push: bool) {
+        let option = |value: &&Value| {
+            matches!(value.as_known(), Some(b"-P" | b"-L" | b"-e" | b"-@" | b"-Pe" | b"--" | b"-n"))
+        };
+        let target = args.iter().find(|value| !option(value));
+        let target = match target {
+            None => self.variable_value("HOME"),
+            Some(value) if value.as_known() == Some(b"-") => self.variable_value("OLDPWD"),
+            Some(value) if value.as_known() == Some(b"") => return,
+            Some(value) => value.clone(),
+        };
+        if push {
+            let cwd = self.cwd();
+            self.assign_slot("\0pushed", Slot::Scalar(cwd));
+        }
+        self.move_to(target);
+    }
+
+    fn move_to(&mut self, target: Value) {
+        let old = self.cwd();
+        let mut to = if target.prefix().starts_with(b"/")
+            || matches!(target.pieces.first(), Some(Piece::Unknown(_)))
+        {
+            target
+        } else {
+            let mut joined = old.clone();
+            joined.push(Piece::Known(b"/".to_vec()));
+            for piece in target.pieces {
+                joined.push(piece);
+            }
+            joined
+        };
+        if let Some(known) = to.as_known().filter(|known| known.starts_with(b"/")) {
+            to = Value::known(constants::normal(known));
+        }
+        self.assign_slot("OLDPWD", Slot::Scalar(old));
+        self.assign_slot("PWD", Slot::Scalar(to.clone()));
+        self.assign_slot(CWD, Slot::Scalar(to));
+    }
+
+    fn declare(&mut self, builtin: &str, args: &[Value], reading: &Reading) {
+        let options: Vec<u8> = args
+            .iter()
+            .map(Value::prefix)
+            .filter(|prefix| prefix.starts_with(b"-"))
+            .flat_map(|prefix| prefix.iter().skip(1).copied())
+            .collect();
+        let exports = builtin == "export" && !options.contains(&b'n') || options.contains(&b'x');
+        for value in args {
+            let prefix = value.prefix();
+            if prefix.starts_with(b"-") || prefix.starts_with(b"+") {
+                continue;
+            }
+            let length = prefix.iter().take_while(|byte| **byte != b'=').count();
+            let Some(name) =
+                prefix.get(..length).and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned)
+            else {
+                continue;
+            };
+            if name.contains('[') {
+                self.reparse_subscript(&name);
+            }
+            let append = name.ends_with('+');
+            let name = name.trim_end_matches('+').split('[').next().unwrap_or_default().to_owned();
+            if name.is_empty() {
+                self.opaque("a declaration of a name that is not known");
+                continue;
+            }
+            if builtin == "local"
+                || !self.calls.is_empty()
+                    && matches!(builtin, "declare" | "typeset")
+                    && !options.contains(&b'g')
+            {
+                self.make_local(&name);
+            }
+            if length < prefix.len() {
+                let mut content = Value::default();
+                content.push(Piece::Known(prefix.get(length + 1..).unwrap_or(&[]).to_vec()));
+                for piece in value.pieces.iter().skip(1) {
+                    content.push(piece.clone());
+                }
+                if append && let Slot::Scalar(old) = self.slot(&name) {
+                    content = super::simple::concat(old, content);
+                }
+                if options.contains(&b'i') {
+                    if let Some(bytes) = content.as_known().map(<[u8]>::to_vec) {
+                        self.check_names(&bytes);
+                        content = match arith::evaluate(&bytes, self) {
+                            Some(number) => Value::known(number.to_string()),
+                            None => hole(&format!("${name}"), false),
+                        };
+                    }
+                } else if options.contains(&b'u') {
+                    content = content
+                        .as_known()
+                        .map_or(content.clone(), |bytes| Value::known(bytes.to_ascii_uppercase()));
+                } else if options.contains(&b'l') {
+                    content = content
+                        .as_known()
+                        .map_or(content.clone(), |bytes| Value::known(bytes.to_ascii_lowercase()));
+                }
+                let slot = match content.as_str() {
+                    Some(target) if options.contains(&b'n') => Slot::Reference(target.to_owned()),
+                    _ => Slot::Scalar(content),
+                };
+                if name == "PS4"
+                    && let Slot::Scalar(value) = &slot
+                    && let Some(text) = value.as_str()
+                {
+                    let text = text.to_owned();
+                    self.reparse_value(&text, "a prompt");
+                }
+                self.assign_slot(&name, slot);
+            } else if builtin == "local" {
+                self.assign_slot(&name, Slot::Unset);
+            }
+            if exports {
+                self.exported.insert(name);
+            }
+        }
+        for (name, slot) in &reading.assigns {
+            self.assign_slot(name, slot.clone());
+            if exports {
+                self.exported.insert(name.clone());
+            }
+        }
+    }
+
+    /// A function's own variable: the outer one comes back when the function returns.
+    fn make_local(&mut self, name: &str) {
+        let old = self.variables.get(name).cloned();
+        let outer = old.unwrap_or_else(|| vec![super::initial(self.context, name)]);
+        let returns = self.tasks.iter_mut().rev().find_map(|task| match task {
+            super::Task::Return { locals } => Some(locals),
+            _ => None,
+        });
+        if let Some(locals) = returns
+            && !locals.iter().any(|(known, _)| known == name)
+        {
+            locals.push((name.to_owned(), Some(outer)));
+        }
+    }
+
+    fn set_options(&mut self, args: &[Value]) {
+        let mut rest = args;
+        while let Some((first, tail)) = rest.split_first() {
+            match first.as_known() {
+                Some(b"--") => {
+                    self.assign_slot("@", Slot::Array(numbered(tail.to_vec(), 1)));
+                    return;
+                }
+                Some(b"-o" | b"+o") => rest = tail.split_first().map_or(tail, |(_, tail)| tail),
+                Some([b'-' | b'+', _, ..]) => rest = tail,
+                _ => {
+                    let splits = rest.iter().any(|value| {
+                        value
+                            .pieces
+                            .iter()
+                            .any(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.splits))
+                    });
+                    let slot = if splits {
+                        Slot::Scalar(hole("$@", false))
+                    } else {
+                        Slot::Array(numbered(rest.to_vec(), 1))
+                    };
+                    self.assign_slot("@", slot);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn shift(&mut self, args: &[Value]) {
+        let count = match args.first() {
+            None => Some(1),
+            Some(value) => value.as_str().and_then(|text| text.parse::<usize>().ok()),
+        };
+        if let Slot::Array(items) = self.slot("@") {
+            let slot = match count {
+                Some(count) => {
+                    Slot::Array(numbered(items.into_iter().skip(count).map(|(_, value)| value).collect(), 1))
+                }
+                None => Slot::Scalar(hole("$@", false)),
+            };
+            self.assign_slot("@", slot);
+        }
+    }
+
+    fn read_builtin(&mut self, args: &[Value], index: usize) {
+        let mut names = Vec::new();
+        let mut array = false;
+        let mut elsewhere = false;
+        let mut rest = args.iter();
+        while let Some(value) = rest.next() {
+            let Some(text) = value.as_str() else {
+                self.opaque("`read` into a variable that is not known");
+                continue;
+            };
+            match text.strip_prefix('-') {
+                Some(options) if !options.is_empty() && names.is_empty() => {
+                    for (position, option) in options.char_indices() {
+                        array |= option == 'a';
+                        elsewhere |= matches!(option, 'u' | 'd' | 'n' | 'N');
+                        if "adinNptu".contains(option) {
+                            if position + 1 == options.len() {
+                                let operand = rest.next();
+                                if option == 'a' {
+                                    names.extend(operand.and_then(Value::as_str).map(str::to_owned));
+                                }
+                            } else if option == 'a' {
+                                names.extend(options.get(position + 1..).map(str::to_owned));
+                            }
+                            break;
+                        }
+                    }
+                }
+                _ => names.push(text.to_owned()),
+            }
+        }
+        for name in &names {
+            if name.contains('[') {
+                self.reparse_subscript(name);
+            }
+        }
+        if names.is_empty() {
+            names.push("REPLY".to_owned());
+        }
+        let stdin = self.out.invocations.get(index).map(|invocation| invocation.stdin.clone());
+        let ifs = self.out.invocations.get(index).and_then(|invocation| {
+            let own = invocation.assignments.iter().find(|(name, _)| name == "IFS");
+            own.map(|(_, value)| value.as_known().map(<[u8]>::to_vec))
+        });
+        let ifs = match ifs {
+            Some(ifs) => ifs,
+            None => self.variable_value("IFS").as_known().map(<[u8]>::to_vec),
+        };
+        let shape = match &stdin {
+            Some(Input::Pipe(writers)) => match writers.as_slice() {
+                [writer] => self.shapes.get(writer).cloned(),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (Some(Input::Known(bytes)), Some(ifs), false) = (stdin, ifs, elsewhere) else {
+            for name in &names {
+                let value = match &shape {
+                    Some(shape) if names.len() == 1 => shape.clone(),
+                    _ => Value::unknown(Unknown {
+                        source: format!("${name}"),
+                        may_be_empty: true,
+                        ..Unknown::default()
+                    }),
+                };
+                self.assign_slot(name, Slot::Scalar(value));
+            }
+            return;
+        };
+        let mut all: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        if all.len() > 1 && all.last().is_some_and(|last| last.is_empty()) {
+            all.pop();
+        }
+        if all.len() > 32 {
+            for name in &names {
+                self.assign_slot(name, super::state::unknown_slot(name));
+            }
+            return;
+        }
+        let first_reading = self.reading;
+        for (number, line) in all.into_iter().enumerate() {
+            self.reading = first_reading + number;
+            let mut words: Vec<Vec<u8>> = Vec::new();
+            let mut rest = line;
+            loop {
+                let blank = |byte: &u8| byte.is_ascii_whitespace() && ifs.contains(byte);
+                let skip = rest.iter().take_while(|byte| blank(byte)).count();
+                rest = rest.get(skip..).unwrap_or(&[]);
+                if rest.is_empty() {
+                    break;
+                }
+                if !array && words.len() + 1 == names.len() {
+                    let end = rest.len() - rest.iter().rev().take_while(|byte| blank(byte)).count();
+                    words.push(rest.get(..end).unwrap_or(&[]).to_vec());
+                    break;
+                }
+                let length = rest.iter().take_while(|byte| !ifs.contains(byte)).count();
+                words.push(rest.get(..length).unwrap_or(&[]).to_vec());
+                rest = rest.get(length..).unwrap_or(&[]);
+                if rest.first().is_some_and(|byte| !blank(byte)) {
+                    rest = rest.get(1..).unwrap_or(&[]);
+                }
+            }
+            if array {
+                if let Some(name) = names.first().cloned() {
+                    let items = numbered(words.into_iter().map(Value::known).collect(), 0);
+                    self.assign_slot(&name, Slot::Array(items));
+                }
+                continue;
+            }
+            let mut words = words.into_iter();
+            for name in names.clone() {
+                self.assign_slot(&name, Slot::Scalar(Value::known(words.next().unwrap_or_default())));
+            }
+        }
+        self.reading = first_reading;
+    }
+
+    fn mapfile(&mut self, args: &[Value]) -> Result<(), TooMuch> {
+        for pair in args.windows(2) {
+            if let [option, operand] = pair
+                && option.as_known() == Some(b"-C")
+                && let Some(text) = operand.as_str()
+            {
+                self.found.push((text.to_owned(), false, "a callback"));
+            }
+        }
+        let name = args
+            .last()
+            .and_then(Value::as_str)
+            .filter(|name| !name.starts_with('-'))
+            .unwrap_or("MAPFILE")
+            .to_owned();
+        self.assign_slot(&name, super::state::unknown_slot(&name));
+        Ok(())
+    }
+
+    fn eval(&mut self, args: &[Value]) -> Result<(), TooMuch> {
+        let mut text = Value::default();
+        for (index, value) in args.iter().filter(|value| value.as_known() != Some(b"--")).enumerate() {
+            if index > 0 {
+                text.push(Piece::Known(b" ".to_vec()));
+            }
+            for piece in &value.pieces {
+                text.push(piece.clone());
+            }
+        }
+        if text.has_unset() {
+            text = text.with_unset_empty();
+        }
+        match text.as_str().map(str::to_owned) {
+            Some(text) => self.text(&text, Origin::Reparsed("eval".to_owned())),
+            None => {
+                self.opaque("`eval` of text that is not known");
+                Ok(())
+            }
+        }
+    }
+
+    fn trap(&mut self, args: &[Value]) -> Result<(), TooMuch> {
+        let args: Vec<&Value> = args.iter().filter(|value| value.as_known() != Some(b"--")).collect();
+        let [action, signals @ ..] = args.as_slice() else { return Ok(()) };
+        if signals.is_empty() || matches!(action.as_known(), Some(b"-" | b"" | b"-l" | b"-p")) {
+            return Ok(());
+        }
+        let signal = signals.first().map(ToString::to_string).unwrap_or_default();
+        match action.as_str() {
+            Some(text) => {
+                let text = text.to_owned();
+                self.traps.push((text.clone(), signal.clone()));
+                self.text(&text, Origin::Trap(signal))
+            }
+            None => {
+                self.opaque("a trap whose text is not known");
+                Ok(())
+            }
+        }
+    }
+
+    fn printf_v(&mut self, args: &[Value]) {
+        let [option, name, rest @ ..] = args else { return };
+        if option.as_known() != Some(b"-v") {
+            return;
+        }
+        let Some(name) = name.as_str().map(str::to_owned) else {
+            self.opaque("`printf -v` into a variable that is not known");
+            return;
+        };
+        if name.contains('[') {
+            self.reparse_subscript(&name);
+            return;
+        }
+        let known: Option<Vec<&[u8]>> = rest.iter().map(Value::as_known).collect();
+        let printed = known.and_then(|args| {
+            let argv: Vec<&[u8]> = std::iter::once(b"printf".as_slice()).chain(args).collect();
+            constants::output(&argv, None)
+        });
+        let slot = match printed {
+            Some(bytes) => Slot::Scalar(Value::known(bytes)),
+            None => super::state::unknown_slot(&name),
+        };
+        self.assign_slot(&name, slot);
+    }
+
+    /// `. file`, where the text itself made the file.
+    fn source(&mut self, args: &[Value], reading: &Reading) -> Result<(), TooMuch> {
+        let Some(path) = args.first() else { return Ok(()) };
+        let own = matches!(path.as_known(), Some(b"/dev/stdin" | b"/dev/fd/0" | b"/proc/self/fd/0"));
+        let content = match &reading.stdin {
+            Some(stdin) if own => stdin.clone(),
+            _ => self.content(path),
+        };
+        if let Input::Known(bytes) = content
+            && let Ok(text) = String::from_utf8(bytes)
+        {
+            return self.text(&text, Origin::Reparsed("source".to_owned()));
+        }
+        Ok(())
+    }
+}

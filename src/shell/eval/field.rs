@@ -1,0 +1,349 @@
+//! Fields under construction: bytes that remember whether they were quoted, and the patterns made of them.
+
+use super::super::{Piece, Unknown, Value};
+
+/// A part of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Bit {
+    /// Bytes, and whether they were quoted.
+    Text(Vec<u8>, bool),
+    /// A pattern that has already been expanded: names that matched it.
+    Glob(Vec<u8>),
+    Hole(Unknown),
+}
+
+/// A field before quote removal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) bits: Vec<Bit>,
+    /// Quotes stood in it: it is a word even when it is empty.
+    pub(super) quoted: bool,
+}
+
+impl Field {
+    pub(super) fn text(&mut self, bytes: &[u8], quoted: bool) {
+        self.quoted |= quoted;
+        match self.bits.last_mut() {
+            Some(Bit::Text(last, same)) if *same == quoted => last.extend_from_slice(bytes),
+            _ if bytes.is_empty() => {}
+            _ => self.bits.push(Bit::Text(bytes.to_vec(), quoted)),
+        }
+    }
+
+    /// Adds a value that is not split.
+    pub(super) fn value(&mut self, value: &Value, quoted: bool) {
+        self.quoted |= quoted;
+        for piece in &value.pieces {
+            match piece {
+                Piece::Known(bytes) => self.text(bytes, quoted),
+                Piece::Glob(bytes) => self.bits.push(Bit::Glob(bytes.clone())),
+                Piece::Unknown(unknown) => {
+                    self.bits.push(Bit::Hole(Unknown { splits: !quoted, ..unknown.clone() }))
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.quoted && self.bits.is_empty()
+    }
+
+    /// The value without regard to patterns: what an assignment stores.
+    pub(super) fn plain(self) -> Value {
+        let mut value = Value::default();
+        for bit in self.bits {
+            value.push(match bit {
+                Bit::Text(bytes, _) => Piece::Known(bytes),
+                Bit::Glob(bytes) => Piece::Glob(bytes),
+                Bit::Hole(unknown) => Piece::Unknown(Unknown { splits: false, ..unknown }),
+            });
+        }
+        value
+    }
+
+    /// The value of an argument: unquoted patterns are active.
+    pub(super) fn globbed(self, extglob: bool) -> Value {
+        let active = self.bits.iter().any(|bit| match bit {
+            Bit::Text(bytes, false) => {
+                bytes.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[') || extglob && *byte == b'(')
+            }
+            _ => false,
+        });
+        if !active {
+            let mut value = Value::default();
+            for bit in self.bits {
+                value.push(match bit {
+                    Bit::Text(bytes, _) => Piece::Known(bytes),
+                    Bit::Glob(bytes) => Piece::Glob(bytes),
+                    Bit::Hole(unknown) => Piece::Unknown(unknown),
+                });
+            }
+            return value;
+        }
+        let mut flat: Vec<(u8, bool)> = Vec::new();
+        let mut value = Value::default();
+        for bit in self.bits {
+            match bit {
+                Bit::Text(bytes, quoted) => flat.extend(bytes.into_iter().map(|byte| (byte, quoted))),
+                Bit::Glob(bytes) => {
+                    globs(&mut value, &flat, extglob);
+                    flat.clear();
+                    value.push(Piece::Glob(bytes));
+                }
+                Bit::Hole(unknown) => {
+                    globs(&mut value, &flat, extglob);
+                    flat.clear();
+                    value.push(Piece::Unknown(unknown));
+                }
+            }
+        }
+        globs(&mut value, &flat, extglob);
+        value
+    }
+}
+
+/// Cuts bytes into known runs and active patterns.
+fn globs(value: &mut Value, flat: &[(u8, bool)], extglob: bool) {
+    let mut at = 0;
+    // Once no `]` closes a bracket, none closes a later one either.
+    let mut unclosed = false;
+    while let Some((byte, quoted)) = flat.get(at).copied() {
+        let next = flat.get(at + 1).copied();
+        let length = match byte {
+            _ if quoted => 0,
+            b'?' | b'*' | b'+' | b'@' | b'!' if extglob && next == Some((b'(', false)) => {
+                let mut depth = 0usize;
+                let mut end = 0;
+                for (offset, (byte, quoted)) in flat.get(at..).unwrap_or(&[]).iter().enumerate() {
+                    match byte {
+                        b'(' if !quoted => depth += 1,
+                        b')' if !quoted => {
+                            depth = depth.saturating_sub(1);
+                            if depth == 0 {
+                                end = offset + 1;
+                                break;
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                end
+            }
+            b'*' | b'?' => 1,
+            b'[' if !unclosed => {
+                let mut rest =
+                    flat.get(at + 1..).unwrap_or(&[]).iter().enumerate().skip_while(|(offset, (byte, _))| {
+                        *offset == 0 && matches!(byte, b'!' | b'^' | b']') || *offset == 1 && *byte == b']'
+                    });
+                match rest.find(|(_, (byte, quoted))| *byte == b']' && !quoted) {
+                    Some((offset, _)) => offset + 2,
+                    None => {
+                        unclosed = true;
+                        0
+                    }
+                }
+            }
+            _ => 0,
+        };
+        if length == 0 {
+            value.push(Piece::Known(vec![byte]));
+            at += 1;
+        } else {
+            let pattern = flat.get(at..at + length).unwrap_or(&[]).iter().map(|(byte, _)| *byte).collect();
+            value.push(Piece::Glob(pattern));
+            at += length;
+        }
+    }
+}
+
+/// A pattern as `${x#pattern}` and `case` match it; extended patterns are not followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Byte(u8),
+    One,
+    Any,
+    Class { negated: bool, ranges: Vec<(u8, u8)> },
+}
+
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern(Vec<Token>);
+
+impl Pattern {
+    /// `None` where the pattern has parts that are not known, or is of a kind that is not followed.
+    pub(super) fn new(field: &Field) -> Option<Self> {
+        let mut flat = Vec::new();
+        for bit in &field.bits {
+            match bit {
+                Bit::Text(bytes, quoted) => flat.extend(bytes.iter().map(|byte| (*byte, *quoted))),
+                _ => return None,
+            }
+        }
+        let mut tokens = Vec::new();
+        let mut at = 0;
+        while let Some((byte, quoted)) = flat.get(at).copied() {
+            at += 1;
+            match byte {
+                _ if quoted => tokens.push(Token::Byte(byte)),
+                b'(' if at >= 2 => {
+                    if matches!(flat.get(at - 2), Some((b'?' | b'*' | b'+' | b'@' | b'!', false))) {
+                        return None;
+                    }
+                    tokens.push(Token::Byte(byte));
+                }
+                b'*' => tokens.push(Token::Any),
+                b'?' => tokens.push(Token::One),
+                b'[' => {
+                    let mut end = at;
+                    let negated = matches!(flat.get(end), Some((b'!' | b'^', false)));
+                    end += usize::from(negated);
+                    let first = end;
+                    while flat.get(end).is_some_and(|(byte, quoted)| *byte != b']' || *quoted || end == first)
+                    {
+                        if flat.get(end) == Some(&(b'[', false)) {
+                            // `[[:alpha:]]`: not followed.
+                            return None;
+                        }
+                        end += 1;
+                    }
+                    if end >= flat.len() {
+                        tokens.push(Token::Byte(b'['));
+                        continue;
+                    }
+                    let inside = flat.get(first..end).unwrap_or(&[]);
+                    let mut ranges = Vec::new();
+                    let mut index = 0;
+                    while let Some((low, _)) = inside.get(index) {
+                        match (inside.get(index + 1), inside.get(index + 2)) {
+                            (Some((b'-', false)), Some((high, _))) => {
+                                ranges.push((*low, *high));
+                                index += 3;
+                            }
+                            _ => {
+                                ranges.push((*low, *low));
+                                index += 1;
+                            }
+                        }
+                    }
+                    tokens.push(Token::Class { negated, ranges });
+                    at = end + 1;
+                }
+                _ => tokens.push(Token::Byte(byte)),
+            }
+        }
+        Some(Self(tokens))
+    }
+
+    /// Whether the pattern matches the whole text.
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        let (mut at, mut token) = (0, 0);
+        let mut retry: Option<(usize, usize)> = None;
+        while at < text.len() || token < self.0.len() {
+            let fits = match (self.0.get(token), text.get(at)) {
+                (Some(Token::Any), _) => {
+                    retry = Some((at + 1, token));
+                    token += 1;
+                    continue;
+                }
+                (Some(Token::One), Some(_)) => true,
+                (Some(Token::Byte(wanted)), Some(byte)) => wanted == byte,
+                (Some(Token::Class { negated, ranges }), Some(byte)) => {
+                    ranges.iter().any(|(low, high)| low <= byte && byte <= high) != *negated
+                }
+                _ => false,
+            };
+            if fits {
+                at += 1;
+                token += 1;
+                continue;
+            }
+            match retry {
+                Some((next, star)) if next <= text.len() => {
+                    at = next;
+                    token = star;
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+/// The inside of `$'...'` without its escapes (bash(1), QUOTING).
+pub(super) fn ansi_c(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, tail)) = rest.split_first() {
+        rest = tail;
+        if *byte != b'\\' {
+            out.push(*byte);
+            continue;
+        }
+        let Some((escape, tail)) = rest.split_first() else {
+            out.push(b'\\');
+            break;
+        };
+        rest = tail;
+        let mut number = |radix: u32, most: usize, rest: &mut &[u8]| {
+            let digits =
+                rest.iter().take(most).take_while(|digit| char::from(**digit).is_digit(radix)).count();
+            let (taken, left) = rest.split_at(digits);
+            *rest = left;
+            taken.iter().fold(0u32, |value, digit| {
+                value.wrapping_mul(radix).wrapping_add(char::from(*digit).to_digit(radix).unwrap_or(0))
+            })
+        };
+        match escape {
+            b'a' => out.push(7),
+            b'b' => out.push(8),
+            b'e' | b'E' => out.push(27),
+            b'f' => out.push(12),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'v' => out.push(11),
+            b'\\' | b'\'' | b'"' | b'?' => out.push(*escape),
+            b'0'..=b'7' => {
+                let mut from = text.get(text.len() - rest.len() - 1..).unwrap_or(&[]);
+                let value = number(8, 3, &mut from);
+                rest = from;
+                match value.to_le_bytes() {
+                    // A NUL ends the string.
+                    [0, ..] => return out,
+                    [low, ..] => out.push(low),
+                }
+            }
+            b'x' => {
+                if rest.first().is_some_and(u8::is_ascii_hexdigit) {
+                    match number(16, 2, &mut rest).to_le_bytes() {
+                        [0, ..] => return out,
+                        [low, ..] => out.push(low),
+                    }
+                } else {
+                    out.extend_from_slice(b"\\x");
+                }
+            }
+            b'u' | b'U' => {
+                if rest.first().is_some_and(u8::is_ascii_hexdigit) {
+                    let value = number(16, if *escape == b'u' { 4 } else { 8 }, &mut rest);
+                    if value == 0 {
+                        return out;
+                    }
+                    let mut buffer = [0; 4];
+                    let letter = char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER);
+                    out.extend_from_slice(letter.encode_utf8(&mut buffer).as_bytes());
+                } else {
+                    out.extend([b'\\', *escape]);
+                }
+            }
+            b'c' => {
+                if let Some((control, tail)) = rest.split_first() {
+                    rest = tail;
+                    out.push(control.to_ascii_uppercase() & 0x1f);
+                }
+            }
+            other => out.extend([b'\\', *other]),
+        }
+    }
+    out
+}

@@ -1,0 +1,720 @@
+//! Simple commands: their words, assignments and redirections, and what is reported of them.
+
+use std::rc::Rc;
+
+use super::super::ast::{Assign, Assigned, Kind, Node, RedirOp, Script, Slice, Target};
+use super::super::{Input, Invocation, Piece, Redirect, RedirectKind, Span, Unknown, Value};
+use super::state::{CWD, Slot};
+use super::{Evaluator, Ix, TooMuch, arith, constants, numbered};
+
+/// Most readings of one command, for alternatives of the variables in it.
+const READINGS: usize = 64;
+
+/// One way in which a command may be expanded.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) argv: Vec<Value>,
+    pub(super) spans: Vec<Span>,
+    pub(super) assigns: Vec<(String, Slot)>,
+    pub(super) redirects: Vec<Redirect>,
+    pub(super) stdin: Option<Input>,
+    /// Standard output goes elsewhere.
+    pub(super) stdout: bool,
+    deferred: Vec<(String, Slot)>,
+}
+
+impl Evaluator<'_> {
+    pub(super) fn simple(&mut self, script: &Rc<Script>, ix: Ix, node: &Node) -> Result<(), TooMuch> {
+        let Kind::Simple { assigns, words } = node.kind else { return Ok(()) };
+        self.processes.clear();
+        self.picks.clear();
+        self.overflow = false;
+        let first = self.reading(script, ix, node, assigns, words)?;
+        if self.picks.is_empty() {
+            self.apply(first, script, ix, node)?;
+            return self.walk_found();
+        }
+        let mut readings = vec![first];
+        while self.next_picks() {
+            self.overflow = readings.len() >= READINGS;
+            if self.overflow {
+                self.picks.clear();
+            }
+            readings.push(self.reading(script, ix, node, assigns, words)?);
+            if self.overflow {
+                break;
+            }
+        }
+        self.picks.clear();
+        self.overflow = false;
+        let several = readings.len() > 1;
+        self.place.conditional += u32::from(several);
+        for (number, reading) in readings.into_iter().enumerate() {
+            self.reading = number;
+            self.apply(reading, script, ix, node)?;
+            self.picks.clear();
+        }
+        self.place.conditional -= u32::from(several);
+        self.reading = 0;
+        self.walk_found()
+    }
+
+    fn reading(
+        &mut self,
+        script: &Script,
+        ix: Ix,
+        node: &Node,
+        assigns: Slice,
+        words: Slice,
+    ) -> Result<Reading, TooMuch> {
+        let ids = script.ids(words);
+        let mut argv = Vec::with_capacity(ids.len());
+        let mut spans = Vec::with_capacity(ids.len());
+        let declares = ids.len() > 1
+            && matches!(
+                script.ids(words).first().and_then(|word| script.plain(*word)),
+                Some(b"declare" | b"typeset" | b"local" | b"export" | b"readonly")
+            );
+        for word in ids {
+            let span = self.span_of(ix, script.word(*word).map(|word| word.span).unwrap_or_default());
+            // `export x=$y` does not split, like an assignment.
+            let start = script.word(*word).map_or(&[][..], |word| script.bytes(word.span));
+            let name = start
+                .iter()
+                .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+'))
+                .count();
+            if declares && name > 0 && start.get(name) == Some(&b'=') {
+                let value = self.single(script, ix, *word, true)?;
+                argv.push(value);
+                spans.push(span);
+                continue;
+            }
+            for value in self.arguments(script, ix, *word)? {
+                argv.push(value);
+                spans.push(span);
+            }
+        }
+        let mut assigned = Vec::new();
+        if assigns.len > 0 {
+            let mark = self.variables.mark();
+            for assign in script.assigns.get(assigns.range()).unwrap_or(&[]) {
+                let (name, slot) = self.assignment(script, ix, assign)?;
+                self.variables.set(&name, vec![slot.clone()]);
+                assigned.push((name, slot));
+            }
+            self.variables.roll_back(mark);
+        }
+        let (redirects, stdin, stdout) = self.redirects(script, ix, node.redirs)?;
+        let deferred = std::mem::take(&mut self.deferred);
+        Ok(Reading { argv, spans, assigns: assigned, redirects, stdin, stdout, deferred })
+    }
+
+    /// The name that is assigned to, and what it will hold.
+    fn assignment(&mut self, script: &Script, ix: Ix, assign: &Assign) -> Result<(String, Slot), TooMuch> {
+        let name = String::from_utf8_lossy(script.bytes(assign.name)).into_owned();
+        let key = match assign.subscript {
+            Some(word) => Some(self.key(script, ix, word)?),
+            None => None,
+        };
+        let slot = match assign.value {
+            Assigned::Array(elements) => {
+                let mut items = match self.slot(&name) {
+                    Slot::Array(items) if assign.append => items,
+                    Slot::Scalar(value) if assign.append => vec![(b"0".to_vec(), value)],
+                    _ => Vec::new(),
+                };
+                let mut next = items.len();
+                for element in script.assigns.get(elements.range()).unwrap_or(&[]) {
+                    let Assigned::Word(word) = element.value else { continue };
+                    match element.subscript {
+                        Some(subscript) => {
+                            let key = self.key(script, ix, subscript)?;
+                            let value = self.single(script, ix, word, true)?;
+                            let Some(key) = key else {
+                                return Ok((name.clone(), super::state::unknown_slot(&name)));
+                            };
+                            if let Some(index) =
+                                std::str::from_utf8(&key).ok().and_then(|key| key.parse::<usize>().ok())
+                            {
+                                next = index + 1;
+                            }
+                            items.retain(|(known, _)| *known != key);
+                            items.push((key, value));
+                        }
+                        None => {
+                            for value in self.arguments(script, ix, word)? {
+                                items.push((next.to_string().into_bytes(), value));
+                                next += 1;
+                            }
+                        }
+                    }
+                }
+                Slot::Array(items)
+            }
+            Assigned::Word(word) => {
+                let value = self.single(script, ix, word, true)?;
+                match key {
+                    None if assign.append => match self.slot(&name) {
+                        Slot::Scalar(old) => Slot::Scalar(concat(old, value)),
+                        Slot::Array(mut items) => {
+                            match items.first_mut() {
+                                Some((_, first)) => *first = concat(std::mem::take(first), value),
+                                None => items.push((b"0".to_vec(), value)),
+                            }
+                            Slot::Array(items)
+                        }
+                        _ => Slot::Scalar(value),
+                    },
+                    None => Slot::Scalar(value),
+                    Some(None) => super::state::unknown_slot(&name),
+                    Some(Some(key)) => {
+                        let mut items = match self.slot(&name) {
+                            Slot::Array(items) => items,
+                            Slot::Scalar(old) => vec![(b"0".to_vec(), old)],
+                            _ => Vec::new(),
+                        };
+                        let old = items.iter().position(|(known, _)| *known == key);
+                        let value = match (assign.append, old.and_then(|at| items.get(at))) {
+                            (true, Some((_, old))) => concat(old.clone(), value),
+                            _ => value,
+                        };
+                        match old.and_then(|at| items.get_mut(at)) {
+                            Some((_, old)) => *old = value,
+                            None => items.push((key, value)),
+                        }
+                        Slot::Array(items)
+                    }
+                }
+            }
+        };
+        Ok((name, slot))
+    }
+
+    /// A subscript as a key: a number where it is arithmetic, else its text.
+    fn key(&mut self, script: &Script, ix: Ix, word: super::Id) -> Result<Option<Vec<u8>>, TooMuch> {
+        let text = self.single(script, ix, word, false)?;
+        let Some(bytes) = text.as_known().map(<[u8]>::to_vec) else { return Ok(None) };
+        self.check_names(&bytes);
+        Ok(Some(match arith::evaluate(&bytes, self) {
+            Some(index) if !bytes.iter().any(u8::is_ascii_alphabetic) => index.to_string().into_bytes(),
+            _ => bytes,
+        }))
+    }
+
+    /// Redirections, what they make of standard input, and whether they take standard output away.
+    pub(super) fn redirects(
+        &mut self,
+        script: &Script,
+        ix: Ix,
+        slice: Slice,
+    ) -> Result<(Vec<Redirect>, Option<Input>, bool), TooMuch> {
+        let mut redirects = Vec::new();
+        let mut stdin = None;
+        let mut stdout = false;
+        for redir in script.redirs.get(slice.range()).unwrap_or(&[]) {
+            let mut target = match redir.target {
+                Target::Word(word) if redir.op == RedirOp::HereString => {
+                    self.single(script, ix, word, false)?
+                }
+                Target::Word(word) => {
+                    let mut values = self.arguments(script, ix, word)?;
+                    if values.len() == 1 {
+                        values.pop().unwrap_or_default()
+                    } else {
+                        self.single(script, ix, word, false)?
+                    }
+                }
+                Target::HereDoc(doc) => match script.heredocs.get(doc as usize).and_then(|doc| doc.body) {
+                    Some(body) => self.single(script, ix, body, false)?,
+                    None => Value::default(),
+                },
+            };
+            if redir.op == RedirOp::HereString {
+                target.push(Piece::Known(b"\n".to_vec()));
+            }
+            let (kind, default) = match redir.op {
+                RedirOp::Read => (RedirectKind::Read, Some(0)),
+                RedirOp::ReadWrite => (RedirectKind::ReadWrite, Some(0)),
+                RedirOp::Write => (RedirectKind::Write, Some(1)),
+                RedirOp::Append => (RedirectKind::Append, Some(1)),
+                RedirOp::WriteBoth => (RedirectKind::Write, None),
+                RedirOp::AppendBoth => (RedirectKind::Append, None),
+                RedirOp::HereDoc | RedirOp::HereString => (RedirectKind::Here, Some(0)),
+                RedirOp::ReadDuplicate => (RedirectKind::Duplicate, Some(0)),
+                RedirOp::WriteDuplicate => {
+                    let descriptor = target.as_str().is_some_and(|text| {
+                        let digits = text.strip_suffix('-').unwrap_or(text);
+                        digits.bytes().all(|byte| byte.is_ascii_digit())
+                    });
+                    // `>&name` is `&>name`.
+                    if descriptor || redir.fd.is_some_and(|fd| fd != 1) {
+                        (RedirectKind::Duplicate, Some(1))
+                    } else {
+                        (RedirectKind::Write, None)
+                    }
+                }
+            };
+            let fd = if redir.variable { None } else { redir.fd.or(default) };
+            if fd == Some(0) {
+                stdin = match redir.op {
+                    RedirOp::HereDoc | RedirOp::HereString => Some(match target.as_known() {
+                        Some(bytes) => Input::Known(bytes.to_vec()),
+                        None => Input::Text(target.clone()),
+                    }),
+                    RedirOp::Read | RedirOp::ReadWrite => Some(self.content(&target)),
+                    _ => Some(Input::Inherited),
+                };
+            }
+            let both = fd.is_none() && !redir.variable;
+            if (both || fd == Some(1))
+                && !(kind == RedirectKind::Duplicate && target.as_known() == Some(b"1"))
+            {
+                stdout = true;
+            }
+            redirects.push(Redirect { kind, fd, target, span: self.span_of(ix, redir.span) });
+        }
+        Ok((redirects, stdin, stdout))
+    }
+
+    /// What is read from a file of this name.
+    pub(super) fn content(&self, path: &Value) -> Input {
+        self.made(path).unwrap_or_else(|| Input::File(path.clone()))
+    }
+
+    /// The content of a file that the text itself makes.
+    fn made(&self, path: &Value) -> Option<Input> {
+        let bytes = path.as_known()?;
+        if bytes == b"/dev/stdin" || bytes == b"/dev/fd/0" || bytes == b"/proc/self/fd/0" {
+            return Some(self.place.stdin.clone());
+        }
+        if let Some(number) = bytes.strip_prefix(b"/dev/fd/") {
+            let number: usize = std::str::from_utf8(number).ok()?.parse().ok()?;
+            let process = self.processes.get(63usize.checked_sub(number)?)?;
+            let printed = self.printed.get(process)?;
+            return Some(match &printed.known {
+                Some(bytes) => Input::Known(bytes.clone()),
+                None => Input::Pipe(printed.writers.clone()),
+            });
+        }
+        if self.files.is_empty() {
+            return None;
+        }
+        let path = self.absolute(bytes);
+        match self.files.get(&path)? {
+            Some(bytes) => Some(Input::Known(bytes.clone())),
+            None => None,
+        }
+    }
+
+    /// A path made absolute where the current directory is known.
+    pub(super) fn absolute(&self, path: &[u8]) -> Vec<u8> {
+        if path.starts_with(b"/") {
+            return constants::normal(path);
+        }
+        let cwd = match self.variables.get(CWD).and_then(|slots| slots.first()) {
+            Some(Slot::Scalar(value)) => value.as_known(),
+            _ => self.context.cwd.as_known(),
+        };
+        match cwd {
+            Some(cwd) => constants::normal(&[cwd, b"/", path].concat()),
+            None => path.to_vec(),
+        }
+    }
+
+    /// Reports one reading of a command and does to the state what the shell would.
+    fn apply(&mut self, reading: Reading, script: &Rc<Script>, ix: Ix, node: &Node) -> Result<(), TooMuch> {
+        self.spend(1 + reading.argv.len() / 8)?;
+        self.span = self.span_of(ix, node.span);
+        for (name, slot) in &reading.deferred {
+            self.assign_slot(name, slot.clone());
+        }
+        let Some(program) = reading.argv.first() else {
+            for (name, slot) in &reading.assigns {
+                self.assign_slot(name, slot.clone());
+                if name == "PS4" || name == "PROMPT_COMMAND" {
+                    self.prompt(slot);
+                }
+            }
+            self.report(&reading)?;
+            return Ok(());
+        };
+        for (name, slot) in &reading.assigns {
+            if name == "PS4" {
+                self.prompt(slot);
+            }
+        }
+        self.notice_itself(program);
+        if let Some(name) = program.as_str() {
+            if !self.functions.is_empty() && self.functions.contains_key(name) {
+                let name = name.to_owned();
+                return self.call(&name, reading);
+            }
+            if self.expand_aliases && self.aliases.contains_key(name) {
+                let name = name.to_owned();
+                self.alias(&name, script, node);
+            }
+        }
+        let index = self.report(&reading)?;
+        self.builtin(&reading, index)
+    }
+
+    /// `$0 & $0`: the text starts itself.
+    fn notice_itself(&mut self, program: &Value) {
+        let itself = match program.pieces.as_slice() {
+            [Piece::Unknown(unknown)] => unknown.source == "$0",
+            _ => false,
+        };
+        if itself {
+            self.zero_started += 1;
+            if self.zero_started >= 2 || self.place.background > 0 {
+                self.fork_bomb("$0");
+            }
+        }
+    }
+
+    fn prompt(&mut self, slot: &Slot) {
+        if let Slot::Scalar(value) = slot
+            && let Some(text) = value.as_str()
+        {
+            let text = text.to_owned();
+            self.reparse_value(&text, "a prompt");
+        }
+    }
+
+    /// An alias is replaced in the text: what stands behind the first word stays as it was written.
+    fn alias(&mut self, name: &str, script: &Rc<Script>, node: &Node) {
+        let Some(value) = self.aliases.get(name).cloned() else { return };
+        let Kind::Simple { words, .. } = node.kind else { return };
+        let first = script.ids(words).first().copied();
+        let Some(word) = first.and_then(|word| script.word(word)) else { return };
+        if first.and_then(|word| script.plain(word)) != Some(name.as_bytes()) {
+            return;
+        }
+        let rest = script.bytes(Span { start: word.span.end, end: node.span.end });
+        if value.split_whitespace().next() != Some(name) {
+            self.found.push((format!("{value}{}", String::from_utf8_lossy(rest)), false, "an alias"));
+        }
+    }
+
+    /// Calls a function: its body is walked with the arguments bound, unless it is being walked already.
+    fn call(&mut self, name: &str, reading: Reading) -> Result<(), TooMuch> {
+        let place = &self.place;
+        let (background, pipes) = (place.background, place.pipes);
+        let mut bomb = false;
+        let mut active = false;
+        for call in &mut self.calls {
+            if call.name == name {
+                active = true;
+                if background > call.background {
+                    bomb = true;
+                }
+                if pipes > call.pipes {
+                    call.piped += 1;
+                }
+            }
+        }
+        if bomb {
+            self.fork_bomb(name);
+        }
+        let Some(functions) = self.functions.get_mut(name) else { return Ok(()) };
+        let uncertain = !functions.iter().any(|function| function.certain);
+        for function in functions.iter_mut() {
+            function.called = true;
+        }
+        if active {
+            self.output(None, None, None);
+            return Ok(());
+        }
+        let functions = functions.clone();
+        if uncertain {
+            self.report(&reading)?;
+        }
+        self.output(None, Some(Vec::new()), None);
+        let arguments: Vec<Value> = reading.argv.into_iter().skip(1).collect();
+        for function in functions.iter().rev() {
+            self.spend(1)?;
+            self.enter(name, function, Some(arguments.clone()));
+            if !reading.redirects.is_empty() {
+                let mut all = (*self.place.redirects).clone();
+                all.extend(reading.redirects.iter().cloned());
+                self.place.redirects = Rc::new(all);
+            }
+            if let Some(stdin) = &reading.stdin {
+                self.place.stdin = stdin.clone();
+            }
+            let mut names = vec![Value::known(name)];
+            names.extend(match self.slot("FUNCNAME") {
+                Slot::Array(items) => items.into_iter().map(|(_, value)| value).collect(),
+                _ => Vec::new(),
+            });
+            self.variables.set("FUNCNAME", vec![Slot::Array(numbered(names, 0))]);
+            // With several definitions each runs from the same place.
+            if functions.len() > 1 {
+                break;
+            }
+        }
+        if functions.len() > 1 {
+            for function in functions.iter().rev().skip(1) {
+                self.enter(name, function, Some(arguments.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an invocation to the evaluation.
+    fn report(&mut self, reading: &Reading) -> Result<usize, TooMuch> {
+        let index = self.out.invocations.len();
+        let stdin = reading.stdin.clone().unwrap_or_else(|| self.place.stdin.clone());
+        let cwd = self.cwd();
+        // What is copied into each invocation is paid for, or the answer could be much larger than the text.
+        let redirects = self.place.redirects.iter().map(|redirect| 16 + redirect.target.weight());
+        let copied = match &stdin {
+            Input::Known(bytes) => bytes.len(),
+            Input::Pipe(writers) => 8 * writers.len(),
+            Input::File(value) | Input::Text(value) => value.weight(),
+            Input::Inherited => 0,
+        };
+        let words: usize = reading.argv.iter().map(Value::weight).sum();
+        let weight = redirects.sum::<usize>() + copied + words + cwd.weight() + 32 * self.exported.len();
+        self.spend(weight / 64)?;
+        let known: Option<Vec<&[u8]>> = reading.argv.iter().map(Value::as_known).collect();
+        let input = match &stdin {
+            Input::Known(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        };
+        let mut printed = match &known {
+            Some(argv) if argv.is_empty() => Some(Vec::new()),
+            Some(argv) => self.printed_by(argv, input, &cwd),
+            None => None,
+        };
+        if reading.argv.first().and_then(Value::as_str) == Some("printf")
+            && reading.argv.get(1).and_then(Value::as_known) == Some(b"-v")
+        {
+            printed = Some(Vec::new());
+        }
+        self.record_files(reading, printed.as_deref(), input);
+        let shape = if printed.is_none() { self.shape(reading, &stdin) } else { None };
+        if let Some(shape) = &shape {
+            self.shapes.insert(index, shape.clone());
+        }
+        if reading.stdout {
+            self.output(None, Some(Vec::new()), None);
+        } else {
+            self.output(Some(index), printed.clone(), shape);
+        }
+        let mut redirects = (*self.place.redirects).clone();
+        redirects.extend(reading.redirects.iter().cloned());
+        let mut files = Vec::new();
+        let named = reading.argv.iter().skip(1).chain(redirects.iter().map(|redirect| &redirect.target));
+        if !self.processes.is_empty() || !self.files.is_empty() {
+            for value in named {
+                if let Some(content) = self.made(value) {
+                    files.push((value.clone(), content));
+                }
+            }
+        }
+        self.feed_processes(index, reading, printed);
+        let assignments =
+            reading.assigns.iter().map(|(name, slot)| (name.clone(), flatten(slot, name))).collect();
+        let exported = self.exported_now();
+        self.out.invocations.push(Invocation {
+            argv: reading.argv.clone(),
+            span: self.span,
+            spans: reading.spans.clone(),
+            assignments,
+            exported,
+            redirects,
+            stdin,
+            cwd,
+            background: self.place.background > 0,
+            origin: self.place.origin.clone(),
+            files,
+        });
+        Ok(index)
+    }
+
+    pub(super) fn cwd(&mut self) -> Value {
+        match self.variables.get(CWD) {
+            None => self.context.cwd.clone(),
+            Some(slots) => match slots.as_slice() {
+                [Slot::Scalar(value)] => value.clone(),
+                _ => match self.slot(CWD) {
+                    Slot::Scalar(value) => value,
+                    _ => Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() }),
+                },
+            },
+        }
+    }
+
+    fn printed_by(&self, argv: &[&[u8]], input: Option<&[u8]>, cwd: &Value) -> Option<Vec<u8>> {
+        match argv {
+            [b"pwd", ..] => cwd.as_known().map(|cwd| [cwd, b"\n"].concat()),
+            [b"cat", path] if path.starts_with(b"/") || !self.files.is_empty() => {
+                match self.made(&Value::known(*path))? {
+                    Input::Known(bytes) => Some(bytes),
+                    _ => None,
+                }
+            }
+            _ => constants::output(argv, input),
+        }
+    }
+
+    /// Something that is known of output that is not known.
+    fn shape(&mut self, reading: &Reading, stdin: &Input) -> Option<Value> {
+        let name = reading.argv.first()?.as_str()?.rsplit('/').next()?.to_owned();
+        let source = format!("$({name})");
+        let below = |path: Vec<u8>, may_be_empty| {
+            Value::unknown(Unknown {
+                source: source.clone(),
+                may_be_empty,
+                below: Some(path),
+                ..Unknown::default()
+            })
+        };
+        match name.as_str() {
+            "mktemp" => Some(below(b"/tmp".to_vec(), false)),
+            "pwd" => Some(self.cwd()),
+            "find" | "ls" => {
+                let operand = reading.argv.iter().skip(1).find(|value| !value.prefix().starts_with(b"-"))?;
+                let prefix = operand.prefix();
+                let whole = operand.as_known().is_some();
+                let cut =
+                    if whole { prefix.len() } else { prefix.iter().rposition(|byte| *byte == b'/')? + 1 };
+                let path = prefix.get(..cut)?;
+                path.starts_with(b"/").then(|| below(path.to_vec(), true))
+            }
+            "head" | "tail" | "sort" | "uniq" | "grep" | "tac" | "cat" | "shuf" => match stdin {
+                Input::Pipe(writers) => match writers.as_slice() {
+                    [writer] => self.shapes.get(writer).cloned(),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Adds to the output that is being collected.
+    pub(super) fn output(&mut self, writer: Option<usize>, bytes: Option<Vec<u8>>, value: Option<Value>) {
+        let conditional = self.place.conditional;
+        let Some(capture) = self.captures.last_mut() else { return };
+        capture.writers.extend(writer);
+        capture.value = value;
+        match (&mut capture.known, bytes) {
+            (Some(known), Some(bytes)) if bytes.is_empty() || conditional <= capture.conditional => {
+                known.extend_from_slice(&bytes);
+                if known.len() > 1 << 20 {
+                    capture.known = None;
+                }
+            }
+            _ => capture.known = None,
+        }
+    }
+
+    /// Files that a command with known output writes.
+    fn record_files(&mut self, reading: &Reading, printed: Option<&[u8]>, input: Option<&[u8]>) {
+        let mut writes: Vec<(Vec<u8>, bool, Option<Vec<u8>>)> = Vec::new();
+        for redirect in &reading.redirects {
+            let append = match redirect.kind {
+                RedirectKind::Write => false,
+                RedirectKind::Append => true,
+                _ => continue,
+            };
+            if let Some(path) = redirect.target.as_known() {
+                let content = if redirect.fd == Some(1) || redirect.fd.is_none() {
+                    printed.map(<[u8]>::to_vec)
+                } else {
+                    None
+                };
+                writes.push((path.to_vec(), append, content));
+            }
+        }
+        if reading
+            .argv
+            .first()
+            .and_then(Value::as_str)
+            .is_some_and(|name| name.rsplit('/').next() == Some("tee"))
+        {
+            let append = reading.argv.iter().any(|value| value.as_known() == Some(b"-a"));
+            for path in
+                reading.argv.iter().skip(1).filter_map(Value::as_known).filter(|path| !path.starts_with(b"-"))
+            {
+                writes.push((path.to_vec(), append, input.map(<[u8]>::to_vec)));
+            }
+        }
+        for (path, append, content) in writes {
+            if path.starts_with(b"/dev/") {
+                continue;
+            }
+            let path = self.absolute(&path);
+            let content = content.filter(|content| content.len() <= 1 << 16);
+            let content = match (append, self.files.get(&path)) {
+                (true, Some(Some(old))) if old.len() < 1 << 16 => {
+                    content.map(|new| [old.as_slice(), &new].concat())
+                }
+                (true, Some(_)) => None,
+                _ => content,
+            };
+            self.files.insert(path, content);
+        }
+    }
+
+    /// Tells the commands in process substitutions whom they feed, and what feeds them.
+    fn feed_processes(&mut self, index: usize, reading: &Reading, printed: Option<Vec<u8>>) {
+        for process in &self.processes {
+            let Some(range) = self.printed.get(process).map(|printed| printed.range.clone()) else {
+                continue;
+            };
+            for invocation in self.out.invocations.get_mut(range).unwrap_or(&mut []) {
+                let super::Origin::ProcessSubstitution { feeds, out } = &mut invocation.origin else {
+                    continue;
+                };
+                *feeds = Some(index);
+                if !*out && invocation.stdin == Input::Pipe(Vec::new()) {
+                    let tees = reading.argv.first().and_then(Value::as_str) == Some("tee");
+                    let bytes = if tees || reading.stdout { printed.clone() } else { None };
+                    invocation.stdin = bytes.map_or(Input::Pipe(vec![index]), Input::Known);
+                }
+            }
+        }
+    }
+
+    fn exported_now(&mut self) -> Vec<(String, Value)> {
+        if self.exported.is_empty() {
+            return Vec::new();
+        }
+        let names: Vec<String> = self.exported.iter().cloned().collect();
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let slot = self.variables.get(&name)?.last()?.clone();
+                let value = match slot {
+                    Slot::Scalar(value) => value,
+                    _ => return None,
+                };
+                Some((name, value))
+            })
+            .collect()
+    }
+}
+
+/// An array as one value, as a program's environment or a person would see it.
+fn flatten(slot: &Slot, name: &str) -> Value {
+    match slot {
+        Slot::Scalar(value) => value.clone(),
+        Slot::Array(items) => items.first().map(|(_, value)| value.clone()).unwrap_or_default(),
+        Slot::Unset => Value::default(),
+        Slot::Reference(_) => super::state::hole(&format!("${name}"), false),
+    }
+}
+
+pub(super) fn concat(mut first: Value, second: Value) -> Value {
+    // A variable that nothing had set is empty when something is added to it.
+    if first.has_unset() {
+        first = first.with_unset_empty();
+    }
+    for piece in second.pieces {
+        first.push(piece);
+    }
+    first
+}
