@@ -48,6 +48,16 @@ Examples:
 
 Exit codes: 0 everything is allowed, 1 something is not, 2 it could not be checked.";
 
+const SERVE_EXAMPLES: &str = "\
+Runs until SIGTERM or SIGINT: commands that run then have a grace, and are ended after it. SIGHUP has the policy read
+again; one with a mistake changes nothing. Under systemd, pass both sockets and use Type=notify.
+
+Examples:
+  execward serve
+  execward serve --socket-dir ./run --state ./state --policy strict.toml
+
+Exit codes: 0 told to stop, 2 it could not begin.";
+
 /// A supervisor between AI agents and the machine: it judges, confines, redacts and records every command.
 #[derive(Debug, Parser)]
 #[command(name = "execward", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
@@ -72,6 +82,9 @@ pub(super) enum Command {
     Audit(Audit),
     /// Copy standard input to standard output with everything that looks like a secret masked
     Redact(Redact),
+    /// Serve agents and operators on two sockets, in the foreground
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
 }
 
 /// What is to run: shell text, or a program with its arguments.
@@ -205,6 +218,26 @@ pub(super) struct LogPlace {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The configuration: who may connect, and how much they may take [default: execward.toml in /etc/execward for
+    /// root, in the user's own configuration directory for others]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Where agent.sock and operator.sock go [default: /run/execward for root, $XDG_RUNTIME_DIR/execward for others]
+    #[arg(long, value_name = "DIR")]
+    pub(super) socket_dir: Option<PathBuf>,
+    /// The state directory, with the audit log [default: /var/lib/execward for root, $XDG_STATE_HOME/execward for others]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// The policy file; without it the system's, then your own, then the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// Say more on stderr
+    #[arg(short, long)]
+    pub(super) verbose: bool,
 }
 
 #[derive(Debug, Args)]

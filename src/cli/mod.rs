@@ -8,6 +8,7 @@ mod policy;
 mod redact;
 mod run;
 mod screen;
+mod serve;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check::check(check, screen),
         Command::Policy(policy) => policy::policy(policy, screen),
         Command::Audit(audit) => audit::audit(audit, screen),
+        Command::Serve(serve) => serve::serve(serve, screen),
         Command::Redact(redact) => redact::redact(&redact, screen),
     };
     exit.into()

@@ -162,6 +162,11 @@ impl Lines {
         Ok(Some(Line { bytes, start: self.offset + start as u64, end: self.offset + end as u64 + 1 }))
     }
 
+    /// Bytes of the line that is being collected, once [`Self::next_line`] has nothing more.
+    pub fn waiting(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
     /// Whether the stream has stopped in the middle of a line.
     pub fn is_mid_line(&self) -> bool {
         self.start < self.bytes.len()

@@ -169,8 +169,15 @@ impl Captured {
         self.head.len() + self.tail.len()
     }
 
+    /// Leaves out what follows what was kept.
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.left_out += (bytes + self.tail.len()) as u64;
+        self.tail.clear();
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let room = self.keep.0 - self.head.len();
+        // What follows a gap is not part of the beginning.
+        let room = if self.left_out > 0 { 0 } else { self.keep.0 - self.head.len() };
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
         self.head.extend_from_slice(head);
         self.tail.extend(rest);

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::link::Orders;
 use super::ring::{Gone, Ring, Share};
 use crate::redact;
+use crate::stage::Digest;
 use crate::supervisor::relay::Captured;
 use crate::wire::rpc::{self, Chunk, Collected, Data, ExecId, RequestId, StartExec, State};
 use crate::wire::runner::{Ended, MAX_CHUNK, STDIN_WINDOW, Stream, ToRunner};
@@ -26,10 +27,12 @@ pub(in crate::supervisor) struct Exec {
     pub(in crate::supervisor) request_id: RequestId,
     /// Its number on the link to the runner.
     pub(super) number: u64,
-    /// As it was asked for, to know a repeated start from another one.
-    pub(super) asked: StartExec,
-    /// On one line, with secrets masked.
-    pub(super) display: String,
+    /// Of everything that was asked for, to know a repeated start from another one.
+    pub(super) asked: Digest,
+    /// On one line, with secrets masked, not all of it where it is long.
+    display: String,
+    background: bool,
+    pub(super) stdin: rpc::Stdin,
     pub(super) started: Timestamp,
     /// The connection that it ends with; `None` for one in the background.
     pub(in crate::supervisor) bound_to: Option<u64>,
@@ -40,6 +43,7 @@ pub(in crate::supervisor) struct Exec {
     writes: mpsc::Sender<Write>,
     /// Bytes in them.
     written: AtomicUsize,
+    share: Arc<Share>,
     orders: Orders,
     inner: Mutex<Inner>,
     changed: watch::Sender<()>,
@@ -69,8 +73,8 @@ struct Inner {
 enum Sink {
     /// To readers, in numbered chunks.
     Chunks(Ring),
-    /// Into the result.
-    Collect([Captured; 2]),
+    /// Into the result. What its principal has no memory for is left out.
+    Collect { captured: [Captured; 2], share: Arc<Share> },
 }
 
 /// Standard input on its way.
@@ -86,7 +90,7 @@ struct Write {
 pub(super) struct Named {
     pub(super) request_id: RequestId,
     pub(super) number: u64,
-    pub(super) asked: StartExec,
+    pub(super) digest: Digest,
     pub(super) display: String,
     pub(super) bound_to: Option<u64>,
     pub(super) redact: [redact::Stream; 2],
@@ -103,15 +107,17 @@ pub(in crate::supervisor) struct Output {
 impl Exec {
     /// Makes a command that nothing has been decided about, and the task that passes its standard input on.
     pub(super) fn new(
+        asked: &StartExec,
         named: Named,
         orders: Orders,
         share: Arc<Share>,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
-        let Named { request_id, number, asked, display, bound_to, redact } = named;
+        let Named { request_id, number, digest, display, bound_to, redact } = named;
         let sink = match asked.output {
-            rpc::Output::Stream | rpc::Output::Poll => Sink::Chunks(Ring::new(share)),
+            rpc::Output::Stream | rpc::Output::Poll => Sink::Chunks(Ring::new(Arc::clone(&share))),
             rpc::Output::Collect { head, tail } => {
-                Sink::Collect([(); 2].map(|()| Captured::bounded(head.size(), tail.size())))
+                let captured = [(); 2].map(|()| Captured::bounded(head.size(), tail.size()));
+                Sink::Collect { captured, share: Arc::clone(&share) }
             }
         };
         let inner = Inner {
@@ -133,8 +139,11 @@ impl Exec {
             id: asked.id.clone(),
             request_id,
             number,
-            asked,
+            asked: digest,
             display,
+            background: asked.background,
+            stdin: asked.stdin,
+            share,
             started: Timestamp::now(),
             bound_to,
             cancel: CancellationToken::new(),
@@ -275,19 +284,14 @@ impl Exec {
         self.inner().refused.clone()
     }
 
-    /// Bytes of output in memory.
-    pub(super) fn held(&self) -> usize {
-        match &self.inner().sink {
-            Sink::Chunks(_) => 0,
-            Sink::Collect(captured) => captured.iter().map(Captured::held).sum(),
-        }
-    }
-
     /// Lets go of its output.
     pub(super) fn forget(&self) {
         self.change(|inner| match &mut inner.sink {
             Sink::Chunks(ring) => ring.clear(),
-            Sink::Collect(captured) => *captured = Default::default(),
+            sink @ Sink::Collect { .. } => {
+                let captured = [(); 2].map(|()| Captured::bounded(0, 0));
+                *sink = Sink::Collect { captured, share: Arc::clone(&self.share) };
+            }
         });
     }
 
@@ -347,7 +351,7 @@ impl Exec {
     ) -> Result<oneshot::Receiver<u64>, rpc::Error> {
         let closed =
             || rpc::Error::new(rpc::Code::StdinClosed, "the command has no standard input from here");
-        if self.asked.stdin == rpc::Stdin::None {
+        if self.stdin == rpc::Stdin::None {
             return Err(closed().hint("start it with \"stdin\":\"pipe\""));
         }
         if self.state() == State::Ended {
@@ -360,13 +364,15 @@ impl Exec {
         let size = data.len();
         // One write of any size may wait; a second one only where both are small.
         let before = self.written.fetch_add(size, Ordering::Relaxed);
-        if before > 0 && before + size > WRITTEN {
+        if before > 0 && (before + size > WRITTEN || self.share.is_used_up()) {
             self.written.fetch_sub(size, Ordering::Relaxed);
             return Err(busy());
         }
+        self.share.charge(size);
         let (reply, taken) = oneshot::channel();
         self.writes.try_send(Write { data, end, reply }).map_err(|error| {
             self.written.fetch_sub(size, Ordering::Relaxed);
+            self.share.refund(size);
             match error {
                 mpsc::error::TrySendError::Full(_) => busy(),
                 mpsc::error::TrySendError::Closed(_) => closed(),
@@ -396,7 +402,7 @@ impl Exec {
     pub(in crate::supervisor) fn waited(&self) -> rpc::Waited {
         let inner = self.inner();
         let collected = |index: usize| match &inner.sink {
-            Sink::Collect(captured) if inner.report.is_some() => Some(collected(captured[index].clone())),
+            Sink::Collect { captured, .. } if inner.report.is_some() => Some(collected(captured[index].clone())),
             _ => None,
         };
         rpc::Waited {
@@ -415,11 +421,11 @@ impl Exec {
             request_id: self.request_id.clone(),
             command: self.display.clone(),
             state: inner.state,
-            background: self.asked.background,
+            background: self.background,
             started: self.started.to_string(),
             last_seq: match &inner.sink {
                 Sink::Chunks(ring) => ring.last(),
-                Sink::Collect(_) => 0,
+                Sink::Collect { .. } => 0,
             },
         }
     }
@@ -439,7 +445,21 @@ impl Sink {
     fn push(&mut self, stream: Stream, data: Vec<u8>) {
         match self {
             Self::Chunks(ring) => ring.push(stream, data),
-            Self::Collect(captured) => captured[index(stream)].push(&data),
+            Self::Collect { captured, share } => {
+                let captured = &mut captured[index(stream)];
+                let scarce = share.is_used_up();
+                share.refund(captured.held());
+                if scarce { captured.skip(data.len()) } else { captured.push(&data) }
+                share.charge(captured.held());
+            }
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Self::Collect { captured, share } = self {
+            share.refund(captured.iter().map(Captured::held).sum());
         }
     }
 }
@@ -451,7 +471,7 @@ async fn feed(exec: Arc<Exec>, mut writes: mpsc::Receiver<Write>) {
         // What comes before the command runs waits.
         exec.until(|inner| (inner.state != State::Waiting).then_some(())).await;
         let id = exec.number;
-        if exec.asked.stdin == rpc::Stdin::None {
+        if exec.stdin == rpc::Stdin::None {
             return;
         }
         while let Some(Write { data, end, reply }) = writes.recv().await {
@@ -474,6 +494,7 @@ async fn feed(exec: Arc<Exec>, mut writes: mpsc::Receiver<Write>) {
                 exec.orders.send(ToRunner::StdinEnd { id });
             }
             exec.written.fetch_sub(data.len(), Ordering::Relaxed);
+            exec.share.refund(data.len());
             // Whoever wrote may have gone.
             let _ = reply.send(data.len() as u64);
             if end {
@@ -485,6 +506,8 @@ async fn feed(exec: Arc<Exec>, mut writes: mpsc::Receiver<Write>) {
         () = feeding => {}
         () = done.cancelled() => {}
     }
+    // What was not passed on is gone; the closed channel answers whoever wrote it, and whoever writes now.
+    exec.share.refund(exec.written.swap(0, Ordering::Relaxed));
 }
 
 /// How long an end may take beyond what it should before the runner is given up.

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use account::{Account, Accounts, Quota};
 pub(super) use exec::Exec;
+pub(super) use ring::{CAPACITY as OUTPUT_KEPT, Share};
 
 use self::link::{Orders, Routes};
 use super::local::Local;
@@ -54,7 +55,6 @@ pub(super) struct Common {
     pub(super) lifetime: Lifetime,
     /// Nothing new is begun.
     pub(super) stopping: CancellationToken,
-    pub(super) tasks: TaskTracker,
 }
 
 /// How long things last that nobody ends.
@@ -212,6 +212,18 @@ impl Session {
         for exec in self.execs() {
             exec.forget();
         }
+    }
+
+    /// Ends its commands politely, then itself.
+    pub(super) async fn stop(&self) {
+        let execs = self.execs();
+        for exec in &execs {
+            exec.cancel.cancel();
+        }
+        for exec in execs {
+            exec.report().await;
+        }
+        self.close().await;
     }
 
     /// Ends its commands politely, for a connection that is gone.

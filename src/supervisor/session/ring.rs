@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::wire::runner::Stream;
 
 /// Bytes that are kept of one command.
-const CAPACITY: usize = 1 << 20;
+pub(in crate::supervisor) const CAPACITY: usize = 1 << 20;
 
 /// Below this the command may go on.
 const LOW: usize = CAPACITY / 2;
@@ -44,6 +44,16 @@ pub(in crate::supervisor) struct Share {
 impl Share {
     pub(in crate::supervisor) fn new(limit: usize) -> Self {
         Self { bytes: AtomicUsize::new(0), limit }
+    }
+
+    /// Takes bytes of it, whether or not they are there.
+    pub(in crate::supervisor) fn charge(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives bytes back.
+    pub(in crate::supervisor) fn refund(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(in crate::supervisor) fn used(&self) -> usize {
@@ -103,7 +113,7 @@ impl Ring {
         };
         self.held += cost;
         self.unread += cost;
-        self.share.bytes.fetch_add(cost, Ordering::Relaxed);
+        self.share.charge(cost);
         self.shrink();
     }
 
@@ -112,7 +122,7 @@ impl Ring {
         while self.held > CAPACITY && self.chunks.front().is_some_and(|chunk| chunk.seq <= self.taken) {
             if let Some(chunk) = self.chunks.pop_front() {
                 self.held -= cost(&chunk);
-                self.share.bytes.fetch_sub(cost(&chunk), Ordering::Relaxed);
+                self.share.refund(cost(&chunk));
             }
         }
     }
@@ -159,7 +169,7 @@ impl Ring {
 
     /// Lets go of everything.
     pub(in crate::supervisor) fn clear(&mut self) {
-        self.share.bytes.fetch_sub(self.held, Ordering::Relaxed);
+        self.share.refund(self.held);
         self.chunks = VecDeque::new();
         (self.held, self.unread, self.taken) = (0, 0, self.last);
     }
@@ -167,7 +177,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        self.share.bytes.fetch_sub(self.held, Ordering::Relaxed);
+        self.share.refund(self.held);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, Withheld, directory};
 use crate::redact::Redactor;
 use crate::stage::{
-    Cleared, Denial, DenialReason, Malformed, Outcome, Pending, Place, Report, Request, RequestId, Seen,
+    Cleared, Denial, DenialReason, Digest, Malformed, Outcome, Pending, Place, Report, Request, RequestId, Seen,
     Terms,
 };
 use crate::supervisor::journal::Journal;
@@ -51,12 +51,12 @@ impl Session {
         asked: StartExec,
     ) -> Result<impl Future<Output = Result<Started, Error>> + use<>, Error> {
         self.touch();
-        let (exec, reply) = match self.name(connection, asked)? {
+        let (exec, reply) = match self.name(connection, &asked)? {
             Ok((exec, feed)) => {
                 let (reply, judged) = oneshot::channel();
                 let (session, live, peer) = (Arc::clone(self), Arc::clone(&exec), peer.clone());
                 self.tasks.spawn(feed);
-                self.tasks.spawn(async move { session.live(&live, &peer, reply).await });
+                self.tasks.spawn(async move { session.live(&live, asked, &peer, reply).await });
                 (exec, Some(judged))
             }
             Err(known) => (known, None),
@@ -82,13 +82,13 @@ impl Session {
     fn name(
         &self,
         connection: u64,
-        asked: StartExec,
+        asked: &StartExec,
     ) -> Result<Result<(Arc<Exec>, impl Future<Output = ()> + use<>), Arc<Exec>>, Error> {
+        let digest = serde_json::to_vec(&StartExec { session: None, ..asked.clone() });
+        let digest = Digest::of(&digest.unwrap_or_default());
         let mut state = self.state();
         if let Some(known) = state.execs.get(&asked.id) {
-            let same =
-                StartExec { session: None, ..known.asked.clone() } == StartExec { session: None, ..asked };
-            return if same {
+            return if known.asked == digest {
                 Ok(Err(Arc::clone(known)))
             } else {
                 Err(Error::new(
@@ -122,13 +122,14 @@ impl Session {
         self.evict(&mut state);
         state.started += 1;
         let (exec, feed) = Exec::new(
+            asked,
             Named {
                 request_id: rpc::RequestId::from_random(id),
                 number: state.started,
-                display: self.redactor.text(&asked.command.display()).0,
+                display: shortened(self.redactor.text(&asked.command.display()).0),
                 bound_to: (!asked.background).then_some(connection),
                 redact: [self.redactor.stream(), self.redactor.stream()],
-                asked,
+                digest,
             },
             self.orders.clone(),
             Arc::clone(&self.account.share),
@@ -154,9 +155,9 @@ impl Session {
     }
 
     /// A command's life.
-    async fn live(self: Arc<Self>, exec: &Arc<Exec>, peer: &Peer, reply: Reply) {
+    async fn live(self: Arc<Self>, exec: &Arc<Exec>, asked: StartExec, peer: &Peer, reply: Reply) {
         let mut reply = Some(reply);
-        let (report, refused) = self.run(exec, peer, &mut reply).await;
+        let (report, refused) = self.run(exec, asked, peer, &mut reply).await;
         exec.over(report, refused.clone());
         self.used.send_modify(|used| used.running = used.running.saturating_sub(1));
         if let Some(reply) = reply {
@@ -168,6 +169,7 @@ impl Session {
     async fn run(
         &self,
         exec: &Arc<Exec>,
+        asked: StartExec,
         peer: &Peer,
         reply: &mut Option<Reply>,
     ) -> (rpc::Report, Option<Error>) {
@@ -180,7 +182,7 @@ impl Session {
             peer.pid,
             "operator",
         );
-        let ground = match self.ground(exec, peer, &policy).await {
+        let ground = match self.ground(exec, &asked, peer, &policy).await {
             Ok(ground) => ground,
             Err(error) => {
                 // It never reached the gate: what would be judged is not known.
@@ -197,18 +199,18 @@ impl Session {
         let place = Place { cwd: cwd_id, workspace: self.workspace[0].directory().id };
         let environment: Vec<(String, String)> =
             facts.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let mut timeout = if exec.asked.background {
+        let mut timeout = if asked.background {
             policy.limits.time.max(self.common.lifetime.background)
         } else {
             policy.limits.time
         };
-        if let Some(asked) = exec.asked.timeout_ms {
-            timeout = timeout.min(asked.millis());
+        if let Some(limit) = asked.timeout_ms {
+            timeout = timeout.min(limit.millis());
         }
         let request = Request {
             id,
             principal: self.principal().clone(),
-            command: exec.asked.command.clone(),
+            command: asked.command,
             facts,
             place,
             terms: Terms { network: self.network, timeout: Some(timeout), grace: policy.limits.grace },
@@ -325,7 +327,7 @@ impl Session {
         let id = exec.number;
         self.routes.add(exec);
         self.orders.send(ToRunner::Start(Box::new(spawn)));
-        if exec.asked.stdin == rpc::Stdin::None {
+        if exec.stdin == rpc::Stdin::None {
             self.orders.send(ToRunner::StdinEnd { id });
         }
         let kill = || {
@@ -400,8 +402,8 @@ impl Session {
     }
 
     /// Where a command starts and with which variables.
-    async fn ground(&self, exec: &Exec, peer: &Peer, policy: &Arc<Source>) -> Result<Ground, Error> {
-        let StartExec { cwd, env, .. } = &exec.asked;
+    async fn ground(&self, exec: &Exec, asked: &StartExec, peer: &Peer, policy: &Arc<Source>) -> Result<Ground, Error> {
+        let StartExec { cwd, env, .. } = asked;
         let workspace = self.workspace[0].directory();
         if cwd.is_none() && env.is_empty() {
             let Environment { vars, withheld, .. } = &self.environment;
@@ -556,6 +558,17 @@ impl Ask for AtOperators<'_> {
             () = end.cancelled() => Answer::No(DenialReason::Interrupted("the end of its session")),
         }
     }
+}
+
+/// A command for a list.
+fn shortened(mut display: String) -> String {
+    /// Bytes.
+    const LONGEST: usize = 1024;
+    if display.len() > LONGEST {
+        display.truncate(display.floor_char_boundary(LONGEST));
+        display.push('\u{2026}');
+    }
+    display
 }
 
 fn outcome(outcome: Outcome) -> rpc::Outcome {
