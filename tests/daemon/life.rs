@@ -32,8 +32,8 @@ fn told_to_stop_it_lets_end_what_can_and_ends_the_rest() {
     std::thread::sleep(Duration::from_millis(100));
     let late = json!({"id": "late", "command": {"argv": ["true"]}});
     assert_eq!(code(client.call("exec/start", late)), 1004);
-    assert_eq!(client.event("exec/exited", "soon")["outcome"], "exited");
-    assert_eq!(client.event("exec/exited", "never")["outcome"], "cancelled");
+    assert_eq!(client.exited("soon")["outcome"], "exited");
+    assert_eq!(client.exited("never")["outcome"], "cancelled");
     while client.receive().is_some() {}
     assert_eq!(daemon.ended(), Some(0));
     assert!(!daemon.socket("agent").exists() && !daemon.socket("operator").exists());

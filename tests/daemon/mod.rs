@@ -60,12 +60,13 @@ impl Daemon {
         let child = Self::command(directory.path()).spawn().unwrap();
         let mut daemon = Self { directory, child };
         daemon.wait_for_socket();
-        let probe = daemon.client(me()).try_open(&daemon.workspace(me(), "probe"));
-        if let Err(error) = probe {
+        let mut probe = daemon.client(me());
+        if let Err(error) = probe.try_open(&daemon.workspace(me(), "probe")) {
             assert_eq!(error["code"], 1500, "{error}");
             skip("jail", &error["message"].to_string());
             return None;
         }
+        probe.call("session/close", json!({})).unwrap();
         Some(daemon)
     }
 
@@ -287,6 +288,8 @@ pub struct Client {
     last: u64,
     /// Notifications that came meanwhile.
     pub events: Vec<Value>,
+    /// Replies to other requests that came meanwhile.
+    replies: Vec<Value>,
 }
 
 impl Client {
@@ -294,7 +297,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
-        Self { stream, reader, last: 0, events: Vec::new() }
+        Self { stream, reader, last: 0, events: Vec::new(), replies: Vec::new() }
     }
 
     /// Sends a request; its id.
@@ -318,15 +321,19 @@ impl Client {
 
     /// Waits for the reply to a request.
     pub fn reply(&mut self, id: u64) -> Result<Value, Value> {
-        loop {
-            let mut message = self.receive().expect("the daemon answers");
-            if message["id"] == id {
-                let error = message["error"].take();
-                return if error.is_null() { Ok(message["result"].take()) } else { Err(error) };
-            }
-            assert!(message.get("method").is_some(), "unexpected {message}");
-            self.events.push(message);
-        }
+        let mut message = match self.replies.iter().position(|reply| reply["id"] == id) {
+            Some(at) => self.replies.remove(at),
+            None => loop {
+                let message = self.receive().expect("the daemon answers");
+                if message["id"] == id {
+                    break message;
+                }
+                let into = if message.get("method").is_some() { &mut self.events } else { &mut self.replies };
+                into.push(message);
+            },
+        };
+        let error = message["error"].take();
+        if error.is_null() { Ok(message["result"].take()) } else { Err(error) }
     }
 
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
@@ -342,8 +349,14 @@ impl Client {
                 return self.events.remove(at)["params"].take();
             }
             let message = self.receive().expect("the daemon tells");
-            self.events.push(message);
+            let into = if message.get("method").is_some() { &mut self.events } else { &mut self.replies };
+            into.push(message);
         }
+    }
+
+    /// Waits for the end of a command; its report.
+    pub fn exited(&mut self, id: &str) -> Value {
+        self.event("exec/exited", id)["report"].take()
     }
 
     pub fn try_open(&mut self, workspace: &str) -> Result<String, Value> {

@@ -42,7 +42,7 @@ fn an_operator_says_yes_once_or_no_and_why() {
     // An answer counts exactly once.
     assert_eq!(code(operators[1].call("approval/answer", answer)), 1206);
     assert_eq!(operators[1].event("approval/settled", "")["answer"], "once");
-    let ended = client.event("exec/exited", "yes");
+    let ended = client.exited("yes");
     assert_eq!((&ended["outcome"], &ended["agreed"]["by"]), (&json!("exited"), &json!("once")));
     assert_eq!(client.call("exec/wait", json!({"id": "yes"})).unwrap()["stdout"]["text"], "Linux\n");
     // Once is once.
@@ -50,7 +50,7 @@ fn an_operator_says_yes_once_or_no_and_why() {
     let question = operators[0].event("approval/pending", "no");
     let answer = json!({"approval": question["approval"], "answer": "deny", "reason": "ask me tomorrow"});
     operators[1].call("approval/answer", answer).unwrap();
-    let ended = client.event("exec/exited", "no");
+    let ended = client.exited("no");
     assert_eq!(ended["outcome"], "refused");
     assert!(ended["reason"].as_str().unwrap().contains("ask me tomorrow"), "{ended}");
     let records = daemon.records("decision");
@@ -68,7 +68,7 @@ fn silence_is_a_no_and_so_is_going_away() {
     let session = client.open(&daemon.workspace(agent(), "w"));
     let before = Instant::now();
     assert_eq!(ask(&mut client, "silence")["state"], "waiting");
-    let ended = client.event("exec/exited", "silence");
+    let ended = client.exited("silence");
     assert_eq!(ended["outcome"], "refused");
     assert!((Duration::from_millis(900)..Duration::from_secs(20)).contains(&before.elapsed()));
     let mut operator = daemon.operator();
@@ -80,7 +80,7 @@ fn silence_is_a_no_and_so_is_going_away() {
     assert_eq!(operator.event("approval/settled", "")["settled"], "withdrawn");
     ask(&mut client, "killed");
     client.call("exec/kill", json!({"id": "killed"})).unwrap();
-    assert_eq!(client.event("exec/exited", "killed")["outcome"], "refused");
+    assert_eq!(client.exited("killed")["outcome"], "refused");
     assert_eq!(operator.call("approval/list", json!({})).unwrap()["approvals"], json!([]));
     let outcomes: Vec<Value> = daemon.records("decision").iter().map(|record| record["body"]["outcome"].clone()).collect();
     assert_eq!(outcomes, vec![json!("unanswered"); 3]);
@@ -122,7 +122,7 @@ fn an_operator_ends_a_session_and_reads_the_log() {
     let tail = operator.call("audit/tail", json!({"lines": 1, "follow": true})).unwrap();
     assert_eq!(tail["records"][0]["kind"], "decision");
     operator.call("session/kill", json!({ "session": session })).unwrap();
-    let ended = client.event("exec/exited", "s");
+    let ended = client.exited("s");
     assert!(["cancelled", "failed"].contains(&ended["outcome"].as_str().unwrap()), "{ended}");
     assert_eq!(operator.event("audit/record", "")["record"]["kind"], "end");
     assert_eq!(code(client.call("session/get", json!({ "session": session }))), 1100);

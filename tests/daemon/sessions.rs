@@ -149,15 +149,15 @@ fn signals_and_ends_reach_the_whole_tree() {
     client.call("exec/start", start).unwrap();
     client.event("exec/output", "t");
     client.call("exec/signal", json!({"id": "t", "signal": "USR1"})).unwrap();
-    assert_eq!(client.event("exec/exited", "t")["code"], 3);
+    assert_eq!(client.exited("t")["code"], 3);
     let stubborn = "trap '' TERM INT HUP; setsid bash -c 'trap \"\" TERM; sleep 1000' & sleep 1000";
     client.call("exec/start", json!({"id": "k", "command": {"argv": ["bash", "-c", stubborn]}})).unwrap();
     client.call("exec/kill", json!({"id": "k"})).unwrap();
-    assert_eq!(client.event("exec/exited", "k")["outcome"], "cancelled");
+    assert_eq!(client.exited("k")["outcome"], "cancelled");
     assert_eq!(code(client.call("exec/signal", json!({"id": "k", "signal": "TERM"}))), 1201);
     let limited = json!({"id": "l", "command": {"argv": ["sleep", "1000"]}, "timeout_ms": 100});
     client.call("exec/start", limited).unwrap();
-    assert_eq!(client.event("exec/exited", "l")["outcome"], "timed-out");
+    assert_eq!(client.exited("l")["outcome"], "timed-out");
     // One that fills its pipe while nobody reads ends all the same.
     let flood = json!({"id": "f", "command": {"argv": ["yes"]}, "output": {"mode": "poll"}, "timeout_ms": 300});
     client.call("exec/start", flood).unwrap();

@@ -238,12 +238,15 @@ impl Session {
                 (self.failed(exec, &error), (!waited).then_some(error))
             }
             Begun::Started { running, spawn, number } => {
+                // The runner hears of the command before anybody can have it told anything.
+                self.routes.add(exec);
+                self.orders.send(ToRunner::Start(spawn));
                 exec.running();
                 if let Some(reply) = reply.take() {
                     let _ = reply.send(Ok(State::Running));
                 }
                 let (ended, masked, cancelled) =
-                    self.outlive(exec, *spawn, timeout, policy.limits.grace).await;
+                    self.outlive(exec, timeout, policy.limits.grace).await;
                 let recorded = journal.ended(
                     number,
                     ended.as_ref().map_err(Clone::clone),
@@ -320,13 +323,10 @@ impl Session {
     async fn outlive(
         &self,
         exec: &Arc<Exec>,
-        spawn: Spawn,
         timeout: Duration,
         grace: Duration,
     ) -> (Result<Ended, String>, u64, bool) {
         let id = exec.number;
-        self.routes.add(exec);
-        self.orders.send(ToRunner::Start(Box::new(spawn)));
         if exec.stdin == rpc::Stdin::None {
             self.orders.send(ToRunner::StdinEnd { id });
         }
