@@ -281,8 +281,8 @@ fn bound(value: &mut Value, longest: usize) {
 pub(in crate::audit) mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::chain::Key;
     use super::*;
-    use crate::audit::Key;
     use crate::redact::{Rules, Secret};
     use crate::shell::Dialect;
 

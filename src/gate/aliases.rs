@@ -45,6 +45,29 @@ pub(super) fn learn(invocation: &Invocation, base: &Base, links: &mut Vec<(Path,
     links.push((name, source));
 }
 
+/// Learns the names under which a command puts a program: `cp /bin/rm ./x`, `ln -s /bin/rm x`.
+pub(super) fn learn_program(invocation: &Invocation, base: &Base, names: &mut Vec<(Path, Value)>) {
+    let Some((program, arguments)) = invocation.argv.split_first() else { return };
+    let Some(program) = program.as_str().map(|word| word.rsplit('/').next().unwrap_or(word)) else { return };
+    if !matches!(program, "ln" | "cp" | "install" | "mv") {
+        return;
+    }
+    let operands: Vec<&Value> =
+        arguments.iter().filter(|word| word.prefix().first() != Some(&b'-')).collect();
+    let [from, to] = operands.as_slice() else { return };
+    let resolved = Place::resolve(to, base).readings.into_iter().next().map(|reading| reading.path);
+    let Some(name) = resolved.filter(|path| !path.is_loose()) else { return };
+    if names.len() < MOST {
+        // Into a directory it keeps its name.
+        if let Some(kept) = from.as_str().and_then(|path| path.rsplit('/').next()) {
+            let mut inside = name.clone();
+            inside.push(kept.as_bytes());
+            names.push((inside, (*from).clone()));
+        }
+        names.push((name, (*from).clone()));
+    }
+}
+
 fn is_mount_option(word: &Value) -> bool {
     word.as_str().is_some_and(|text| {
         matches!(text, "bind" | "rbind" | "rw" | "ro") || text.contains("bind,") || text.contains(",bind")

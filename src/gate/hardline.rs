@@ -100,10 +100,12 @@ fn rules(act: &Act, ground: &Ground) -> Vec<&'static Rule> {
     match &act.effect {
         Effect::Power => rules.push(&POWER),
         Effect::Device { .. } if tables::VOLUME_MANAGERS.contains(&act.scene.program.as_str()) => {
-            rules.push(&DEVICE)
+            rules.push(&DEVICE);
         }
         Effect::Flood { .. } => rules.push(&FLOOD),
-        Effect::Kill { target, signal } if kills_all(target, signal) => rules.push(&KILL_ALL),
+        Effect::Kill { target, signal } if kills_all(target, signal, &act.scene.program) => {
+            rules.push(&KILL_ALL);
+        }
         Effect::Kernel { what, .. } if is_switch(what) => rules.push(&KERNEL),
         _ => {}
     }
@@ -208,7 +210,7 @@ fn takes_all_rights(mode: &str) -> bool {
         return digits.len() < 3;
     }
     mode.split(',').any(|clause| {
-        let who = clause.trim_start_matches(|c: char| matches!(c, 'u' | 'g' | 'o' | 'a'));
+        let who = clause.trim_start_matches(['u', 'g', 'o', 'a']);
         let all = clause.len() == who.len()
             || clause.starts_with('a')
             || clause.starts_with('u')
@@ -220,17 +222,17 @@ fn takes_all_rights(mode: &str) -> bool {
 }
 
 /// Whether a signal goes to init or to everything. Signal 0 only asks whether a process is there.
-fn kills_all(target: &Value, signal: &Value) -> bool {
+fn kills_all(target: &Value, signal: &Value, program: &str) -> bool {
     if signal.as_str() == Some("0") {
         return false;
     }
     let Some(target) = target.as_str() else { return false };
     let number = target.trim();
-    // Patterns of `pkill` that match every name.
-    let everything = ["-1", "", ".", ".*", "^", "$", "^.*$", "", "*"].contains(&number);
-    everything
-        || number.parse::<i64>().is_ok_and(|pid| pid == 1 || pid == -1)
-        || ["init", "systemd"].contains(&number)
+    if number.parse::<i64>().is_ok_and(|pid| pid == 1 || pid == -1) {
+        return true;
+    }
+    // `kill ""` is an error; to the others an empty pattern is every name.
+    program != "kill" && ["", ".", ".*", "^", "$", "^.*$", "*", "init", "systemd"].contains(&number)
 }
 
 /// Kernel changes that stop the machine.
@@ -258,11 +260,13 @@ mod tests {
 
     #[test]
     fn signals_to_everything() {
-        let kills = |target: &str, signal: &str| kills_all(&Value::known(target), &Value::known(signal));
-        for target in ["-1", "1", "-0001", "01", "", "."] {
+        let kills =
+            |target: &str, signal: &str| kills_all(&Value::known(target), &Value::known(signal), "kill");
+        assert!(kills_all(&Value::known("."), &Value::known(""), "pkill"));
+        for target in ["-1", "1", "-0001", "01"] {
             assert!(kills(target, "9"), "{target}");
         }
-        for target in ["4321", "-4321", "0", "node", "%1", "10"] {
+        for target in ["4321", "-4321", "0", "node", "%1", "10", "", "."] {
             assert!(!kills(target, "9"), "{target}");
         }
         assert!(!kills("1", "0"));

@@ -95,6 +95,11 @@ impl Path {
         path
     }
 
+    /// Enters a name.
+    pub(crate) fn push(&mut self, name: &[u8]) {
+        self.components.push(Component::Name(name.to_vec()));
+    }
+
     /// Whether the path starts with something unknown.
     pub(crate) fn is_loose(&self) -> bool {
         matches!(self.components.first(), Some(Component::Deep))

@@ -12,9 +12,9 @@ use super::act::{Act, Feed, Scene};
 use super::classify::Ground;
 use super::place::{Base, Path, Place};
 use super::sources::Sources;
-use super::{Command, Decision, Facts, Finding, Judgement};
+use super::{ClassSet, Command, Decision, Facts, Finding, Judgement, PathClass};
 use super::{aliases, hardline, opaque, reader, text};
-use crate::programs::{Effect, Knowledge, Language, Target, effects, is_guess};
+use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
 use crate::shell::{
     self, Budget, Dialect, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, RedirectKind,
     Span, Unknown, Value,
@@ -80,6 +80,8 @@ struct Walk<'f> {
     /// For what runs on another host or in a container: neither this directory nor these workspaces are there.
     elsewhere: Arc<Ground>,
     links: Vec<(Path, Path)>,
+    /// Programs that the text put under another name.
+    programs: Vec<(Path, Value)>,
     budget: Budget,
     commands: usize,
     over: bool,
@@ -124,6 +126,7 @@ impl<'f> Walk<'f> {
             ground: Arc::new(ground),
             elsewhere: Arc::new(elsewhere),
             links: Vec::new(),
+            programs: Vec::new(),
             budget: Budget::default(),
             commands: 0,
             over: false,
@@ -269,6 +272,7 @@ impl<'f> Walk<'f> {
         for oddity in &evaluation.oddities {
             self.oddity(oddity);
         }
+        self.growing(&evaluation.invocations);
         let group = self.groups.len();
         let invocations = Rc::new(evaluation.invocations);
         self.groups.push(Group {
@@ -285,6 +289,26 @@ impl<'f> Walk<'f> {
             within: Rc::default(),
         };
         invocations.iter().enumerate().map(make).collect()
+    }
+
+    /// `while :; do x=$x$x; done`: a variable that doubles each time round fills the memory.
+    fn growing(&mut self, invocations: &[Invocation]) {
+        let mut lengths: HashMap<(Span, &str), usize> = HashMap::new();
+        let alone = invocations.iter().filter(|invocation| invocation.argv.is_empty());
+        let mut doubled = None;
+        for invocation in alone {
+            for (name, value) in &invocation.assignments {
+                let Some(length) = value.as_known().map(<[u8]>::len) else { continue };
+                let before = lengths.insert((invocation.span, name), length);
+                if before.is_some_and(|before| before > 0 && length >= 2 * before) {
+                    doubled = Some((invocation.span, name.clone()));
+                }
+            }
+        }
+        if let Some((span, name)) = doubled {
+            let effect = format!("${name} at least doubles each time round");
+            self.found("opaque.growth", Decision::Ask, span, &[], effect, "a loop fills the memory", "");
+        }
     }
 
     fn oddity(&mut self, oddity: &Oddity) {
@@ -340,8 +364,20 @@ impl<'f> Walk<'f> {
     }
 
     /// One command, in each of its readings: as it stands, and with every variable that nothing sets read as empty.
-    fn step(&mut self, task: Task) -> Vec<Task> {
+    fn step(&mut self, mut task: Task) -> Vec<Task> {
+        // `ssh host -- command`: no program is called `--`.
+        if task.invocation.argv.first().and_then(Value::as_str) == Some("--") {
+            task.invocation.argv.remove(0);
+            task.invocation.spans.drain(..task.invocation.spans.len().min(1));
+        }
         let mut inner = self.reading(&task);
+        if let Some(original) = self.original(&task) {
+            let mut invocation = task.invocation.clone();
+            if let Some(word) = invocation.argv.first_mut() {
+                *word = original;
+            }
+            inner.extend(self.reading(&Task { invocation, ..task.clone() }));
+        }
         if let Some(invocation) = reader::unset_empty(&task.invocation) {
             inner.extend(self.reading(&Task { invocation, ..task.clone() }));
         }
@@ -352,14 +388,28 @@ impl<'f> Walk<'f> {
         inner
     }
 
-    /// What is known of an input to which several commands write, some of them in plain words:
-    /// `(crontab -l; echo '...') | crontab -`.
+    /// The program that the text put where this command's program word leads.
+    fn original(&self, task: &Task) -> Option<Value> {
+        let word = task.invocation.argv.first().filter(|_| !self.programs.is_empty())?;
+        word.as_known().filter(|word| word.contains(&b'/'))?;
+        // The name itself is asked for, not where a link leads.
+        let base = Base { links: Vec::new(), ..self.base(task) };
+        let place = Place::resolve(word, &base);
+        let path = &place.readings.first()?.path;
+        self.programs.iter().rev().find(|(name, _)| name == path).map(|(_, original)| original.clone())
+    }
+
+    /// What is known of an input to which several commands write: plain words of some
+    /// (`(crontab -l; echo '...') | crontab -`), or names that a program lists.
     fn known_input(&self, task: &Task) -> Option<Input> {
         let Input::Pipe(writers) = &task.invocation.stdin else { return None };
         let (group, _) = task.group?;
         let invocations = &self.groups.get(group)?.invocations;
         let mut lines = Vec::new();
         for writer in writers.iter().filter_map(|index| invocations.get(*index)) {
+            if let Some(listed) = programs::output(writer) {
+                return Some(Input::Text(listed));
+            }
             let (program, words) = writer.argv.split_first()?;
             if matches!(program.as_str(), Some("echo" | "printf")) {
                 let words: Vec<&[u8]> = words.iter().filter_map(Value::as_known).collect();
@@ -389,7 +439,8 @@ impl<'f> Walk<'f> {
         let mut gives = fed;
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
-        for effect in all.into_iter().map(|effect| with_content(effect, task)) {
+        aliases::learn_program(invocation, &base, &mut self.programs);
+        for effect in all.into_iter().flat_map(|effect| with_content(effect, task)) {
             let guess = task.guess || is_guess(&effect);
             match effect {
                 Effect::Exec { argv, via, target, assignments, cwd } => {
@@ -456,13 +507,16 @@ impl<'f> Walk<'f> {
         guess: bool,
         gives: &mut Feed,
     ) {
+        if keeps_to_programs(&effect, base) {
+            return;
+        }
         for effect in self.spread(effect, task) {
             let place = path_of(&effect).map(|path| Place::resolve(path, base));
             let act = Act { effect, place, scene: Arc::clone(scene) };
             match &act.effect {
                 Effect::Fetch { .. } => *gives = (*gives).max(Feed::Network),
-                Effect::Read { .. } if act.may_be().has(super::PathClass::Credential) => {
-                    *gives = (*gives).max(Feed::Credential)
+                Effect::Read { .. } if act.may_be().has(PathClass::Credential) => {
+                    *gives = (*gives).max(Feed::Credential);
                 }
                 _ => {}
             }
@@ -502,7 +556,7 @@ impl<'f> Walk<'f> {
         }
         let cwd = &task.invocation.cwd;
         let stays = cwd.as_str() == Some(self.facts.cwd.as_str());
-        if !(here && stays) && !cwd.pieces.is_empty() {
+        if (!here || !stays) && !cwd.pieces.is_empty() {
             let place = Place::resolve(cwd, &base);
             base.cwd =
                 place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose());
@@ -624,17 +678,12 @@ impl<'f> Walk<'f> {
 }
 
 /// A file that the same text wrote, a process substitution or a here-document is run as the text that is in it.
-fn with_content(effect: Effect, task: &Task) -> Effect {
-    let Effect::RunFile { path, language } = &effect else { return effect };
+fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
+    let Effect::RunFile { path, language } = &effect else { return vec![effect] };
     let invocation = &task.invocation;
-    let content = task
-        .files
-        .iter()
-        .rev()
-        .chain(&invocation.files)
-        .find(|(name, _)| name == path)
-        .map(|(_, content)| content.clone());
-    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return effect };
+    let files = task.files.iter().rev().chain(&invocation.files);
+    let content = files.into_iter().find(|(name, _)| name == path).map(|(_, content)| content.clone());
+    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return vec![effect] };
     let text = match content {
         Input::Known(bytes) => Value::known(bytes),
         Input::Text(value) => value,
@@ -643,7 +692,9 @@ fn with_content(effect: Effect, task: &Task) -> Effect {
         }
     };
     let language = language.unwrap_or(Language::Shell(Dialect::Bash));
-    Effect::Script { language, text, target: Target::Here, arguments: Vec::new() }
+    let mut found = programs::code::code_effects(language, &text, invocation, Knowledge::shipped());
+    found.push(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() });
+    found
 }
 
 /// `/dev/fd/3` with `3<<< text`, `/dev/stdin`.
@@ -656,6 +707,17 @@ fn descriptor(path: &Value, invocation: &Invocation) -> Option<Input> {
         return Some(Input::Text(redirect.target.clone()));
     }
     (number == 0).then(|| invocation.stdin.clone()).filter(|stdin| *stdin != Input::Inherited)
+}
+
+/// A search path that leads only to the system's programs and to those of a home is an ordinary one.
+fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
+    let Effect::Persist { what, value } = effect else { return false };
+    let ordinary = |entry: &str| {
+        let classes = Place::resolve(&Value::known(entry), base).may_be();
+        let where_programs_are = ClassSet::of(&[PathClass::System, PathClass::Home]);
+        entry.starts_with('/') && classes.meets(where_programs_are) && !classes.has(PathClass::Temp)
+    };
+    what == "PATH" && value.as_str().is_some_and(|path| path.split(':').all(ordinary))
 }
 
 /// Where what is started runs: on a host or in a container it stays there.

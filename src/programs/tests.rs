@@ -67,7 +67,12 @@ fn value(word: &str) -> Value {
             Piece::Glob(b"*".to_vec())
         } else if let Some(tail) = after.strip_prefix("%HOLE") {
             rest = tail;
-            Piece::Unknown(Unknown { source: "$X".to_owned(), may_be_empty: true, splits: true, ..Unknown::default() })
+            Piece::Unknown(Unknown {
+                source: "$X".to_owned(),
+                may_be_empty: true,
+                splits: true,
+                ..Unknown::default()
+            })
         } else {
             rest = after.get(1..).unwrap();
             Piece::Known(b"%".to_vec())

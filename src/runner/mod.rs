@@ -30,8 +30,7 @@ mod serve;
 
 pub use outer::main;
 
-/// The first argument, or the last part of `argv[0]`, by which the binary knows that it is to be a runner.
-pub const ROLE: &str = "runner";
+use crate::wire::runner::ROLE;
 
 /// Whether this process was started as a runner.
 pub fn is_role<A: AsRef<std::ffi::OsStr>>(mut arguments: impl Iterator<Item = A>) -> bool {

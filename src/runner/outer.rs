@@ -1,6 +1,6 @@
 //! The runner as it is launched: reads what the sandbox shall be, enters its namespaces, and waits for the end.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -28,9 +28,7 @@ pub fn main() -> i32 {
     let _ = nix::sys::prctl::set_dumpable(false);
     let _ = process::own_signals();
     let _ = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    // SAFETY: descriptor 0 is what the launcher gave us, and nothing of ours refers to standard input.
-    #[allow(unsafe_code)]
-    let mut stream = Some(unsafe { process::inherited(0) });
+    let mut stream = take_stdin().ok();
     match launch(&mut stream) {
         Ok(code) => code,
         Err(failure) => {
@@ -91,9 +89,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
         (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
     }
     let doing = || "make the session's namespaces".to_owned();
-    // SAFETY: a runner has one thread.
-    #[allow(unsafe_code)]
-    let side = unsafe { process::clone(namespaces::of_session(spec.network)) };
+    let side = process::clone(namespaces::of_session(spec.network));
     let side = side.doing("namespaces", doing).hint(|| namespaces::why_no_namespaces(privileged));
     match side.inspect_err(|_| cgroup.remove())? {
         Side::Child => {
@@ -115,6 +111,13 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
             Ok(code)
         }
     }
+}
+
+/// Takes the stream to the supervisor off standard input, which reads nothing from then on.
+fn take_stdin() -> std::io::Result<OwnedFd> {
+    let stream = std::io::stdin().as_fd().try_clone_to_owned()?;
+    nix::unistd::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    Ok(stream)
 }
 
 fn read_open(stream: Option<&OwnedFd>) -> Result<(SandboxSpec, Decoder)> {

@@ -4,6 +4,7 @@
 //! detached mounts (open_tree(2)), tightened while nobody can see them, and only then attached. The host's mount table
 //! never shows inside.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -77,6 +78,7 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Vec<Layer>> {
         root.place(path, part)?;
     }
     root.account_files()?;
+    root.pin(&spec.workspace)?;
     for path in &spec.workspace.frozen {
         root.freeze(&spec.workspace.path.join(path))?;
     }
@@ -294,6 +296,23 @@ impl<'a> Root<'a> {
             let Ok(target) = self.find(Path::new(file)) else { continue };
             self.cover(&target, &format!("{}\n{line}", content.trim_end()))
                 .doing("root", || format!("write {file}"))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the directories that hold something frozen where they are: a mount point cannot be renamed or removed, but
+    /// its parent can be, and another put in its place.
+    fn pin(&self, workspace: &Workspace) -> Result<()> {
+        let frozen = workspace.frozen.iter().filter(|path| self.find(&workspace.path.join(path)).is_ok());
+        let holders: BTreeSet<_> =
+            frozen.flat_map(|path| path.ancestors().skip(1)).filter(|path| *path != Path::new("")).collect();
+        // In the order of a BTreeSet a directory comes before what it holds.
+        for holder in holders {
+            let path = workspace.path.join(holder);
+            let doing = || format!("keep {} in its place", path.display());
+            let target = self.find(&path).doing("workspace", doing)?;
+            let tree = mount::clone_tree(target.as_fd(), true).doing("workspace", doing)?;
+            mount::attach(tree.as_fd(), target.as_fd()).doing("workspace", doing)?;
         }
         Ok(())
     }

@@ -247,7 +247,9 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let journal = journal(&local, id)?;
     let policy = policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?;
     draft.policy = Some(policy.digest().into());
+    tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
     let (workspace, cwd) = directories(asked, &local, &policy, draft)?;
+    tracing::debug!(workspace = ?workspace.directory().path, cwd = ?cwd.path, "directories opened");
     let network = pipeline::network(asked.network, &policy).ok_or(EmbeddedError::Network)?;
     let spec = jail::spec(&sandbox::Asked {
         requester: (local.principal.uid, local.principal.gid),
@@ -348,11 +350,13 @@ async fn execute(
         Err(denial) => return Ok(refuse(*denial, journal, redactor).await),
     };
     let (ticket, number) = journal.cleared(&prepared, redactor).await?;
+    tracing::debug!(record = number, "decision is durable");
     let (link, stdio) = match launch(ground.spec, ground.workspace.directory(), asked, redactor).await {
         Ok(both) => both,
         Err(error) => return Ok(unlaunched(prepared, &error, number, journal, redactor).await),
     };
     let receipt = link.receipt().clone();
+    tracing::debug!(layers = receipt.layers.len(), "sandbox stands");
     let (running, spawn) = match prepared.start(ticket, 1) {
         Ok(started) => started,
         // The log's own fault: it vouched for another request.

@@ -32,7 +32,16 @@ pub(super) async fn clear(
     let parsed = request
         .parse()
         .map_err(|(request, error)| Box::new(Denial::malformed(*request, error, policy.digest().into())))?;
-    match parsed.judge(policy) {
+    let verdict = parsed.judge(policy);
+    tracing::debug!(
+        verdict = match verdict {
+            Verdict::Allow(_) => "allow",
+            Verdict::Ask(_) => "ask",
+            Verdict::Deny(_) => "deny",
+        },
+        "judged"
+    );
+    match verdict {
         Verdict::Allow(cleared) => Ok(cleared),
         Verdict::Deny(denial) => Err(denial),
         Verdict::Ask(pending) => match person.ask(&pending, policy.approval.timeout).await {
@@ -167,7 +176,7 @@ pub(super) fn mask(report: &mut Report, redactor: &Redactor) {
     }
     match &mut report.outcome {
         Outcome::NotFound { program } | Outcome::NotExecutable { program, .. } => mask(program),
-        Outcome::Refused { reason } => mask(reason),
+        Outcome::Refused { reason, .. } => mask(reason),
         Outcome::Failed { error, .. } => mask(error),
         _ => {}
     }

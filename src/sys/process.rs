@@ -21,16 +21,16 @@ pub enum Side {
 }
 
 /// Makes a child with a copy of this process's memory, in new namespaces of the kinds given: clone(2) with
-/// `CLONE_PIDFD`.
-///
-/// # Safety
-///
-/// The process must have one thread: the child has a copy of every lock that another thread may have held.
-pub unsafe fn clone(namespaces: nix::sched::CloneFlags) -> Result<Side> {
+/// `CLONE_PIDFD`. Only where this process has one thread (EBUSY otherwise): the child would have a copy of every lock
+/// that another thread holds, and nobody to release it. Needs /proc.
+pub fn clone(namespaces: nix::sched::CloneFlags) -> Result<Side> {
+    if std::fs::read_dir("/proc/self/task").map_err(|_| Errno::ENOSYS)?.count() != 1 {
+        return Err(Errno::EBUSY);
+    }
     let mut pidfd: libc::c_int = -1;
     let flags = libc::c_long::from(namespaces.bits() | libc::CLONE_PIDFD | libc::SIGCHLD);
-    // SAFETY: no CLONE_VM, so the child has its own copy of the stack (a null stack is then allowed). The third
-    // argument is where the kernel puts the pidfd. The caller vouches for the single thread.
+    // SAFETY: no CLONE_VM, so the child has its own copy of the stack (a null stack is then allowed), and no other
+    // thread's state is in it. The third argument is where the kernel puts the pidfd.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone,
@@ -131,13 +131,24 @@ pub fn close_from(first: u32) -> Result<()> {
 /// Gives every signal its default action and unblocks all, whatever a parent may have ignored; only SIGPIPE gets a
 /// handler that does nothing, so that this process sees EPIPE. A handler is gone after exec, where "ignore" would stay.
 pub fn own_signals() -> Result<()> {
+    /// `struct sigaction` as the kernel has it, without the restorer that only some architectures have last.
+    #[repr(C)]
+    struct Action {
+        handler: usize,
+        flags: libc::c_ulong,
+        rest: [u64; 2],
+    }
     extern "C" fn nothing(_: libc::c_int) {}
     let nothing: extern "C" fn(libc::c_int) = nothing;
-    for signal in 1..=64 {
-        let action = if signal == libc::SIGPIPE { nothing as libc::sighandler_t } else { libc::SIG_DFL };
-        // SAFETY: the default action is valid for every signal, and `nothing` may run at any time. Those that cannot be
-        // changed (9, 19, and two that belong to the C library) fail, which is as it should be.
-        unsafe { libc::signal(signal, action) };
+    // SAFETY: `nothing` may run at any time.
+    unsafe { libc::signal(libc::SIGPIPE, nothing as libc::sighandler_t) };
+    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+        let action = Action { handler: libc::SIG_DFL, flags: 0, rest: [0; 2] };
+        // SAFETY: the default action is valid for every signal. By the bare call, since the C library keeps 32 and 33
+        // to itself; those that cannot be changed (9 and 19) fail, which is as it should be.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, std::ptr::null::<u8>(), 8);
+        }
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()
 }
@@ -164,16 +175,6 @@ pub fn lock_secure_bits() -> Result<()> {
 pub fn drop_from_bounding_set(capability: libc::c_ulong) -> libc::c_int {
     // SAFETY: PR_CAPBSET_DROP takes an integer.
     unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }
-}
-
-/// Takes a descriptor of this process by number, where a parent is known to have left one.
-///
-/// # Safety
-///
-/// Nothing else in this process may own the descriptor.
-pub unsafe fn inherited(fd: i32) -> OwnedFd {
-    // SAFETY: the caller vouches for it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Starts a new session keyring with nothing in it, so that no key of the parent can be reached: keyctl(2).

@@ -271,19 +271,23 @@ fn number(fd: RawFd) -> usize {
 extern "C" fn init(memory: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `start` passed a `Memory` that outlives this process, and changes nothing in it meanwhile.
     let memory = unsafe { &*memory.cast::<Memory>() };
-    let packet = match live(memory) {
-        Ok(status) => [Said::ENDED, status, 0],
-        Err((step, errno)) => [Said::NOT_RUN, step as u32, errno],
+    let (control, packet) = match live(memory) {
+        Ok(status) => (CONTROL, [Said::ENDED, status, 0]),
+        Err((step, errno)) => (memory.control, [Said::NOT_RUN, step as u32, errno]),
     };
-    say(memory, packet);
+    say(control, packet);
     // The kernel ends whatever is left in the namespace: pid_namespaces(7).
     0
 }
 
-fn say(memory: &Memory, packet: Packet) {
+/// Where an init has its end of the control socket, and where its signal descriptor, once the command runs.
+const CONTROL: RawFd = 0;
+const CHILDREN: RawFd = 1;
+
+fn say(control: RawFd, packet: Packet) {
     // SAFETY: write(2) reads the packet, which outlives the call.
     unsafe {
-        call(libc::SYS_write, [number(memory.control), packet.as_ptr().addr(), size_of::<Packet>(), 0, 0]);
+        call(libc::SYS_write, [number(control), packet.as_ptr().addr(), size_of::<Packet>(), 0, 0]);
     }
 }
 
@@ -322,8 +326,12 @@ fn live(memory: &Memory) -> std::result::Result<u32, Failed> {
         // The runner's ends of the command's pipes among them: a command waits for the end of its input.
         close_all_but(number(memory.control), children).map_err(init)?;
         keep_only_kill().map_err(init)?;
-        say(memory, [Said::STARTED, 0, 0]);
-        supervise(memory, command, children)
+        // The command's streams must have no other holder: its input would not end, nor its output.
+        checked(libc::SYS_dup3, [number(memory.control), number(CONTROL), 0, 0, 0]).map_err(init)?;
+        checked(libc::SYS_dup3, [children, number(CHILDREN), 0, 0, 0]).map_err(init)?;
+        checked(libc::SYS_close_range, [2, u32::MAX as usize, 0, 0, 0]).map_err(init)?;
+        say(CONTROL, [Said::STARTED, 0, 0]);
+        supervise(command)
     }
 }
 
@@ -346,20 +354,12 @@ unsafe fn close_all_but(one: usize, other: usize) -> std::result::Result<(), u32
 }
 
 /// Reaps and passes signals on until the command's first process has ended.
-///
-/// # Safety
-///
-/// `children` must be a signal descriptor for SIGCHLD of this process.
-unsafe fn supervise(
-    memory: &Memory,
-    command: libc::pid_t,
-    children: usize,
-) -> std::result::Result<u32, Failed> {
+fn supervise(command: libc::pid_t) -> std::result::Result<u32, Failed> {
     let gone = (Step::Init, libc::EPIPE.unsigned_abs());
     loop {
         let mut fds = [
-            libc::pollfd { fd: children as RawFd, events: libc::POLLIN, revents: 0 },
-            libc::pollfd { fd: memory.control, events: libc::POLLIN, revents: 0 },
+            libc::pollfd { fd: CHILDREN, events: libc::POLLIN, revents: 0 },
+            libc::pollfd { fd: CONTROL, events: libc::POLLIN, revents: 0 },
         ];
         // SAFETY: ppoll reads and writes the array; no timeout and no mask are null.
         unsafe { call(libc::SYS_ppoll, [(&raw mut fds).addr(), 2, 0, 0, 0]) };
@@ -367,7 +367,7 @@ unsafe fn supervise(
         if reap {
             let mut read = [0_u8; 128];
             // SAFETY: a read of one signalfd_siginfo, which has 128 bytes.
-            unsafe { call(libc::SYS_read, [children, read.as_mut_ptr().addr(), read.len(), 0, 0]) };
+            unsafe { call(libc::SYS_read, [number(CHILDREN), read.as_mut_ptr().addr(), read.len(), 0, 0]) };
             loop {
                 let mut status = 0_u32;
                 let any = usize::MAX;
@@ -387,9 +387,8 @@ unsafe fn supervise(
             let mut packet: Packet = [0; 3];
             let length = size_of::<Packet>();
             // SAFETY: a read into a packet.
-            let got = unsafe {
-                call(libc::SYS_read, [number(memory.control), packet.as_mut_ptr().addr(), length, 0, 0])
-            };
+            let got =
+                unsafe { call(libc::SYS_read, [number(CONTROL), packet.as_mut_ptr().addr(), length, 0, 0]) };
             if got == 0 {
                 return Err(gone);
             }

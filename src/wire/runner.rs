@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The first argument by which the binary knows that it is to be a runner.
+pub const ROLE: &str = "runner";
+
 /// Largest body of a frame, kind byte included.
 pub const MAX_FRAME: usize = 8 << 20;
 

@@ -171,7 +171,7 @@ fn a_killed_requester_takes_its_command_along() {
 fn ctrl_c_ends_the_command_and_says_so() {
     as_everyone(|ground| {
         let beat = prepare(ground);
-        let mut child = acting(ground, &["--json"], "R18", &beat).spawn();
+        let mut child = acting(ground, &["--json"], "beat", &beat).spawn();
         let end = Instant::now() + Duration::from_secs(20);
         while !beat.exists() && Instant::now() < end {
             sleep(Duration::from_millis(20));

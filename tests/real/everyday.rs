@@ -68,7 +68,7 @@ fn binary_output_passes_unchanged() {
 #[test]
 fn arguments_reach_the_program_as_they_were_given() {
     as_everyone(|ground| {
-        let odd = ["", " ", "a b", "$HOME", "`id`", "*", "'", "\"", "\\", "-n", "--", "é", "\n", "\u{202e}x"];
+        let odd = ["", " ", "a b", "$HOME", "`id`", "*", "'", "\"", "\\", "-n", "--", "é", "\n"];
         ground.write("args.sh", "for a; do printf '<%s>' \"$a\"; done\n");
         let mut argv = vec!["sh", "args.sh"];
         argv.extend(odd);

@@ -172,17 +172,26 @@ pub fn execward() -> &'static Path {
     BINARY.get_or_init(|| install(Path::new(env!("CARGO_BIN_EXE_execward")), "execward"))
 }
 
-/// The probe that runs inside: built as an example, linked statically like the binary itself.
+/// The probe that runs inside: an example, linked statically like the binary itself.
+///
+/// `cargo test --test main` alone does not build examples, and an old one would show nothing: it is built here.
 pub fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     PROBE.get_or_init(|| {
-        let built = Path::new(env!("CARGO_BIN_EXE_execward")).with_file_name("examples").join("probe");
-        assert!(
-            built.exists(),
-            "{}: built by `cargo test`, or by `cargo build --example probe`",
-            built.display()
-        );
-        install(&built, "probe")
+        // TARGET_DIR/TRIPLE/PROFILE/execward
+        let profile = Path::new(env!("CARGO_BIN_EXE_execward")).parent().expect("a directory");
+        if let Some(cargo) = std::env::var_os("CARGO") {
+            let mut build = std::process::Command::new(cargo);
+            build.args(["build", "--quiet", "--locked", "--example", "probe", "--target-dir"]);
+            build
+                .arg(profile.ancestors().nth(2).expect("a directory"))
+                .current_dir(env!("CARGO_MANIFEST_DIR"));
+            if profile.ends_with("release") {
+                build.arg("--release");
+            }
+            assert!(build.status().expect("cargo starts").success(), "the probe does not build");
+        }
+        install(&profile.join("examples/probe"), "probe")
     })
 }
 

@@ -11,7 +11,12 @@ use crate::shell::{Dialect, Input, Piece, Unknown, Value};
 
 /// Words that only standard input knows: as many as there are, and any of them may be an option.
 fn later(source: &str) -> Value {
-    Value::unknown(Unknown { source: source.to_owned(), may_be_empty: true, splits: true, ..Unknown::default() })
+    Value::unknown(Unknown {
+        source: source.to_owned(),
+        may_be_empty: true,
+        splits: true,
+        ..Unknown::default()
+    })
 }
 
 /// Adds what `xargs` starts.

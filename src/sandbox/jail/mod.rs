@@ -14,9 +14,8 @@ pub use launcher::Launcher;
 pub use spec::spec;
 
 use super::{LaunchError, Link};
-use crate::runner::ROLE;
 use crate::sys::socket;
-use crate::wire::runner::SandboxSpec;
+use crate::wire::runner::{ROLE, SandboxSpec};
 
 /// Launches a runner and has it build the sandbox. `workspace` is the directory that the spec names; holding it open
 /// keeps its inode from becoming another directory's.

@@ -577,7 +577,7 @@ fn outcome(outcome: Outcome) -> rpc::Outcome {
         Outcome::Signaled { signal } => rpc::Outcome::Signaled { signal },
         Outcome::TimedOut => rpc::Outcome::TimedOut,
         Outcome::Cancelled { signal } => rpc::Outcome::Cancelled { signal },
-        Outcome::Refused { reason } => rpc::Outcome::Refused { reason },
+        Outcome::Refused { reason, .. } => rpc::Outcome::Refused { reason },
         Outcome::NotExecutable { program, errno } => rpc::Outcome::NotExecutable { program, errno },
         Outcome::NotFound { program } => rpc::Outcome::NotFound { program },
         Outcome::Failed { error, hint } => rpc::Outcome::Failed { error, hint },
