@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "modules of a test binary share by pub")]
 
 mod bad_input;
+mod cli;
 mod escape;
 mod gate;
 mod layers;

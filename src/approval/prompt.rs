@@ -19,9 +19,8 @@ const LONG: usize = 2000;
 pub fn prompt(pending: &Pending, timeout: Duration) -> String {
     let request = pending.request();
     let findings = &pending.judgement().findings;
-    let (text, spans) = whole(&request.command, findings);
     let mut out = String::from("\nexecward: a person must agree before this runs\n\n");
-    command(&mut out, &text, &spans);
+    out.push_str(&marked(&request.command, findings));
     for (index, finding) in findings.iter().enumerate() {
         let _ = write!(out, "\n  {}. {}: {}\n", index + 1, render(&finding.rule), render(&finding.effect));
         let _ = writeln!(out, "     because  {}", render(&finding.reason));
@@ -35,27 +34,34 @@ pub fn prompt(pending: &Pending, timeout: Duration) -> String {
     };
     let _ = writeln!(out, "\n  in    {}", render(&request.facts.cwd));
     let _ = writeln!(out, "  under {}, {network}", render(&request.facts.backend));
-    let _ = write!(out, "\nAllow it this once? [y/N] (no answer within {} s is a no) ", timeout.as_secs());
+    let _ = write!(out, "\nAllow it this once? [y/N] (no answer within {} s is a no) ", seconds(timeout));
     out
 }
 
-/// Renders a command with a line of marks under each line that something was found in; marks carry the number of their
-/// finding, from 1.
-pub fn marked(text: &str, spans: &[Span]) -> String {
+/// Whole seconds, none of them cut short.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Renders a command with a line of marks under each part that something was found in; marks carry the number of their
+/// finding, from 1. Of an argv, which is no text until it is shown, a finding marks all.
+pub fn marked(command: &Command, findings: &[Finding]) -> String {
+    let text = command.display();
+    let spans: Vec<Span> = match command {
+        Command::Shell(_) => findings.iter().map(|finding| finding.span).collect(),
+        Command::Argv(_) => {
+            let all = Span { start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+            vec![all; findings.len()]
+        }
+    };
     let mut out = String::new();
-    command(&mut out, text, spans);
+    lines(&mut out, &text, &spans);
     out
-}
-
-/// The command as one text, and where the findings are in it. Spans of an argv are over its words as they are joined
-/// for display.
-fn whole(command: &Command, findings: &[Finding]) -> (String, Vec<Span>) {
-    (command.display(), findings.iter().map(|finding| finding.span).collect())
 }
 
 /// Writes the command with a line of marks under each line that a finding is about. A long one is cut in the middle,
 /// and says so; its length and digest stand under it, since nobody reads so much at a glance.
-fn command(out: &mut String, text: &str, spans: &[Span]) {
+fn lines(out: &mut String, text: &str, spans: &[Span]) {
     let lines: Vec<&str> = text.split('\n').collect();
     let cut = if lines.len() > 2 * LINES { LINES..lines.len() - LINES } else { 0..0 };
     let mut offset = 0;
@@ -64,7 +70,11 @@ fn command(out: &mut String, text: &str, spans: &[Span]) {
         let found = spans.iter().any(|span| overlaps(span, offset, line.len()));
         if cut.contains(&index) && !found {
             if index == cut.start {
-                let _ = writeln!(out, "  <<{} lines left out, but for those that something was found in>>", cut.len());
+                let _ = writeln!(
+                    out,
+                    "  <<{} lines left out, but for those that something was found in>>",
+                    cut.len()
+                );
             }
         } else {
             marked_line(out, line, offset, spans);
@@ -84,15 +94,19 @@ fn overlaps(span: &Span, offset: usize, length: usize) -> bool {
 /// Writes one line and its marks. The line is rendered in pieces, cut where a finding begins or ends, so that a mark
 /// stands under what is shown: a rendering may be longer or shorter than what it renders.
 fn marked_line(out: &mut String, line: &str, offset: usize, spans: &[Span]) {
-    let ranges: Vec<(usize, Range<usize>)> = spans
-        .iter()
-        .enumerate()
-        .filter_map(|(index, span)| {
-            let start = (span.start as usize).max(offset) - offset;
-            let end = (span.end as usize).min(offset + line.len()).checked_sub(offset)?;
-            (start < end).then_some((index, start..end))
-        })
-        .collect();
+    // Each part once, with the numbers of all that was found in it.
+    let mut ranges: Vec<(String, Range<usize>)> = Vec::new();
+    for (index, span) in spans.iter().enumerate() {
+        let start = (span.start as usize).max(offset) - offset;
+        let end = (span.end as usize).min(offset + line.len()).saturating_sub(offset);
+        match ranges.iter_mut().find(|(_, range)| *range == (start..end)) {
+            _ if start >= end => {}
+            Some((numbers, _)) => {
+                let _ = write!(numbers, " {}", index + 1);
+            }
+            None => ranges.push((format!("{}", index + 1), start..end)),
+        }
+    }
     let mut cuts: Vec<usize> = ranges.iter().flat_map(|(_, range)| [range.start, range.end]).collect();
     cuts.extend([0, line.len()]);
     cuts.retain(|&at| line.is_char_boundary(at));
@@ -109,8 +123,8 @@ fn marked_line(out: &mut String, line: &str, offset: usize, spans: &[Span]) {
         text.push_str(&piece);
     }
     let _ = writeln!(out, "{text}");
-    for ((finding, _), marks) in ranges.iter().zip(&marks) {
-        let _ = writeln!(out, "{} {}", marks.trim_end(), finding + 1);
+    for ((numbers, _), marks) in ranges.iter().zip(&marks) {
+        let _ = writeln!(out, "{} {numbers}", marks.trim_end());
     }
 }
 
@@ -121,7 +135,7 @@ mod tests {
     fn rendered(text: &str, spans: &[(u32, u32)]) -> String {
         let spans: Vec<Span> = spans.iter().map(|&(start, end)| Span { start, end }).collect();
         let mut out = String::new();
-        command(&mut out, text, &spans);
+        lines(&mut out, text, &spans);
         out
     }
 
@@ -161,6 +175,11 @@ mod tests {
         assert!(out.contains("rm -rf /") && out.contains("^^^^^^^^ 1"), "{out}");
         assert!(out.contains("bytes in all"), "{out}");
         assert!(out.lines().all(|line| line.len() < 200), "{out}");
+    }
+
+    #[test]
+    fn one_part_is_marked_once() {
+        assert_eq!(rendered("rm x", &[(0, 4), (3, 4), (0, 4)]), "  rm x\n  ^^^^ 1 3\n     ^ 2\n");
     }
 
     #[test]

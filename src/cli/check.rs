@@ -60,8 +60,7 @@ pub(super) fn check(arguments: Check, screen: Screen) -> Exit {
     }
     let mut text = format!("{}\n", judgement.decision.name());
     if !judgement.findings.is_empty() {
-        let spans: Vec<_> = judgement.findings.iter().map(|finding| finding.span).collect();
-        text.push_str(&marked(&command.display(), &spans));
+        text.push_str(&marked(&command, &judgement.findings));
     }
     text.push_str(&listed(&judgement.findings, true));
     if explain {
@@ -342,8 +341,9 @@ mod tests {
 
     #[test]
     fn answers_come_in_order_with_their_ids() {
-        let (lines, exit) =
-            answers(b"{\"command\":\"true\",\"id\":7}\n\n{\"argv\":[\"true\"],\"id\":\"x\",\"why\":\"unknown field\"}");
+        let (lines, exit) = answers(
+            b"{\"argv\":[\"true\"],\"id\":7}\n\n{\"argv\":[\"true\"],\"id\":\"x\",\"why\":\"unknown field\"}",
+        );
         assert_eq!(lines.len(), 2);
         assert_eq!((&lines[0]["id"], &lines[1]["id"]), (&7.into(), &"x".into()));
         assert!(lines.iter().all(|line| line["decision"] == "allow" && line["us"].is_u64()), "{lines:?}");
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_answered_and_left_behind() {
         let mut input = vec![b' '; MAX_LINE + 1];
-        input.extend_from_slice(b"\n{\"command\":\"true\"}\n");
+        input.extend_from_slice(b"\n{\"argv\":[\"true\"]}\n");
         let (lines, _) = answers(&input);
         assert_eq!(lines[0]["findings"][0]["rule"], "request.too-long");
         assert_eq!(lines[1]["decision"], "allow");

@@ -48,6 +48,7 @@ impl From<Exit> for std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::RefusedBy;
 
     #[test]
     fn each_outcome_has_its_code() {
@@ -57,7 +58,7 @@ mod tests {
             (Outcome::Exited { code: 255 }, 255),
             (Outcome::TimedOut, 124),
             (Outcome::Failed { error: program(), hint: program() }, 125),
-            (Outcome::Refused { reason: program() }, 126),
+            (Outcome::Refused { refused_by: RefusedBy::Policy, reason: program() }, 126),
             (Outcome::NotExecutable { program: program(), errno: 13 }, 126),
             (Outcome::NotFound { program: program() }, 127),
             (Outcome::Signaled { signal: 9 }, 137),

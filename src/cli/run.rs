@@ -10,9 +10,9 @@ use super::arguments::Run;
 use super::exit::Exit;
 use super::screen::{Screen, print, shown};
 use crate::approval::marked;
-use crate::gate::{Command, Decision, Finding};
+use crate::gate::{Command, Finding};
 use crate::prepare::Withheld;
-use crate::stage::{Outcome, Report};
+use crate::stage::{Outcome, RefusedBy, Report};
 use crate::supervisor::{Asked, Captured, Completed, serve};
 
 pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
@@ -63,13 +63,15 @@ fn misused(error: &str, json: bool, screen: Screen) -> Exit {
 fn explain(completed: &Completed, command: &Command, screen: Screen) {
     let report = &completed.report;
     match &report.outcome {
-        Outcome::Refused { reason } => {
+        Outcome::Refused { refused_by, reason } => {
             screen.error(format_args!("refused: {}", shown(reason)));
             screen.plain(findings(report, command));
-            for finding in &report.findings {
-                screen.hint(shown(&finding.hint));
+            let hints: std::collections::BTreeSet<&str> =
+                report.findings.iter().map(|finding| finding.hint.as_str()).collect();
+            for hint in hints {
+                screen.hint(shown(hint));
             }
-            if report.decision == Decision::Ask && report.agreed.is_none() {
+            if *refused_by == RefusedBy::Nobody {
                 screen.hint("run it from a terminal and answer `y`, or allow it in a policy (--policy FILE)");
             }
         }
@@ -105,8 +107,7 @@ pub(super) fn findings(report: &Report, command: &Command) -> String {
     if report.findings.is_empty() {
         return out;
     }
-    let spans: Vec<_> = report.findings.iter().map(|finding| finding.span).collect();
-    out.push_str(&marked(&command.display(), &spans));
+    out.push_str(&marked(command, &report.findings));
     out.push_str(&listed(&report.findings, false));
     out
 }

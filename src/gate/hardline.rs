@@ -100,7 +100,7 @@ fn rules(act: &Act, ground: &Ground) -> Vec<&'static Rule> {
     match &act.effect {
         Effect::Power => rules.push(&POWER),
         Effect::Device { .. } if tables::VOLUME_MANAGERS.contains(&act.scene.program.as_str()) => {
-            rules.push(&DEVICE)
+            rules.push(&DEVICE);
         }
         Effect::Flood { .. } => rules.push(&FLOOD),
         Effect::Kill { target, signal } if kills_all(target, signal) => rules.push(&KILL_ALL),
@@ -208,7 +208,7 @@ fn takes_all_rights(mode: &str) -> bool {
         return digits.len() < 3;
     }
     mode.split(',').any(|clause| {
-        let who = clause.trim_start_matches(|c: char| matches!(c, 'u' | 'g' | 'o' | 'a'));
+        let who = clause.trim_start_matches(['u', 'g', 'o', 'a']);
         let all = clause.len() == who.len()
             || clause.starts_with('a')
             || clause.starts_with('u')

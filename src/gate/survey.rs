@@ -14,7 +14,7 @@ use super::place::{Base, Path, Place};
 use super::sources::Sources;
 use super::{Command, Decision, Facts, Finding, Judgement};
 use super::{aliases, hardline, opaque, reader, text};
-use crate::programs::{Effect, Knowledge, Language, Target, effects, is_guess};
+use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
 use crate::shell::{
     self, Budget, Dialect, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, RedirectKind,
     Span, Unknown, Value,
@@ -269,6 +269,7 @@ impl<'f> Walk<'f> {
         for oddity in &evaluation.oddities {
             self.oddity(oddity);
         }
+        self.growing(&evaluation.invocations);
         let group = self.groups.len();
         let invocations = Rc::new(evaluation.invocations);
         self.groups.push(Group {
@@ -285,6 +286,26 @@ impl<'f> Walk<'f> {
             within: Rc::default(),
         };
         invocations.iter().enumerate().map(make).collect()
+    }
+
+    /// `while :; do x=$x$x; done`: a variable that doubles each time round fills the memory.
+    fn growing(&mut self, invocations: &[Invocation]) {
+        let mut lengths: HashMap<(Span, &str), usize> = HashMap::new();
+        let alone = invocations.iter().filter(|invocation| invocation.argv.is_empty());
+        let mut doubled = None;
+        for invocation in alone {
+            for (name, value) in &invocation.assignments {
+                let Some(length) = value.as_known().map(<[u8]>::len) else { continue };
+                let before = lengths.insert((invocation.span, name), length);
+                if before.is_some_and(|before| before > 0 && length >= 2 * before) {
+                    doubled = Some((invocation.span, name.clone()));
+                }
+            }
+        }
+        if let Some((span, name)) = doubled {
+            let effect = format!("${name} at least doubles each time round");
+            self.found("opaque.growth", Decision::Ask, span, &[], effect, "a loop fills the memory", "");
+        }
     }
 
     fn oddity(&mut self, oddity: &Oddity) {
@@ -340,7 +361,12 @@ impl<'f> Walk<'f> {
     }
 
     /// One command, in each of its readings: as it stands, and with every variable that nothing sets read as empty.
-    fn step(&mut self, task: Task) -> Vec<Task> {
+    fn step(&mut self, mut task: Task) -> Vec<Task> {
+        // `ssh host -- command`: no program is called `--`.
+        if task.invocation.argv.first().and_then(Value::as_str) == Some("--") {
+            task.invocation.argv.remove(0);
+            task.invocation.spans.drain(..task.invocation.spans.len().min(1));
+        }
         let mut inner = self.reading(&task);
         if let Some(invocation) = reader::unset_empty(&task.invocation) {
             inner.extend(self.reading(&Task { invocation, ..task.clone() }));
@@ -352,14 +378,17 @@ impl<'f> Walk<'f> {
         inner
     }
 
-    /// What is known of an input to which several commands write, some of them in plain words:
-    /// `(crontab -l; echo '...') | crontab -`.
+    /// What is known of an input to which several commands write: plain words of some
+    /// (`(crontab -l; echo '...') | crontab -`), or names that a program lists.
     fn known_input(&self, task: &Task) -> Option<Input> {
         let Input::Pipe(writers) = &task.invocation.stdin else { return None };
         let (group, _) = task.group?;
         let invocations = &self.groups.get(group)?.invocations;
         let mut lines = Vec::new();
         for writer in writers.iter().filter_map(|index| invocations.get(*index)) {
+            if let Some(listed) = programs::output(writer) {
+                return Some(Input::Text(listed));
+            }
             let (program, words) = writer.argv.split_first()?;
             if matches!(program.as_str(), Some("echo" | "printf")) {
                 let words: Vec<&[u8]> = words.iter().filter_map(Value::as_known).collect();
@@ -389,7 +418,7 @@ impl<'f> Walk<'f> {
         let mut gives = fed;
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
-        for effect in all.into_iter().map(|effect| with_content(effect, task)) {
+        for effect in all.into_iter().flat_map(|effect| with_content(effect, task)) {
             let guess = task.guess || is_guess(&effect);
             match effect {
                 Effect::Exec { argv, via, target, assignments, cwd } => {
@@ -502,7 +531,7 @@ impl<'f> Walk<'f> {
         }
         let cwd = &task.invocation.cwd;
         let stays = cwd.as_str() == Some(self.facts.cwd.as_str());
-        if !(here && stays) && !cwd.pieces.is_empty() {
+        if (!here || !stays) && !cwd.pieces.is_empty() {
             let place = Place::resolve(cwd, &base);
             base.cwd =
                 place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose());
@@ -624,17 +653,12 @@ impl<'f> Walk<'f> {
 }
 
 /// A file that the same text wrote, a process substitution or a here-document is run as the text that is in it.
-fn with_content(effect: Effect, task: &Task) -> Effect {
-    let Effect::RunFile { path, language } = &effect else { return effect };
+fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
+    let Effect::RunFile { path, language } = &effect else { return vec![effect] };
     let invocation = &task.invocation;
-    let content = task
-        .files
-        .iter()
-        .rev()
-        .chain(&invocation.files)
-        .find(|(name, _)| name == path)
-        .map(|(_, content)| content.clone());
-    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return effect };
+    let files = task.files.iter().rev().chain(&invocation.files);
+    let content = files.into_iter().find(|(name, _)| name == path).map(|(_, content)| content.clone());
+    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return vec![effect] };
     let text = match content {
         Input::Known(bytes) => Value::known(bytes),
         Input::Text(value) => value,
@@ -643,7 +667,9 @@ fn with_content(effect: Effect, task: &Task) -> Effect {
         }
     };
     let language = language.unwrap_or(Language::Shell(Dialect::Bash));
-    Effect::Script { language, text, target: Target::Here, arguments: Vec::new() }
+    let mut found = programs::code::code_effects(language, &text, invocation, Knowledge::shipped());
+    found.push(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() });
+    found
 }
 
 /// `/dev/fd/3` with `3<<< text`, `/dev/stdin`.

@@ -1,3 +1,5 @@
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use super::*;
 use crate::shell::Dialect;
 

@@ -67,8 +67,8 @@ fn check(document: &Document) -> Result<(), Mistake> {
             let hint = "use lower-case letters, digits, `-` and `.`, as in `delete.outside-workspace`";
             return Err(Mistake::new(at, format!("`{id}` is not a rule id"), hint));
         }
-        if ["hardline", "parse", "text"].iter().any(|own| id.split('.').next() == Some(own)) {
-            let hint = "`hardline.`, `parse.` and `text.` name what is compiled in";
+        if ["hardline", "opaque", "parse", "text"].iter().any(|own| id.split('.').next() == Some(own)) {
+            let hint = "`hardline.`, `opaque.`, `parse.` and `text.` name what is compiled in";
             return Err(Mistake::new(at, format!("the rule id `{id}` is reserved"), hint));
         }
         if seen.insert(id.clone(), ()).is_some() {

@@ -200,6 +200,48 @@ fn commands() -> impl Strategy<Value = String> {
     prop::collection::vec(word, 1..7).prop_map(|words| words.join(" "))
 }
 
+/// Starters that run their operands, and shells that run a text (`{}`).
+const WRAPPERS: [&str; 29] = [
+    "sudo",
+    "sudo -u root --",
+    "env",
+    "env -i A=1",
+    "nice -n 5",
+    "timeout -k 1 5",
+    "setsid",
+    "nohup",
+    "stdbuf -oL",
+    "ionice -c3",
+    "/usr/bin/time -p",
+    "taskset 1",
+    "chrt -b 0",
+    "flock /tmp/l",
+    "strace -f",
+    "busybox",
+    "doas",
+    "unshare -r",
+    "xvfb-run",
+    "fakeroot",
+    "sh -c '{}'",
+    "bash -ec '{}'",
+    "eval '{}'",
+    "su root -c '{}'",
+    "command",
+    "exec",
+    "script -qc '{}' /dev/null",
+    "watch -n1 '{}'",
+    "systemd-run --wait",
+];
+
+const BLOCKED: [&str; 6] = [
+    "rm -rf /usr",
+    "mkfs.ext4 /dev/sda1",
+    "reboot",
+    "kill -9 -1",
+    "dd if=x of=/dev/sda",
+    "chmod -R 000 /etc",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -226,6 +268,17 @@ proptest! {
         if bare.decision == Decision::Hardline {
             prop_assert_eq!(judge(&policy, &line).decision, Decision::Hardline);
         }
+    }
+
+    #[test]
+    fn wrappers_lift_nothing(wrappers in prop::collection::vec(prop::sample::select(WRAPPERS.to_vec()), 0..5), blocked in prop::sample::select(BLOCKED.to_vec())) {
+        let text = wrappers.iter().fold(blocked.to_owned(), |inner, wrapper| match wrapper.split_once("{}") {
+            Some((before, after)) => format!("{before}{}{after}", inner.replace('\'', "'\\''")),
+            None => format!("{wrapper} {inner}"),
+        });
+        let facts = example_facts(None, &BTreeMap::new());
+        let judgement = Policy::builtin().judge(&Command::Shell(text.clone()), &facts);
+        prop_assert_eq!(judgement.decision, Decision::Hardline, "{}", text);
     }
 
     #[test]

@@ -47,9 +47,8 @@ fn listed(arguments: &[Value]) -> Value {
             Some(path) => Value::unknown(Unknown {
                 source: format!("what ls {one} prints"),
                 may_be_empty: false,
-                splits: false,
-                unset: false,
                 below: Some(path.to_vec()),
+                ..Unknown::default()
             }),
             None => one.clone(),
         },

@@ -4,15 +4,15 @@
 use super::{Dialect, Span};
 
 /// An index into one of the arenas of [`Script`].
-pub type Id = u32;
+pub(super) type Id = u32;
 
 /// A run of neighbours in an arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Slice {
+pub(super) struct Slice {
     /// The first.
-    pub start: u32,
+    pub(super) start: u32,
     /// How many.
-    pub len: u32,
+    pub(super) len: u32,
 }
 
 /// A text that was read, in part or whole.
@@ -108,7 +108,6 @@ pub(super) enum Kind {
         body: Id,
     },
     Coproc {
-        name: Option<Span>,
         body: Id,
     },
 }

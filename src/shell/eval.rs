@@ -16,7 +16,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::ast::{Id, Kind, Node, PartKind, Script, Slice, Target, Then};
@@ -309,6 +309,8 @@ struct Evaluator<'a> {
     zero_started: u32,
     /// Expansions that are being expanded inside others.
     nesting: usize,
+    /// Steps for copies of arrays that are still to be paid.
+    debt: usize,
     span: Span,
 }
 
@@ -352,6 +354,7 @@ impl<'a> Evaluator<'a> {
             shapes: HashMap::new(),
             zero_started: 0,
             nesting: 0,
+            debt: 0,
             span: Span::default(),
         }
     }
@@ -368,6 +371,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn spend(&mut self, steps: usize) -> Result<(), TooMuch> {
+        let steps = steps + std::mem::take(&mut self.debt);
         self.budget.steps = self.budget.steps.checked_sub(steps).ok_or(TooMuch::Steps)?;
         Ok(())
     }
@@ -563,6 +567,10 @@ impl<'a> Evaluator<'a> {
             }
             stack.extend(inner.into_iter().rev());
         }
+        if found.iter().filter(|(_, process)| process.is_some()).count() > 50 {
+            // Their names would no longer be told apart.
+            return Err(TooMuch::Expansion);
+        }
         for (list, process) in found.into_iter().rev() {
             self.tasks.push(Task::Substitution { ix, list, process });
         }
@@ -650,7 +658,7 @@ impl<'a> Evaluator<'a> {
                     }
                     None => match self.slot("@") {
                         Slot::Array(items) => {
-                            values.extend(items.into_iter().map(|(_, value)| Slot::Scalar(value)))
+                            values.extend(items.into_iter().map(|(_, value)| Slot::Scalar(value)));
                         }
                         _ => values.push(Slot::Scalar(hole("$@", false))),
                     },
@@ -685,11 +693,12 @@ impl<'a> Evaluator<'a> {
                 let certain = self.place.conditional == 0;
                 let function = Function { ix, body, span: self.span, called: false, certain };
                 let all = self.functions.entry(name).or_default();
+                self.debt += all.len() * 2;
                 if !all.iter().any(|known| known.ix == ix && known.body == body) {
                     all.push(function);
                 }
             }
-            Kind::Coproc { body, .. } => {
+            Kind::Coproc { body } => {
                 self.tasks.push(Task::Restore(Box::new(self.place.clone())));
                 self.tasks.push(Task::RollBack(self.variables.mark()));
                 self.tasks.push(Task::Node(ix, body));
@@ -1050,7 +1059,7 @@ impl<'a> Evaluator<'a> {
         for _ in 0..8 {
             match self.variables.get(&name).map(Vec::as_slice) {
                 Some([Slot::Reference(target)]) if !matches!(slot, Slot::Reference(_)) => {
-                    name.clone_from(target)
+                    name.clone_from(target);
                 }
                 _ => break,
             }
@@ -1093,7 +1102,12 @@ impl<'a> Evaluator<'a> {
             };
             match slot {
                 Some(Slot::Reference(target)) => name = target,
-                Some(slot) => return slot,
+                Some(slot) => {
+                    if let Slot::Array(items) = &slot {
+                        self.debt += items.len();
+                    }
+                    return slot;
+                }
                 None => return state::unknown_slot(&name),
             }
         }
@@ -1275,7 +1289,7 @@ fn redirect_words(script: &Script, node: &Node) -> Vec<Id> {
 fn own_words(script: &Script, node: &Node, words: &mut Vec<Id>) {
     match node.kind {
         Kind::ForArith { words: own, .. } | Kind::Cond { words: own } => {
-            words.extend_from_slice(script.ids(own))
+            words.extend_from_slice(script.ids(own));
         }
         Kind::For { words: Some(own), .. } | Kind::Select { words: Some(own), .. } => {
             words.extend_from_slice(script.ids(own));

@@ -46,8 +46,7 @@ pub struct ParseError {
     pub message: String,
 }
 
-/// Reads a text. An error on a later line leaves the lines before it in the tree, with [`Script::tail`] telling what
-/// is wrong, since a shell has run them by then.
+/// Reads a text. An error on a later line leaves the lines before it in the tree, with the rest told as [`super::Oddity::TailDoesNotParse`], since a shell has run them by then.
 ///
 /// # Errors
 /// When not even the first line can be read, or a limit is reached.
@@ -145,7 +144,6 @@ enum Done {
     Nothing,
     Node(Id),
     Word(Id),
-    Subscript(Id),
 }
 
 /// Sizes to go back to when `((` was not arithmetic.
@@ -180,7 +178,7 @@ enum Frame {
     ForArith { ids: u32, start: u32, stage: u8, brace: bool },
     Case { word: Option<Id>, start: u32, arms: u32, ids: u32, stage: CaseStage },
     Function { name: Span, start: u32 },
-    Coproc { name: Option<Span>, start: u32 },
+    Coproc { start: u32 },
     Cond { ids: u32, start: u32, parens: u32, stage: CondStage },
     ArithCommand { start: u32, snapshot: Snapshot },
     ArithPart { start: u32, quoted: bool, snapshot: Snapshot },
@@ -347,7 +345,7 @@ impl Parser {
                 Frame::Simple(frame) => self.simple(frame)?,
                 Frame::Word(frame) => self.word(frame)?,
                 Frame::Redir { op, fd, variable, start, strip } => {
-                    self.redir(op, fd, variable, start, strip)?
+                    self.redir(op, fd, variable, start, strip)?;
                 }
                 Frame::Tail { node, redirs } => self.tail(node, redirs)?,
                 Frame::Assign(frame) => self.assign(frame)?,
@@ -360,7 +358,7 @@ impl Parser {
                 Frame::ForArith { ids, start, stage, brace } => self.for_arith(ids, start, stage, brace)?,
                 Frame::Case { word, start, arms, ids, stage } => self.case(word, start, arms, ids, stage)?,
                 Frame::Function { name, start } => self.function(name, start)?,
-                Frame::Coproc { name, start } => self.coproc(name, start)?,
+                Frame::Coproc { start } => self.coproc(start)?,
                 Frame::Cond { ids, start, parens, stage } => self.cond(ids, start, parens, stage)?,
                 Frame::ArithCommand { start, .. } => self.arith_command(start)?,
                 Frame::ArithPart { start, quoted, .. } => self.arith_part(start, quoted)?,
@@ -369,7 +367,7 @@ impl Parser {
                 }
                 Frame::Param { param, start, quoted, stage } => self.param(param, start, quoted, stage)?,
                 Frame::Body { doc, pos, end, result } => {
-                    self.body(doc, pos as usize, end as usize, result)?
+                    self.body(doc, pos as usize, end as usize, result)?;
                 }
             }
         }

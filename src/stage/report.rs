@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::run::Finished;
-use super::{Agreed, Denial, DenialReason, RequestId};
+use super::{Agreed, Denial, DenialReason, RefusedBy, RequestId};
 use crate::gate::{Decision, Finding};
 use crate::wire::runner::{Cause, End, Receipt};
 
@@ -31,6 +31,8 @@ pub enum Outcome {
     },
     /// It was not run: the gate or a person refused.
     Refused {
+        /// Who refused.
+        refused_by: RefusedBy,
         /// Why, as one sentence.
         reason: String,
     },
@@ -123,7 +125,7 @@ impl Denial {
             DenialReason::Malformed(error) => {
                 Outcome::Failed { error: error.to_string(), hint: String::new() }
             }
-            reason => Outcome::Refused { reason: reason.to_string() },
+            reason => Outcome::Refused { refused_by: reason.by(), reason: reason.to_string() },
         };
         Report {
             outcome,

@@ -256,6 +256,7 @@ fn a_report_says_its_outcome_beside_the_rest() {
     let denial = pending(shell("make")).refuse(DenialReason::Nobody("there is no terminal".into()));
     let json = serde_json::to_value(denial.report()).expect("it is JSON");
     assert_eq!(json["outcome"], "refused");
+    assert_eq!(json["refused_by"], "nobody");
     assert_eq!(json["decision"], "ask");
     assert_eq!(json["findings"][0]["rule"], "test.rule");
     assert!(json.get("agreed").is_none());

@@ -212,6 +212,32 @@ impl Denial {
     }
 }
 
+impl DenialReason {
+    /// Who refused, in one word.
+    pub fn by(&self) -> RefusedBy {
+        match self {
+            Self::Gate => RefusedBy::Policy,
+            Self::Person(_) => RefusedBy::Person,
+            Self::Nobody(_) | Self::NoAnswer(_) | Self::Interrupted(_) => RefusedBy::Nobody,
+            Self::Malformed(_) | Self::Grant(_) | Self::Changed(_) | Self::Failed(_) => RefusedBy::Pipeline,
+        }
+    }
+}
+
+/// Who refused a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusedBy {
+    /// A rule, or the list that nothing lifts.
+    Policy,
+    /// A person who was asked.
+    Person,
+    /// A person would have had to agree, and none answered.
+    Nobody,
+    /// A check between the verdict and the run.
+    Pipeline,
+}
+
 /// Why a command does not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -229,7 +255,7 @@ pub enum DenialReason {
     #[error("a person must agree, and there is no person to ask: {0}")]
     Nobody(String),
     /// Nobody answered.
-    #[error("a person must agree, and nobody answered within {} s", .0.as_secs())]
+    #[error("a person must agree, and nobody answered within {} s", .0.as_secs_f64().ceil())]
     NoAnswer(std::time::Duration),
     /// The requester went away while a person was asked.
     #[error("the request was interrupted by {0}")]

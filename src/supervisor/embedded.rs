@@ -535,7 +535,8 @@ fn environment(
     let plain = |name: &&String| {
         built.withheld.iter().any(|withheld| &withheld.name == *name && withheld.why == Why::NotListed)
     };
-    let pass = policy.environment.pass.iter().chain(asked.env.iter().filter(plain)).cloned().collect::<Vec<_>>();
+    let pass =
+        policy.environment.pass.iter().chain(asked.env.iter().filter(plain)).cloned().collect::<Vec<_>>();
     Ok(build(&pass)?)
 }
 
@@ -617,7 +618,7 @@ fn redact(report: &mut Report, redactor: &Redactor) {
     }
     match &mut report.outcome {
         Outcome::NotFound { program } | Outcome::NotExecutable { program, .. } => mask(program),
-        Outcome::Refused { reason } => mask(reason),
+        Outcome::Refused { reason, .. } => mask(reason),
         Outcome::Failed { error, .. } => mask(error),
         _ => {}
     }

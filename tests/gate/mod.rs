@@ -4,6 +4,8 @@
 //! `EXECWARD_CORPUS` names, is scored: its `dangerous.jsonl` and `benign.jsonl` hold lines of `command` and `expect`
 //! (`hardline`; `dangerous`: at least ask; `allow`; `ask`: at most ask). The commands are judged and never run.
 
+#![allow(clippy::disallowed_methods, reason = "the corpora are files; the gate itself reads none")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -51,16 +53,6 @@ fn facts() -> Facts {
 }
 
 fn judge(command: &str) -> Judgement {
-    if std::env::var_os("ARGVONLY").is_some() {
-        let meta = command.contains([
-            '$', '`', '|', ';', '&', '<', '>', '(', ')', '{', '*', '?', '[', '~', '\\', '#', '\n',
-        ]);
-        let argv = shell_words::split(command).unwrap_or_default();
-        if meta || argv.first().is_none_or(|w| w.contains('=')) {
-            return Judgement { decision: Decision::Allow, findings: vec![] };
-        }
-        return Policy::builtin().judge(&Command::Argv(argv), &facts());
-    }
     Policy::builtin().judge(&Command::Shell(command.to_owned()), &facts())
 }
 

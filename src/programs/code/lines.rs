@@ -167,6 +167,11 @@ pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
             if !text.is_empty() {
                 // `$$` is a dollar for the shell
                 let text = String::from_utf8_lossy(text).replace("$$", "$");
+                // make that starts make in the background multiplies
+                let again = text.contains("$(MAKE)") || text.contains("${MAKE}");
+                if again && text.replace("&&", "").contains('&') {
+                    effects.push(Effect::Flood { what: "make that starts itself in the background".to_owned() });
+                }
                 effects.push(shell(Value::known(text)));
             }
         }
@@ -359,5 +364,23 @@ pub(super) fn editor(text: &[u8], effects: &mut Vec<Effect>) {
         if at > 0 {
             effects.push(shell(Value::known(command.get(..end).unwrap_or_default())));
         }
+    }
+}
+
+/// Command lines of build files: `command = ...` (ninja), `COMMAND ...` (CMake).
+pub(super) fn build(text: &[u8], effects: &mut Vec<Effect>) {
+    for line in text.split(|byte| *byte == b'\n') {
+        if let Some(command) = line.trim_ascii().strip_prefix(b"command") {
+            let command = command.trim_ascii();
+            if let Some(command) = command.strip_prefix(b"=") {
+                effects.push(shell(Value::known(command.trim_ascii())));
+            }
+        }
+    }
+    let mut rest = text;
+    while let Some(at) = find(rest, b"COMMAND") {
+        rest = rest.get(at + 7..).unwrap_or_default();
+        let end = rest.iter().position(|byte| *byte == b')').unwrap_or(rest.len());
+        effects.push(shell(Value::known(rest.get(..end).unwrap_or_default().trim_ascii())));
     }
 }

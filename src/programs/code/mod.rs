@@ -14,10 +14,19 @@ pub use inert::is_inert;
 use super::effect::{Effect, Language, Target};
 use super::engine::{self, Context};
 use super::words;
-use crate::shell::{Dialect, Input, Piece, Value};
+use super::knowledge::Knowledge;
+use crate::shell::{Dialect, Input, Invocation, Piece, Value};
 
 /// How often text that is found inside text is looked at again (`exec(bytes.fromhex(...))`).
 const MAX_DEPTH: usize = 3;
+
+/// What can be seen in a code text that an invocation runs: a file that the same text wrote, a process substitution.
+pub fn code_effects(language: Language, text: &Value, invocation: &Invocation, knowledge: &Knowledge) -> Vec<Effect> {
+    let mut found = Vec::new();
+    let context = Context { invocation, knowledge, argv: &invocation.argv, cwd: None, depth: 0 };
+    effects(language, text, &context, &mut found);
+    found
+}
 
 /// Adds what can be seen in a code text.
 pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
@@ -31,6 +40,10 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
         Language::Sql => lines::sql(&bytes, effects),
         Language::Editor => {
             lines::editor(&bytes, effects);
+            calls(language, &bytes, context, 0, effects);
+        }
+        Language::Other => {
+            lines::build(&bytes, effects);
             calls(language, &bytes, context, 0, effects);
         }
         _ => calls(language, &bytes, context, 0, effects),

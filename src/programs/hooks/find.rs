@@ -134,6 +134,8 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
     let mut words_left = arguments.iter();
     let mut paths: Vec<Value> = Vec::new();
     let mut narrowed = false;
+    // the one name that is asked for, where that is all that narrows
+    let mut name: Option<Value> = None;
     let mut negated = false;
     let mut in_expression = false;
     while let Some(word) = words_left.next() {
@@ -163,9 +165,9 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
                 continue;
             }
             // each side of an `or` finds its own files
-            "-o" | "-or" | "," => narrowed = false,
+            "-o" | "-or" | "," => (narrowed, name) = (false, None),
             "(" | ")" => {}
-            "-delete" => delete(&paths, narrowed, effects),
+            "-delete" => delete(&paths, narrowed, name.as_ref(), effects),
             "-exec" | "-execdir" | "-ok" | "-okdir" => {
                 let mut inner = Vec::new();
                 for word in words_left.by_ref() {
@@ -179,7 +181,7 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
                     }
                     inner.push(word.clone());
                 }
-                start(&inner, &paths, narrowed, context, effects);
+                start(&inner, &paths, narrowed, name.as_ref(), context, effects);
             }
             "-fprint" | "-fprint0" | "-fls" | "-fprintf" => {
                 if let Some(path) = words_left.next() {
@@ -202,6 +204,9 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
             _ if NARROW_BY.contains(&text) || text.starts_with("-newer") => {
                 let pattern = words_left.next().and_then(Value::as_known);
                 let everything = pattern.is_some_and(is_everything);
+                if let ("-name", Some(pattern), false, false) = (text, pattern, negated, everything) {
+                    name = Some(Value { pieces: vec![Piece::Glob(pattern.to_vec())] });
+                }
                 narrowed |= !negated && !everything;
             }
             _ => return unreadable(program, word, context, effects),
@@ -220,10 +225,22 @@ fn starts(paths: &[Value]) -> Vec<Value> {
     if paths.is_empty() { vec![Value::known(".")] } else { paths.to_vec() }
 }
 
-fn delete(paths: &[Value], narrowed: bool, effects: &mut Vec<Effect>) {
+/// What is found below a directory, where tests narrow it: by its name, or not known.
+fn found_below(path: &Value, name: Option<&Value>) -> Value {
+    match name {
+        // at any depth
+        Some(name) => {
+            let slash = Value::known("/");
+            words::concat(&[path, &slash, &words::below(&Value::known("."), "{}"), &slash, name])
+        }
+        None => words::below(path, "{}"),
+    }
+}
+
+fn delete(paths: &[Value], narrowed: bool, name: Option<&Value>, effects: &mut Vec<Effect>) {
     for path in starts(paths) {
         effects.push(if narrowed {
-            Effect::Delete { path: words::below(&path, "{}"), recursive: false, how: Operation::Remove }
+            Effect::Delete { path: found_below(&path, name), recursive: false, how: Operation::Remove }
         } else {
             Effect::Delete { path, recursive: true, how: Operation::Remove }
         });
@@ -231,7 +248,7 @@ fn delete(paths: &[Value], narrowed: bool, effects: &mut Vec<Effect>) {
 }
 
 /// `-exec`: what is found stands for itself when tests narrow it, and for the whole tree when they do not.
-fn start(inner: &[Value], paths: &[Value], narrowed: bool, context: &Context<'_>, effects: &mut Vec<Effect>) {
+fn start(inner: &[Value], paths: &[Value], narrowed: bool, name: Option<&Value>, context: &Context<'_>, effects: &mut Vec<Effect>) {
     if inner.is_empty() {
         return;
     }
@@ -242,7 +259,7 @@ fn start(inner: &[Value], paths: &[Value], narrowed: bool, context: &Context<'_>
         effects.push(Effect::Unreadable { program: "find".to_owned(), word });
     }
     for path in paths.into_iter().take(taken) {
-        let found = if narrowed { words::below(&path, "{}") } else { path.clone() };
+        let found = if narrowed { found_below(&path, name) } else { path.clone() };
         let argv: Vec<Value> = inner.iter().map(|word| replaced(word, b"{}", &found)).collect();
         if !narrowed {
             whole_tree(&argv, &path, context, effects);

@@ -38,11 +38,14 @@ pub(super) fn checkout(program: &Program, arguments: &[Value], effects: &mut Vec
 /// `git clone ext::COMMAND`: a transport that is a command.
 pub(super) fn transport(arguments: &[Value], effects: &mut Vec<Effect>) {
     for word in arguments.iter().filter(|word| word.prefix().starts_with(b"ext::")) {
-        // `% ` is how ext:: spells a blank inside a word
-        effects.push(script(match word.as_str() {
-            Some(text) => Value::known(text.trim_start_matches("ext::").replace("% ", " ")),
-            None => words::skip(word, 5),
-        }));
+        let Some(command) = word.as_str().map(|text| text.trim_start_matches("ext::")) else {
+            effects.push(script(words::skip(word, 5)));
+            continue;
+        };
+        // blanks part the words, and `% ` is how ext:: spells a blank inside one (git-remote-ext(1))
+        let words = command.replace("% ", "\0");
+        let argv = words.split(' ').filter(|word| !word.is_empty());
+        effects.push(super::exec(argv.map(|word| Value::known(word.replace('\0', " "))).collect(), "git"));
     }
 }
 

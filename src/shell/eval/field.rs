@@ -38,7 +38,7 @@ impl Field {
                 Piece::Known(bytes) => self.text(bytes, quoted),
                 Piece::Glob(bytes) => self.bits.push(Bit::Glob(bytes.clone())),
                 Piece::Unknown(unknown) => {
-                    self.bits.push(Bit::Hole(Unknown { splits: !quoted, ..unknown.clone() }))
+                    self.bits.push(Bit::Hole(Unknown { splits: !quoted, ..unknown.clone() }));
                 }
             }
         }
@@ -284,7 +284,7 @@ pub(super) fn ansi_c(text: &[u8]) -> Vec<u8> {
             break;
         };
         rest = tail;
-        let mut number = |radix: u32, most: usize, rest: &mut &[u8]| {
+        let number = |radix: u32, most: usize, rest: &mut &[u8]| {
             let digits =
                 rest.iter().take(most).take_while(|digit| char::from(**digit).is_digit(radix)).count();
             let (taken, left) = rest.split_at(digits);

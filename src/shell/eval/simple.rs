@@ -99,6 +99,7 @@ impl Evaluator<'_> {
             let mark = self.variables.mark();
             for assign in script.assigns.get(assigns.range()).unwrap_or(&[]) {
                 let (name, slot) = self.assignment(script, ix, assign)?;
+                self.spend(flatten(&slot, &name).weight() / 64)?;
                 self.variables.set(&name, vec![slot.clone()]);
                 assigned.push((name, slot));
             }
@@ -300,10 +301,7 @@ impl Evaluator<'_> {
             return None;
         }
         let path = self.absolute(bytes);
-        match self.files.get(&path)? {
-            Some(bytes) => Some(Input::Known(bytes.clone())),
-            None => None,
-        }
+        self.files.get(&path)?.clone().map(Input::Known)
     }
 
     /// A path made absolute where the current directory is known.
@@ -507,9 +505,11 @@ impl Evaluator<'_> {
         let mut files = Vec::new();
         let named = reading.argv.iter().skip(1).chain(redirects.iter().map(|redirect| &redirect.target));
         if !self.processes.is_empty() || !self.files.is_empty() {
-            for value in named {
-                if let Some(content) = self.made(value) {
-                    files.push((value.clone(), content));
+            // `BASH_ENV=file` names a file too
+            let assigned = reading.assigns.iter().map(|(name, slot)| flatten(slot, name));
+            for value in named.cloned().chain(assigned).collect::<Vec<_>>() {
+                if let Some(content) = self.made(&value) {
+                    files.push((value, content));
                 }
             }
         }
@@ -688,10 +688,7 @@ impl Evaluator<'_> {
             .into_iter()
             .filter_map(|name| {
                 let slot = self.variables.get(&name)?.last()?.clone();
-                let value = match slot {
-                    Slot::Scalar(value) => value,
-                    _ => return None,
-                };
+                let Slot::Scalar(value) = slot else { return None };
                 Some((name, value))
             })
             .collect()

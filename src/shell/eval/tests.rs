@@ -1,5 +1,7 @@
 //! Tests of evaluation.
 
+#![allow(clippy::indexing_slicing)]
+
 use super::super::*;
 use super::*;
 

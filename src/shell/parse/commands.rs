@@ -365,7 +365,7 @@ impl Parser {
                 self.pos = end;
                 self.skip_blanks();
                 if self.starts_compound() {
-                    self.push(Frame::Coproc { name: None, start });
+                    self.push(Frame::Coproc { start });
                     return self.begin_compound().map(|_| ());
                 }
                 let back = self.pos;
@@ -375,14 +375,14 @@ impl Parser {
                 let name = Span { start: number(back), end: number(self.pos) };
                 self.skip_blanks();
                 if name.start < name.end && self.pos > name.end as usize && self.starts_compound() {
-                    self.push(Frame::Coproc { name: Some(name), start });
+                    self.push(Frame::Coproc { start });
                     return self.begin_compound().map(|_| ());
                 }
                 self.pos = back;
                 if matches!(self.here(), b'\n' | b';' | b'&' | b'|' | b'(' | b')') || self.pos >= self.end {
                     return self.fail("a command must stand here");
                 }
-                self.push(Frame::Coproc { name: None, start });
+                self.push(Frame::Coproc { start });
                 self.begin_simple();
                 Ok(())
             }
@@ -823,9 +823,9 @@ impl Parser {
         Ok(())
     }
 
-    pub(super) fn coproc(&mut self, name: Option<Span>, start: u32) -> Step {
+    pub(super) fn coproc(&mut self, start: u32) -> Step {
         let body = self.done()?;
-        let node = self.node(Kind::Coproc { name, body }, self.span_from(start))?;
+        let node = self.node(Kind::Coproc { body }, self.span_from(start))?;
         self.result = Done::Node(node);
         Ok(())
     }

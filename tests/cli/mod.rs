@@ -1,0 +1,6 @@
+//! The command line as a person and a script meet it: exit codes, messages, JSON, signals, and the question.
+
+mod codes;
+mod json;
+mod question;
+mod signals;
