@@ -1,3 +1,10 @@
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "a test that cannot go on says where"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -234,7 +234,9 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
     let mut journal = Journal::open(&local.directories.audit(), id.clone(), local.principal.clone())?;
     let policy = policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?;
     draft.policy = Some(policy.digest().into());
+    tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
     let (workspace, cwd) = directories(asked, &local, &policy, draft)?;
+    tracing::debug!(workspace = ?workspace.directory().path, cwd = ?cwd.path, "directories opened");
     let network = network(asked.network, &policy)?;
     let spec = jail::spec(&sandbox::Asked {
         requester: (local.principal.uid, local.principal.gid),
@@ -299,7 +301,16 @@ async fn clear(
     let parsed = request
         .parse()
         .map_err(|(request, error)| Box::new(Denial::malformed(*request, error, policy.digest().into())))?;
-    match parsed.judge(policy) {
+    let verdict = parsed.judge(policy);
+    tracing::debug!(
+        verdict = match verdict {
+            Verdict::Allow(_) => "allow",
+            Verdict::Ask(_) => "ask",
+            Verdict::Deny(_) => "deny",
+        },
+        "judged"
+    );
+    match verdict {
         Verdict::Allow(cleared) => Ok(cleared),
         Verdict::Deny(denial) => Err(denial),
         Verdict::Ask(pending) => match ask(&pending, policy.approval.timeout, local, signals).await {
@@ -346,11 +357,13 @@ async fn execute(
         Err(denial) => return Ok(refuse(*denial, journal, redactor)),
     };
     let (ticket, number) = journal.cleared(&prepared, redactor)?;
+    tracing::debug!(record = number, "decision is durable");
     let (link, stdio) = match launch(ground.spec, ground.workspace.directory(), asked, redactor).await {
         Ok(both) => both,
         Err(error) => return Ok(unlaunched(prepared, &error, number, journal, redactor)),
     };
     let receipt = link.receipt().clone();
+    tracing::debug!(layers = receipt.layers.len(), "sandbox stands");
     let (running, spawn) = match prepared.start(ticket, 1) {
         Ok(started) => started,
         // The log's own fault: it vouched for another request.

@@ -14,7 +14,7 @@ pub struct Directories {
 }
 
 /// The system's configuration.
-pub const SYSTEM_CONFIG: &str = "/etc/execward";
+pub(super) const SYSTEM_CONFIG: &str = "/etc/execward";
 
 /// State of a supervisor that root runs.
 const SYSTEM_STATE: &str = "/var/lib/execward";

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ fn asked(ground: &Ground, early: &[u8], typed: &'static [u8]) -> (String, Option
     person.write_all(early).expect("it can be typed");
     let mut run = ground.execward(["run", "--policy", &policy, "--"]);
     run.args(["touch", "ran"]);
-    let mut child = run.stdin(*b"y\n").terminal(OwnedFd::from(pty.slave)).spawn();
+    let mut child = run.stdin(*b"y\n").terminal(pty.slave).spawn();
     let reader = thread::spawn(move || {
         let (mut seen, mut bytes, mut answered) = (Vec::new(), [0; 1024], false);
         // EIO: the last one to hold the terminal has gone.

@@ -9,7 +9,7 @@ mod output;
 mod signals;
 
 pub use output::Captured;
-pub use signals::Signals;
+pub(super) use signals::Signals;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
@@ -36,7 +36,7 @@ const LATE: Duration = Duration::from_secs(10);
 
 /// The two outputs and the input of a command.
 #[derive(Debug)]
-pub struct Stdio {
+pub(super) struct Stdio {
     input: Option<Input>,
     stdout: Output,
     stderr: Output,
@@ -48,7 +48,7 @@ impl Stdio {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn pass(redactor: &Redactor) -> std::io::Result<Self> {
+    pub(super) fn pass(redactor: &Redactor) -> std::io::Result<Self> {
         Self::over(redactor, std::io::stdin(), std::io::stdout(), std::io::stderr())
     }
 
@@ -56,7 +56,7 @@ impl Stdio {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn keep(redactor: &Redactor) -> std::io::Result<Self> {
+    pub(super) fn keep(redactor: &Redactor) -> std::io::Result<Self> {
         let (_, broken) = mpsc::unbounded_channel();
         Ok(Self {
             input: Some(Input::read(std::io::stdin())?),
@@ -84,23 +84,22 @@ impl Stdio {
 
 /// How a command's time under relay came out.
 #[derive(Debug)]
-pub struct Relayed {
+pub(super) struct Relayed {
     /// The end that the runner reported, or how it failed to.
-    pub ended: Result<Ended, Lost>,
+    pub(super) ended: Result<Ended, Lost>,
     /// What stopped the command from outside, if anything did.
-    pub stopped: Option<Stopped>,
+    pub(super) stopped: Option<Stopped>,
     /// Places masked in both outputs together.
-    pub masked: u64,
+    pub(super) masked: u64,
     /// What was kept of stdout, where it was.
-    pub stdout: Option<Captured>,
+    pub(super) stdout: Option<Captured>,
     /// What was kept of stderr, where it was.
-    pub stderr: Option<Captured>,
+    pub(super) stderr: Option<Captured>,
 }
 
 /// Why there is no end to report.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Lost {
+pub(super) enum Lost {
     /// The runner said that it could not start the command.
     #[error(transparent)]
     Failed(Failure),
@@ -117,7 +116,7 @@ pub enum Lost {
 
 /// What stopped a command from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
+pub(super) enum Stopped {
     /// execward was given this signal twice.
     Signal(Signal),
     /// Its output could not be written.
@@ -125,7 +124,7 @@ pub enum Stopped {
 }
 
 /// Starts a command and stays with it until it has ended and all of its output has been written.
-pub async fn relay(
+pub(super) async fn relay(
     spawn: Spawn,
     sender: Sender,
     mut receiver: Receiver,

@@ -19,7 +19,7 @@ const LISTENED: [Signal; 7] = [
 
 /// The signals that arrive from now on.
 #[derive(Debug)]
-pub struct Signals(Vec<(Signal, tokio::signal::unix::Signal)>);
+pub(in crate::supervisor) struct Signals(Vec<(Signal, tokio::signal::unix::Signal)>);
 
 impl Signals {
     /// Starts to listen. A signal that was ignored when execward was started stays ignored, as for any command:
@@ -27,7 +27,7 @@ impl Signals {
     ///
     /// # Errors
     /// When a handler cannot be installed.
-    pub fn listen() -> std::io::Result<Self> {
+    pub(in crate::supervisor) fn listen() -> std::io::Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = ignored(&status);
         LISTENED
@@ -39,7 +39,7 @@ impl Signals {
     }
 
     /// The next one. May be dropped and called again without loss.
-    pub async fn next(&mut self) -> Signal {
+    pub(in crate::supervisor) async fn next(&mut self) -> Signal {
         std::future::poll_fn(|context| {
             for (number, stream) in &mut self.0 {
                 if let Poll::Ready(Some(())) = stream.poll_recv(context) {
