@@ -5,9 +5,12 @@ mod audit;
 mod check;
 mod exit;
 mod policy;
+mod protocol;
 mod redact;
+mod remote;
 mod run;
 mod screen;
+mod session;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,6 +36,10 @@ pub fn main() -> ExitCode {
         Command::Policy(policy) => policy::policy(policy, screen),
         Command::Audit(audit) => audit::audit(audit, screen),
         Command::Redact(redact) => redact::redact(&redact, screen),
+        Command::Session(session) => session::session(session, screen),
+        Command::Exec(exec) => session::exec(exec, screen),
+        Command::Approvals(ask) => session::approvals(ask, screen),
+        Command::Protocol(protocol) => protocol::protocol(protocol, screen),
     };
     exit.into()
 }

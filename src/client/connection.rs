@@ -77,7 +77,8 @@ impl Connection {
                     fds = &[];
                 }
                 Err(Errno::EAGAIN) => {
-                    let events = PollFlags::POLLOUT | if self.ended { PollFlags::empty() } else { PollFlags::POLLIN };
+                    let events =
+                        PollFlags::POLLOUT | if self.ended { PollFlags::empty() } else { PollFlags::POLLIN };
                     let seen = self.poll(events, Some(Instant::now() + PATIENCE))?;
                     if seen.is_empty() {
                         return Err(ClientError::Silent(PATIENCE));

@@ -14,8 +14,9 @@ use super::{Client, ClientError};
 use crate::gate::Command;
 use crate::sys;
 use crate::wire::rpc::{
-    Bounded, Collected, Done, Event, ExecId, Fd, OfSession, OpenSession, Output, PathText, Report, ResizeExec, SessionId,
-    SignalExec, Size, StartExec, Started, State, Stdin, VarName, VarValue, WaitExec, Waited,
+    Bounded, Collected, Done, Event, ExecId, Fd, OfSession, OpenSession, Output, PathText, Report,
+    ResizeExec, SessionId, SignalExec, Size, StartExec, Started, State, Stdin, VarName, VarValue, WaitExec,
+    Waited,
 };
 
 /// A command to run in a session of its own.
@@ -88,7 +89,8 @@ impl Foreground {
         signals: &Signals,
         watch: &mut dyn FnMut(Watch),
     ) -> Result<Ran, ClientError> {
-        let id = ExecId::try_from("run".to_owned()).map_err(|error| ClientError::Strange(error.to_string()))?;
+        let id =
+            ExecId::try_from("run".to_owned()).map_err(|error| ClientError::Strange(error.to_string()))?;
         let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         let (fds, names): (Vec<BorrowedFd<'_>>, Vec<Fd>) = match self.stdio {
             Stdio::Passed => {
@@ -217,7 +219,8 @@ impl Signals {
         }
         let mut before = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).map_err(failed)?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed)?;
+        let fd =
+            SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed)?;
         Ok(Self { fd, before })
     }
 
@@ -244,7 +247,8 @@ struct RawTerminal(Termios);
 
 impl RawTerminal {
     fn enter() -> Result<Self, ClientError> {
-        let failed = |errno| ClientError::Terminal { what: "standard input is no terminal that can be used", errno };
+        let failed =
+            |errno| ClientError::Terminal { what: "standard input is no terminal that can be used", errno };
         let before = tcgetattr(std::io::stdin()).map_err(failed)?;
         let mut raw = before.clone();
         cfmakeraw(&mut raw);

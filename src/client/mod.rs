@@ -19,7 +19,9 @@ use serde_json::value::RawValue;
 pub use connection::{Connection, Incoming};
 pub use foreground::{Foreground, Ran, Stdio, Watch};
 
-use crate::wire::rpc::{Error, Event, Hello, Id, Method, Notification, PROTOCOL, Reply, Request, Socket, Welcome, Words};
+use crate::wire::rpc::{
+    Error, Event, Hello, Id, Method, Notification, PROTOCOL, Reply, Request, Socket, Welcome, Words,
+};
 
 /// The directory of the system's sockets.
 pub const SYSTEM_SOCKETS: &str = "/run/execward";
@@ -30,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where a daemon may listen, the system's first. `runtime` is `$XDG_RUNTIME_DIR`; one that is not absolute does not count.
 pub fn socket_paths(socket: Socket, runtime: Option<&Path>) -> Vec<PathBuf> {
     let name = format!("{}.sock", socket.name());
-    let own = runtime.filter(|runtime| runtime.is_absolute()).map(|runtime| runtime.join("execward").join(&name));
+    let own =
+        runtime.filter(|runtime| runtime.is_absolute()).map(|runtime| runtime.join("execward").join(&name));
     [Some(Path::new(SYSTEM_SOCKETS).join(&name)), own].into_iter().flatten().collect()
 }
 
@@ -86,7 +89,9 @@ impl ClientError {
     /// What to do about it; may be empty.
     pub fn hint(&self) -> String {
         match self {
-            Self::NoDaemon(_) => "start one with `execward serve`, or name its socket with --socket".to_owned(),
+            Self::NoDaemon(_) => {
+                "start one with `execward serve`, or name its socket with --socket".to_owned()
+            }
             Self::Connect { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 "the operators' socket is for members of the group execward-operators".to_owned()
             }
@@ -194,7 +199,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::call`].
-    pub fn ask<R: DeserializeOwned>(&mut self, method: &str, params: &impl Serialize) -> Result<R, ClientError> {
+    pub fn ask<R: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<R, ClientError> {
         let sent = self.submit(method, params, &[])?;
         self.reply(sent, Some(PATIENCE))
     }
@@ -219,7 +228,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::call`]; [`ClientError::Silent`] where it has not come in time.
-    pub fn reply<R: DeserializeOwned>(&mut self, sent: Sent, wait: Option<Duration>) -> Result<R, ClientError> {
+    pub fn reply<R: DeserializeOwned>(
+        &mut self,
+        sent: Sent,
+        wait: Option<Duration>,
+    ) -> Result<R, ClientError> {
         let deadline = wait.map(|wait| Instant::now() + wait);
         loop {
             if let Some(result) = self.replies.remove(&sent.0) {
@@ -276,7 +289,9 @@ fn read(line: &[u8]) -> Result<Message, ClientError> {
             (Some(Id::Number(number)), result) => Ok(Message::Reply(number, result)),
             // About a line of ours that could not be read: no request of this client is meant to be such a line.
             (None, Err(error)) => Err(ClientError::Refused(error)),
-            (id, _) => Err(ClientError::Strange(format!("a reply to the request {id:?}, which was not made"))),
+            (id, _) => {
+                Err(ClientError::Strange(format!("a reply to the request {id:?}, which was not made")))
+            }
         };
     }
     let notification: Notification = serde_json::from_slice(line).map_err(strange)?;
@@ -302,7 +317,10 @@ mod tests {
     #[test]
     fn the_system_is_asked_first_and_a_relative_directory_never() {
         let paths = socket_paths(Socket::Agent, Some(Path::new("/run/user/1000")));
-        assert_eq!(paths, [Path::new("/run/execward/agent.sock"), Path::new("/run/user/1000/execward/agent.sock")]);
+        assert_eq!(
+            paths,
+            [Path::new("/run/execward/agent.sock"), Path::new("/run/user/1000/execward/agent.sock")]
+        );
         assert_eq!(socket_paths(Socket::Operator, Some(Path::new("tmp"))).len(), 1);
         assert_eq!(socket_paths(Socket::Operator, None), [Path::new("/run/execward/operator.sock")]);
     }
@@ -314,7 +332,10 @@ mod tests {
         assert!(matches!(Client::connect(&missing, true), Err(ClientError::NoDaemon(_))));
         drop(std::os::unix::net::UnixListener::bind(&missing).unwrap());
         assert!(matches!(Client::connect(&missing, true), Err(ClientError::NoDaemon(_))), "a stale socket");
-        assert!(matches!(Client::connect(directory.path(), true), Err(ClientError::Connect { .. } | ClientError::NoDaemon(_))));
+        assert!(matches!(
+            Client::connect(directory.path(), true),
+            Err(ClientError::Connect { .. } | ClientError::NoDaemon(_))
+        ));
     }
 
     #[test]
@@ -342,7 +363,9 @@ mod tests {
         let second = client.submit("session/list", &nothing, &[]).unwrap();
         let wait = Some(Duration::from_secs(5));
         let error = client.reply::<serde_json::Value>(first, wait).unwrap_err();
-        assert!(matches!(error, ClientError::Refused(error) if error.code == crate::wire::rpc::Code::UnknownSession));
+        assert!(
+            matches!(error, ClientError::Refused(error) if error.code == crate::wire::rpc::Code::UnknownSession)
+        );
         client.reply::<crate::wire::rpc::Done>(second, wait).unwrap();
         assert_eq!(client.event(wait).unwrap(), Some(Event::Other("new/thing".to_owned())));
         server.join().unwrap();

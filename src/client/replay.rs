@@ -159,7 +159,9 @@ pub fn read(text: &str) -> Result<Vec<Row>, TranscriptError> {
         } else if let Some(raw) = line.raw {
             What::Raw(match raw {
                 Raw::Text(text) => text.into_bytes(),
-                Raw::Base64 { base64 } => STANDARD.decode(base64).map_err(|error| wrong(error.to_string()))?,
+                Raw::Base64 { base64 } => {
+                    STANDARD.decode(base64).map_err(|error| wrong(error.to_string()))?
+                }
                 Raw::Repeat { repeat, times } => repeat.repeat(times).into_bytes(),
             })
         } else if let Some(expect) = line.expect {
@@ -332,7 +334,10 @@ impl Run<'_> {
             let params = &message["params"];
             if message["method"] == "exec/closed" {
                 if params["last_seq"] != last {
-                    return Err(format!("the last chunk was {last}, and exec/closed says {}", params["last_seq"]));
+                    return Err(format!(
+                        "the last chunk was {last}, and exec/closed says {}",
+                        params["last_seq"]
+                    ));
                 }
                 break;
             }
@@ -342,10 +347,15 @@ impl Run<'_> {
             }
             let bytes = match (&params["text"], &params["base64"]) {
                 (Value::String(text), Value::Null) => text.clone().into_bytes(),
-                (Value::Null, Value::String(text)) => STANDARD.decode(text).map_err(|error| error.to_string())?,
+                (Value::Null, Value::String(text)) => {
+                    STANDARD.decode(text).map_err(|error| error.to_string())?
+                }
                 _ => return Err(format!("a chunk has `text` or `base64`: {params}")),
             };
-            streams.entry(params["stream"].as_str().unwrap_or_default().to_owned()).or_default().extend(bytes);
+            streams
+                .entry(params["stream"].as_str().unwrap_or_default().to_owned())
+                .or_default()
+                .extend(bytes);
         }
         let pty = expected.pty.clone().unwrap_or_default();
         for (stream, text) in [("stdout", &expected.stdout), ("stderr", &expected.stderr), ("pty", &pty)] {
@@ -360,10 +370,9 @@ impl Run<'_> {
     /// Compares what came with what is expected of it, and keeps what has a name.
     fn compare(&mut self, expected: &Value, found: &Value, at: &str) -> Result<(), String> {
         match (expected, found) {
-            (Value::String(pattern), _) if pattern.starts_with('<') && pattern.ends_with('>') => {
-                self.stands_for(pattern.trim_start_matches('<').trim_end_matches('>'), found)
-                    .map_err(|problem| format!("{at}: {problem}"))
-            }
+            (Value::String(pattern), _) if pattern.starts_with('<') && pattern.ends_with('>') => self
+                .stands_for(pattern.trim_start_matches('<').trim_end_matches('>'), found)
+                .map_err(|problem| format!("{at}: {problem}")),
             (Value::String(text), Value::String(other)) if self.fill(text) == *other => Ok(()),
             (Value::Object(fields), Value::Object(others)) => fields.iter().try_for_each(|(name, value)| {
                 let at = format!("{at}/{name}");
@@ -491,7 +500,9 @@ mod tests {
             {"send":{}}
             {"output":{"id":"a","stdout":"hi\n","stderr":"\u0000"}}"#;
         let chunk = |seq: u64, stream: &str, data: &str| {
-            format!(r#"{{"method":"exec/output","params":{{"id":"a","seq":{seq},"stream":"{stream}",{data}}}}}"#)
+            format!(
+                r#"{{"method":"exec/output","params":{{"id":"a","seq":{seq},"stream":"{stream}",{data}}}}}"#
+            )
         };
         let closed = r#"{"method":"exec/closed","params":{"id":"a","last_seq":3}}"#;
         let lines = [
