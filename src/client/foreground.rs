@@ -10,11 +10,12 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
-use super::{Client, ClientError};
+use super::relay::Relay;
+use super::{Client, ClientError, PATIENCE};
 use crate::gate::Command;
 use crate::sys;
 use crate::wire::rpc::{
-    Bounded, Collected, Done, Event, ExecId, Fd, OfSession, OpenSession, Output, PathText, Report,
+    Bounded, Code, Collected, Done, Event, ExecId, Fd, OfSession, OpenSession, Output, PathText, Report,
     ResizeExec, SessionId, SignalExec, Size, StartExec, Started, State, Stdin, VarName, VarValue, WaitExec,
     Waited,
 };
@@ -91,6 +92,27 @@ impl Foreground {
     ) -> Result<Ran, ClientError> {
         let id =
             ExecId::try_from("run".to_owned()).map_err(|error| ClientError::Strange(error.to_string()))?;
+        let (started, relay) = self.start(client, session, &id)?;
+        if started.state == State::Waiting {
+            watch(Watch::Waiting);
+        }
+        let report = follow(client, session, &id, signals, relay)?;
+        let (mut stdout, mut stderr) = (None, None);
+        if self.stdio == Stdio::Collected {
+            let wait = WaitExec { session: Some(session.clone()), id, wait_ms: Bounded::clamped(10_000) };
+            let waited: Waited = client.call(&wait)?;
+            (stdout, stderr) = (waited.stdout, waited.stderr);
+        }
+        Ok(Ran { report, stdout, stderr })
+    }
+
+    /// Starts it with the caller's descriptors; where the daemon takes none, its stdio go through the protocol.
+    fn start(
+        &self,
+        client: &mut Client,
+        session: &SessionId,
+        id: &ExecId,
+    ) -> Result<(Started, Option<Relay>), ClientError> {
         let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         let (fds, names): (Vec<BorrowedFd<'_>>, Vec<Fd>) = match self.stdio {
             Stdio::Passed => {
@@ -99,7 +121,7 @@ impl Foreground {
             Stdio::Terminal => (vec![stdin.as_fd(), stdout.as_fd()], vec![Fd::Stdin, Fd::Stdout]),
             Stdio::Collected => (Vec::new(), Vec::new()),
         };
-        let start = StartExec {
+        let mut start = StartExec {
             session: Some(session.clone()),
             id: id.clone(),
             command: self.command.clone(),
@@ -113,49 +135,58 @@ impl Foreground {
             fds: names,
         };
         let sent = client.submit("exec/start", &start, &fds)?;
-        let started: Started = client.reply(sent, Some(Duration::from_secs(60)))?;
-        if started.state == State::Waiting {
-            watch(Watch::Waiting);
+        match client.reply(sent, Some(PATIENCE)) {
+            Err(ClientError::Refused(error)) if error.code == Code::Descriptors && !fds.is_empty() => {
+                (start.stdin, start.fds) = (Stdin::Pipe, Vec::new());
+                Ok((client.call(&start)?, Some(Relay::new(session, id))))
+            }
+            reply => Ok((reply?, None)),
         }
-        let report = follow(client, session, &id, signals)?;
-        let (mut stdout, mut stderr) = (None, None);
-        if self.stdio == Stdio::Collected {
-            let wait = WaitExec { session: Some(session.clone()), id, wait_ms: Bounded::clamped(10_000) };
-            let waited: Waited = client.call(&wait)?;
-            (stdout, stderr) = (waited.stdout, waited.stderr);
-        }
-        Ok(Ran { report, stdout, stderr })
     }
 }
 
-/// Passes signals on until the command has ended and its output has been written.
+/// Passes signals on, and stdio where they go through the protocol, until the command has ended and its output has been
+/// written.
 fn follow(
     client: &mut Client,
     session: &SessionId,
     id: &ExecId,
     signals: &Signals,
+    mut relay: Option<Relay>,
 ) -> Result<Report, ClientError> {
+    let stdin = std::io::stdin();
     let mut report = None;
     let mut closed = false;
     loop {
         while let Some(event) = client.event(Some(Duration::ZERO))? {
-            match event {
-                Event::Exited(exited) if exited.id == *id => report = Some(exited.report),
-                Event::Closed(end) if end.id == *id => closed = true,
+            match (event, &mut relay) {
+                (Event::Output(output), Some(relay)) if output.id == *id => relay.show(output.chunk, client)?,
+                (Event::Exited(exited), _) if exited.id == *id => report = Some(exited.report),
+                (Event::Closed(end), _) if end.id == *id => closed = true,
                 _ => {}
             }
+        }
+        if let Some(relay) = &mut relay {
+            relay.settle(client)?;
         }
         match (closed, report.take()) {
             (true, Some(report)) => return Ok(report),
             (_, kept) => report = kept,
         }
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(client.connection.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
         ];
+        let wanted = relay.as_ref().and_then(|relay| relay.wants(&stdin));
+        fds.extend(wanted.map(|stdin| PollFd::new(stdin, PollFlags::POLLIN)));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(ClientError::Terminal { what: "cannot wait", errno }),
+        }
+        let readable = fds.get(2).is_some_and(|fd| fd.any().unwrap_or(true));
+        drop(fds);
+        if let (true, Some(relay)) = (readable, &mut relay) {
+            relay.feed(client)?;
         }
         while let Some(signal) = signals.next()? {
             pass_on(client, session, id, signal)?;

@@ -5,6 +5,7 @@
 
 mod connection;
 mod foreground;
+mod relay;
 pub mod replay;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -242,6 +243,12 @@ impl Client {
                 return Err(ClientError::Silent(wait.unwrap_or_default()));
             }
         }
+    }
+
+    /// A reply, if it has come.
+    fn try_reply<R: DeserializeOwned>(&mut self, sent: Sent) -> Option<Result<R, ClientError>> {
+        let result = self.replies.remove(&sent.0)?;
+        Some(result.map_err(ClientError::Refused).and_then(|result| understood(&result)))
     }
 
     /// The next notification; `None` where none has come in time.
