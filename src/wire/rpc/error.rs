@@ -257,6 +257,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_document_has_every_code() {
+        let document = include_str!("../../../docs/protocol.md");
+        for code in Code::ALL {
+            let row = format!("| {} | `{}` |", code.number(), code.name());
+            assert!(document.contains(&row), "{row}");
+        }
+        let rows = document.lines().filter(|line| line.starts_with("| -3") || line.starts_with("| 1")).count();
+        assert_eq!(rows, Code::ALL.len());
+    }
+
+    #[test]
     fn numbers_and_names_are_unique_and_survive() {
         let numbers: BTreeSet<i32> = Code::ALL.iter().map(|code| code.number()).collect();
         let names: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).collect();
