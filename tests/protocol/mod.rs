@@ -144,8 +144,12 @@ fn a_run_by_the_daemon_has_its_stdio_and_its_exit_code() {
         .spawn()
         .unwrap();
     let bytes: Vec<u8> = (0..300_000_u32).map(|number| number.to_le_bytes()[0]).collect();
-    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let sent = bytes.clone();
+    // Beside reading what comes back: neither side can take all of it at once.
+    let writer = std::thread::spawn(move || stdin.write_all(&sent));
     let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
     assert_eq!(output.status.code(), Some(7));
     assert!(output.stdout == bytes, "{} bytes came back of {}", output.stdout.len(), bytes.len());
     let stderr = String::from_utf8_lossy(&output.stderr);
