@@ -160,7 +160,9 @@ fn follow(
     loop {
         while let Some(event) = client.event(Some(Duration::ZERO))? {
             match (event, &mut relay) {
-                (Event::Output(output), Some(relay)) if output.id == *id => relay.show(output.chunk, client)?,
+                (Event::Output(output), Some(relay)) if output.id == *id => {
+                    relay.show(output.chunk, client)?;
+                }
                 (Event::Exited(exited), _) if exited.id == *id => report = Some(exited.report),
                 (Event::Closed(end), _) if end.id == *id => closed = true,
                 _ => {}

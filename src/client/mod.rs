@@ -274,7 +274,7 @@ impl Client {
                 Message::Reply(number, result) => {
                     self.replies.insert(number, result);
                 }
-                Message::Event(event) => self.events.push_back(event),
+                Message::Event(event) => self.events.push_back(*event),
             },
             Incoming::Nothing => return Ok(false),
             Incoming::End => return Err(ClientError::Closed),
@@ -286,7 +286,7 @@ impl Client {
 /// A line from the daemon.
 enum Message {
     Reply(u64, Result<Box<RawValue>, Error>),
-    Event(Event),
+    Event(Box<Event>),
 }
 
 fn read(line: &[u8]) -> Result<Message, ClientError> {
@@ -302,7 +302,7 @@ fn read(line: &[u8]) -> Result<Message, ClientError> {
         };
     }
     let notification: Notification = serde_json::from_slice(line).map_err(strange)?;
-    Event::read(&notification).map(Message::Event).map_err(strange)
+    Event::read(&notification).map(|event| Message::Event(Box::new(event))).map_err(strange)
 }
 
 fn request(number: u64, method: &str, params: &impl Serialize) -> Result<Vec<u8>, ClientError> {

@@ -69,8 +69,13 @@ impl Relay {
             Data::Base64(base64) => (None, Some(base64)),
         };
         self.ended = count == 0;
-        let params =
-            WriteExec { session: Some(self.session.clone()), id: self.id.clone(), text, base64, end: self.ended };
+        let params = WriteExec {
+            session: Some(self.session.clone()),
+            id: self.id.clone(),
+            text,
+            base64,
+            end: self.ended,
+        };
         self.sent = Some(client.submit("exec/write", &params, &[])?);
         Ok(())
     }

@@ -263,7 +263,8 @@ mod tests {
             let row = format!("| {} | `{}` |", code.number(), code.name());
             assert!(document.contains(&row), "{row}");
         }
-        let rows = document.lines().filter(|line| line.starts_with("| -3") || line.starts_with("| 1")).count();
+        let rows =
+            document.lines().filter(|line| line.starts_with("| -3") || line.starts_with("| 1")).count();
         assert_eq!(rows, Code::ALL.len());
     }
 

@@ -67,6 +67,7 @@ fn notifications(socket: Socket, generator: &mut SchemaGenerator) -> Map<String,
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::expect_used, reason = "a test that cannot go on says where")]
 mod tests {
     use super::*;
 
