@@ -85,6 +85,18 @@ pub(super) enum Command {
     /// Serve agents and operators on two sockets, in the foreground
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Sessions of a daemon
+    #[command(subcommand)]
+    Session(super::session::Session),
+    /// Commands in a session of a daemon
+    #[command(subcommand)]
+    Exec(super::session::Exec),
+    /// Answer what waits for a person
+    #[command(subcommand)]
+    Approvals(super::session::Ask),
+    /// The protocol of the daemon's sockets: its schema, and a test for daemons
+    #[command(subcommand)]
+    Protocol(super::protocol::Protocol),
 }
 
 /// What is to run: shell text, or a program with its arguments.
@@ -116,6 +128,15 @@ pub(super) struct Run {
     /// Pass this variable on; one that looks like a credential passes only where the policy names it
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(super) env: Vec<String>,
+    /// Give the command a terminal of its own; needs a daemon
+    #[arg(short = 't', long, conflicts_with = "json")]
+    pub(super) tty: bool,
+    /// The daemon's socket; without it the system's, then your own, then a private supervisor
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["policy", "state", "allow_broad_workspace"])]
+    pub(super) socket: Option<PathBuf>,
+    /// Run it with a private supervisor even where there is a daemon
+    #[arg(long, conflicts_with_all = ["socket", "tty"])]
+    pub(super) no_daemon: bool,
     /// Print one JSON object at the end, with the command's output in it
     #[arg(long)]
     pub(super) json: bool,

@@ -10,5 +10,6 @@ pub mod passing;
 pub mod peer;
 pub mod process;
 mod raw;
+pub mod signals;
 pub mod socket;
 pub mod spawn;

@@ -310,13 +310,17 @@ impl<'de> Visitor<'de> for Key {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::expect_used, reason = "a test that cannot go on says where")]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
+    /// A line, where it starts and where the next one does; or why it is refused.
+    type Came = Result<(Vec<u8>, u64, u64), LineError>;
+
     /// What comes of a stream that arrives in pieces of `size`.
-    fn read(stream: &[u8], size: usize, limit: usize) -> Vec<Result<(Vec<u8>, u64, u64), LineError>> {
+    fn read(stream: &[u8], size: usize, limit: usize) -> Vec<Came> {
         let mut lines = Lines::new(limit);
         let mut read = Vec::new();
         for piece in stream.chunks(size) {

@@ -151,19 +151,19 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The line is no JSON that is accepted: broken, a duplicate key, too deep, not UTF-8, too long. After one that is too
-    /// long the connection ends.
+    /// The line is no JSON that is accepted: broken, a duplicate key, too deep, not UTF-8, too long. The connection
+    /// ends: what follows cannot be trusted to be what was meant.
     Unreadable = -32700, "unreadable";
     /// JSON, but no request: no id, a batch, an unknown field.
     NotARequest = -32600, "not-a-request";
     /// No such method on this socket.
     UnknownMethod = -32601, "unknown-method";
-    /// The parameters do not fit: a wrong type, an unknown field, a number out of range.
+    /// The parameters do not fit: a wrong type, an unknown field, a number out of range, a command that is none.
     BadParameters = -32602, "bad-parameters";
     /// execward failed.
     Internal = -32603, "internal";
 
-    /// The first request must be `hello`, and only the first.
+    /// The first request must be `hello`, and only the first. Where the first is another, the connection ends.
     Hello = 1000, "hello";
     /// No version of the protocol in common.
     Version = 1001, "version";
@@ -178,8 +178,6 @@ codes! {
     UnknownSession = 1100, "unknown-session";
     /// The session has no such command.
     UnknownExec = 1101, "unknown-exec";
-    /// No such question.
-    UnknownApproval = 1102, "unknown-approval";
     /// No such profile.
     UnknownProfile = 1103, "unknown-profile";
 
@@ -195,7 +193,7 @@ codes! {
     NotReadable = 1204, "not-readable";
     /// The output after this number is not kept any more.
     Gone = 1205, "gone";
-    /// The question has been answered, withdrawn, or has run out.
+    /// There is no such question: it has been answered, withdrawn, or has run out, or never was.
     Settled = 1206, "settled";
 
     /// The policy refuses the command; its findings say why.
@@ -257,6 +255,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn the_document_has_every_code() {
+        let document = include_str!("../../../docs/protocol.md");
+        for code in Code::ALL {
+            let row = format!("| {} | `{}` |", code.number(), code.name());
+            assert!(document.contains(&row), "{row}");
+        }
+        let rows =
+            document.lines().filter(|line| line.starts_with("| -3") || line.starts_with("| 1")).count();
+        assert_eq!(rows, Code::ALL.len());
+    }
 
     #[test]
     fn numbers_and_names_are_unique_and_survive() {

@@ -286,6 +286,25 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Hup,
+        Self::Int,
+        Self::Quit,
+        Self::Kill,
+        Self::Usr1,
+        Self::Usr2,
+        Self::Term,
+        Self::Cont,
+        Self::Stop,
+        Self::Tstp,
+    ];
+
+    /// The signal of a number, where a client may send it.
+    pub fn of(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.number() == number)
+    }
+
     /// Its number on Linux; the same on every architecture that execward runs on.
     pub const fn number(self) -> i32 {
         match self {

@@ -253,6 +253,7 @@ pub(super) fn encode(message: &impl Serialize, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::expect_used, reason = "a test that cannot go on says where")]
 mod tests {
     use super::*;
 

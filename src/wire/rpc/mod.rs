@@ -33,7 +33,7 @@ pub use ids::{ApprovalId, BadId, ExecId, RequestId, SessionId};
 pub use message::{Id, Notification, Reply, Request};
 pub use method::{AgentCall, Event, Method, OperatorCall};
 pub use operator::*;
-pub use report::{Agreed, Outcome, Principal, Report, Timing, Withheld};
+pub use report::{Agreed, Outcome, Principal, RefusedBy, Report, Timing, Withheld};
 pub use schema::{Socket, schema};
 pub use session::*;
 pub use text::{BadText, PathText, VarName, VarValue, Words};

@@ -31,6 +31,8 @@ pub enum Outcome {
     },
     /// It was not run: the gate or a person refused.
     Refused {
+        /// Who refused.
+        refused_by: RefusedBy,
         /// Why, as one sentence.
         reason: String,
     },
@@ -54,6 +56,20 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         hint: String,
     },
+}
+
+/// Who refused a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusedBy {
+    /// A rule, or the list that nothing lifts.
+    Policy,
+    /// A person who was asked.
+    Person,
+    /// A person would have had to agree, and none answered.
+    Nobody,
+    /// A check between the verdict and the run.
+    Pipeline,
 }
 
 /// What a command took.

@@ -67,8 +67,21 @@ fn notifications(socket: Socket, generator: &mut SchemaGenerator) -> Map<String,
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::expect_used, reason = "a test that cannot go on says where")]
 mod tests {
     use super::*;
+
+    /// After a change that is meant: `execward protocol schema agent > docs/schema/agent.json`, and the same for operator.
+    #[test]
+    fn the_committed_schema_is_current() {
+        let committed = [
+            (Socket::Agent, include_str!("../../../docs/schema/agent.json")),
+            (Socket::Operator, include_str!("../../../docs/schema/operator.json")),
+        ];
+        for (socket, text) in committed {
+            assert_eq!(format!("{:#}\n", schema(socket)), text, "docs/schema/{}.json", socket.name());
+        }
+    }
 
     #[test]
     fn every_reference_has_its_definition() {
