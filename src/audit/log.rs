@@ -199,6 +199,14 @@ impl Log {
         if let (Some(torn), Some((_, at))) = (self.find_tail()?, records.first()) {
             repaired = Some((Record::repaired(&torn), *at));
         }
+        self.write(records, repaired)
+    }
+
+    fn write(
+        &mut self,
+        records: &[(&Record, Timestamp)],
+        repaired: Option<(Record, Timestamp)>,
+    ) -> Result<Vec<(u64, Hash)>, LogError> {
         let mut tail = self.tail;
         let mut bytes = Vec::new();
         let mut recorded = Vec::with_capacity(records.len() + 1);

@@ -24,7 +24,7 @@ pub(super) enum Unseen {
     #[error("too many looks at files of this user are under way")]
     Busy,
     /// A file system does not answer.
-    #[error("the file system did not answer within {} s", PATIENCE.as_secs())]
+    #[error("the file system did not answer in time")]
     Late,
     /// No thread, or not one of that user.
     #[error("cannot look at files as uid {uid}: {error}")]
@@ -42,7 +42,16 @@ pub(super) async fn look_as<T: Send + 'static>(
     lookups: &Arc<Semaphore>,
     look: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Unseen> {
-    let turn = tokio::time::timeout(PATIENCE, Arc::clone(lookups).acquire_owned());
+    look_within(PATIENCE, (uid, gid), lookups, look).await
+}
+
+async fn look_within<T: Send + 'static>(
+    patience: Duration,
+    (uid, gid): (u32, u32),
+    lookups: &Arc<Semaphore>,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Unseen> {
+    let turn = tokio::time::timeout(patience, Arc::clone(lookups).acquire_owned());
     let turn = turn.await.ok().and_then(Result::ok).ok_or(Unseen::Busy)?;
     let (tell, seen) = oneshot::channel();
     std::thread::Builder::new()
@@ -55,7 +64,7 @@ pub(super) async fn look_as<T: Send + 'static>(
             drop(turn);
         })
         .map_err(|error| Unseen::Failed { uid, error })?;
-    match tokio::time::timeout(PATIENCE, seen).await {
+    match tokio::time::timeout(patience, seen).await {
         Ok(Ok(Ok(seen))) => Ok(seen),
         Ok(Ok(Err(errno))) => Err(Unseen::Failed { uid, error: errno.into() }),
         Ok(Err(_)) => Err(Unseen::Failed { uid, error: std::io::Error::other("the look panicked") }),
@@ -88,13 +97,14 @@ mod tests {
         assert_eq!(look(), Ok(()));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_that_hangs_is_given_up_and_keeps_its_place() {
         let lookups = lookups();
         let (release, hang) = std::sync::mpsc::channel::<()>();
-        let late = look_as((0, 0), &lookups, move || hang.recv()).await;
+        let soon = Duration::from_millis(50);
+        let late = look_within(soon, (0, 0), &lookups, move || hang.recv()).await;
         assert!(matches!(late, Err(Unseen::Late)), "{late:?}");
-        let busy = look_as((0, 0), &lookups, || ()).await;
+        let busy = look_within(soon, (0, 0), &lookups, || ()).await;
         assert!(matches!(busy, Err(Unseen::Busy)), "{busy:?}");
         drop(release);
     }

@@ -19,7 +19,7 @@ use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, Withheld, directory};
 use crate::redact::Redactor;
 use crate::stage::{
-    Cleared, Denial, DenialReason, Digest, Malformed, Outcome, Pending, Place, Report, Request, RequestId, Seen,
+    Cleared, Denial, DenialReason, Digest, Malformed, Outcome, Pending, Place, RefusedBy, Report, Request, RequestId, Seen,
     Terms,
 };
 use crate::supervisor::journal::Journal;
@@ -513,7 +513,7 @@ impl Session {
         facts.user.clone_from(&self.spec.identity.name);
         facts.workspaces = vec![self.workspace_path.clone()];
         facts.environment.clone_from(&self.environment.vars);
-        let digest = crate::stage::Digest::from(policy.digest()).to_hex();
+        let digest = Digest::from(policy.digest()).to_hex();
         Ok((policy.judge(command, &facts), digest))
     }
 }
@@ -577,10 +577,21 @@ fn outcome(outcome: Outcome) -> rpc::Outcome {
         Outcome::Signaled { signal } => rpc::Outcome::Signaled { signal },
         Outcome::TimedOut => rpc::Outcome::TimedOut,
         Outcome::Cancelled { signal } => rpc::Outcome::Cancelled { signal },
-        Outcome::Refused { reason, .. } => rpc::Outcome::Refused { reason },
+        Outcome::Refused { refused_by, reason } => {
+            rpc::Outcome::Refused { refused_by: wire_refused_by(refused_by), reason }
+        }
         Outcome::NotExecutable { program, errno } => rpc::Outcome::NotExecutable { program, errno },
         Outcome::NotFound { program } => rpc::Outcome::NotFound { program },
         Outcome::Failed { error, hint } => rpc::Outcome::Failed { error, hint },
+    }
+}
+
+fn wire_refused_by(refused_by: RefusedBy) -> rpc::RefusedBy {
+    match refused_by {
+        RefusedBy::Policy => rpc::RefusedBy::Policy,
+        RefusedBy::Person => rpc::RefusedBy::Person,
+        RefusedBy::Nobody => rpc::RefusedBy::Nobody,
+        RefusedBy::Pipeline => rpc::RefusedBy::Pipeline,
     }
 }
 
