@@ -86,7 +86,8 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Vec<Layer>> {
     let mut masked: Vec<_> = in_workspace(&spec.workspace.masked);
     masked.extend(spec.view.masked.iter().cloned());
     root.pin(frozen.iter().chain(&masked))?;
-    for path in &frozen {
+    // Elsewhere nothing can be changed anyway.
+    for path in frozen.iter().filter(|path| path.starts_with(&spec.workspace.path)) {
         root.freeze(path)?;
     }
     for path in &masked {

@@ -248,7 +248,7 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
     let (workspace, cwd) = directories(asked, &local, &policy, draft)?;
     tracing::debug!(workspace = ?workspace.directory().path, cwd = ?cwd.path, "directories opened");
     let network = network(asked.network, &policy)?;
-    let spec = jail::spec(&sandbox::Asked {
+    let mut spec = jail::spec(&sandbox::Asked {
         requester: (local.principal.uid, local.principal.gid),
         user: &local.principal.name,
         home: local.home.clone(),
@@ -258,6 +258,8 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
         limits: limits(&policy),
         own_state: local.directories.own(),
     })?;
+    // A command must not change what the next one is judged by.
+    spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
     let environment = environment(asked, &local, &policy, &spec, &cwd)?;
     let Environment { vars, withheld, secrets } = environment;
     let redactor = Redactor::new(&Rules::builtin(), secrets);
@@ -508,11 +510,17 @@ fn directories(
     Ok((workspace, cwd))
 }
 
+/// A file as it is named, absolute, and as it is.
+fn named_and_real(path: &Path) -> impl Iterator<Item = PathBuf> {
+    [std::path::absolute(path).ok(), path.canonicalize().ok()].into_iter().flatten()
+}
+
 /// Makes execward's own directories where a workspace as broad as a home holds them. What exists is hidden in the
 /// sandbox and held in its place; what does not exist, the command could make itself, with a policy in it.
 fn keep_own(own: &Directories, workspace: &Directory) -> Result<(), EmbeddedError> {
     for path in [Some(&own.state), own.config.as_ref()].into_iter().flatten() {
-        let held = path.ancestors().any(|at| at.canonicalize().is_ok_and(|at| at.starts_with(&workspace.path)));
+        let held =
+            path.ancestors().any(|at| at.canonicalize().is_ok_and(|at| at.starts_with(&workspace.path)));
         if held && !path.is_dir() {
             std::fs::DirBuilder::new()
                 .recursive(true)

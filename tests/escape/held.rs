@@ -1,14 +1,16 @@
 //! What is frozen or hidden in a workspace stays so, by whatever way it is reached, also for those who come later.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{lchown, symlink};
 
 use crate::support::{Ground, Leg, as_everyone, as_leg};
 
 /// Makes a link of the requester's in the workspace.
 fn link(ground: &Ground, target: &str, name: &str) {
-    symlink(target, ground.workspace().join(name)).expect("a link can be made");
-    ground.give(&ground.workspace().join(name));
+    let path = ground.workspace().join(name);
+    symlink(target, &path).expect("a link can be made");
+    let account = ground.account();
+    lchown(path, Some(account.uid), Some(account.gid)).expect("a link can be given away");
 }
 
 fn read(ground: &Ground, name: &str) -> String {
@@ -51,6 +53,42 @@ fn a_hidden_file_cannot_be_moved_to_where_the_next_command_sees_it() {
         let seen = ground.run(["sh", "-c", "cat .env conf/secret moved/secret"]).output();
         assert!(!seen.stdout().contains("CANARY"), "{}", seen.stdout());
         assert_eq!(read(ground, "conf/secret"), "CANARY\n");
+    });
+}
+
+#[test]
+fn a_policy_in_the_workspace_cannot_be_changed_by_what_it_judges() {
+    as_everyone(|ground| {
+        let policy = include_str!("../../policies/default.toml");
+        ground.write("conf/real.toml", policy);
+        link(ground, "conf/real.toml", "policy.toml");
+        ground.write(
+            "attack.sh",
+            "echo evil > policy.toml; rm -f policy.toml; mv conf moved; rm -rf conf; echo end\n",
+        );
+        let run = ["run", "--policy", "policy.toml", "--", "sh", "attack.sh"];
+        let output = ground.execward(run).output().expect(0);
+        assert!(output.stdout().ends_with("end\n"), "{}", output.stdout());
+        assert_eq!(read(ground, "policy.toml"), policy);
+    });
+}
+
+#[test]
+fn a_command_that_uses_up_its_memory_does_not_take_the_runner_with_it() {
+    as_leg(Leg::Root, |ground| {
+        let layers = ground.execward(["run", "--json", "--", "true"]).output().expect(0).json();
+        let layers = layers["receipt"]["layers"].as_array().cloned().unwrap_or_default();
+        if !layers.iter().any(|layer| layer["name"] == "cgroup" && layer["enforced"] == true) {
+            return;
+        }
+        let policy =
+            include_str!("../../policies/default.toml").replace("memory = \"4GiB\"", "memory = \"64MiB\"");
+        ground.put(&ground.nothing().join("small.toml"), policy.as_bytes(), 0o644);
+        ground
+            .write("fill.sh", "for d in /tmp /dev/shm /var/tmp; do head -c 60M /dev/zero > $d/fill; done\n");
+        let policy = ground.nothing().join("small.toml").display().to_string();
+        let output = ground.execward(["run", "--policy", &policy, "--", "sh", "fill.sh"]).output();
+        assert_ne!(output.code, Some(125), "{}", output.stderr());
     });
 }
 
