@@ -300,11 +300,6 @@ fn live(memory: &Memory) -> std::result::Result<u32, Failed> {
         let init = |errno| (Step::Init, errno);
         checked(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0])
             .map_err(init)?;
-        for &cgroup in &memory.cgroups {
-            // 0 is the writer itself: cgroups(7).
-            checked(libc::SYS_write, [number(cgroup), c"0".as_ptr().addr(), 1, 0, 0])
-                .map_err(|errno| (Step::Cgroup, errno))?;
-        }
         mount_proc().map_err(|errno| (Step::Proc, errno))?;
         checked(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, (&raw const signals).addr(), 0, 8, 0])
             .map_err(init)?;
@@ -499,6 +494,13 @@ unsafe fn confine(memory: &Memory) -> std::result::Result<(), Failed> {
     let none: u64 = 0;
     // SAFETY: numbers, descriptors of ours, and pointers to data that outlives each call.
     unsafe {
+        // Here and not in the init: when a group runs out of memory the kernel ends whatever shares memory with the one
+        // that it picks, and that would be the runner with all of the session's commands.
+        for &cgroup in &memory.cgroups {
+            // 0 is the writer itself: cgroups(7).
+            checked(libc::SYS_write, [number(cgroup), c"0".as_ptr().addr(), 1, 0, 0])
+                .map_err(failed(Step::Cgroup))?;
+        }
         let streams = failed(Step::Streams);
         checked(libc::SYS_setsid, [0; 5]).map_err(streams)?;
         for (target, &fd) in memory.stdio.iter().enumerate() {
