@@ -8,5 +8,6 @@ mod daemon;
 mod escape;
 mod gate;
 mod layers;
+mod protocol;
 mod real;
 mod support;

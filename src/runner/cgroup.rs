@@ -114,6 +114,25 @@ impl Cgroup {
     }
 }
 
+/// Removes groups whose runner was killed together with its supervisor, before it could. The name of a group has its
+/// runner's pid; where that pid is a runner's again, the group waits for the next time.
+pub fn sweep() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let roots = [v2_root_with_controllers(&mounts), v1_root(&mounts, "memory"), v1_root(&mounts, "pids")];
+    for parent in roots.into_iter().flatten().map(|root| root.join(PARENT)) {
+        for group in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = group.file_name();
+            let runner = name.to_str().and_then(|name| name.split_once('-')).map(|(pid, _)| pid);
+            let Some(pid) = runner.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if !command.split(|&byte| byte == 0).any(|word| word == super::ROLE.as_bytes()) {
+                // Not where anything is in it.
+                let _ = fs::remove_dir(group.path());
+            }
+        }
+    }
+}
+
 /// Keeps the names of two sessions of one runner pid apart, should pids wrap while an old group still stands.
 fn unique() -> u64 {
     std::time::SystemTime::now()

@@ -28,6 +28,7 @@ mod outer;
 mod root;
 mod serve;
 
+pub use cgroup::sweep;
 pub use outer::main;
 
 use crate::wire::runner::ROLE;
