@@ -229,17 +229,8 @@ impl Connection {
 
     /// Sends what a command writes, and how it ends.
     async fn follow(&self, session: &Session, exec: &Exec, stream: bool) {
-        let mut last_seq = 0;
-        while stream {
-            let Ok(output) = exec.read(last_seq, 64 << 10).await else { break };
-            for chunk in output.chunks {
-                last_seq = chunk.seq;
-                let event = rpc::OutputEvent { session: session.id.clone(), id: exec.id.clone(), chunk };
-                self.notify(&Event::Output(event)).await;
-            }
-            if output.closed {
-                break;
-            }
+        if stream {
+            self.pump(session, exec).await;
         }
         let report = rpc::Report::clone(&*exec.report().await);
         let exited = rpc::ExitedEvent { session: session.id.clone(), id: exec.id.clone(), report };
@@ -247,5 +238,21 @@ impl Connection {
         let last_seq = exec.listed().last_seq;
         let closed = rpc::ClosedEvent { session: session.id.clone(), id: exec.id.clone(), last_seq };
         self.notify(&Event::Closed(closed)).await;
+    }
+
+    /// Sends what a command writes until there is no more of it.
+    async fn pump(&self, session: &Session, exec: &Exec) {
+        let mut after = 0;
+        // An error: another connection has read on, and let go of what this one has not had.
+        while let Ok(output) = exec.read(after, 64 << 10).await {
+            for chunk in output.chunks {
+                after = chunk.seq;
+                let event = rpc::OutputEvent { session: session.id.clone(), id: exec.id.clone(), chunk };
+                self.notify(&Event::Output(event)).await;
+            }
+            if output.closed {
+                return;
+            }
+        }
     }
 }

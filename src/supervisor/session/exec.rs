@@ -452,9 +452,9 @@ impl Sink {
                 let scarce = share.is_used_up();
                 share.refund(captured.held());
                 if scarce {
-                    captured.skip(data.len())
+                    captured.skip(data.len());
                 } else {
-                    captured.push(&data)
+                    captured.push(&data);
                 }
                 share.charge(captured.held());
             }

@@ -597,7 +597,8 @@ fn shortened(mut display: String) -> String {
     /// Bytes.
     const LONGEST: usize = 1024;
     if display.len() > LONGEST {
-        display.truncate(display.floor_char_boundary(LONGEST));
+        let cut = (0..=LONGEST).rev().find(|&at| display.is_char_boundary(at)).unwrap_or(0);
+        display.truncate(cut);
         display.push('\u{2026}');
     }
     display
