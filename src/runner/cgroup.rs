@@ -3,7 +3,7 @@
 //! Made by the outer runner on the host, where it has the right; removed by it when the session has ended. Commands
 //! join through a descriptor that was opened before the host's tree went out of sight.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ const PARENT: &str = "execward";
 pub(super) struct Cgroup {
     directories: Vec<PathBuf>,
     joins: Vec<OwnedFd>,
+    /// Locks on the directories, which end with the runner however it ends: a group without one is nobody's.
+    locks: Vec<File>,
 }
 
 impl Cgroup {
@@ -79,7 +81,7 @@ impl Cgroup {
             set(&root.join("cgroup.subtree_control"), "+memory +pids")?;
             create_dir(&parent)?;
             set(&parent.join("cgroup.subtree_control"), "+memory +pids")?;
-            let group = self.add(parent.join(&name))?;
+            let group = self.add(&parent, &name)?;
             set(&group.join("memory.max"), &limits.memory.to_string())?;
             let _ = set(&group.join("memory.swap.max"), "0");
             let _ = set(&group.join("memory.oom.group"), "1");
@@ -91,19 +93,28 @@ impl Cgroup {
         let pids = v1_root(&mounts, "pids").ok_or("no hierarchy with the pids controller is mounted")?;
         let bytes = limits.memory.to_string();
         create_dir(&memory.join(PARENT))?;
-        let group = self.add(memory.join(PARENT).join(&name))?;
+        let group = self.add(&memory.join(PARENT), &name)?;
         set(&group.join("memory.limit_in_bytes"), &bytes)?;
         // Memory and swap together, so that swap does not add to the limit; missing where swap is not accounted.
         let _ = set(&group.join("memory.memsw.limit_in_bytes"), &bytes);
         create_dir(&pids.join(PARENT))?;
-        let group = self.add(pids.join(PARENT).join(&name))?;
+        let group = self.add(&pids.join(PARENT), &name)?;
         set(&group.join("pids.max"), &limits.processes.to_string())?;
         Ok("v1")
     }
 
-    fn add(&mut self, directory: PathBuf) -> Result<PathBuf, String> {
+    fn add(&mut self, parent: &Path, name: &str) -> Result<PathBuf, String> {
+        let failed = |error: std::io::Error| format!("lock {}: {error}", parent.display());
+        // Held until the new group has a lock of its own, so that nobody takes it for a leftover.
+        let making = File::open(parent).map_err(failed)?;
+        making.lock().map_err(failed)?;
+        remove_leftovers(parent);
+        let directory = parent.join(name);
         fs::create_dir(&directory).map_err(|error| format!("make {}: {error}", directory.display()))?;
         self.directories.push(directory.clone());
+        let lock = File::open(&directory).map_err(failed)?;
+        lock.lock_shared().map_err(failed)?;
+        self.locks.push(lock);
         let procs = directory.join("cgroup.procs");
         let file = OpenOptions::new()
             .write(true)
@@ -114,21 +125,13 @@ impl Cgroup {
     }
 }
 
-/// Removes groups whose runner was killed together with its supervisor, before it could. The name of a group has its
-/// runner's pid; where that pid is a runner's again, the group waits for the next time.
-pub fn sweep() {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let roots = [v2_root_with_controllers(&mounts), v1_root(&mounts, "memory"), v1_root(&mounts, "pids")];
-    for parent in roots.into_iter().flatten().map(|root| root.join(PARENT)) {
-        for group in fs::read_dir(parent).into_iter().flatten().flatten() {
-            let name = group.file_name();
-            let runner = name.to_str().and_then(|name| name.split_once('-')).map(|(pid, _)| pid);
-            let Some(pid) = runner.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if !command.split(|&byte| byte == 0).any(|word| word == super::ROLE.as_bytes()) {
-                // Not where anything is in it.
-                let _ = fs::remove_dir(group.path());
-            }
+/// Removes the groups of runners that were killed and could not do it themselves.
+fn remove_leftovers(parent: &Path) {
+    for group in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_group = group.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_group && File::open(group.path()).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // One that still has processes stays.
+            let _ = fs::remove_dir(group.path());
         }
     }
 }

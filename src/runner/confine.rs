@@ -52,7 +52,12 @@ fn limit(spec: &SandboxSpec) -> Result<()> {
         let value = value.min(hard);
         setrlimit(resource, value, value).doing("rlimits", || format!("set {resource:?} to {value}"))
     };
-    set(Resource::RLIMIT_CORE, 0)?;
+    // Not 0: that stops core files only, not cores piped to a program of the host (core(5), `|` in core_pattern), which
+    // would run as root on what a command made. The kernel takes 1 for a helper of its own that crashed, and writes none.
+    set(Resource::RLIMIT_CORE, 1)?;
+    // A host may allow its users more of these; a command needs none.
+    set(Resource::RLIMIT_RTPRIO, 0)?;
+    set(Resource::RLIMIT_NICE, 0)?;
     set(Resource::RLIMIT_NOFILE, spec.limits.open_files)?;
     set(Resource::RLIMIT_NPROC, spec.limits.processes)?;
     if let Some(size) = spec.limits.file_size {

@@ -28,7 +28,6 @@ mod outer;
 mod root;
 mod serve;
 
-pub use cgroup::sweep;
 pub use outer::main;
 
 use crate::wire::runner::ROLE;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{geteuid, setsid};
+use nix::unistd::{getegid, geteuid, getgid, getuid, setsid};
 
 use super::cgroup::Cgroup;
 use super::failure::{Doing, Hint, Result};
@@ -19,6 +19,10 @@ const OOM_SCORE_ADJUSTMENT: &str = "200";
 
 /// Runs the role on standard input, which is the stream to the supervisor. Returns the exit code of the process.
 pub fn main() -> i32 {
+    // Whoever may start it says what the sandbox is: with rights of the binary's own it would give them away.
+    if getuid() != geteuid() || getgid() != getegid() {
+        return 1;
+    }
     // Whatever the parent left open is not ours to hold, and never a command's: CVE-2024-21626.
     let _ = process::close_from(3);
     let _ = setsid();
@@ -125,7 +129,7 @@ fn read_open(stream: Option<&OwnedFd>) -> Result<(SandboxSpec, Decoder)> {
     let stream = stream.ok_or(Errno::EBADF).doing("protocol", doing)?;
     let mut decoder = Decoder::default();
     loop {
-        match decoder.next::<ToRunner>().map_err(std::io::Error::other).doing("protocol", doing)? {
+        match decoder.next_frame::<ToRunner>().map_err(std::io::Error::other).doing("protocol", doing)? {
             Some(ToRunner::Open(spec)) => return Ok((*spec, decoder)),
             Some(_) => {
                 return Err(std::io::Error::other("the first frame must be Open")).doing("protocol", doing);

@@ -5,7 +5,7 @@
 //! never shows inside.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -30,6 +30,9 @@ const SYSTEM: Attributes = Attributes { read_only: true, no_suid: true, no_dev: 
 
 /// A place where commands write.
 const WRITABLE: Attributes = Attributes { read_only: false, no_suid: true, no_dev: true, no_exec: false };
+
+/// Symbolic links on one way, as many as the kernel follows: path_resolution(7).
+const MAX_LINKS: usize = 40;
 
 /// How files of others are shown as files of the sandbox's identity: user namespaces for idmapped mounts, made by a root
 /// that still sees the host's /proc.
@@ -78,13 +81,17 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Vec<Layer>> {
         root.place(path, part)?;
     }
     root.account_files()?;
-    root.pin(&spec.workspace)?;
-    for path in &spec.workspace.frozen {
-        root.freeze(&spec.workspace.path.join(path))?;
+    let in_workspace = |paths: &[PathBuf]| paths.iter().map(|path| spec.workspace.path.join(path)).collect();
+    let frozen: Vec<_> = in_workspace(&spec.workspace.frozen);
+    let mut masked: Vec<_> = in_workspace(&spec.workspace.masked);
+    masked.extend(spec.view.masked.iter().cloned());
+    root.pin(frozen.iter().chain(&masked))?;
+    // Elsewhere nothing can be changed anyway.
+    for path in frozen.iter().filter(|path| path.starts_with(&spec.workspace.path)) {
+        root.freeze(path)?;
     }
-    let masked = spec.workspace.masked.iter().map(|path| spec.workspace.path.join(path));
-    for path in masked.chain(spec.view.masked.iter().cloned()) {
-        root.mask(&path)?;
+    for path in &masked {
+        root.mask(path)?;
     }
     root.finish()?;
     Ok(vec![Layer {
@@ -300,21 +307,57 @@ impl<'a> Root<'a> {
         Ok(())
     }
 
-    /// Keeps the directories that hold something frozen where they are: a mount point cannot be renamed or removed, but
-    /// its parent can be, and another put in its place.
-    fn pin(&self, workspace: &Workspace) -> Result<()> {
-        let frozen = workspace.frozen.iter().filter(|path| self.find(&workspace.path.join(path)).is_ok());
-        let holders: BTreeSet<_> =
-            frozen.flat_map(|path| path.ancestors().skip(1)).filter(|path| *path != Path::new("")).collect();
+    /// Keeps what leads to these paths through the workspace where it is, directories and symbolic links. A mount
+    /// point cannot be renamed or removed, but its parent can be, and another put in its place; a link can be replaced
+    /// although what it led to is covered.
+    fn pin<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
+        let workspace = &self.spec.workspace.path;
+        let paths = paths.filter(|path| path.starts_with(workspace));
+        let ways: BTreeSet<_> = paths.flat_map(|path| self.way(path)).collect();
         // In the order of a BTreeSet a directory comes before what it holds.
-        for holder in holders {
-            let path = workspace.path.join(holder);
+        for path in ways.iter().filter(|path| path.starts_with(workspace) && *path != workspace) {
             let doing = || format!("keep {} in its place", path.display());
-            let target = self.find(&path).doing("workspace", doing)?;
+            let target = self.look(path).doing("workspace", doing)?;
             let tree = mount::clone_tree(target.as_fd(), true).doing("workspace", doing)?;
             mount::attach(tree.as_fd(), target.as_fd()).doing("workspace", doing)?;
         }
         Ok(())
+    }
+
+    /// The directories and symbolic links that lead to `path`, without what they lead to; nothing where nothing is.
+    fn way(&self, path: &Path) -> Vec<PathBuf> {
+        let mut ahead: Vec<OsString> = names(path).collect();
+        ahead.reverse();
+        let (mut at, mut way, mut links) = (PathBuf::from("/"), Vec::new(), 0);
+        while let Some(name) = ahead.pop() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&name);
+            let Ok(found) = self.look(&next) else { return Vec::new() };
+            if kind(&found).is_ok_and(|kind| kind == SFlag::S_IFLNK) {
+                let Ok(target) = nix::fcntl::readlinkat(&found, "") else { return Vec::new() };
+                links += 1;
+                if links > MAX_LINKS {
+                    return Vec::new();
+                }
+                let target = PathBuf::from(target);
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                let from = ahead.len();
+                ahead.extend(names(&target));
+                ahead[from..].reverse();
+                way.push(next);
+                continue;
+            }
+            if !ahead.is_empty() {
+                way.push(next.clone());
+            }
+            at = next;
+        }
+        way
     }
 
     /// Makes `path` unchangeable, where it exists.
@@ -362,6 +405,14 @@ impl<'a> Root<'a> {
         openat2(&self.top, path, how)
     }
 
+    /// Finds what stands at `path` itself, a symbolic link included.
+    fn look(&self, path: &Path) -> nix::Result<OwnedFd> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        openat2(&self.top, path, how)
+    }
+
     fn reopen(&self) -> nix::Result<OwnedFd> {
         open(&self.top, Path::new("."), OFlag::O_DIRECTORY)
     }
@@ -402,6 +453,14 @@ impl<'a> Root<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The names in a path, `..` among them.
+fn names(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().filter_map(|component| match component {
+        Component::Normal(_) | Component::ParentDir => Some(component.as_os_str().to_owned()),
+        _ => None,
+    })
 }
 
 /// Opens a directory below `at`, making it where it is missing; a new one belongs to `owner`.

@@ -38,11 +38,11 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
     let mut server =
         Server { stream, decoder, out: Vec::new(), sent: 0, commands: BTreeMap::new(), confinement };
     FromRunner::Ready(receipt).encode(&mut server.out);
-    match server.run() {
-        Ok(()) => 0,
-        Err(_) => 1,
-    }
-    // As PID 1 of the session's namespace this process takes every command with it.
+    let code = i32::from(server.run().is_err());
+    // The inits of commands that are left live in this memory until this process, PID 1 of the session's namespace,
+    // takes them with it: nothing of it may be freed before.
+    std::mem::forget(server);
+    code
 }
 
 fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Receipt)> {
@@ -204,10 +204,14 @@ impl Server {
     }
 
     fn obey(&mut self) -> std::io::Result<()> {
-        while let Some(message) = self.decoder.next::<ToRunner>().map_err(std::io::Error::other)? {
+        while let Some(message) = self.decoder.next_frame::<ToRunner>().map_err(std::io::Error::other)? {
             let out = &mut self.out;
             match message {
                 ToRunner::Open(_) => return Err(std::io::Error::other("a session is opened once")),
+                // The memory of a command that lives must stay.
+                ToRunner::Start(spawn) if self.commands.contains_key(&spawn.id) => {
+                    return Err(std::io::Error::other("two commands with one id"));
+                }
                 ToRunner::Start(spawn) => match Command::start(&spawn, &self.confinement) {
                     Ok(command) => drop(self.commands.insert(spawn.id, command)),
                     Err(failure) => {

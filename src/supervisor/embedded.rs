@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::pipeline;
 use super::policy_file::{self, PolicyFileError, Source};
 use super::relay::{Captured, Lost, Relayed, Signals, Stdio, Stopped, relay};
 use super::scribe::{Scribe, Unwritten};
+use super::state::Directories;
 use crate::approval::{Answer, Terminal};
 use crate::audit::LogError;
 use crate::gate::{Command, Decision};
@@ -99,6 +101,14 @@ pub enum EmbeddedError {
         role: &'static str,
         /// What is wrong with it.
         error: DirectoryError,
+    },
+    /// A directory of execward's own is missing from the workspace, and cannot be made to be hidden there.
+    #[error("cannot make {}, which the command could make in its workspace: {error}", path.display())]
+    OwnDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Of the call.
+        error: std::io::Error,
     },
     /// A path that cannot be told to the gate or to the command.
     #[error("the path {} is not UTF-8", .0.display())]
@@ -251,7 +261,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let (workspace, cwd) = directories(asked, &local, &policy, draft)?;
     tracing::debug!(workspace = ?workspace.directory().path, cwd = ?cwd.path, "directories opened");
     let network = pipeline::network(asked.network, &policy).ok_or(EmbeddedError::Network)?;
-    let spec = jail::spec(&sandbox::Asked {
+    let mut spec = jail::spec(&sandbox::Asked {
         requester: (local.principal.uid, local.principal.gid),
         user: &local.principal.name,
         home: local.home.clone(),
@@ -261,6 +271,8 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         limits: pipeline::limits(&policy),
         own_state: local.directories.own(),
     })?;
+    // A command must not change what the next one is judged by.
+    spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
     let environment = pipeline::environment(&local, &policy, &spec, &cwd.path, &asked.variables, &asked.env)?;
     let Environment { vars, withheld, secrets } = environment;
     let redactor = Redactor::new(&Rules::builtin(), secrets);
@@ -492,6 +504,7 @@ fn directories(
         directory::open(&workspace.path, &roots.map_err(refused("workspace"))?)
             .map_err(refused("workspace"))?;
     }
+    keep_own(&local.directories, &workspace)?;
     let cwd = match &asked.cwd {
         Some(cwd) => current.join(cwd),
         None if current.starts_with(&workspace.path) => current,
@@ -502,6 +515,28 @@ fn directories(
     let cwd = directory::open(&cwd, &roots).map_err(refused("working directory"))?;
     let [workspace] = roots;
     Ok((workspace, cwd))
+}
+
+/// A file as it is named, absolute, and as it is.
+fn named_and_real(path: &Path) -> impl Iterator<Item = PathBuf> {
+    [std::path::absolute(path).ok(), path.canonicalize().ok()].into_iter().flatten()
+}
+
+/// Makes execward's own directories where a workspace as broad as a home holds them. What exists is hidden in the
+/// sandbox and held in its place; what does not exist, the command could make itself, with a policy in it.
+fn keep_own(own: &Directories, workspace: &Directory) -> Result<(), EmbeddedError> {
+    for path in [Some(&own.state), own.config.as_ref()].into_iter().flatten() {
+        let held =
+            path.ancestors().any(|at| at.canonicalize().is_ok_and(|at| at.starts_with(&workspace.path)));
+        if held && !path.is_dir() {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(|error| EmbeddedError::OwnDirectory { path: path.clone(), error })?;
+        }
+    }
+    Ok(())
 }
 
 /// What a descriptor is, now.

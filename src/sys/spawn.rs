@@ -300,11 +300,6 @@ fn live(memory: &Memory) -> std::result::Result<u32, Failed> {
         let init = |errno| (Step::Init, errno);
         checked(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0])
             .map_err(init)?;
-        for &cgroup in &memory.cgroups {
-            // 0 is the writer itself: cgroups(7).
-            checked(libc::SYS_write, [number(cgroup), c"0".as_ptr().addr(), 1, 0, 0])
-                .map_err(|errno| (Step::Cgroup, errno))?;
-        }
         mount_proc().map_err(|errno| (Step::Proc, errno))?;
         checked(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, (&raw const signals).addr(), 0, 8, 0])
             .map_err(init)?;
@@ -408,8 +403,9 @@ fn supervise(command: libc::pid_t) -> std::result::Result<u32, Failed> {
 unsafe fn mount_proc() -> std::result::Result<(), u32> {
     const CREATE: usize = 6; // FSCONFIG_CMD_CREATE
     const SET_STRING: usize = 1; // FSCONFIG_SET_STRING
+    const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     let at_cwd = libc::AT_FDCWD as isize as usize;
-    let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC) as usize;
+    let attributes = usize::try_from(ATTRIBUTES).unwrap_or(0);
     // SAFETY: NUL-terminated constants and descriptors that these calls gave.
     unsafe {
         let context = checked(libc::SYS_fsopen, [c"proc".as_ptr().addr(), 1, 0, 0, 0])?;
@@ -498,6 +494,13 @@ unsafe fn confine(memory: &Memory) -> std::result::Result<(), Failed> {
     let none: u64 = 0;
     // SAFETY: numbers, descriptors of ours, and pointers to data that outlives each call.
     unsafe {
+        // Here and not in the init: when a group runs out of memory the kernel ends whatever shares memory with the one
+        // that it picks, and that would be the runner with all of the session's commands.
+        for &cgroup in &memory.cgroups {
+            // 0 is the writer itself: cgroups(7).
+            checked(libc::SYS_write, [number(cgroup), c"0".as_ptr().addr(), 1, 0, 0])
+                .map_err(failed(Step::Cgroup))?;
+        }
         let streams = failed(Step::Streams);
         checked(libc::SYS_setsid, [0; 5]).map_err(streams)?;
         for (target, &fd) in memory.stdio.iter().enumerate() {

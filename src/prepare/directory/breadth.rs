@@ -42,6 +42,14 @@ const KEYS: &[&str] =
 const SETTINGS: &[&str] =
     &[".config", ".local", ".local/share", ".local/state", ".local/bin", ".cache", "bin"];
 
+/// Directories whose files tools outside obey. Inside a workspace they are frozen; as the workspace itself they would
+/// be writable as a whole.
+const OBEYED: &[&str] =
+    &[".claude", ".codex", ".cursor", ".execward", ".gemini", ".hermes", ".idea", ".vscode"];
+
+/// What is obeyed in one of them. Other directories there may be work, such as worktrees.
+const OBEYED_PARTS: &[&str] = &["agents", "commands", "hooks", "plugins", "rules", "skills"];
+
 /// Homes of all users in the text of a passwd(5) file. Places that are no home (`/`, `/bin`, `/nonexistent`) are in it
 /// too, and are as little a workspace.
 pub(super) fn homes(passwd: &str) -> Vec<PathBuf> {
@@ -79,10 +87,21 @@ pub(super) fn check(path: &Path, rules: WorkspaceRules<'_>, homes: &[PathBuf]) -
         "holds execward's own state"
     } else if homes.iter().any(|home| SETTINGS.iter().any(|settings| path == home.join(settings))) {
         "holds the settings of a user"
+    } else if path.iter().any(|name| name == ".git") {
+        "is a git directory, whose hooks and settings git obeys"
+    } else if is_obeyed(path) {
+        "holds settings that an agent or an editor obeys"
     } else {
         return Ok(());
     };
     Err(DirectoryError::Broad { path: path.to_owned(), why })
+}
+
+/// Whether this is a directory of settings, or a part of one.
+fn is_obeyed(path: &Path) -> bool {
+    let names: Vec<_> = path.iter().filter_map(|name| name.to_str()).collect();
+    let at = names.iter().position(|name| OBEYED.contains(name));
+    at.is_some_and(|at| names.get(at + 1).is_none_or(|part| OBEYED_PARTS.contains(part)))
 }
 
 /// `/run/user/1000`.
@@ -131,6 +150,10 @@ mod tests {
             ("/home/u/.config", "settings"),
             ("/opt", "shared"),
             ("/bin", "home"),
+            ("/data/me/p/.git", "git obeys"),
+            ("/data/me/p/.git/hooks", "git obeys"),
+            ("/data/me/p/.claude", "obeys"),
+            ("/home/u/.cursor/rules", "obeys"),
         ] {
             let error = verdict(path, false).unwrap_err();
             assert!(error.contains(why) && error.contains("--allow-broad-workspace"), "{path}: {error}");
@@ -152,6 +175,8 @@ mod tests {
             "/work",
             "/usrlocal",
             "/home/u/.config/nvim",
+            "/home/u/.cursor/worktrees/p",
+            "/data/me/p.git",
         ] {
             assert_eq!(verdict(path, false), Ok(()), "{path}");
         }

@@ -33,7 +33,10 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
     let mut masked = data.system.masked;
     masked.extend(in_home(data.home.masked));
     masked.extend(in_home(data.home.stores));
-    masked.extend(asked.own_state.iter().cloned());
+    // Both as they are named and as they are: the workspace is shown where it is, and a link may stand in the name.
+    #[allow(clippy::disallowed_methods)]
+    let real = asked.own_state.iter().filter_map(|path| fs::canonicalize(path).ok());
+    masked.extend(asked.own_state.iter().cloned().chain(real));
     // What lies inside the workspace as it is needs no second mount, and must not become read-only by one.
     let workspace = &asked.workspace.path;
     for paths in [&mut visible, &mut own] {

@@ -192,8 +192,6 @@ fn take_what_there_is(own: u32) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
     if own == 0 {
-        // What the sessions of a daemon that was killed could not take away.
-        crate::runner::sweep();
         let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUSTMENT);
     }
 }

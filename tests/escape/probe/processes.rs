@@ -85,7 +85,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         let mut limit = unsafe { std::mem::zeroed::<libc::rlimit>() };
         unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) };
         match limit.rlim_max {
-            0 => Held("the limit of core dumps is 0".to_owned()),
+            // Too small for a core file; 1 also stops cores that are piped to a program of the host.
+            max @ (0 | 1) => Held(format!("the limit of core dumps is {max}")),
             max => Open(format!("core dumps of {max} bytes")),
         }
     }),
