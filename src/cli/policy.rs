@@ -1,12 +1,10 @@
 //! `execward policy`.
 
-use std::path::Path;
-
 use super::arguments::Policy as Arguments;
 use super::exit::Exit;
 use super::screen::{Screen, print};
 use crate::stage::Digest;
-use crate::supervisor::{Local, Source, load_policy, read_policy};
+use crate::supervisor::{Local, load_policy};
 
 pub(super) fn policy(arguments: Arguments, screen: Screen) -> Exit {
     let (file, json, show) = match arguments {
@@ -34,13 +32,7 @@ pub(super) fn policy(arguments: Arguments, screen: Screen) -> Exit {
         }
     };
     if show && !json {
-        return match text(&policy, local.principal.uid) {
-            Ok(text) => print(screen, &text, Exit::SUCCESS),
-            Err(error) => {
-                screen.error(error);
-                Exit::USAGE
-            }
-        };
+        return print(screen, policy.text(), Exit::SUCCESS);
     }
     let rules: Vec<&str> = policy.rule_ids().collect();
     let digest = Digest::from(policy.digest()).to_hex();
@@ -56,11 +48,4 @@ pub(super) fn policy(arguments: Arguments, screen: Screen) -> Exit {
         format!("{}: {} rules, and every example holds (digest {digest})\n", policy.name(), rules.len())
     };
     print(screen, &text, Exit::SUCCESS)
-}
-
-fn text(policy: &Source, uid: u32) -> Result<String, String> {
-    match policy {
-        Source::Builtin(_) => Ok(include_str!("../../policies/default.toml").to_owned()),
-        Source::File(policy) => read_policy(Path::new(policy.name()), uid).map_err(|error| error.to_string()),
-    }
 }

@@ -49,6 +49,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The text of the policy that is compiled in.
+    pub fn builtin_text() -> &'static str {
+        BUILTIN
+    }
+
     /// Reads a policy. `name` is the file's name for messages.
     ///
     /// # Errors

@@ -18,6 +18,6 @@ mod state;
 pub use daemon::{ConfigError, DaemonError, Options, SocketError, serve as serve_daemon};
 pub use embedded::{Asked, Completed, EmbeddedError, serve};
 pub use local::{Local, LocalError};
-pub use policy_file::{PolicyFileError, Source, load as load_policy, read as read_policy};
+pub use policy_file::{PolicyFileError, Source, load as load_policy};
 pub use relay::Captured;
 pub use state::{Directories, NoHome};

@@ -22,7 +22,26 @@ pub enum Source {
     /// Compiled in.
     Builtin(&'static Policy),
     /// Read from a file.
-    File(Box<Policy>),
+    File {
+        /// What it says.
+        policy: Box<Policy>,
+        /// Its words.
+        text: String,
+    },
+}
+
+impl Source {
+    /// The text that it was read from.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Builtin(_) => Policy::builtin_text(),
+            Self::File { text, .. } => text,
+        }
+    }
+
+    fn file(path: &Path, text: String) -> Result<Self, PolicyError> {
+        Ok(Self::File { policy: Box::new(Policy::parse(&text, &path.display().to_string())?), text })
+    }
 }
 
 impl std::ops::Deref for Source {
@@ -31,7 +50,7 @@ impl std::ops::Deref for Source {
     fn deref(&self) -> &Policy {
         match self {
             Self::Builtin(policy) => policy,
-            Self::File(policy) => policy,
+            Self::File { policy, .. } => policy,
         }
     }
 }
@@ -108,12 +127,12 @@ impl PolicyFileError {
 /// See [`PolicyFileError`].
 pub fn load(named: Option<&Path>, directories: &Directories, uid: u32) -> Result<Source, PolicyFileError> {
     if let Some(path) = named {
-        return Ok(Source::File(Box::new(parse(path, &read(path, uid)?)?)));
+        return Ok(Source::file(path, read(path, uid)?)?);
     }
     let standing = [Some(Path::new(SYSTEM_CONFIG)), directories.config.as_deref()];
     for path in standing.into_iter().flatten().map(|directory| directory.join("policy.toml")) {
         match read(&path, uid) {
-            Ok(text) => return Ok(Source::File(Box::new(parse(&path, &text)?))),
+            Ok(text) => return Ok(Source::file(&path, text)?),
             Err(PolicyFileError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -121,15 +140,11 @@ pub fn load(named: Option<&Path>, directories: &Directories, uid: u32) -> Result
     Ok(Source::Builtin(Policy::builtin()))
 }
 
-fn parse(path: &Path, text: &str) -> Result<Policy, PolicyError> {
-    Policy::parse(text, &path.display().to_string())
-}
-
 /// Reads a policy's text from a file that only root and `uid` can have written.
 ///
 /// # Errors
 /// See [`PolicyFileError`].
-pub fn read(path: &Path, uid: u32) -> Result<String, PolicyFileError> {
+pub(super) fn read(path: &Path, uid: u32) -> Result<String, PolicyFileError> {
     let failed = |error| PolicyFileError::Read { path: path.to_owned(), error };
     // What the name leads to, so that the directory that is checked is the one that holds the file.
     let real = path.canonicalize().map_err(failed)?;

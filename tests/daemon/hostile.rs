@@ -51,7 +51,8 @@ fn one_that_never_reads_stops_nothing_but_itself() {
     let session = second.call("session/list", json!({})).unwrap()["sessions"][0]["session"].clone();
     let start = json!({"session": session, "id": "beside", "command": {"argv": ["echo", "x"]}});
     second.call("exec/start", start).unwrap();
-    let done = second.call("exec/wait", json!({"session": session, "id": "beside", "wait_ms": 20000})).unwrap();
+    let done =
+        second.call("exec/wait", json!({"session": session, "id": "beside", "wait_ms": 20000})).unwrap();
     assert_eq!(done["stdout"]["text"], "x\n");
     drop(deaf);
     until("its commands end with it", || {
@@ -86,7 +87,11 @@ fn half_lines_and_drops_of_bytes_harm_nobody() {
 #[test]
 fn nonsense_is_refused_with_its_code() {
     let Some(daemon) = Daemon::start(Setup::default()) else { return };
-    let deep = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\",\"params\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\",\"params\":{}1{}}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
     let unreadable = [
         "nonsense".to_owned(),
         "{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"session/list\"}".to_owned(),
@@ -96,7 +101,12 @@ fn nonsense_is_refused_with_its_code() {
     ];
     for line in unreadable {
         let mut client = daemon.client(me());
-        client.stream.write_all(format!("{line}\n{{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"session/list\"}}\n").as_bytes()).unwrap();
+        client
+            .stream
+            .write_all(
+                format!("{line}\n{{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"session/list\"}}\n").as_bytes(),
+            )
+            .unwrap();
         let said = client.receive().expect("a reason");
         assert_eq!(said["error"]["code"], -32700, "{said}");
         assert!(client.receive().is_none(), "nothing more is taken from it");
@@ -143,7 +153,10 @@ fn nonsense_is_refused_with_its_code() {
         assert_eq!(refused["code"], expected, "{method} {params}: {refused}");
         assert!(!refused["data"]["kind"].as_str().unwrap().is_empty());
     }
-    for first in ["{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"session/list\"}", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\",\"params\":{\"protocol\":2}}"] {
+    for first in [
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"session/list\"}",
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\",\"params\":{\"protocol\":2}}",
+    ] {
         let mut client = daemon.stranger(me());
         writeln!(client.stream, "{first}").unwrap();
         assert!(matches!(client.receive().expect("a reason")["error"]["code"].as_i64(), Some(1000 | 1001)));
@@ -153,7 +166,8 @@ fn nonsense_is_refused_with_its_code() {
 
 #[test]
 fn connections_have_an_end_for_each_and_not_for_all() {
-    let Some(daemon) = Daemon::start(Setup { config: "[limits]\nconnections = 50\n", ..Setup::default() }) else {
+    let Some(daemon) = Daemon::start(Setup { config: "[limits]\nconnections = 50\n", ..Setup::default() })
+    else {
         return;
     };
     let before = daemon.descriptors();
@@ -198,8 +212,13 @@ fn floods_of_requests_wait_their_turn() {
     let mut waits = daemon.client(attacker());
     let session = waits.open(&daemon.workspace(attacker(), "w"));
     waits.call("exec/start", json!({"id": "s", "command": {"argv": ["sleep", "1000"]}})).unwrap();
-    let ids: Vec<u64> = (0..200).map(|_| waits.send("exec/wait", &json!({"id": "s", "wait_ms": 600_000}))).collect();
-    let too_many = ids.iter().skip(64).filter(|_| waits.receive().is_some_and(|said| said["error"]["code"] == 1400)).count();
+    let ids: Vec<u64> =
+        (0..200).map(|_| waits.send("exec/wait", &json!({"id": "s", "wait_ms": 600_000}))).collect();
+    let too_many = ids
+        .iter()
+        .skip(64)
+        .filter(|_| waits.receive().is_some_and(|said| said["error"]["code"] == 1400))
+        .count();
     assert_eq!(too_many, 136);
     let mut victim = daemon.client(other());
     victim.open(&daemon.workspace(other(), "v"));
@@ -209,7 +228,8 @@ fn floods_of_requests_wait_their_turn() {
     drop((flood, waits));
     let mut again = daemon.client(attacker());
     until("what it waited for is over", || {
-        again.call("exec/wait", json!({"session": session, "id": "s", "wait_ms": 100})).unwrap()["state"] == "ended"
+        again.call("exec/wait", json!({"session": session, "id": "s", "wait_ms": 100})).unwrap()["state"]
+            == "ended"
     });
 }
 
@@ -223,7 +243,14 @@ fn descriptors_that_nobody_asked_for_are_closed() {
     for n in 0..500 {
         let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"session/list\"}}\n", 1000 + n);
         let with = [ControlMessage::ScmRights(&many[..1 + n % 200])];
-        sendmsg::<()>(client.stream.as_raw_fd(), &[IoSlice::new(line.as_bytes())], &with, MsgFlags::empty(), None).unwrap();
+        sendmsg::<()>(
+            client.stream.as_raw_fd(),
+            &[IoSlice::new(line.as_bytes())],
+            &with,
+            MsgFlags::empty(),
+            None,
+        )
+        .unwrap();
         assert_eq!(client.receive().expect("a reply")["id"], 1000 + n);
     }
     assert!(daemon.descriptors() <= before + 1, "{before} before, {} now", daemon.descriptors());

@@ -19,7 +19,8 @@ fn two_daemons_cannot_have_one_socket() {
 
 #[test]
 fn told_to_stop_it_lets_end_what_can_and_ends_the_rest() {
-    let Some(mut daemon) = Daemon::start(Setup { config: "[daemon]\nstop_grace = \"1s\"\n", ..Setup::default() })
+    let Some(mut daemon) =
+        Daemon::start(Setup { config: "[daemon]\nstop_grace = \"1s\"\n", ..Setup::default() })
     else {
         return;
     };
@@ -109,10 +110,8 @@ fn a_policy_is_read_again_and_a_wrong_one_is_not() {
 
 #[test]
 fn a_configuration_with_a_mistake_starts_nothing() {
-    for (config, said) in [
-        ("[principal]\n", "unknown field"),
-        ("[limits]\nsessions = -1\n", "invalid value"),
-    ] {
+    for (config, said) in [("[principal]\n", "unknown field"), ("[limits]\nsessions = -1\n", "invalid value")]
+    {
         let directory = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
         fs::write(directory.path().join("execward.toml"), config).unwrap();
         fs::write(directory.path().join("policy.toml"), "").unwrap();
@@ -140,14 +139,18 @@ fn no_record_no_run() {
 fn systemd_may_make_the_sockets() {
     let directory = tempfile::Builder::new().prefix("execward-daemon-").tempdir_in("/var/tmp").unwrap();
     let path = directory.path().to_str().unwrap();
-    if !Command::new("systemd-socket-activate").arg("--version").output().is_ok_and(|it| it.status.success()) {
+    if !Command::new("systemd-socket-activate").arg("--version").output().is_ok_and(|it| it.status.success())
+    {
         // As systemd does it: descriptors from 3 on, and two variables that name them and the process.
         let sockets = ["agent", "operator"].map(|name| {
             std::os::unix::net::UnixListener::bind(directory.path().join(format!("{name}.sock"))).unwrap()
         });
         let mut child = Command::new("bash");
         child
-            .args(["-c", "exec env LISTEN_PID=$$ LISTEN_FDS=2 \"$0\" serve --state \"$1\" 3<&$2 4<&$3 2>>\"$1.log\""])
+            .args([
+                "-c",
+                "exec env LISTEN_PID=$$ LISTEN_FDS=2 \"$0\" serve --state \"$1\" 3<&$2 4<&$3 2>>\"$1.log\"",
+            ])
             .arg(ground::execward())
             .arg(format!("{path}/state"));
         for socket in &sockets {

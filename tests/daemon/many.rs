@@ -23,7 +23,7 @@ fn a_hundred_clients_get_what_is_theirs_and_leave_nothing() {
     let each = COMMANDS * if long { 10 } else { 1 } / CLIENTS;
     let users: &[u32] = if is_root() { &[ANN, BEN, CAY] } else { &[me()] };
     until("the first session is gone", || daemon.descendants().is_empty());
-    let before = Left::of(&daemon);
+    let (before, there) = (Left::of(&daemon), groups());
     let (done, memory) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let runners = std::sync::Mutex::new(BTreeSet::new());
     thread::scope(|scope| {
@@ -48,7 +48,7 @@ fn a_hundred_clients_get_what_is_theirs_and_leave_nothing() {
     assert_eq!(done.into_inner(), CLIENTS * each);
     let (middle, end) = (memory.into_inner() as u64, daemon.private_kib());
     assert!(end < middle + (16 << 10), "{middle} KiB in the middle, {end} KiB at the end");
-    let runners = runners.into_inner().unwrap();
+    let runners: BTreeSet<i32> = runners.into_inner().unwrap();
     assert!(runners.len() > users.len());
     until("nothing runs", || daemon.descendants().is_empty());
     let end_of_patience = Instant::now() + Duration::from_secs(20);
@@ -56,17 +56,24 @@ fn a_hundred_clients_get_what_is_theirs_and_leave_nothing() {
         thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(Left::of(&daemon), before, "what is left, and what there was");
-    for hierarchy in ["memory/execward", "pids/execward", "execward"] {
-        for entry in fs::read_dir(Path::new("/sys/fs/cgroup").join(hierarchy)).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let runner = name.split('-').next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
-            assert!(!runners.contains(&runner), "{hierarchy}/{name} is left");
-        }
-    }
+    let left: Vec<String> = groups()
+        .into_iter()
+        .filter(|group| !there.contains(group))
+        .filter(|group| runners.iter().any(|runner| group.contains(&format!("/{runner}-"))))
+        .collect();
+    assert!(left.is_empty(), "control groups are left: {left:?}");
     assert_eq!(daemon.records("decision").len(), CLIENTS * each);
     assert_eq!(daemon.records("end").len(), CLIENTS * each);
     daemon.verify_log();
     eprintln!("-- {} commands, {end} KiB private at the end", CLIENTS * each);
+}
+
+/// All control groups of sessions, of whichever daemon.
+fn groups() -> BTreeSet<String> {
+    let parents =
+        ["memory/execward", "pids/execward", "execward"].map(|path| Path::new("/sys/fs/cgroup").join(path));
+    let entries = parents.iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten());
+    entries.map(|entry| entry.path().display().to_string()).collect()
 }
 
 /// One command of many kinds, and everything about how it came out.

@@ -255,7 +255,9 @@ pub fn connect(path: &Path, uid: u32) -> std::io::Result<UnixStream> {
 pub fn descendants(pid: i32) -> Vec<i32> {
     let mut parents = std::collections::BTreeMap::<i32, Vec<i32>>::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
         let Some((_, rest)) = stat.rsplit_once(')') else { continue };
         if let Some(parent) = rest.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()) {

@@ -82,7 +82,8 @@ fn silence_is_a_no_and_so_is_going_away() {
     client.call("exec/kill", json!({"id": "killed"})).unwrap();
     assert_eq!(client.exited("killed")["outcome"], "refused");
     assert_eq!(operator.call("approval/list", json!({})).unwrap()["approvals"], json!([]));
-    let outcomes: Vec<Value> = daemon.records("decision").iter().map(|record| record["body"]["outcome"].clone()).collect();
+    let outcomes: Vec<Value> =
+        daemon.records("decision").iter().map(|record| record["body"]["outcome"].clone()).collect();
     assert_eq!(outcomes, vec![json!("unanswered"); 3]);
 }
 

@@ -28,7 +28,13 @@ fn commands_say_what_they_said_and_how_they_ended() {
     client.run("write", &["bash", "-c", "echo kept > file; echo gone > /tmp/t"]);
     assert_eq!(client.run("read", &["cat", "file"])["stdout"]["text"], "kept\n");
     assert_eq!(fs::read_to_string(format!("{workspace}/file")).unwrap(), "kept\n");
-    assert_eq!(code(client.call("exec/start", json!({"id": "pty", "command": {"argv": ["true"]}, "pty": {"rows": 2, "cols": 2}}))), 1305);
+    assert_eq!(
+        code(client.call(
+            "exec/start",
+            json!({"id": "pty", "command": {"argv": ["true"]}, "pty": {"rows": 2, "cols": 2}})
+        )),
+        1305
+    );
 }
 
 #[test]
@@ -65,7 +71,8 @@ fn input_arrives_and_output_comes_in_numbered_pieces() {
     let Some(daemon) = Daemon::start(Setup::default()) else { return };
     let mut client = daemon.client(me());
     client.open(&daemon.workspace(me(), "w"));
-    let start = json!({"id": "cat", "command": {"argv": ["cat"]}, "stdin": "pipe", "output": {"mode": "poll"}});
+    let start =
+        json!({"id": "cat", "command": {"argv": ["cat"]}, "stdin": "pipe", "output": {"mode": "poll"}});
     // In one go: the name is known before the next request is read.
     let started = client.send("exec/start", &start);
     let one = client.send("exec/write", &json!({"id": "cat", "text": "one\n"}));
@@ -159,7 +166,8 @@ fn signals_and_ends_reach_the_whole_tree() {
     client.call("exec/start", limited).unwrap();
     assert_eq!(client.exited("l")["outcome"], "timed-out");
     // One that fills its pipe while nobody reads ends all the same.
-    let flood = json!({"id": "f", "command": {"argv": ["yes"]}, "output": {"mode": "poll"}, "timeout_ms": 300});
+    let flood =
+        json!({"id": "f", "command": {"argv": ["yes"]}, "output": {"mode": "poll"}, "timeout_ms": 300});
     client.call("exec/start", flood).unwrap();
     assert_eq!(client.call("exec/wait", json!({"id": "f"})).unwrap()["report"]["outcome"], "timed-out");
 }
@@ -254,7 +262,8 @@ fn a_session_lasts_as_long_as_somebody_wants_it() {
     let open = json!({"workspace": daemon.workspace(me(), "w"), "linger_ms": 300});
     let session = client.call("session/open", open).unwrap()["session"].clone();
     let lasting = client.open(&daemon.workspace(me(), "w"));
-    let start = json!({"session": session, "id": "b", "command": {"argv": ["sleep", "1000"]}, "background": true});
+    let start =
+        json!({"session": session, "id": "b", "command": {"argv": ["sleep", "1000"]}, "background": true});
     client.call("exec/start", start).unwrap();
     drop(client);
     let mut client = daemon.client(me());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::connection::{Connection, Serve};
-use crate::supervisor::session::{Exec, Session};
+use crate::supervisor::session::{self, Exec, Session};
 use crate::wire::rpc::{
     self, AgentCall, Code, Done, Error, Event, ExecId, Id, OpenSession, Request, Role, SessionId, StartExec,
 };
@@ -82,15 +82,16 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
         }
         AgentCall::ExecWrite(asked) => {
             let written = connection.exec(asked.session.as_ref(), &asked.id).and_then(|exec| {
-                let bytes = asked.bytes().map_err(|error| Error::new(Code::BadParameters, error.to_string()))?;
+                let bytes =
+                    asked.bytes().map_err(|error| Error::new(Code::BadParameters, error.to_string()))?;
                 exec.write(bytes, asked.end)
             });
             match written {
                 Ok(taken) => {
                     let written = async move {
-                        let bytes = taken
-                            .await
-                            .map_err(|_| Error::new(Code::StdinClosed, "the command ended before it took this"))?;
+                        let bytes = taken.await.map_err(|_| {
+                            Error::new(Code::StdinClosed, "the command ended before it took this")
+                        })?;
                         Ok(rpc::Written { bytes })
                     };
                     connection.answer(id, written).await;
@@ -107,10 +108,8 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
         }
         AgentCall::ExecResize(asked) => {
             let exec = connection.exec(asked.session.as_ref(), &asked.id);
-            let error = exec.map_or_else(
-                |error| error,
-                |_| Error::new(Code::NoTerminal, "the command has no terminal"),
-            );
+            let error = exec
+                .map_or_else(|error| error, |_| Error::new(Code::NoTerminal, "the command has no terminal"));
             connection.reply::<Done>(id, Err(error)).await;
         }
         AgentCall::ExecWait(asked) => {
@@ -136,14 +135,13 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
             connection.reply(id, execs).await;
         }
         AgentCall::GateCheck(asked) => {
-            let checked = connection.session(asked.session.as_ref()).and_then(|session| {
-                let cwd = asked.cwd.as_ref().map(rpc::PathText::as_str);
-                session.check(&asked.command, cwd)
-            });
-            let checked = checked.map(|(judgement, policy)| rpc::Checked {
-                decision: judgement.decision,
-                findings: judgement.findings,
-                policy,
+            let session = match &asked.session {
+                Some(_) => connection.session(asked.session.as_ref()).map(Some),
+                None => Ok(connection.session(None).ok()),
+            };
+            let checked = session.and_then(|session| match session {
+                Some(session) => session.check(&asked),
+                None => session::check(&connection.house.common, &connection.peer, &asked),
             });
             connection.reply(id, checked).await;
         }
@@ -161,7 +159,8 @@ impl Connection {
                 Ok::<_, Error>(session)
             })
         };
-        let session = opening.await.map_err(|_| Error::new(Code::Internal, "the session could not be opened"))??;
+        let session =
+            opening.await.map_err(|_| Error::new(Code::Internal, "the session could not be opened"))??;
         let opened = session.opened();
         session.join();
         let mut used = self.used();
@@ -174,12 +173,16 @@ impl Connection {
     fn session(&self, id: Option<&SessionId>) -> Result<Arc<Session>, Error> {
         let Some(id) = id else {
             let used = self.used();
-            return match used.opened.iter().filter(|session| !session.end.is_cancelled()).collect::<Vec<_>>()[..] {
+            return match used.opened.iter().filter(|session| !session.end.is_cancelled()).collect::<Vec<_>>()
+                [..]
+            {
                 [session] => Ok(Arc::clone(session)),
                 [] => Err(Error::new(Code::UnknownSession, "this connection has opened no session")
                     .hint("open one with session/open, or name one")),
-                _ => Err(Error::new(Code::UnknownSession, "this connection has opened more than one session")
-                    .hint("say which one with `session`")),
+                _ => {
+                    Err(Error::new(Code::UnknownSession, "this connection has opened more than one session")
+                        .hint("say which one with `session`"))
+                }
             };
         };
         let session = self
@@ -226,17 +229,8 @@ impl Connection {
 
     /// Sends what a command writes, and how it ends.
     async fn follow(&self, session: &Session, exec: &Exec, stream: bool) {
-        let mut last_seq = 0;
-        while stream {
-            let Ok(output) = exec.read(last_seq, 64 << 10).await else { break };
-            for chunk in output.chunks {
-                last_seq = chunk.seq;
-                let event = rpc::OutputEvent { session: session.id.clone(), id: exec.id.clone(), chunk };
-                self.notify(&Event::Output(event)).await;
-            }
-            if output.closed {
-                break;
-            }
+        if stream {
+            self.pump(session, exec).await;
         }
         let report = rpc::Report::clone(&*exec.report().await);
         let exited = rpc::ExitedEvent { session: session.id.clone(), id: exec.id.clone(), report };
@@ -244,5 +238,21 @@ impl Connection {
         let last_seq = exec.listed().last_seq;
         let closed = rpc::ClosedEvent { session: session.id.clone(), id: exec.id.clone(), last_seq };
         self.notify(&Event::Closed(closed)).await;
+    }
+
+    /// Sends what a command writes until there is no more of it.
+    async fn pump(&self, session: &Session, exec: &Exec) {
+        let mut after = 0;
+        // An error: another connection has read on, and let go of what this one has not had.
+        while let Ok(output) = exec.read(after, 64 << 10).await {
+            for chunk in output.chunks {
+                after = chunk.seq;
+                let event = rpc::OutputEvent { session: session.id.clone(), id: exec.id.clone(), chunk };
+                self.notify(&Event::Output(event)).await;
+            }
+            if output.closed {
+                return;
+            }
+        }
     }
 }

@@ -131,8 +131,12 @@ mod tests {
 
     #[test]
     fn mistakes_are_found() {
-        for text in ["[principal]\n", "[limits]\nsesions = 1\n", "[principals]\nagents = [-1]\n", "[daemon]\nidle = 5\n"]
-        {
+        for text in [
+            "[principal]\n",
+            "[limits]\nsesions = 1\n",
+            "[principals]\nagents = [-1]\n",
+            "[daemon]\nidle = 5\n",
+        ] {
             assert!(Config::parse(Path::new("c"), text).is_err(), "{text}");
         }
     }

@@ -166,7 +166,8 @@ pub(super) async fn serve<S: Serve>(
         gone.cancel();
         written
     });
-    let mut input = Input { reader, lines: Lines::default(), since: None, charged: Charge::new(&connection.peer) };
+    let mut input =
+        Input { reader, lines: Lines::default(), since: None, charged: Charge::new(&connection.peer) };
     tokio::select! {
         () = converse::<S>(&connection, &mut input) => {}
         () = connection.gone.cancelled() => {}
@@ -249,7 +250,10 @@ fn greet<S: Serve>(connection: &Connection, request: &Request) -> Result<Welcome
     }
     let hello: Hello = request.parameters()?;
     if hello.protocol != PROTOCOL {
-        return Err(Error::new(Code::Version, format!("this server speaks version {PROTOCOL} of the protocol")));
+        return Err(Error::new(
+            Code::Version,
+            format!("this server speaks version {PROTOCOL} of the protocol"),
+        ));
     }
     let quota = connection.house.common.accounts.quota();
     Ok(Welcome {
@@ -330,7 +334,10 @@ impl Input {
             let waiting = self.lines.waiting();
             self.charged.set(waiting);
             if waiting > FREE && self.charged.share.is_used_up() {
-                return Err(End::Refused(Error::new(Code::Limit, "too much of this user's is in memory already")));
+                return Err(End::Refused(Error::new(
+                    Code::Limit,
+                    "too much of this user's is in memory already",
+                )));
             }
             if waiting == 0 {
                 self.since = None;

@@ -104,9 +104,11 @@ impl DaemonError {
             Self::Local(error) => error.hint().to_owned(),
             Self::Policy(error) | Self::Config(ConfigError::File(error)) => error.hint(),
             Self::Socket(error) => error.hint().to_owned(),
-            Self::Log(_) => "nothing runs without its record: make room or mend the permissions, or name another \
+            Self::Log(_) => {
+                "nothing runs without its record: make room or mend the permissions, or name another \
                              directory with --state DIR"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Launcher(error) => error.hint().to_owned(),
             _ => String::new(),
         }
@@ -144,9 +146,10 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         Some(sockets) => sockets,
         None => {
             let run_time = || std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-            let directory = options.socket_dir.clone().unwrap_or_else(|| {
-                sockets::directory(own, run_time(), &local.directories.state)
-            });
+            let directory = options
+                .socket_dir
+                .clone()
+                .unwrap_or_else(|| sockets::directory(own, run_time(), &local.directories.state));
             Sockets::make(&std::path::absolute(&directory).unwrap_or(directory))?
         }
     };
@@ -285,7 +288,11 @@ impl House {
         let account = self.common.accounts.of(who.uid);
         let own = Arc::clone(&account.connections).try_acquire_owned().ok();
         // An operator must get in when agents have filled the house.
-        let all = if S::ROLE == Role::Operator { Some(None) } else { self.common.accounts.admit_connection().map(Some) };
+        let all = if S::ROLE == Role::Operator {
+            Some(None)
+        } else {
+            self.common.accounts.admit_connection().map(Some)
+        };
         let (Some(own), Some(all)) = (own, all) else {
             let error = Error::new(Code::Limit, "there are as many connections as there may be")
                 .hint("one connection can have many requests and sessions")

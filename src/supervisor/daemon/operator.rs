@@ -78,27 +78,30 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall) {
         OperatorCall::PolicyReload(_) => {
             let house = Arc::clone(house);
             let reloaded = async move {
-                let reload = { let house = Arc::clone(&house); move || house.reload() };
+                let reload = {
+                    let house = Arc::clone(&house);
+                    move || house.reload()
+                };
                 match tokio::task::spawn_blocking(reload).await {
-                    Ok(Ok(())) => Ok(policy(&house.common)),
+                    Ok(Ok(())) => Ok(policy(&house.common, false)),
                     Ok(Err(error)) => Err(Error::new(Code::Policy, error.to_string()).hint(error.hint())),
                     Err(_) => Err(Error::new(Code::Internal, "the policy could not be read")),
                 }
             };
             connection.answer(id, reloaded).await;
         }
-        OperatorCall::PolicyShow(_) => connection.reply(id, Ok(policy(&house.common))).await,
+        OperatorCall::PolicyShow(_) => connection.reply(id, Ok(policy(&house.common, true))).await,
         OperatorCall::AuditTail(asked) => connection.tail(id, asked.lines.size(), asked.follow).await,
     }
 }
 
-fn policy(common: &Common) -> rpc::Policy {
+fn policy(common: &Common, with_text: bool) -> rpc::Policy {
     let policy = common.policy();
     rpc::Policy {
         source: policy.name().to_owned(),
         digest: crate::stage::Digest::from(policy.digest()).to_hex(),
         rules: policy.rule_ids().count() as u64,
-        text: None,
+        text: with_text.then(|| policy.text().to_owned()),
     }
 }
 

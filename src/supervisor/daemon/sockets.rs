@@ -2,7 +2,9 @@
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -102,7 +104,8 @@ impl Sockets {
         let wrong = |what: &str| SocketError::Passed(what.to_owned());
         let (mut agent, mut operator) = (None, None);
         for index in 0..passed.len() {
-            let socket = passed.take_unix_listener(index).map_err(|error| SocketError::Passed(error.to_string()))?;
+            let socket =
+                passed.take_unix_listener(index).map_err(|error| SocketError::Passed(error.to_string()))?;
             let socket = socket.ok_or_else(|| wrong("a descriptor came twice"))?;
             let address = socket.local_addr().map_err(|error| SocketError::Passed(error.to_string()))?;
             let name = address.as_pathname().and_then(Path::file_name).unwrap_or_default();
@@ -135,7 +138,9 @@ impl Sockets {
         if let Some(group) = group {
             chown(&operator, None, Some(Gid::from_raw(group))).map_err(io("give away", &operator))?;
         }
-        let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io("open", path));
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io("open", path))
+        };
         open(&operator, if group.is_some() { 0o660 } else { 0o600 })?;
         open(&agent, if root { 0o666 } else { 0o600 })?;
         Ok(Self { agent: agents, operator: operators, made: Some(Made { agent, operator, _lock: lock }) })

@@ -402,7 +402,9 @@ impl Exec {
     pub(in crate::supervisor) fn waited(&self) -> rpc::Waited {
         let inner = self.inner();
         let collected = |index: usize| match &inner.sink {
-            Sink::Collect { captured, .. } if inner.report.is_some() => Some(collected(captured[index].clone())),
+            Sink::Collect { captured, .. } if inner.report.is_some() => {
+                Some(collected(captured[index].clone()))
+            }
             _ => None,
         };
         rpc::Waited {
@@ -449,7 +451,11 @@ impl Sink {
                 let captured = &mut captured[index(stream)];
                 let scarce = share.is_used_up();
                 share.refund(captured.held());
-                if scarce { captured.skip(data.len()) } else { captured.push(&data) }
+                if scarce {
+                    captured.skip(data.len());
+                } else {
+                    captured.push(&data);
+                }
                 share.charge(captured.held());
             }
         }

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 pub(super) use account::{Account, Accounts, Quota};
 pub(super) use exec::Exec;
 pub(super) use ring::{CAPACITY as OUTPUT_KEPT, Share};
+pub(super) use start::check;
 
 use self::link::{Orders, Routes};
 use super::local::Local;

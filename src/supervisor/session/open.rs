@@ -60,7 +60,7 @@ impl Session {
         let lifetime = asked.limits.as_ref().and_then(|limits| limits.lifetime_ms).map(|ms| ms.millis());
         if let Some(asked) = asked.limits {
             let least = |limit: &mut u64, asked: Option<u64>| {
-                *limit = asked.map_or(*limit, |asked| asked.min(*limit))
+                *limit = asked.map_or(*limit, |asked| asked.min(*limit));
             };
             least(&mut limits.memory, asked.memory.map(rpc::Bounded::get));
             least(&mut limits.processes, asked.processes.map(rpc::Bounded::get));

@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn bytes(count: usize, from: usize) -> Vec<u8> {
-        (from..from + count).map(|n| (n % 251) as u8).collect()
+        (from..from + count).map(|n| u8::try_from(n % 251).expect("below 251")).collect()
     }
 
     #[test]

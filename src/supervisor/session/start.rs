@@ -12,17 +12,18 @@ use tokio::time::{Instant, sleep_until};
 use super::exec::{Exec, LATE, Named};
 use super::look::look_as;
 use super::open::stopping;
-use super::{KEPT, Peer, Session};
+use super::{Common, KEPT, Peer, Session};
 use crate::approval::{About, Answer};
-use crate::gate::{Command, Judgement};
+use crate::gate::{Command, Facts};
 use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, Withheld, directory};
 use crate::redact::Redactor;
 use crate::stage::{
-    Cleared, Denial, DenialReason, Digest, Malformed, Outcome, Pending, Place, RefusedBy, Report, Request, RequestId, Seen,
-    Terms,
+    Cleared, Denial, DenialReason, Digest, Malformed, Outcome, Pending, Place, RefusedBy, Report, Request,
+    RequestId, Seen, Terms,
 };
 use crate::supervisor::journal::Journal;
+use crate::supervisor::local::Local;
 use crate::supervisor::pipeline::{self, Ask};
 use crate::supervisor::policy_file::Source;
 use crate::wire::rpc::{self, Code, Error, StartExec, Started, State};
@@ -245,8 +246,7 @@ impl Session {
                 if let Some(reply) = reply.take() {
                     let _ = reply.send(Ok(State::Running));
                 }
-                let (ended, masked, cancelled) =
-                    self.outlive(exec, timeout, policy.limits.grace).await;
+                let (ended, masked, cancelled) = self.outlive(exec, timeout, policy.limits.grace).await;
                 let recorded = journal.ended(
                     number,
                     ended.as_ref().map_err(Clone::clone),
@@ -402,7 +402,13 @@ impl Session {
     }
 
     /// Where a command starts and with which variables.
-    async fn ground(&self, exec: &Exec, asked: &StartExec, peer: &Peer, policy: &Arc<Source>) -> Result<Ground, Error> {
+    async fn ground(
+        &self,
+        exec: &Exec,
+        asked: &StartExec,
+        peer: &Peer,
+        policy: &Arc<Source>,
+    ) -> Result<Ground, Error> {
         let StartExec { cwd, env, .. } = asked;
         let workspace = self.workspace[0].directory();
         if cwd.is_none() && env.is_empty() {
@@ -495,27 +501,53 @@ impl Session {
     ///
     /// # Errors
     /// When it cannot be a command.
-    pub(in crate::supervisor) fn check(
-        &self,
-        command: &Command,
-        cwd: Option<&str>,
-    ) -> Result<(Judgement, String), Error> {
+    pub(in crate::supervisor) fn check(&self, asked: &rpc::Check) -> Result<rpc::Checked, Error> {
         self.touch();
-        Malformed::check(command)
-            .map_err(|error| Error::new(Code::BadParameters, error.to_string()).rule(error.rule()))?;
-        let policy = self.common.policy();
-        let cwd = cwd.map_or_else(
-            || PathBuf::from(&self.workspace_path),
-            |cwd| Path::new(&self.workspace_path).join(cwd),
-        );
-        let mut facts = self.local.facts(&cwd);
+        let cwd = asked.cwd.as_ref().map_or(".", rpc::PathText::as_str);
+        let mut facts = self.local.facts(&plain(&Path::new(&self.workspace_path).join(cwd)));
         facts.home = self.spec.identity.home.to_string_lossy().into_owned();
         facts.user.clone_from(&self.spec.identity.name);
         facts.workspaces = vec![self.workspace_path.clone()];
         facts.environment.clone_from(&self.environment.vars);
-        let digest = Digest::from(policy.digest()).to_hex();
-        Ok((policy.judge(command, &facts), digest))
+        facts.environment.insert("PWD".to_owned(), facts.cwd.clone());
+        judge(&self.common.policy(), &asked.command, &facts)
     }
+}
+
+/// The same for a peer without a session: the directory is taken for the workspace, and nothing is opened.
+pub(in crate::supervisor) fn check(
+    common: &Common,
+    peer: &Peer,
+    asked: &rpc::Check,
+) -> Result<rpc::Checked, Error> {
+    let local = Local::peer(peer.uid, peer.gid, common.directories.clone())
+        .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    let policy = common.policy();
+    let cwd = asked.cwd.as_ref().map_or_else(|| local.home.clone(), |cwd| plain(Path::new(cwd.as_str())));
+    if !cwd.is_absolute() {
+        return Err(Error::new(Code::Directory, "without a session, the directory of a check is absolute")
+            .hint("give an absolute `cwd`, or open a session"));
+    }
+    let facts = local
+        .facts_of(&cwd, &cwd, &policy, std::iter::empty())
+        .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
+    judge(&policy, &asked.command, &facts)
+}
+
+fn judge(policy: &Source, command: &Command, facts: &Facts) -> Result<rpc::Checked, Error> {
+    Malformed::check(command)
+        .map_err(|error| Error::new(Code::BadParameters, error.to_string()).rule(error.rule()))?;
+    let judgement = policy.judge(command, facts);
+    Ok(rpc::Checked {
+        decision: judgement.decision,
+        findings: judgement.findings,
+        policy: Digest::from(policy.digest()).to_hex(),
+    })
+}
+
+/// A path without `.`; nothing else about it is known without a look.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
 }
 
 /// How far a cleared command came.
@@ -565,7 +597,8 @@ fn shortened(mut display: String) -> String {
     /// Bytes.
     const LONGEST: usize = 1024;
     if display.len() > LONGEST {
-        display.truncate(display.floor_char_boundary(LONGEST));
+        let cut = (0..=LONGEST).rev().find(|&at| display.is_char_boundary(at)).unwrap_or(0);
+        display.truncate(cut);
         display.push('\u{2026}');
     }
     display

@@ -1,0 +1,255 @@
+//! What the daemon costs: a command in a warm session beside a bare spawn, many clients at once, memory, and output.
+//!
+//! `cargo bench --bench pipeline [-- ROUNDS]`. Spawn and request take turns, so that a change of the machine's load hits
+//! both alike; compare ratios, not absolute figures. See benches/README.md.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a report for a person")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long commands are started for each number of clients.
+const SPELL: Duration = Duration::from_secs(4);
+
+/// Bytes of output that go through the socket.
+const OUTPUT: u64 = 1 << 30;
+
+struct Daemon {
+    directory: PathBuf,
+    child: Child,
+}
+
+impl Daemon {
+    fn start() -> Self {
+        let directory = PathBuf::from(format!("/var/tmp/execward-bench-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(directory.join("work")).unwrap();
+        fs::write(directory.join("execward.toml"), "[limits]\nsessions = 100\n").unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_execward"))
+            .arg("serve")
+            .args(["--socket-dir".into(), directory.join("run")])
+            .args(["--state".into(), directory.join("state")])
+            .args(["--config".into(), directory.join("execward.toml")])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let daemon = Self { directory, child };
+        while UnixStream::connect(daemon.directory.join("run/agent.sock")).is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        daemon
+    }
+
+    /// A client with a session that has run something.
+    fn client(&self) -> Client {
+        let stream = UnixStream::connect(self.directory.join("run/agent.sock")).unwrap();
+        let mut client = Client {
+            reader: BufReader::with_capacity(1 << 20, stream.try_clone().unwrap()),
+            stream,
+            last: 0,
+        };
+        client.call("hello", &json!({"protocol": 1}));
+        let opened = client.call("session/open", &json!({"workspace": self.directory.join("work")}));
+        assert!(opened["session"].is_string(), "{opened}");
+        client.run_true();
+        client
+    }
+
+    /// Private memory of it and of everything below it, in KiB.
+    fn memory(&self) -> (u64, u64) {
+        let own = self.child.id();
+        let below = descendants(own).into_iter().map(private_kib).sum();
+        (private_kib(own), below)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // SAFETY: plain numbers; the child has not been waited for.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::kill(self.child.id().cast_signed(), libc::SIGTERM)
+        };
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+struct Client {
+    stream: UnixStream,
+    reader: BufReader<UnixStream>,
+    last: u64,
+}
+
+impl Client {
+    fn send(&mut self, method: &str, params: &Value) {
+        self.last += 1;
+        let line = json!({"jsonrpc": "2.0", "id": self.last, "method": method, "params": params});
+        self.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.send(method, params);
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the daemon went away");
+            let mut message: Value = serde_json::from_str(&line).unwrap();
+            if message["id"] == self.last {
+                assert!(message["error"].is_null(), "{message}");
+                return message["result"].take();
+            }
+        }
+    }
+
+    /// From the request to the result that says how it ended.
+    fn run_true(&mut self) -> Duration {
+        let before = Instant::now();
+        let id = format!("t{}", self.last);
+        self.send("exec/start", &json!({"id": id, "command": {"argv": ["/bin/true"]}}));
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the daemon went away");
+            if line.contains("\"exec/exited\"") {
+                let took = before.elapsed();
+                assert!(line.contains("\"code\":0"), "{line}");
+                return took;
+            }
+            assert!(!line.contains("\"error\""), "{line}");
+        }
+    }
+}
+
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            found.push(child);
+            found.extend(descendants(child));
+        }
+    }
+    found
+}
+
+fn private_kib(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    text.lines()
+        .filter(|line| line.starts_with("Private_"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum()
+}
+
+fn bare() -> Duration {
+    let before = Instant::now();
+    assert!(Command::new("/bin/true").stdin(Stdio::null()).status().unwrap().success());
+    before.elapsed()
+}
+
+fn report(name: &str, times: &mut [Duration], beside: Option<Duration>) -> Duration {
+    times.sort_unstable();
+    let at = |per_mille: usize| times[(times.len() - 1) * per_mille / 1000];
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    let ratio = beside.map_or(String::new(), |beside| format!("  {:5.2}x", ms(at(500)) / ms(beside)));
+    println!(
+        "{name:<28} min {:7.3}  median {:7.3}  p99 {:7.3} ms{ratio}",
+        ms(at(0)),
+        ms(at(500)),
+        ms(at(990))
+    );
+    at(500)
+}
+
+fn main() {
+    // cargo passes `--bench`.
+    let rounds: usize = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1000);
+    let daemon = Daemon::start();
+    std::thread::sleep(Duration::from_millis(300));
+    let (idle, _) = daemon.memory();
+
+    let mut client = daemon.client();
+    let (mut spawns, mut requests) = (Vec::new(), Vec::new());
+    for round in 0..rounds + 20 {
+        let (spawn, request) = (bare(), client.run_true());
+        // The first rounds warm caches up.
+        if round >= 20 {
+            spawns.push(spawn);
+            requests.push(request);
+        }
+    }
+    println!("latency, {rounds} rounds:");
+    let beside = report("bare spawn of true", &mut spawns, None);
+    report("request -> result of true", &mut requests, Some(beside));
+
+    println!("throughput:");
+    for count in [1, 8, 64] {
+        let mut clients: Vec<Client> = (0..count).map(|_| daemon.client()).collect();
+        let before = Instant::now();
+        let done: usize = std::thread::scope(|scope| {
+            let running: Vec<_> = clients
+                .iter_mut()
+                .map(|client| {
+                    scope.spawn(move || {
+                        let mut done = 0;
+                        while before.elapsed() < SPELL {
+                            client.run_true();
+                            done += 1;
+                        }
+                        done
+                    })
+                })
+                .collect();
+            running.into_iter().map(|running| running.join().unwrap()).sum()
+        });
+        println!("{count:>3} clients: {:7.0} commands/s", done as f64 / before.elapsed().as_secs_f64());
+        for client in &mut clients {
+            client.call("session/close", &json!({}));
+        }
+    }
+
+    println!("memory, private:");
+    client.call("session/close", &json!({}));
+    std::thread::sleep(Duration::from_millis(300));
+    let (empty, _) = daemon.memory();
+    let sessions: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let (with, runners) = daemon.memory();
+    let each = (with.saturating_sub(empty) + runners) / sessions.len() as u64;
+    println!(
+        "idle daemon {idle} KiB as started, {empty} KiB after the above; idle session {each} KiB, of which in its"
+    );
+    println!("runner {} KiB", runners / sessions.len() as u64);
+    drop(sessions);
+
+    let mut client = daemon.client();
+    for (name, argv) in [
+        ("text", format!("yes '0123456789 some words of output, as programs write them' | head -c {OUTPUT}")),
+        ("binary", format!("head -c {OUTPUT} /dev/zero | tr '\\0' '\\377'")),
+    ] {
+        let start =
+            json!({"id": name, "command": {"argv": ["bash", "-c", argv]}, "output": {"mode": "stream"}});
+        client.send("exec/start", &start);
+        let before = Instant::now();
+        let (mut line, mut received) = (Vec::new(), 0);
+        loop {
+            line.clear();
+            received += client.reader.read_until(b'\n', &mut line).unwrap();
+            if line.starts_with(b"{\"jsonrpc\":\"2.0\",\"method\":\"exec/closed\"") {
+                break;
+            }
+            assert!(!line.is_empty() && !line.windows(9).any(|piece| piece == b"\"error\":{"), "it failed");
+        }
+        let took = before.elapsed().as_secs_f64();
+        println!(
+            "output, {name}: {:.2} GB/s of the command's bytes, {:.2} GB/s on the socket",
+            OUTPUT as f64 / took / 1e9,
+            received as f64 / took / 1e9
+        );
+    }
+}
