@@ -392,25 +392,34 @@ const FRAGMENTS: &[&str] = &[
     "a b ",
 ];
 
+/// What a text costs, in counts that no load on the machine can change: steps of reading, steps of evaluation, and
+/// bytes of what comes out.
+fn cost(text: &str) -> (usize, usize, usize) {
+    let mut budget = Budget::default();
+    let (script, reading) = parse::counted(text, Dialect::Bash, false, budget.limits);
+    let Ok(script) = script else { return (reading, 0, 0) };
+    let before = budget.steps;
+    let found = evaluate(script, None, &Context::default(), &mut budget);
+    let answer = found.map_or(0, |found| serde_json::to_vec(&found).unwrap().len());
+    (reading, before - budget.steps, answer)
+}
+
+/// Reading and evaluation grow with the text; where evaluation would grow faster the budget refuses it, and no answer
+/// is larger than what was paid for.
 #[test]
 fn cost_grows_with_the_text() {
-    let mut slow = Vec::new();
+    let mut wrong = Vec::new();
     for fragment in FRAGMENTS {
         for prefix in ["", "echo \"", "cat <<E\n"] {
-            let cost = |size: usize| {
-                let text = format!("{prefix}{}", fragment.repeat(size / fragment.len()));
-                let start = std::time::Instant::now();
-                let _ = read(&text, None, &Context::default(), &mut Budget::default());
-                start.elapsed()
-            };
-            // Sixteen times the text; what is quadratic takes 256 times as long.
-            let (small, large) = (cost(2_000).min(cost(2_000)), cost(32_000));
-            if large > std::time::Duration::from_millis(300) && large > small * 64 {
-                slow.push(format!("{prefix:?} {fragment:?}: {small:?} then {large:?}"));
+            let text = format!("{prefix}{}", fragment.repeat(32_000 / fragment.len()));
+            let (reading, steps, answer) = cost(&text);
+            let paid = text.len() + steps;
+            if reading > 16 * text.len() || answer > 512 * paid {
+                wrong.push(format!("{prefix:?} {fragment:?}: {reading} {steps} {answer}"));
             }
         }
     }
-    assert!(slow.is_empty(), "{slow:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

@@ -465,7 +465,7 @@ impl Evaluator<'_> {
         let stdin = reading.stdin.clone().unwrap_or_else(|| self.place.stdin.clone());
         let cwd = self.cwd();
         // What is copied into each invocation is paid for, or the answer could be much larger than the text.
-        let redirects = self.place.redirects.iter().map(|redirect| 16 + redirect.target.weight());
+        let redirects = self.place.redirects.iter().map(|redirect| 64 + redirect.target.weight());
         let copied = match &stdin {
             Input::Known(bytes) => bytes.len(),
             Input::Pipe(writers) => 8 * writers.len(),
@@ -473,7 +473,7 @@ impl Evaluator<'_> {
             Input::Inherited => 0,
         };
         let words: usize = reading.argv.iter().map(Value::weight).sum();
-        let weight = redirects.sum::<usize>() + copied + words + cwd.weight() + 32 * self.exported.len();
+        let weight = redirects.sum::<usize>() + copied + words + cwd.weight() + 64 * self.exported.len();
         self.spend(weight / 64)?;
         let known: Option<Vec<&[u8]>> = reading.argv.iter().map(Value::as_known).collect();
         let input = match &stdin {
@@ -513,6 +513,15 @@ impl Evaluator<'_> {
                 }
             }
         }
+        self.pay_for(files.iter().map(|(name, content)| {
+            let bytes = match content {
+                Input::Known(bytes) => bytes.len(),
+                Input::Pipe(writers) => 8 * writers.len(),
+                Input::File(value) | Input::Text(value) => value.weight(),
+                Input::Inherited => 0,
+            };
+            name.weight() + bytes
+        }))?;
         self.feed_processes(index, reading, printed);
         let assignments =
             reading.assigns.iter().map(|(name, slot)| (name.clone(), flatten(slot, name))).collect();
@@ -531,6 +540,11 @@ impl Evaluator<'_> {
             files,
         });
         Ok(index)
+    }
+
+    /// Pays for bytes that are copied into the answer.
+    fn pay_for(&mut self, weights: impl Iterator<Item = usize>) -> Result<(), TooMuch> {
+        self.spend(weights.sum::<usize>() / 64)
     }
 
     pub(super) fn cwd(&mut self) -> Value {
@@ -655,6 +669,7 @@ impl Evaluator<'_> {
                 (true, Some(_)) => None,
                 _ => content,
             };
+            self.debt += content.as_ref().map_or(0, Vec::len) / 64;
             self.files.insert(path, content);
         }
     }
