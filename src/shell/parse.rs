@@ -5,8 +5,14 @@
 //! parser goes back once, remembers the place so that no place is tried twice, and counts the bytes it went back
 //! over: past a bound that is linear in the text it refuses.
 
+mod assignments;
 mod commands;
+mod compound;
+mod conditions;
+mod expansions;
 mod heredocs;
+mod redirections;
+mod simple;
 mod words;
 
 use std::collections::HashSet;
