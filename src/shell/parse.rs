@@ -34,7 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 128 << 10, depth: 100, nodes: 400_000 }
+        Self { bytes: 256 << 10, depth: 100, nodes: 400_000 }
     }
 }
 

@@ -169,6 +169,47 @@ fn agrees_with_bash_on_what_is_a_program() {
     }
 }
 
+/// Whole scripts as people and agents write them.
+#[test]
+fn reads_scripts_as_people_write_them() {
+    let scripts: Vec<String> = serde_json::from_str(include_str!("testdata/scripts.json")).unwrap();
+    let Some((accepts, rejects)) = compare("bash", Dialect::Bash, &scripts) else {
+        println!("SKIPPED: no bash to compare with");
+        return;
+    };
+    // `bash -n` does not run the `shopt` that lets the next line be read.
+    assert!(accepts.iter().all(|text| text.contains("shopt -s extglob")), "{accepts:#?}");
+    // Refused on purpose: a substitution that shares the shell, and here-documents that cannot be told for certain.
+    let purpose = ["${ echo", "$(cat <<E)", "cat <<$x"];
+    let wrong: Vec<_> =
+        rejects.iter().filter(|text| !purpose.iter().any(|known| text.contains(known))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What dash refuses is refused in its dialect, scripts for bash included.
+#[test]
+fn agrees_with_dash_on_what_is_no_program() {
+    let mut texts: Vec<String> = serde_json::from_str(include_str!("testdata/scripts.json")).unwrap();
+    texts.extend(snippets());
+    let Some((accepts, rejects)) = compare("dash", Dialect::Posix, &texts) else {
+        println!("SKIPPED: no dash to compare with");
+        return;
+    };
+    for line in &rejects {
+        println!("  false reject {line}");
+    }
+    println!("dash: {} texts, {} false accepts, {} false rejects", texts.len(), accepts.len(), rejects.len());
+    assert!(accepts.len() <= texts.len() / 50, "accepts what dash rejects: {accepts:#?}");
+}
+
+#[test]
+fn a_file_written_through_a_here_document_may_be_long() {
+    let text = format!("cat > out <<'E'\n{}E\n", "some line of text\n".repeat(13_000));
+    assert!(text.len() > 220 << 10);
+    let found = read(&text, None, &Context::default(), &mut Budget::default()).unwrap();
+    assert_eq!(found.invocations.len(), 1);
+}
+
 #[test]
 fn nesting_is_refused_without_stack_or_time() {
     let run = || {

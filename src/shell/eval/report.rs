@@ -1,12 +1,12 @@
 //! What is reported of a simple command, what it is known to print, and the files that it makes.
 
-use super::super::{Input, Invocation, RedirectKind, Unknown, Value};
+use super::super::{Input, Invocation, RedirectKind, Span, Unknown, Value};
 use super::simple::Reading;
 use super::state::{CWD, Slot};
 use super::{Evaluator, TooMuch, constants};
 
 impl Evaluator<'_> {
-    /// Adds an invocation to the evaluation.
+    /// Adds an invocation to the evaluation, as yet without its words.
     pub(super) fn report(&mut self, reading: &Reading) -> Result<usize, TooMuch> {
         let index = self.out.invocations.len();
         let stdin = reading.stdin.clone().unwrap_or_else(|| self.place.stdin.clone());
@@ -74,9 +74,9 @@ impl Evaluator<'_> {
             reading.assigns.iter().map(|(name, slot)| (name.clone(), flatten(slot, name))).collect();
         let exported = self.exported_now();
         self.out.invocations.push(Invocation {
-            argv: reading.argv.clone(),
+            argv: Vec::new(),
             span: self.span,
-            spans: reading.spans.clone(),
+            spans: Vec::new(),
             assignments,
             exported,
             redirects,
@@ -87,6 +87,13 @@ impl Evaluator<'_> {
             files,
         });
         Ok(index)
+    }
+
+    /// Gives a reported command its words, once nothing else needs them.
+    pub(super) fn tell_words(&mut self, index: usize, argv: Vec<Value>, spans: Vec<Span>) {
+        if let Some(invocation) = self.out.invocations.get_mut(index) {
+            (invocation.argv, invocation.spans) = (argv, spans);
+        }
     }
 
     /// Pays for bytes that are copied into the answer.

@@ -370,7 +370,9 @@ impl Evaluator<'_> {
             }
         }
         let index = self.report(&reading)?;
-        self.builtin(&reading, index)
+        self.builtin(&reading, index)?;
+        self.tell_words(index, reading.argv, reading.spans);
+        Ok(())
     }
 
     /// `$0 & $0`: the text starts itself.
@@ -442,7 +444,8 @@ impl Evaluator<'_> {
         }
         let functions = functions.clone();
         if uncertain {
-            self.report(&reading)?;
+            let index = self.report(&reading)?;
+            self.tell_words(index, reading.argv.clone(), reading.spans.clone());
         }
         self.output(None, Some(Vec::new()), None);
         let arguments: Vec<Value> = reading.argv.into_iter().skip(1).collect();

@@ -291,11 +291,11 @@ impl Parser {
         let mut prefixed = false;
         loop {
             match self.reserved() {
-                Some((Reserved::Bang, end)) if first || prefixed => {
+                Some((Reserved::Bang, end)) if (first || prefixed) && (self.bash() || !frame.negated) => {
                     frame.negated = true;
                     self.pos = end;
                 }
-                Some((Reserved::Bang, _)) => return self.fail("`!` inside a pipeline"),
+                Some((Reserved::Bang, _)) => return self.fail("`!` cannot stand here"),
                 Some((Reserved::Time, end)) => {
                     self.pos = end;
                     loop {

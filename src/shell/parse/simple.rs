@@ -104,7 +104,7 @@ impl Parser {
     fn notice_shopt(&mut self, words: Slice) {
         let ids = self.script.ids(words);
         let plain = |index: usize| ids.get(index).and_then(|id| self.script.plain(*id));
-        if plain(0) == Some(b"shopt") {
+        if self.bash() && plain(0) == Some(b"shopt") {
             let named = (2..ids.len()).any(|index| plain(index) == Some(b"extglob"));
             match plain(1) {
                 Some(b"-s") if named => self.extglob_next = true,
