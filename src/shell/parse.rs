@@ -5,8 +5,14 @@
 //! parser goes back once, remembers the place so that no place is tried twice, and counts the bytes it went back
 //! over: past a bound that is linear in the text it refuses.
 
+mod assignments;
 mod commands;
+mod compound;
+mod conditions;
+mod expansions;
 mod heredocs;
+mod redirections;
+mod simple;
 mod words;
 
 use std::collections::HashSet;
@@ -28,7 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 128 << 10, depth: 100, nodes: 400_000 }
+        Self { bytes: 256 << 10, depth: 100, nodes: 400_000 }
     }
 }
 
@@ -51,14 +57,27 @@ pub struct ParseError {
 /// # Errors
 /// When not even the first line can be read, or a limit is reached.
 pub fn parse(text: &str, dialect: Dialect, extglob: bool, limits: Limits) -> Result<Script, ParseError> {
-    let mut parser = Parser::new(text, dialect, extglob, limits);
+    counted(text, dialect, extglob, limits).0
+}
+
+/// Reads a text, and counts the steps that it took with the bytes that were read twice.
+pub(super) fn counted(
+    text: &str,
+    dialect: Dialect,
+    extglob: bool,
+    limits: Limits,
+) -> (Result<Script, ParseError>, usize) {
     if text.len() > limits.bytes {
-        return Err(parser.error_at(limits.bytes, "the text is too long").finish(text));
+        let stop = Stop { at: number(limits.bytes), message: "the text is too long", limit: true };
+        return (Err(stop.finish(text)), 0);
     }
+    let mut parser = Parser::new(text, dialect, extglob, limits);
     if let Some(at) = text.bytes().position(|byte| byte == 0) {
-        return Err(parser.error_at(at, "a NUL byte").finish(text));
+        return (Err(parser.error_at(at, "a NUL byte").finish(text)), 0);
     }
-    match parser.run() {
+    let outcome = parser.run();
+    let steps = parser.steps + parser.went_back;
+    let read = match outcome {
         Ok(()) => Ok(parser.script),
         Err(stop) => {
             let within = parser.script.origin(Span { start: stop.at, end: stop.at + 1 });
@@ -73,7 +92,8 @@ pub fn parse(text: &str, dialect: Dialect, extglob: bool, limits: Limits) -> Res
                 _ => Err(error),
             }
         }
-    }
+    };
+    (read, steps)
 }
 
 /// An error before its line is known.
@@ -134,6 +154,8 @@ struct Parser {
     bodies: Vec<heredocs::Body>,
     not_arithmetic: HashSet<u32>,
     went_back: usize,
+    /// Frames that were taken off the stack: what reading has cost besides looking at bytes.
+    steps: usize,
     /// Items of the outermost list that end with a line.
     complete: usize,
 }
@@ -326,6 +348,7 @@ impl Parser {
             bodies: Vec::new(),
             not_arithmetic: HashSet::new(),
             went_back: 0,
+            steps: 0,
             complete: 0,
         }
     }
@@ -340,6 +363,7 @@ impl Parser {
                 self.start_body(body)?;
             }
             let Some(frame) = self.stack.pop() else { break };
+            self.steps += 1;
             match frame {
                 Frame::List(frame) => self.list(frame)?,
                 Frame::Simple(frame) => self.simple(frame)?,

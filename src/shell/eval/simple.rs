@@ -1,9 +1,10 @@
-//! Simple commands: their words, assignments and redirections, and what is reported of them.
+//! Simple commands: their words, assignments and redirections, and what they do to the state.
 
 use std::rc::Rc;
 
 use super::super::ast::{Assign, Assigned, Kind, Node, RedirOp, Script, Slice, Target};
-use super::super::{Input, Invocation, Piece, Redirect, RedirectKind, Span, Unknown, Value};
+use super::super::{Input, Piece, Redirect, RedirectKind, Span, Value};
+use super::report::flatten;
 use super::state::{CWD, Slot};
 use super::{Evaluator, Ix, TooMuch, arith, constants, numbered};
 
@@ -59,7 +60,7 @@ impl Evaluator<'_> {
         self.walk_found()
     }
 
-    fn reading(
+    pub(super) fn reading(
         &mut self,
         script: &Script,
         ix: Ix,
@@ -111,7 +112,12 @@ impl Evaluator<'_> {
     }
 
     /// The name that is assigned to, and what it will hold.
-    fn assignment(&mut self, script: &Script, ix: Ix, assign: &Assign) -> Result<(String, Slot), TooMuch> {
+    pub(super) fn assignment(
+        &mut self,
+        script: &Script,
+        ix: Ix,
+        assign: &Assign,
+    ) -> Result<(String, Slot), TooMuch> {
         let name = String::from_utf8_lossy(script.bytes(assign.name)).into_owned();
         let key = match assign.subscript {
             Some(word) => Some(self.key(script, ix, word)?),
@@ -192,7 +198,12 @@ impl Evaluator<'_> {
     }
 
     /// A subscript as a key: a number where it is arithmetic, else its text.
-    fn key(&mut self, script: &Script, ix: Ix, word: super::Id) -> Result<Option<Vec<u8>>, TooMuch> {
+    pub(super) fn key(
+        &mut self,
+        script: &Script,
+        ix: Ix,
+        word: super::Id,
+    ) -> Result<Option<Vec<u8>>, TooMuch> {
         let text = self.single(script, ix, word, false)?;
         let Some(bytes) = text.as_known().map(<[u8]>::to_vec) else { return Ok(None) };
         self.check_names(&bytes);
@@ -283,7 +294,7 @@ impl Evaluator<'_> {
     }
 
     /// The content of a file that the text itself makes.
-    fn made(&self, path: &Value) -> Option<Input> {
+    pub(super) fn made(&self, path: &Value) -> Option<Input> {
         let bytes = path.as_known()?;
         if bytes == b"/dev/stdin" || bytes == b"/dev/fd/0" || bytes == b"/proc/self/fd/0" {
             return Some(self.place.stdin.clone());
@@ -320,7 +331,13 @@ impl Evaluator<'_> {
     }
 
     /// Reports one reading of a command and does to the state what the shell would.
-    fn apply(&mut self, reading: Reading, script: &Rc<Script>, ix: Ix, node: &Node) -> Result<(), TooMuch> {
+    pub(super) fn apply(
+        &mut self,
+        reading: Reading,
+        script: &Rc<Script>,
+        ix: Ix,
+        node: &Node,
+    ) -> Result<(), TooMuch> {
         self.spend(1 + reading.argv.len() / 8)?;
         self.span = self.span_of(ix, node.span);
         for (name, slot) in &reading.deferred {
@@ -353,7 +370,9 @@ impl Evaluator<'_> {
             }
         }
         let index = self.report(&reading)?;
-        self.builtin(&reading, index)
+        self.builtin(&reading, index)?;
+        self.tell_words(index, reading.argv, reading.spans);
+        Ok(())
     }
 
     /// `$0 & $0`: the text starts itself.
@@ -370,7 +389,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn prompt(&mut self, slot: &Slot) {
+    pub(super) fn prompt(&mut self, slot: &Slot) {
         if let Slot::Scalar(value) = slot
             && let Some(text) = value.as_str()
         {
@@ -380,7 +399,7 @@ impl Evaluator<'_> {
     }
 
     /// An alias is replaced in the text: what stands behind the first word stays as it was written.
-    fn alias(&mut self, name: &str, script: &Rc<Script>, node: &Node) {
+    pub(super) fn alias(&mut self, name: &str, script: &Rc<Script>, node: &Node) {
         let Some(value) = self.aliases.get(name).cloned() else { return };
         let Kind::Simple { words, .. } = node.kind else { return };
         let first = script.ids(words).first().copied();
@@ -395,7 +414,7 @@ impl Evaluator<'_> {
     }
 
     /// Calls a function: its body is walked with the arguments bound, unless it is being walked already.
-    fn call(&mut self, name: &str, reading: Reading) -> Result<(), TooMuch> {
+    pub(super) fn call(&mut self, name: &str, reading: Reading) -> Result<(), TooMuch> {
         let place = &self.place;
         let (background, pipes) = (place.background, place.pipes);
         let mut bomb = false;
@@ -425,7 +444,8 @@ impl Evaluator<'_> {
         }
         let functions = functions.clone();
         if uncertain {
-            self.report(&reading)?;
+            let index = self.report(&reading)?;
+            self.tell_words(index, reading.argv.clone(), reading.spans.clone());
         }
         self.output(None, Some(Vec::new()), None);
         let arguments: Vec<Value> = reading.argv.into_iter().skip(1).collect();
@@ -457,251 +477,6 @@ impl Evaluator<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Adds an invocation to the evaluation.
-    fn report(&mut self, reading: &Reading) -> Result<usize, TooMuch> {
-        let index = self.out.invocations.len();
-        let stdin = reading.stdin.clone().unwrap_or_else(|| self.place.stdin.clone());
-        let cwd = self.cwd();
-        // What is copied into each invocation is paid for, or the answer could be much larger than the text.
-        let redirects = self.place.redirects.iter().map(|redirect| 16 + redirect.target.weight());
-        let copied = match &stdin {
-            Input::Known(bytes) => bytes.len(),
-            Input::Pipe(writers) => 8 * writers.len(),
-            Input::File(value) | Input::Text(value) => value.weight(),
-            Input::Inherited => 0,
-        };
-        let words: usize = reading.argv.iter().map(Value::weight).sum();
-        let weight = redirects.sum::<usize>() + copied + words + cwd.weight() + 32 * self.exported.len();
-        self.spend(weight / 64)?;
-        let known: Option<Vec<&[u8]>> = reading.argv.iter().map(Value::as_known).collect();
-        let input = match &stdin {
-            Input::Known(bytes) => Some(bytes.as_slice()),
-            _ => None,
-        };
-        let mut printed = match &known {
-            Some(argv) if argv.is_empty() => Some(Vec::new()),
-            Some(argv) => self.printed_by(argv, input, &cwd),
-            None => None,
-        };
-        if reading.argv.first().and_then(Value::as_str) == Some("printf")
-            && reading.argv.get(1).and_then(Value::as_known) == Some(b"-v")
-        {
-            printed = Some(Vec::new());
-        }
-        self.record_files(reading, printed.as_deref(), input);
-        let shape = if printed.is_none() { self.shape(reading, &stdin) } else { None };
-        if let Some(shape) = &shape {
-            self.shapes.insert(index, shape.clone());
-        }
-        if reading.stdout {
-            self.output(None, Some(Vec::new()), None);
-        } else {
-            self.output(Some(index), printed.clone(), shape);
-        }
-        let mut redirects = (*self.place.redirects).clone();
-        redirects.extend(reading.redirects.iter().cloned());
-        let mut files = Vec::new();
-        let named = reading.argv.iter().skip(1).chain(redirects.iter().map(|redirect| &redirect.target));
-        if !self.processes.is_empty() || !self.files.is_empty() {
-            // `BASH_ENV=file` names a file too
-            let assigned = reading.assigns.iter().map(|(name, slot)| flatten(slot, name));
-            for value in named.cloned().chain(assigned).collect::<Vec<_>>() {
-                if let Some(content) = self.made(&value) {
-                    files.push((value, content));
-                }
-            }
-        }
-        self.feed_processes(index, reading, printed);
-        let assignments =
-            reading.assigns.iter().map(|(name, slot)| (name.clone(), flatten(slot, name))).collect();
-        let exported = self.exported_now();
-        self.out.invocations.push(Invocation {
-            argv: reading.argv.clone(),
-            span: self.span,
-            spans: reading.spans.clone(),
-            assignments,
-            exported,
-            redirects,
-            stdin,
-            cwd,
-            background: self.place.background > 0,
-            origin: self.place.origin.clone(),
-            files,
-        });
-        Ok(index)
-    }
-
-    pub(super) fn cwd(&mut self) -> Value {
-        match self.variables.get(CWD) {
-            None => self.context.cwd.clone(),
-            Some(slots) => match slots.as_slice() {
-                [Slot::Scalar(value)] => value.clone(),
-                _ => match self.slot(CWD) {
-                    Slot::Scalar(value) => value,
-                    _ => Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() }),
-                },
-            },
-        }
-    }
-
-    fn printed_by(&self, argv: &[&[u8]], input: Option<&[u8]>, cwd: &Value) -> Option<Vec<u8>> {
-        match argv {
-            [b"pwd", ..] => cwd.as_known().map(|cwd| [cwd, b"\n"].concat()),
-            [b"cat", path] if path.starts_with(b"/") || !self.files.is_empty() => {
-                match self.made(&Value::known(*path))? {
-                    Input::Known(bytes) => Some(bytes),
-                    _ => None,
-                }
-            }
-            _ => constants::output(argv, input),
-        }
-    }
-
-    /// Something that is known of output that is not known.
-    fn shape(&mut self, reading: &Reading, stdin: &Input) -> Option<Value> {
-        let name = reading.argv.first()?.as_str()?.rsplit('/').next()?.to_owned();
-        let source = format!("$({name})");
-        let below = |path: Vec<u8>, may_be_empty| {
-            Value::unknown(Unknown {
-                source: source.clone(),
-                may_be_empty,
-                below: Some(path),
-                ..Unknown::default()
-            })
-        };
-        match name.as_str() {
-            "mktemp" => Some(below(b"/tmp".to_vec(), false)),
-            "pwd" => Some(self.cwd()),
-            "find" | "ls" => {
-                let operand = reading.argv.iter().skip(1).find(|value| !value.prefix().starts_with(b"-"))?;
-                let prefix = operand.prefix();
-                let whole = operand.as_known().is_some();
-                let cut =
-                    if whole { prefix.len() } else { prefix.iter().rposition(|byte| *byte == b'/')? + 1 };
-                let path = prefix.get(..cut)?;
-                path.starts_with(b"/").then(|| below(path.to_vec(), true))
-            }
-            "head" | "tail" | "sort" | "uniq" | "grep" | "tac" | "cat" | "shuf" => match stdin {
-                Input::Pipe(writers) => match writers.as_slice() {
-                    [writer] => self.shapes.get(writer).cloned(),
-                    _ => None,
-                },
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// Adds to the output that is being collected.
-    pub(super) fn output(&mut self, writer: Option<usize>, bytes: Option<Vec<u8>>, value: Option<Value>) {
-        let conditional = self.place.conditional;
-        let Some(capture) = self.captures.last_mut() else { return };
-        capture.writers.extend(writer);
-        capture.value = value;
-        match (&mut capture.known, bytes) {
-            (Some(known), Some(bytes)) if bytes.is_empty() || conditional <= capture.conditional => {
-                known.extend_from_slice(&bytes);
-                if known.len() > 1 << 20 {
-                    capture.known = None;
-                }
-            }
-            _ => capture.known = None,
-        }
-    }
-
-    /// Files that a command with known output writes.
-    fn record_files(&mut self, reading: &Reading, printed: Option<&[u8]>, input: Option<&[u8]>) {
-        let mut writes: Vec<(Vec<u8>, bool, Option<Vec<u8>>)> = Vec::new();
-        for redirect in &reading.redirects {
-            let append = match redirect.kind {
-                RedirectKind::Write => false,
-                RedirectKind::Append => true,
-                _ => continue,
-            };
-            if let Some(path) = redirect.target.as_known() {
-                let content = if redirect.fd == Some(1) || redirect.fd.is_none() {
-                    printed.map(<[u8]>::to_vec)
-                } else {
-                    None
-                };
-                writes.push((path.to_vec(), append, content));
-            }
-        }
-        if reading
-            .argv
-            .first()
-            .and_then(Value::as_str)
-            .is_some_and(|name| name.rsplit('/').next() == Some("tee"))
-        {
-            let append = reading.argv.iter().any(|value| value.as_known() == Some(b"-a"));
-            for path in
-                reading.argv.iter().skip(1).filter_map(Value::as_known).filter(|path| !path.starts_with(b"-"))
-            {
-                writes.push((path.to_vec(), append, input.map(<[u8]>::to_vec)));
-            }
-        }
-        for (path, append, content) in writes {
-            if path.starts_with(b"/dev/") {
-                continue;
-            }
-            let path = self.absolute(&path);
-            let content = content.filter(|content| content.len() <= 1 << 16);
-            let content = match (append, self.files.get(&path)) {
-                (true, Some(Some(old))) if old.len() < 1 << 16 => {
-                    content.map(|new| [old.as_slice(), &new].concat())
-                }
-                (true, Some(_)) => None,
-                _ => content,
-            };
-            self.files.insert(path, content);
-        }
-    }
-
-    /// Tells the commands in process substitutions whom they feed, and what feeds them.
-    fn feed_processes(&mut self, index: usize, reading: &Reading, printed: Option<Vec<u8>>) {
-        for process in &self.processes {
-            let Some(range) = self.printed.get(process).map(|printed| printed.range.clone()) else {
-                continue;
-            };
-            for invocation in self.out.invocations.get_mut(range).unwrap_or(&mut []) {
-                let super::Origin::ProcessSubstitution { feeds, out } = &mut invocation.origin else {
-                    continue;
-                };
-                *feeds = Some(index);
-                if !*out && invocation.stdin == Input::Pipe(Vec::new()) {
-                    let tees = reading.argv.first().and_then(Value::as_str) == Some("tee");
-                    let bytes = if tees || reading.stdout { printed.clone() } else { None };
-                    invocation.stdin = bytes.map_or(Input::Pipe(vec![index]), Input::Known);
-                }
-            }
-        }
-    }
-
-    fn exported_now(&mut self) -> Vec<(String, Value)> {
-        if self.exported.is_empty() {
-            return Vec::new();
-        }
-        let names: Vec<String> = self.exported.iter().cloned().collect();
-        names
-            .into_iter()
-            .filter_map(|name| {
-                let slot = self.variables.get(&name)?.last()?.clone();
-                let Slot::Scalar(value) = slot else { return None };
-                Some((name, value))
-            })
-            .collect()
-    }
-}
-
-/// An array as one value, as a program's environment or a person would see it.
-fn flatten(slot: &Slot, name: &str) -> Value {
-    match slot {
-        Slot::Scalar(value) => value.clone(),
-        Slot::Array(items) => items.first().map(|(_, value)| value.clone()).unwrap_or_default(),
-        Slot::Unset => Value::default(),
-        Slot::Reference(_) => super::state::hole(&format!("${name}"), false),
     }
 }
 

@@ -1,0 +1,275 @@
+//! What is reported of a simple command, what it is known to print, and the files that it makes.
+
+use super::super::{Input, Invocation, RedirectKind, Span, Unknown, Value};
+use super::simple::Reading;
+use super::state::{CWD, Slot};
+use super::{Evaluator, TooMuch, constants};
+
+impl Evaluator<'_> {
+    /// Adds an invocation to the evaluation, as yet without its words.
+    pub(super) fn report(&mut self, reading: &Reading) -> Result<usize, TooMuch> {
+        let index = self.out.invocations.len();
+        let stdin = reading.stdin.clone().unwrap_or_else(|| self.place.stdin.clone());
+        let cwd = self.cwd();
+        // What is copied into each invocation is paid for, or the answer could be much larger than the text.
+        let redirects = self.place.redirects.iter().map(|redirect| 64 + redirect.target.weight());
+        let copied = match &stdin {
+            Input::Known(bytes) => bytes.len(),
+            Input::Pipe(writers) => 8 * writers.len(),
+            Input::File(value) | Input::Text(value) => value.weight(),
+            Input::Inherited => 0,
+        };
+        let words: usize = reading.argv.iter().map(Value::weight).sum();
+        let weight = redirects.sum::<usize>() + copied + words + cwd.weight() + 64 * self.exported.len();
+        self.spend(weight / 64)?;
+        let known: Option<Vec<&[u8]>> = reading.argv.iter().map(Value::as_known).collect();
+        let input = match &stdin {
+            Input::Known(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        };
+        let mut printed = match &known {
+            Some(argv) if argv.is_empty() => Some(Vec::new()),
+            Some(argv) => self.printed_by(argv, input, &cwd),
+            None => None,
+        };
+        if reading.argv.first().and_then(Value::as_str) == Some("printf")
+            && reading.argv.get(1).and_then(Value::as_known) == Some(b"-v")
+        {
+            printed = Some(Vec::new());
+        }
+        self.record_files(reading, printed.as_deref(), input);
+        let shape = if printed.is_none() { self.shape(reading, &stdin) } else { None };
+        if let Some(shape) = &shape {
+            self.shapes.insert(index, shape.clone());
+        }
+        if reading.stdout {
+            self.output(None, Some(Vec::new()), None);
+        } else {
+            self.output(Some(index), printed.clone(), shape);
+        }
+        let mut redirects = (*self.place.redirects).clone();
+        redirects.extend(reading.redirects.iter().cloned());
+        let mut files = Vec::new();
+        let named = reading.argv.iter().skip(1).chain(redirects.iter().map(|redirect| &redirect.target));
+        if !self.processes.is_empty() || !self.files.is_empty() {
+            // `BASH_ENV=file` names a file too
+            let assigned = reading.assigns.iter().map(|(name, slot)| flatten(slot, name));
+            for value in named.cloned().chain(assigned).collect::<Vec<_>>() {
+                if let Some(content) = self.made(&value) {
+                    files.push((value, content));
+                }
+            }
+        }
+        self.pay_for(files.iter().map(|(name, content)| {
+            let bytes = match content {
+                Input::Known(bytes) => bytes.len(),
+                Input::Pipe(writers) => 8 * writers.len(),
+                Input::File(value) | Input::Text(value) => value.weight(),
+                Input::Inherited => 0,
+            };
+            name.weight() + bytes
+        }))?;
+        self.feed_processes(index, reading, printed);
+        let assignments =
+            reading.assigns.iter().map(|(name, slot)| (name.clone(), flatten(slot, name))).collect();
+        let exported = self.exported_now();
+        self.out.invocations.push(Invocation {
+            argv: Vec::new(),
+            span: self.span,
+            spans: Vec::new(),
+            assignments,
+            exported,
+            redirects,
+            stdin,
+            cwd,
+            background: self.place.background > 0,
+            origin: self.place.origin.clone(),
+            files,
+        });
+        Ok(index)
+    }
+
+    /// Gives a reported command its words, once nothing else needs them.
+    pub(super) fn tell_words(&mut self, index: usize, argv: Vec<Value>, spans: Vec<Span>) {
+        if let Some(invocation) = self.out.invocations.get_mut(index) {
+            (invocation.argv, invocation.spans) = (argv, spans);
+        }
+    }
+
+    /// Pays for bytes that are copied into the answer.
+    fn pay_for(&mut self, weights: impl Iterator<Item = usize>) -> Result<(), TooMuch> {
+        self.spend(weights.sum::<usize>() / 64)
+    }
+
+    pub(super) fn cwd(&mut self) -> Value {
+        match self.variables.get(CWD) {
+            None => self.context.cwd.clone(),
+            Some(slots) => match slots.as_slice() {
+                [Slot::Scalar(value)] => value.clone(),
+                _ => match self.slot(CWD) {
+                    Slot::Scalar(value) => value,
+                    _ => Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() }),
+                },
+            },
+        }
+    }
+
+    fn printed_by(&self, argv: &[&[u8]], input: Option<&[u8]>, cwd: &Value) -> Option<Vec<u8>> {
+        match argv {
+            [b"pwd", ..] => cwd.as_known().map(|cwd| [cwd, b"\n"].concat()),
+            [b"cat", path] if path.starts_with(b"/") || !self.files.is_empty() => {
+                match self.made(&Value::known(*path))? {
+                    Input::Known(bytes) => Some(bytes),
+                    _ => None,
+                }
+            }
+            _ => constants::output(argv, input),
+        }
+    }
+
+    /// Something that is known of output that is not known.
+    pub(super) fn shape(&mut self, reading: &Reading, stdin: &Input) -> Option<Value> {
+        let name = reading.argv.first()?.as_str()?.rsplit('/').next()?.to_owned();
+        let source = format!("$({name})");
+        let below = |path: Vec<u8>, may_be_empty| {
+            Value::unknown(Unknown {
+                source: source.clone(),
+                may_be_empty,
+                below: Some(path),
+                ..Unknown::default()
+            })
+        };
+        match name.as_str() {
+            "mktemp" => Some(below(b"/tmp".to_vec(), false)),
+            "pwd" => Some(self.cwd()),
+            "find" | "ls" => {
+                let operand = reading.argv.iter().skip(1).find(|value| !value.prefix().starts_with(b"-"))?;
+                let prefix = operand.prefix();
+                let whole = operand.as_known().is_some();
+                let cut =
+                    if whole { prefix.len() } else { prefix.iter().rposition(|byte| *byte == b'/')? + 1 };
+                let path = prefix.get(..cut)?;
+                path.starts_with(b"/").then(|| below(path.to_vec(), true))
+            }
+            "head" | "tail" | "sort" | "uniq" | "grep" | "tac" | "cat" | "shuf" => match stdin {
+                Input::Pipe(writers) => match writers.as_slice() {
+                    [writer] => self.shapes.get(writer).cloned(),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Adds to the output that is being collected.
+    pub(super) fn output(&mut self, writer: Option<usize>, bytes: Option<Vec<u8>>, value: Option<Value>) {
+        let conditional = self.place.conditional;
+        let Some(capture) = self.captures.last_mut() else { return };
+        capture.writers.extend(writer);
+        capture.value = value;
+        match (&mut capture.known, bytes) {
+            (Some(known), Some(bytes)) if bytes.is_empty() || conditional <= capture.conditional => {
+                known.extend_from_slice(&bytes);
+                if known.len() > 1 << 20 {
+                    capture.known = None;
+                }
+            }
+            _ => capture.known = None,
+        }
+    }
+
+    /// Files that a command with known output writes.
+    fn record_files(&mut self, reading: &Reading, printed: Option<&[u8]>, input: Option<&[u8]>) {
+        let mut writes: Vec<(Vec<u8>, bool, Option<Vec<u8>>)> = Vec::new();
+        for redirect in &reading.redirects {
+            let append = match redirect.kind {
+                RedirectKind::Write => false,
+                RedirectKind::Append => true,
+                _ => continue,
+            };
+            if let Some(path) = redirect.target.as_known() {
+                let content = if redirect.fd == Some(1) || redirect.fd.is_none() {
+                    printed.map(<[u8]>::to_vec)
+                } else {
+                    None
+                };
+                writes.push((path.to_vec(), append, content));
+            }
+        }
+        if reading
+            .argv
+            .first()
+            .and_then(Value::as_str)
+            .is_some_and(|name| name.rsplit('/').next() == Some("tee"))
+        {
+            let append = reading.argv.iter().any(|value| value.as_known() == Some(b"-a"));
+            for path in
+                reading.argv.iter().skip(1).filter_map(Value::as_known).filter(|path| !path.starts_with(b"-"))
+            {
+                writes.push((path.to_vec(), append, input.map(<[u8]>::to_vec)));
+            }
+        }
+        for (path, append, content) in writes {
+            if path.starts_with(b"/dev/") {
+                continue;
+            }
+            let path = self.absolute(&path);
+            let content = content.filter(|content| content.len() <= 1 << 16);
+            let content = match (append, self.files.get(&path)) {
+                (true, Some(Some(old))) if old.len() < 1 << 16 => {
+                    content.map(|new| [old.as_slice(), &new].concat())
+                }
+                (true, Some(_)) => None,
+                _ => content,
+            };
+            self.debt += content.as_ref().map_or(0, Vec::len) / 64;
+            self.files.insert(path, content);
+        }
+    }
+
+    /// Tells the commands in process substitutions whom they feed, and what feeds them.
+    fn feed_processes(&mut self, index: usize, reading: &Reading, printed: Option<Vec<u8>>) {
+        for process in &self.processes {
+            let Some(range) = self.printed.get(process).map(|printed| printed.range.clone()) else {
+                continue;
+            };
+            for invocation in self.out.invocations.get_mut(range).unwrap_or(&mut []) {
+                let super::Origin::ProcessSubstitution { feeds, out } = &mut invocation.origin else {
+                    continue;
+                };
+                *feeds = Some(index);
+                if !*out && invocation.stdin == Input::Pipe(Vec::new()) {
+                    let tees = reading.argv.first().and_then(Value::as_str) == Some("tee");
+                    let bytes = if tees || reading.stdout { printed.clone() } else { None };
+                    invocation.stdin = bytes.map_or(Input::Pipe(vec![index]), Input::Known);
+                }
+            }
+        }
+    }
+
+    fn exported_now(&mut self) -> Vec<(String, Value)> {
+        if self.exported.is_empty() {
+            return Vec::new();
+        }
+        let names: Vec<String> = self.exported.iter().cloned().collect();
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let slot = self.variables.get(&name)?.last()?.clone();
+                let Slot::Scalar(value) = slot else { return None };
+                Some((name, value))
+            })
+            .collect()
+    }
+}
+
+/// An array as one value, as a program's environment or a person would see it.
+pub(super) fn flatten(slot: &Slot, name: &str) -> Value {
+    match slot {
+        Slot::Scalar(value) => value.clone(),
+        Slot::Array(items) => items.first().map(|(_, value)| value.clone()).unwrap_or_default(),
+        Slot::Unset => Value::default(),
+        Slot::Reference(_) => super::state::hole(&format!("${name}"), false),
+    }
+}
