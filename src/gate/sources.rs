@@ -24,6 +24,11 @@ pub(super) struct Sources<'w> {
 }
 
 impl Sources<'_> {
+    /// Whether the operand of an effect has a hole that may be looked up.
+    pub(super) fn has_hole(effect: &Effect) -> bool {
+        operand_of(effect).is_some_and(Value::has_unknown)
+    }
+
     /// The effect, or several in its place: one for each thing that a hole of its operand stands for.
     pub(super) fn spread(&mut self, effect: Effect) -> Vec<Effect> {
         let Some(operand) = operand_of(&effect) else { return vec![effect] };
