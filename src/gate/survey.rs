@@ -18,10 +18,8 @@ use super::sources::Sources;
 use super::{ClassSet, Command, Decision, Facts, Finding, Judgement, PathClass};
 use super::{aliases, hardline, opaque, reader, text};
 use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
+use crate::shell::{self, Budget, Evaluation, Input, Invocation, Oddity, Origin, ReadError, Span, Value};
 use follow::with_content;
-use crate::shell::{
-    self, Budget, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, RedirectKind, Span, Value,
-};
 
 /// What a command does, as far as it can be known before running, with the findings that no policy is asked about.
 #[derive(Debug, Default)]
@@ -99,7 +97,7 @@ struct Walk<'f> {
 /// The commands of one text.
 #[derive(Debug, Default)]
 struct Group {
-    invocations: Rc<Vec<Invocation>>,
+    invocations: Rc<Vec<Rc<Invocation>>>,
     /// Where the output of each comes from.
     feeds: Vec<Feed>,
 }
@@ -107,7 +105,7 @@ struct Group {
 /// A command that waits to be looked at.
 #[derive(Debug, Clone)]
 struct Task {
-    invocation: Invocation,
+    invocation: Rc<Invocation>,
     target: Target,
     /// Directories of this machine that are in the container that it runs in: the name there, the path here.
     mounts: Rc<Vec<(Path, Path)>>,
@@ -176,7 +174,7 @@ impl<'f> Walk<'f> {
             files: Vec::new(),
         };
         self.run(vec![Task {
-            invocation,
+            invocation: Rc::new(invocation),
             target: Target::Here,
             mounts: Rc::default(),
             via: Vec::new(),
@@ -278,13 +276,14 @@ impl<'f> Walk<'f> {
         }
         self.growing(&evaluation.invocations);
         let group = self.groups.len();
-        let invocations = Rc::new(evaluation.invocations);
+        let invocations: Vec<Rc<Invocation>> = evaluation.invocations.into_iter().map(Rc::new).collect();
+        let invocations = Rc::new(invocations);
         self.groups.push(Group {
             feeds: vec![Feed::Plain; invocations.len()],
             invocations: Rc::clone(&invocations),
         });
-        let make = |(index, invocation): (usize, &Invocation)| Task {
-            invocation: invocation.clone(),
+        let make = |(index, invocation): (usize, &Rc<Invocation>)| Task {
+            invocation: Rc::clone(invocation),
             target: target.clone(),
             mounts: Rc::default(),
             via: via.to_vec(),
@@ -372,26 +371,27 @@ impl<'f> Walk<'f> {
     fn step(&mut self, mut task: Task) -> Vec<Task> {
         // `ssh host -- command`: no program is called `--`.
         if task.invocation.argv.first().and_then(Value::as_str) == Some("--") {
-            task.invocation.argv.remove(0);
-            task.invocation.spans.drain(..task.invocation.spans.len().min(1));
+            let invocation = Rc::make_mut(&mut task.invocation);
+            invocation.argv.remove(0);
+            invocation.spans.drain(..invocation.spans.len().min(1));
         }
         let mut inner = self.reading(&task);
         if let Some(original) = self.original(&task) {
-            let mut invocation = task.invocation.clone();
+            let mut invocation = Invocation::clone(&task.invocation);
             if let Some(word) = invocation.argv.first_mut() {
                 *word = original;
             }
-            inner.extend(self.reading(&Task { invocation, ..task.clone() }));
+            inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task.clone() }));
         }
         if let Some(invocation) = reader::unset_empty(&task.invocation) {
-            inner.extend(self.reading(&Task { invocation, ..task.clone() }));
+            inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task.clone() }));
         }
         if let Some(text) = self.as_text(&task) {
             inner.extend(text);
         }
         if let Some(stdin) = self.known_input(&task) {
-            let invocation = Invocation { stdin, ..task.invocation.clone() };
-            inner.extend(self.reading(&Task { invocation, ..task }));
+            let invocation = Invocation { stdin, ..Invocation::clone(&task.invocation) };
+            inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task }));
         }
         inner
     }
@@ -485,7 +485,7 @@ impl<'f> Walk<'f> {
                 assignments: Vec::new(),
                 cwd: None,
             };
-            self.survey.acts.push(Act { effect: start, place: None, scene });
+            self.survey.acts.push(Act { effect: start, place: None, scene, settled: false });
         }
         if let Some((group, index)) = task.group
             && let Some(feed) = self.groups.get_mut(group).and_then(|group| group.feeds.get_mut(index))
@@ -531,7 +531,7 @@ impl<'f> Walk<'f> {
         for effect in self.spread(effect, task) {
             let own = path_of(&effect).map(|path| Place::resolve(path, base));
             let (place, on_host) = self.through_mounts(own, &effect, task);
-            let mut act = Act { effect, place, scene: Arc::clone(scene) };
+            let mut act = Act { effect, place, scene: Arc::clone(scene), settled: false };
             let ground = if on_host { Arc::clone(&self.ground) } else { self.ground_of(&act.scene.target) };
             if act.takes_trees()
                 && let Some(place) = &mut act.place
@@ -547,6 +547,7 @@ impl<'f> Walk<'f> {
             }
             self.receive(&act, base, *gives);
             for mut finding in hardline::findings(&act, &ground) {
+                act.settled = !guess;
                 if guess {
                     // The operands of a program that nobody knows look like a command, but may be data.
                     "opaque.launcher".clone_into(&mut finding.rule);
@@ -589,7 +590,8 @@ impl<'f> Walk<'f> {
         match &act.effect {
             Effect::Write { .. } => {
                 let readings = act.place.iter().flat_map(|place| &place.readings);
-                let paths = readings.filter(|reading| !reading.path.is_loose()).map(|reading| reading.path.clone());
+                let paths =
+                    readings.filter(|reading| !reading.path.is_loose()).map(|reading| reading.path.clone());
                 self.received.extend(paths.filter(|path| !path.components.is_empty()));
             }
             // `curl -O URL` keeps the name.
@@ -609,9 +611,11 @@ impl<'f> Walk<'f> {
     fn was_received(&self, act: &Act) -> bool {
         matches!(act.effect, Effect::RunFile { .. })
             && !self.received.is_empty()
-            && act.place.iter().flat_map(|place| &place.readings).any(|reading| {
-                self.received.iter().any(|path| path.surely_holds(&reading.path.components))
-            })
+            && act
+                .place
+                .iter()
+                .flat_map(|place| &place.readings)
+                .any(|reading| self.received.iter().any(|path| path.surely_holds(&reading.path.components)))
     }
 
     fn ground_of(&self, target: &Target) -> Arc<Ground> {

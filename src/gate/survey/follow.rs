@@ -3,12 +3,10 @@
 use std::rc::Rc;
 
 use super::{DEEPEST, Task, Walk, program_name};
-use crate::gate::place::{Base, Path, Place};
+use crate::gate::place::{Path, Place};
 use crate::gate::{Decision, hardline, reader};
 use crate::programs::{self, Effect, Knowledge, Language, Target};
-use crate::shell::{
-    self, Dialect, Input, Invocation, Piece, RedirectKind, Unknown, Value,
-};
+use crate::shell::{self, Dialect, Input, Invocation, Piece, RedirectKind, Unknown, Value};
 
 impl Walk<'_> {
     #[allow(clippy::too_many_arguments, reason = "the parts of one effect")]
@@ -26,20 +24,27 @@ impl Walk<'_> {
             self.too_deep(task);
             return None;
         }
-        let mut invocation = task.invocation.clone();
-        invocation.spans = vec![invocation.span; argv.len()];
-        invocation.argv = argv;
+        let starter = &task.invocation;
         // The starter's own redirections are judged already; here-documents reach what it starts.
-        invocation.redirects.retain(|redirect| redirect.kind == RedirectKind::Here);
-        invocation.assignments = assignments;
-        if let Some(cwd) = cwd {
-            invocation.cwd = join(&invocation.cwd, &cwd);
-        }
+        let here = starter.redirects.iter().filter(|redirect| redirect.kind == RedirectKind::Here);
+        let invocation = Invocation {
+            span: starter.span,
+            spans: vec![starter.span; argv.len()],
+            argv,
+            assignments,
+            exported: starter.exported.clone(),
+            redirects: here.cloned().collect(),
+            stdin: starter.stdin.clone(),
+            cwd: cwd.map_or_else(|| starter.cwd.clone(), |cwd| join(&starter.cwd, &cwd)),
+            background: starter.background,
+            origin: starter.origin.clone(),
+            files: starter.files.clone(),
+        };
         let mounts = self.mounts(task, &target);
         let mut chain = task.via.clone();
         chain.push(via);
         Some(Task {
-            invocation,
+            invocation: Rc::new(invocation),
             target: inner_target(&task.target, target),
             mounts,
             via: chain,

@@ -162,7 +162,6 @@ const PYTHON_OS: &[&str] = &[
     "os.environ[",
     "os.environ)",
     "os.getenv(",
-    "os.listdir(",
     "os.cpu_count(",
     "os.getpid(",
     "os.getuid(",
@@ -176,7 +175,9 @@ const PYTHON_OS: &[&str] = &[
 fn python_shows(text: &str) -> bool {
     let dotted = |name: &str| {
         !name.is_empty()
-            && name.split('.').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+            && name
+                .split('.')
+                .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
     };
     let names = |list: &str| {
         list.split(',').all(|item| {
@@ -202,7 +203,9 @@ fn python_shows(text: &str) -> bool {
             return names(list);
         }
         if let Some(rest) = statement.strip_prefix("from ") {
-            return rest.split_once(" import ").is_some_and(|(module, list)| dotted(module.trim()) && names(list));
+            return rest
+                .split_once(" import ")
+                .is_some_and(|(module, list)| dotted(module.trim()) && names(list));
         }
         let inner = statement.strip_prefix("print(").and_then(|rest| rest.strip_suffix(')'));
         inner.is_some_and(|list| list.split(',').all(shown))
@@ -222,8 +225,10 @@ fn python_only_reads(text: &str) -> bool {
         more.split(',').map(str::trim).all(|part| {
             part.is_empty()
                 || matches!(part, "'r'" | "\"r\"" | "'rb'" | "\"rb\"" | "'rt'")
-                || part.starts_with("encoding='") || part.starts_with("encoding=\"")
-                || part.starts_with("errors='") || part.starts_with("newline='")
+                || part.starts_with("encoding='")
+                || part.starts_with("encoding=\"")
+                || part.starts_with("errors='")
+                || part.starts_with("newline='")
         })
     })
 }
@@ -238,7 +243,9 @@ fn python(text: &str) -> bool {
     }
     // the statement itself; `from os import` and `import os as o` keep the word
     let imports_os = |statement: &str| {
-        statement.trim().strip_prefix("import ").is_some_and(|list| list.split(',').all(|name| PYTHON_MODULES.contains(&name.trim()) || name.trim() == "os"))
+        statement.trim().strip_prefix("import ").is_some_and(|list| {
+            list.split(',').all(|name| PYTHON_MODULES.contains(&name.trim()) || name.trim() == "os")
+        })
     };
     let kept: Vec<&str> = seen.split([';', '\n']).filter(|statement| !imports_os(statement)).collect();
     python_computes(&kept.join(";"))
@@ -321,7 +328,8 @@ const JAVASCRIPT: &[&str] = &[
 ];
 
 /// Modules of node that compute and tell.
-const JAVASCRIPT_MODULES: &[&str] = &["path", "os", "url", "util", "assert", "querystring", "punycode", "string_decoder"];
+const JAVASCRIPT_MODULES: &[&str] =
+    &["path", "os", "url", "util", "assert", "querystring", "punycode", "string_decoder"];
 
 /// Calls of `fs` that read and tell, with the word behind the dot.
 const JAVASCRIPT_READS: &[&str] = &["readFileSync", "existsSync", "readdirSync", "statSync", "lstatSync"];

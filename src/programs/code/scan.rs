@@ -231,7 +231,9 @@ fn happens(
             }
         }
         Call::Read => {
-            found.effects.extend(literals.first().map(|path| Effect::Read { path: Value::known(path.clone()) }));
+            found
+                .effects
+                .extend(literals.first().map(|path| Effect::Read { path: Value::known(path.clone()) }));
         }
         Call::Kill => {
             found.effects.push(kill(language, &arguments.raw));
@@ -395,4 +397,3 @@ fn printing(text: &[u8], at: usize) -> bool {
         before.iter().rposition(|byte| matches!(byte, b'{' | b';' | b'\n' | b'}')).map_or(0, |at| at + 1);
     contains(before.get(start..).unwrap_or_default(), b"print")
 }
-

@@ -11,9 +11,12 @@ pub(super) fn effects(text: &[u8], effects: &mut Vec<Effect>) {
     let mut at = 0;
     let mut before = b'\n';
     while let Some(&byte) = text.get(at) {
-        if byte.is_ascii_alphanumeric() && !(before.is_ascii_alphanumeric() || matches!(before, b'_' | b'-' | b'$' | b'.')) {
+        if byte.is_ascii_alphanumeric()
+            && !(before.is_ascii_alphanumeric() || matches!(before, b'_' | b'-' | b'$' | b'.'))
+        {
             let rest = text.get(at..).unwrap_or_default();
-            let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+            let length =
+                rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
             let (word, after) = rest.split_at_checked(length).unwrap_or_default();
             if after.first().is_some_and(|next| matches!(next, b' ' | b'\t')) {
                 command(word, after, effects);
@@ -31,7 +34,8 @@ fn command(word: &[u8], after: &[u8], effects: &mut Vec<Effect>) {
     match word {
         b"exec" | b"spawn" | b"system" | b"overlay" => {
             let text = plain(after);
-            let command = without_options(&text, &["-noecho", "-ignorestderr", "-keepnewline", "-nottycopy", "--"]);
+            let command =
+                without_options(&text, &["-noecho", "-ignorestderr", "-keepnewline", "-nottycopy", "--"]);
             if !command.is_empty() {
                 effects.push(shell(Value::known(command)));
             }
@@ -101,7 +105,8 @@ fn plain(after: &[u8]) -> Vec<u8> {
 fn without_options<'t>(text: &'t [u8], options: &[&str]) -> &'t [u8] {
     let mut rest = text;
     while let Some(option) = options.iter().find(|option| {
-        rest.strip_prefix(option.as_bytes()).is_some_and(|after| after.first().is_none_or(u8::is_ascii_whitespace))
+        rest.strip_prefix(option.as_bytes())
+            .is_some_and(|after| after.first().is_none_or(u8::is_ascii_whitespace))
     }) {
         rest = rest.get(option.len()..).unwrap_or_default().trim_ascii_start();
     }

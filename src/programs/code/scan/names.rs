@@ -136,7 +136,13 @@ pub(super) const CALLS: &[(&str, Call)] = &[
 ];
 
 /// Common words are calls only where the text has what they belong to.
-pub(super) fn means_the_call(language: Language, call: Call, word: &[u8], before: &[u8], text: &[u8]) -> bool {
+pub(super) fn means_the_call(
+    language: Language,
+    call: Call,
+    word: &[u8],
+    before: &[u8],
+    text: &[u8],
+) -> bool {
     let qualifier = |names: &[&str]| names.iter().any(|name| before.ends_with(name.as_bytes()));
     let has = |names: &[&str]| names.iter().any(|name| contains(text, name.as_bytes()));
     match (language, word) {
