@@ -6,7 +6,7 @@ use super::{DEEPEST, Task, Walk, program_name};
 use crate::gate::place::{Path, Place};
 use crate::gate::{Decision, hardline, reader};
 use crate::programs::{self, Effect, Knowledge, Language, Target};
-use crate::shell::{self, Dialect, Input, Invocation, Piece, RedirectKind, Unknown, Value};
+use crate::shell::{self, Dialect, Input, Invocation, Piece, Redirect, RedirectKind, Unknown, Value};
 
 impl Walk<'_> {
     #[allow(clippy::too_many_arguments, reason = "the parts of one effect")]
@@ -182,11 +182,11 @@ pub(super) fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
 
 /// `exec 3<<< text; bash <&3`: the text that the descriptor stands for.
 pub(super) fn duplicated_input(invocation: &Invocation) -> Option<Input> {
-    let standard = |redirect: &&crate::shell::Redirect| redirect.fd == Some(0);
+    let standard = |redirect: &&Redirect| redirect.fd == Some(0);
     let last = invocation.redirects.iter().rev().find(standard)?;
     let number = last.target.as_str().filter(|_| last.kind == RedirectKind::Duplicate)?;
     let number: u32 = number.trim_end_matches('-').parse().ok().filter(|number| *number != 0)?;
-    let of_number = |redirect: &&crate::shell::Redirect| redirect.fd == Some(number);
+    let of_number = |redirect: &&Redirect| redirect.fd == Some(number);
     let redirect = invocation.redirects.iter().rev().find(of_number)?;
     match redirect.kind {
         RedirectKind::Here => Some(match redirect.target.as_known() {
