@@ -234,7 +234,7 @@ fn python_only_reads(text: &str) -> bool {
 }
 
 fn python(text: &str) -> bool {
-    if text.is_ascii() && python_shows(text) {
+    if text.is_ascii() && words(text).all(|word| !PYTHON.contains(&word)) && python_shows(text) {
         return true;
     }
     let mut seen = text.to_owned();
