@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use execward::gate::{Command, Facts};
@@ -33,7 +34,10 @@ fn facts() -> Facts {
 }
 
 fn corpus() -> Vec<Command> {
-    let text = include_str!("../tests/corpus/gate.jsonl");
+    commands(include_str!("../tests/corpus/gate.jsonl"))
+}
+
+fn commands(text: &str) -> Vec<Command> {
     let command = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).unwrap()["command"].as_str().unwrap().to_owned()
     };
@@ -99,5 +103,59 @@ fn load(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, single, growth, load);
+/// The fastest of several runs of each command of a corpus, in nanoseconds: what the variable `EXECWARD_CORPUS_FILE` names, a
+/// file of JSON lines with `command`, or the committed corpus.
+fn percentiles(_: &mut Criterion) {
+    let (policy, facts) = (Policy::builtin(), facts());
+    let text = match std::env::var_os("EXECWARD_CORPUS_FILE") {
+        Some(path) => std::fs::read_to_string(path).unwrap(),
+        None => include_str!("../tests/corpus/gate.jsonl").to_owned(),
+    };
+    let fastest = |command: &Command| {
+        let run = |_| {
+            let start = Instant::now();
+            black_box(policy.judge(black_box(command), &facts));
+            start.elapsed().as_nanos()
+        };
+        (0..20).map(run).min().unwrap_or_default()
+    };
+    let mut times: Vec<u128> = commands(&text).iter().map(fastest).collect();
+    times.sort_unstable();
+    let at =
+        |percent: usize| times.get((times.len().saturating_sub(1)) * percent / 100).copied().unwrap_or(0);
+    println!(
+        "{} commands: min {} ns, median {} ns, p99 {} ns, max {} ns",
+        times.len(),
+        at(0),
+        at(50),
+        at(99),
+        at(100)
+    );
+}
+
+/// A policy of a thousand rules: how long it takes to load, and what it costs for each command.
+fn thousand(criterion: &mut Criterion) {
+    let mut text = include_str!("../policies/default.toml").to_owned();
+    for number in 0..1000 {
+        let rule = match number % 3 {
+            0 => format!("program = \"tool{number}\""),
+            1 => format!("effect = {{ delete = {{ path = \"/srv/data{number}/**\" }} }}"),
+            _ => format!("program = \"tool{number}\"\narguments = {{ first = [\"drop\"] }}"),
+        };
+        text.push_str(&format!(
+            "\n[[rule]]\nid = \"made.rule-{number}\"\n{rule}\ndecision = \"ask\"\nreason = \"made\"\n"
+        ));
+    }
+    criterion.bench_function("policy/load-1000", |bencher| {
+        bencher.iter(|| Policy::parse(black_box(&text), "large.toml").unwrap());
+    });
+    let (policy, facts, commands) = (Policy::parse(&text, "large.toml").unwrap(), facts(), corpus());
+    criterion.bench_function("judge/corpus-1000-rules", |bencher| {
+        bencher.iter(|| {
+            commands.iter().map(|command| policy.judge(command, &facts).findings.len()).sum::<usize>()
+        });
+    });
+}
+
+criterion_group!(benches, percentiles, single, growth, load, thousand);
 criterion_main!(benches);

@@ -17,6 +17,8 @@ pub struct Act {
     pub place: Option<Place>,
     /// The command that has it.
     pub scene: Arc<Scene>,
+    /// Whether the hardline list speaks of it: no rule can say more.
+    pub(crate) settled: bool,
 }
 
 /// The command that an act belongs to.

@@ -178,6 +178,10 @@ pub(crate) fn classify(path: &Path, ground: &Ground) -> ClassSet {
         Some((_, false)) if !in_workspace => classes.insert(PathClass::OtherHome),
         _ => {}
     }
+    // The public half of a key pair is made to be shown.
+    if matches!(components.last(), Some(Component::Name(name)) if name.ends_with(b".pub")) {
+        classes = classes.without(&[PathClass::Credential]);
+    }
     if in_workspace {
         let location = [PathClass::Temp, PathClass::Mounted, PathClass::Elsewhere];
         classes = classes.without(&location);

@@ -5,6 +5,18 @@ use super::act::{Act, Feed};
 use super::{Decision, Finding, finding};
 use crate::programs::Effect;
 
+/// The finding on a file that is run and that the same text received from the network.
+pub(super) fn received(act: &Act) -> Finding {
+    let reason = "a file that was just received from the network is run unseen";
+    finding(
+        act,
+        "opaque.from-network",
+        Decision::Ask,
+        reason,
+        "look at the file first, then run it by itself",
+    )
+}
+
 /// The gate's own findings on what is not known.
 pub(super) fn findings(act: &Act) -> Option<Finding> {
     match &act.effect {

@@ -167,6 +167,10 @@ fn is_literal(atoms: &[Atom]) -> bool {
 
 /// Whether a whole text, slashes included, matches a pattern in which `*` spans everything.
 pub(crate) fn text_matches(pattern: &str, text: &[u8]) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/' | b' ');
+    if pattern.bytes().all(plain) {
+        return pattern.as_bytes() == text;
+    }
     let mut atoms = Vec::with_capacity(pattern.len());
     push_glob(&mut atoms, pattern.as_bytes());
     matches(&atoms, text)

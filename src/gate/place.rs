@@ -27,7 +27,7 @@ pub struct Reading {
     pub path: Path,
     /// What it is.
     pub classes: ClassSet,
-    /// What may lie below it, or in it through a glob: for effects on whole trees.
+    /// What may lie below it, or in it through a glob. Looked up for effects on whole trees only.
     pub covers: ClassSet,
     /// Whether the reading takes a hole that may be empty to be empty.
     pub assumes_empty: bool,
@@ -186,6 +186,13 @@ impl Place {
         }
         Self { readings, home: Arc::clone(&base.ground.home) }
     }
+
+    /// Looks up what may lie below each reading, for an effect on whole trees.
+    pub(crate) fn look_below(&mut self, ground: &Ground) {
+        for reading in self.readings.iter_mut().filter(|reading| !reading.classes.has(PathClass::Empty)) {
+            reading.covers = covers(&reading.path, ground);
+        }
+    }
 }
 
 impl Reading {
@@ -200,13 +207,23 @@ impl Reading {
         if path.is_loose() || path.components.iter().any(is_free_hole) && !confined(pieces) {
             classes.insert(PathClass::Unknown);
         }
-        let covers = covers(&path, &base.ground);
-        Self { path, classes, covers, assumes_empty }
+        // What the shell has just made holds no keys, whatever its name.
+        if classes.has(PathClass::Temp) && classes.has(PathClass::Credential) && is_fresh(pieces) {
+            classes = classes.without(&[PathClass::Credential]);
+        }
+        Self { path, classes, covers: ClassSet::NONE, assumes_empty }
     }
 }
 
 fn is_free_hole(component: &Component) -> bool {
     matches!(component, Component::Pattern(pattern) if pattern.has_hole() && pattern.is_anything())
+}
+
+/// Whether the hole is a temporary file or directory that was just made, rather than one that was found.
+fn is_fresh(pieces: &[Piece]) -> bool {
+    confined(pieces)
+        && matches!(pieces.first(), Some(Piece::Unknown(unknown))
+            if !unknown.source.contains("find") && !unknown.source.contains("ls"))
 }
 
 /// Whether every hole is a path that the shell or a program made below a known directory.

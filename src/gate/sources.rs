@@ -3,6 +3,9 @@
 //! A list that a program prints is not known before it runs, but where its entries come from often is. Each source is
 //! turned into patterns, as a shell would write them: what `ls /dev/sd?` prints is `/dev/sd?`.
 
+use std::borrow::Borrow;
+use std::rc::Rc;
+
 use super::Facts;
 use super::reader;
 use crate::programs::Effect;
@@ -18,12 +21,17 @@ pub(super) struct Sources<'w> {
     pub(super) facts: &'w Facts,
     pub(super) budget: &'w mut Budget,
     /// The commands of the text, where the hole may be the output of some.
-    pub(super) invocations: &'w [Invocation],
+    pub(super) invocations: &'w [Rc<Invocation>],
     pub(super) stdin: &'w Input,
     pub(super) cwd: &'w Value,
 }
 
 impl Sources<'_> {
+    /// Whether the operand of an effect has a hole that may be looked up.
+    pub(super) fn has_hole(effect: &Effect) -> bool {
+        operand_of(effect).is_some_and(Value::has_unknown)
+    }
+
     /// The effect, or several in its place: one for each thing that a hole of its operand stands for.
     pub(super) fn spread(&mut self, effect: Effect) -> Vec<Effect> {
         let Some(operand) = operand_of(&effect) else { return vec![effect] };
@@ -70,7 +78,7 @@ impl Sources<'_> {
 
     /// The output of a `find` or `ls` of the same text that looks below this directory.
     fn of_listing(&self, below: &[u8], find: bool) -> Option<Vec<Value>> {
-        let lists = |invocation: &&Invocation| {
+        let lists = |invocation: &&Rc<Invocation>| {
             let program = invocation.argv.first().and_then(Value::as_str).unwrap_or_default();
             program.ends_with(if find { "find" } else { "ls" })
                 && invocation.argv.iter().skip(1).any(|word| word.prefix().starts_with(below))
@@ -84,12 +92,12 @@ impl Sources<'_> {
     }
 }
 
-fn input_of(input: &Input, invocations: &[Invocation], depth: usize) -> Option<Vec<Value>> {
+fn input_of<I: Borrow<Invocation>>(input: &Input, invocations: &[I], depth: usize) -> Option<Vec<Value>> {
     match input {
         Input::Pipe(from) if depth < FARTHEST => {
             let mut all = Vec::new();
             for index in from.iter().take(MOST) {
-                all.extend(printed(invocations.get(*index)?, invocations, depth + 1)?);
+                all.extend(printed(invocations.get(*index)?.borrow(), invocations, depth + 1)?);
             }
             Some(all)
         }
@@ -103,7 +111,11 @@ fn input_of(input: &Input, invocations: &[Invocation], depth: usize) -> Option<V
 }
 
 /// What a command prints, entry by entry.
-fn printed(invocation: &Invocation, invocations: &[Invocation], depth: usize) -> Option<Vec<Value>> {
+fn printed<I: Borrow<Invocation>>(
+    invocation: &Invocation,
+    invocations: &[I],
+    depth: usize,
+) -> Option<Vec<Value>> {
     let (program, arguments) = invocation.argv.split_first()?;
     let program = program.as_str()?.rsplit('/').next()?;
     let operands = || arguments.iter().filter(|word| word.prefix().first() != Some(&b'-'));

@@ -4,6 +4,9 @@
 //! order of the text, with one budget for all. What is over the budget, or cannot be read, is a finding that refuses: a
 //! bound never downgrades a verdict.
 
+mod follow;
+
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,10 +18,8 @@ use super::sources::Sources;
 use super::{ClassSet, Command, Decision, Facts, Finding, Judgement, PathClass};
 use super::{aliases, hardline, opaque, reader, text};
 use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
-use crate::shell::{
-    self, Budget, Dialect, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, RedirectKind,
-    Span, Unknown, Value,
-};
+use crate::shell::{self, Budget, Evaluation, Input, Invocation, Oddity, Origin, ReadError, Span, Value};
+use follow::with_content;
 
 /// What a command does, as far as it can be known before running, with the findings that no policy is asked about.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ const MOST_COMMANDS: usize = 20_000;
 const DEEPEST: usize = 48;
 /// The longest request that is read, in bytes.
 const LONGEST: usize = 1 << 20;
+/// Files from the network that are remembered; a text that fetches more is not an ordinary one.
+const MOST_RECEIVED: usize = 64;
 /// Findings that are kept beside the strictest; a person reads no more.
 const MOST_FINDINGS: usize = 200;
 
@@ -63,12 +66,7 @@ impl Survey {
         let mut findings = self.findings;
         findings.extend(of_policy);
         let mut judgement = Judgement::from_findings(findings);
-        judgement.findings.dedup_by(|later, earlier| {
-            later.rule == earlier.rule
-                && later.span == earlier.span
-                && later.argv == earlier.argv
-                && later.effect == earlier.effect
-        });
+        judgement.drop_weaker();
         judgement
     }
 }
@@ -78,10 +76,12 @@ struct Walk<'f> {
     facts: &'f Facts,
     ground: Arc<Ground>,
     /// For what runs on another host or in a container: neither this directory nor these workspaces are there.
-    elsewhere: Arc<Ground>,
+    elsewhere: OnceCell<Arc<Ground>>,
     links: Vec<(Path, Path)>,
     /// Programs that the text put under another name.
     programs: Vec<(Path, Value)>,
+    /// What the text received from the network, and where it put it.
+    received: Vec<Path>,
     budget: Budget,
     commands: usize,
     over: bool,
@@ -97,7 +97,7 @@ struct Walk<'f> {
 /// The commands of one text.
 #[derive(Debug, Default)]
 struct Group {
-    invocations: Rc<Vec<Invocation>>,
+    invocations: Rc<Vec<Rc<Invocation>>>,
     /// Where the output of each comes from.
     feeds: Vec<Feed>,
 }
@@ -105,8 +105,10 @@ struct Group {
 /// A command that waits to be looked at.
 #[derive(Debug, Clone)]
 struct Task {
-    invocation: Invocation,
+    invocation: Rc<Invocation>,
     target: Target,
+    /// Directories of this machine that are in the container that it runs in: the name there, the path here.
+    mounts: Rc<Vec<(Path, Path)>>,
     via: Vec<String>,
     /// Which evaluation it belongs to, and its index there.
     group: Option<(usize, usize)>,
@@ -119,14 +121,13 @@ struct Task {
 
 impl<'f> Walk<'f> {
     fn new(facts: &'f Facts) -> Self {
-        let ground = Ground::new(facts);
-        let elsewhere = ground.elsewhere();
         Self {
             facts,
-            ground: Arc::new(ground),
-            elsewhere: Arc::new(elsewhere),
+            ground: Arc::new(Ground::new(facts)),
+            elsewhere: OnceCell::new(),
             links: Vec::new(),
             programs: Vec::new(),
+            received: Vec::new(),
             budget: Budget::default(),
             commands: 0,
             over: false,
@@ -173,8 +174,9 @@ impl<'f> Walk<'f> {
             files: Vec::new(),
         };
         self.run(vec![Task {
-            invocation,
+            invocation: Rc::new(invocation),
             target: Target::Here,
+            mounts: Rc::default(),
             via: Vec::new(),
             group: None,
             guess: false,
@@ -274,14 +276,16 @@ impl<'f> Walk<'f> {
         }
         self.growing(&evaluation.invocations);
         let group = self.groups.len();
-        let invocations = Rc::new(evaluation.invocations);
+        let invocations: Vec<Rc<Invocation>> = evaluation.invocations.into_iter().map(Rc::new).collect();
+        let invocations = Rc::new(invocations);
         self.groups.push(Group {
             feeds: vec![Feed::Plain; invocations.len()],
             invocations: Rc::clone(&invocations),
         });
-        let make = |(index, invocation): (usize, &Invocation)| Task {
-            invocation: invocation.clone(),
+        let make = |(index, invocation): (usize, &Rc<Invocation>)| Task {
+            invocation: Rc::clone(invocation),
             target: target.clone(),
+            mounts: Rc::default(),
             via: via.to_vec(),
             group: Some((group, index)),
             guess: false,
@@ -367,23 +371,27 @@ impl<'f> Walk<'f> {
     fn step(&mut self, mut task: Task) -> Vec<Task> {
         // `ssh host -- command`: no program is called `--`.
         if task.invocation.argv.first().and_then(Value::as_str) == Some("--") {
-            task.invocation.argv.remove(0);
-            task.invocation.spans.drain(..task.invocation.spans.len().min(1));
+            let invocation = Rc::make_mut(&mut task.invocation);
+            invocation.argv.remove(0);
+            invocation.spans.drain(..invocation.spans.len().min(1));
         }
         let mut inner = self.reading(&task);
         if let Some(original) = self.original(&task) {
-            let mut invocation = task.invocation.clone();
+            let mut invocation = Invocation::clone(&task.invocation);
             if let Some(word) = invocation.argv.first_mut() {
                 *word = original;
             }
-            inner.extend(self.reading(&Task { invocation, ..task.clone() }));
+            inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task.clone() }));
         }
         if let Some(invocation) = reader::unset_empty(&task.invocation) {
-            inner.extend(self.reading(&Task { invocation, ..task.clone() }));
+            inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task.clone() }));
+        }
+        if let Some(text) = self.as_text(&task) {
+            inner.extend(text);
         }
         if let Some(stdin) = self.known_input(&task) {
-            let invocation = Invocation { stdin, ..task.invocation.clone() };
-            inner.extend(self.reading(&Task { invocation, ..task }));
+            let invocation = Invocation { stdin, ..Invocation::clone(&task.invocation) };
+            inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task }));
         }
         inner
     }
@@ -402,6 +410,9 @@ impl<'f> Walk<'f> {
     /// What is known of an input to which several commands write: plain words of some
     /// (`(crontab -l; echo '...') | crontab -`), or names that a program lists.
     fn known_input(&self, task: &Task) -> Option<Input> {
+        if let Some(text) = follow::duplicated_input(&task.invocation) {
+            return Some(text);
+        }
         let Input::Pipe(writers) = &task.invocation.stdin else { return None };
         let (group, _) = task.group?;
         let invocations = &self.groups.get(group)?.invocations;
@@ -440,7 +451,11 @@ impl<'f> Walk<'f> {
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
         aliases::learn_program(invocation, &base, &mut self.programs);
-        for effect in all.into_iter().flat_map(|effect| with_content(effect, task)) {
+        let mut all = all;
+        if all.iter().any(|effect| matches!(effect, Effect::RunFile { .. })) {
+            all = all.into_iter().flat_map(|effect| with_content(effect, task)).collect();
+        }
+        for effect in all {
             let guess = task.guess || is_guess(&effect);
             match effect {
                 Effect::Exec { argv, via, target, assignments, cwd } => {
@@ -470,7 +485,7 @@ impl<'f> Walk<'f> {
                 assignments: Vec::new(),
                 cwd: None,
             };
-            self.survey.acts.push(Act { effect: start, place: None, scene });
+            self.survey.acts.push(Act { effect: start, place: None, scene, settled: false });
         }
         if let Some((group, index)) = task.group
             && let Some(feed) = self.groups.get_mut(group).and_then(|group| group.feeds.get_mut(index))
@@ -482,6 +497,9 @@ impl<'f> Walk<'f> {
 
     /// The effect, or one for each thing that a hole in its operand stands for.
     fn spread(&mut self, effect: Effect, task: &Task) -> Vec<Effect> {
+        if !Sources::has_hole(&effect) {
+            return vec![effect];
+        }
         let invocations = task
             .group
             .and_then(|(group, _)| self.groups.get(group))
@@ -511,8 +529,15 @@ impl<'f> Walk<'f> {
             return;
         }
         for effect in self.spread(effect, task) {
-            let place = path_of(&effect).map(|path| Place::resolve(path, base));
-            let act = Act { effect, place, scene: Arc::clone(scene) };
+            let own = path_of(&effect).map(|path| Place::resolve(path, base));
+            let (place, on_host) = self.through_mounts(own, &effect, task);
+            let mut act = Act { effect, place, scene: Arc::clone(scene), settled: false };
+            let ground = if on_host { Arc::clone(&self.ground) } else { self.ground_of(&act.scene.target) };
+            if act.takes_trees()
+                && let Some(place) = &mut act.place
+            {
+                place.look_below(&ground);
+            }
             match &act.effect {
                 Effect::Fetch { .. } => *gives = (*gives).max(Feed::Network),
                 Effect::Read { .. } if act.may_be().has(PathClass::Credential) => {
@@ -520,8 +545,9 @@ impl<'f> Walk<'f> {
                 }
                 _ => {}
             }
-            let ground = self.ground_of(&act.scene.target);
+            self.receive(&act, base, *gives);
             for mut finding in hardline::findings(&act, &ground) {
+                act.settled = !guess;
                 if guess {
                     // The operands of a program that nobody knows look like a command, but may be data.
                     "opaque.launcher".clone_into(&mut finding.rule);
@@ -533,15 +559,71 @@ impl<'f> Walk<'f> {
             }
             if !guess {
                 self.survey.findings.extend(opaque::findings(&act));
+                if self.was_received(&act) {
+                    self.survey.findings.push(opaque::received(&act));
+                }
                 self.survey.acts.push(act);
             }
         }
     }
 
+    /// A path of a container that leads to this machine, as the place that it is here.
+    fn through_mounts(&self, own: Option<Place>, effect: &Effect, task: &Task) -> (Option<Place>, bool) {
+        let here = matches!(task.target, Target::Here | Target::User(_));
+        let reached = |place: &Place| {
+            let below = |path: &Path| task.mounts.iter().any(|(name, _)| name.surely_holds(&path.components));
+            place.readings.iter().any(|reading| below(&reading.path))
+        };
+        if here || task.mounts.is_empty() || !own.as_ref().is_some_and(reached) {
+            return (own, false);
+        }
+        let base = Base { cwd: None, ground: Arc::clone(&self.ground), links: task.mounts.to_vec() };
+        (path_of(effect).map(|path| Place::resolve(path, &base)), true)
+    }
+
+    /// Remembers what a command puts where, of what it receives from the network.
+    fn receive(&mut self, act: &Act, base: &Base, gives: Feed) {
+        let from_network = gives == Feed::Network || act.scene.fed == Feed::Network;
+        if !from_network || self.received.len() >= MOST_RECEIVED {
+            return;
+        }
+        match &act.effect {
+            Effect::Write { .. } => {
+                let readings = act.place.iter().flat_map(|place| &place.readings);
+                let paths =
+                    readings.filter(|reading| !reading.path.is_loose()).map(|reading| reading.path.clone());
+                self.received.extend(paths.filter(|path| !path.components.is_empty()));
+            }
+            // `curl -O URL` keeps the name.
+            Effect::Fetch { url } => {
+                let name = url.as_str().and_then(|url| url.split(['?', '#']).next()?.rsplit('/').next());
+                if let (Some(name), Some(cwd)) = (name.filter(|name| !name.is_empty()), &base.cwd) {
+                    let mut path = cwd.clone();
+                    path.push(name.as_bytes());
+                    self.received.push(path);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a file that is run was received from the network by the same text.
+    fn was_received(&self, act: &Act) -> bool {
+        matches!(act.effect, Effect::RunFile { .. })
+            && !self.received.is_empty()
+            && act
+                .place
+                .iter()
+                .flat_map(|place| &place.readings)
+                .any(|reading| self.received.iter().any(|path| path.surely_holds(&reading.path.components)))
+    }
+
     fn ground_of(&self, target: &Target) -> Arc<Ground> {
         match target {
             Target::Here | Target::User(_) => Arc::clone(&self.ground),
-            Target::Host(_) | Target::Container(_) => Arc::clone(&self.elsewhere),
+            Target::Host(_) | Target::Container(_) => {
+                Arc::clone(self.elsewhere.get_or_init(|| Arc::new(self.ground.elsewhere())))
+            }
         }
     }
 
@@ -570,176 +652,19 @@ impl<'f> Walk<'f> {
         let Some(group) = self.groups.get(group) else { return Feed::Plain };
         from.iter().filter_map(|index| group.feeds.get(*index)).copied().max().unwrap_or(Feed::Plain)
     }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of one effect")]
-    fn exec(
-        &mut self,
-        task: &Task,
-        argv: Vec<Value>,
-        via: String,
-        target: Target,
-        assignments: Vec<(String, Value)>,
-        cwd: Option<Value>,
-        guess: bool,
-    ) -> Option<Task> {
-        if task.via.len() >= DEEPEST {
-            self.too_deep(task);
-            return None;
-        }
-        let mut invocation = task.invocation.clone();
-        invocation.spans = vec![invocation.span; argv.len()];
-        invocation.argv = argv;
-        // The starter's own redirections are judged already; here-documents reach what it starts.
-        invocation.redirects.retain(|redirect| redirect.kind == RedirectKind::Here);
-        invocation.assignments = assignments;
-        if let Some(cwd) = cwd {
-            invocation.cwd = join(&invocation.cwd, &cwd);
-        }
-        let mut chain = task.via.clone();
-        chain.push(via);
-        Some(Task {
-            invocation,
-            target: inner_target(&task.target, target),
-            via: chain,
-            group: task.group,
-            guess,
-            files: Rc::clone(&task.files),
-            within: Rc::clone(&task.within),
-        })
-    }
-
-    fn script(
-        &mut self,
-        task: &Task,
-        dialect: Dialect,
-        text: &Value,
-        target: &Target,
-        arguments: &[Value],
-        guess: bool,
-    ) -> Vec<Task> {
-        if task.via.len() >= DEEPEST {
-            self.too_deep(task);
-            return Vec::new();
-        }
-        let (readable, holes) = reader::with_holes(text);
-        let target = inner_target(&task.target, target.clone());
-        let key = (readable.clone(), format!("{arguments:?}{holes:?}{target:?}{}", task.invocation.cwd));
-        if task.within.contains(&readable) {
-            self.restarted(task, &readable);
-            return Vec::new();
-        }
-        if !self.texts.insert(key) {
-            return Vec::new();
-        }
-        let here = matches!(target, Target::Here | Target::User(_));
-        let context = reader::of_script(self.facts, &task.invocation, dialect, arguments, holes, here);
-        let span = task.invocation.span;
-        let evaluation = shell::read(&readable, Some(span), &context, &mut self.budget);
-        let mut via = task.via.clone();
-        via.push(program_name(&task.invocation));
-        let mut tasks = self.tasks(evaluation, span, &target, &via, false);
-        let mut within = task.within.to_vec();
-        within.push(readable);
-        let within = Rc::new(within);
-        let mut files = task.files.to_vec();
-        files.extend(task.invocation.files.iter().cloned());
-        let files = Rc::new(files);
-        for inner in &mut tasks {
-            inner.guess = guess;
-            inner.files = Rc::clone(&files);
-            inner.within = Rc::clone(&within);
-        }
-        tasks
-    }
-
-    fn too_deep(&mut self, task: &Task) {
-        let reason = format!("more than {DEEPEST} programs start each other");
-        self.refuse("parse.too-much", task.invocation.span, &reason, "name the program itself");
-    }
-
-    /// A text that starts itself again: in the background, or more than once, it multiplies.
-    fn restarted(&mut self, task: &Task, text: &str) {
-        let times = self.restarts.entry(text.to_owned()).or_default();
-        *times += 1;
-        if *times > 1 || task.invocation.background {
-            let (rule, reason) = hardline::FORK_BOMB;
-            let effect = "a script starts itself without end".to_owned();
-            self.found(
-                rule,
-                Decision::Hardline,
-                task.invocation.span,
-                &task.invocation.argv,
-                effect,
-                reason,
-                "",
-            );
-        }
-    }
 }
 
-/// A file that the same text wrote, a process substitution or a here-document is run as the text that is in it.
-fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
-    let Effect::RunFile { path, language } = &effect else { return vec![effect] };
-    let invocation = &task.invocation;
-    let files = task.files.iter().rev().chain(&invocation.files);
-    let content = files.into_iter().find(|(name, _)| name == path).map(|(_, content)| content.clone());
-    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return vec![effect] };
-    let text = match content {
-        Input::Known(bytes) => Value::known(bytes),
-        Input::Text(value) => value,
-        Input::Pipe(_) | Input::File(_) | Input::Inherited => {
-            Value::unknown(Unknown { source: path.to_string(), may_be_empty: true, ..Unknown::default() })
-        }
-    };
-    let language = language.unwrap_or(Language::Shell(Dialect::Bash));
-    let mut found = programs::code::code_effects(language, &text, invocation, Knowledge::shipped());
-    found.push(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() });
-    found
-}
-
-/// `/dev/fd/3` with `3<<< text`, `/dev/stdin`.
-fn descriptor(path: &Value, invocation: &Invocation) -> Option<Input> {
-    let path = path.as_str()?;
-    let number = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|directory| path.strip_prefix(directory));
-    let number: u32 = if path == "/dev/stdin" { 0 } else { number?.parse().ok()? };
-    let mut here = invocation.redirects.iter().rev().filter(|redirect| redirect.kind == RedirectKind::Here);
-    if let Some(redirect) = here.find(|redirect| redirect.fd.unwrap_or(0) == number) {
-        return Some(Input::Text(redirect.target.clone()));
-    }
-    (number == 0).then(|| invocation.stdin.clone()).filter(|stdin| *stdin != Input::Inherited)
-}
-
-/// A search path that leads only to the system's programs and to those of a home is an ordinary one.
+/// A search path that leads only to the system's programs, to those of a home and of the project is an ordinary one.
 fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
     let Effect::Persist { what, value } = effect else { return false };
     let ordinary = |entry: &str| {
         let classes = Place::resolve(&Value::known(entry), base).may_be();
         let where_programs_are = ClassSet::of(&[PathClass::System, PathClass::Home]);
-        entry.starts_with('/') && classes.meets(where_programs_are) && !classes.has(PathClass::Temp)
+        // A project's own programs: `node_modules/.bin`, `bin`.
+        let own = classes.has(PathClass::Workspace) && (entry.ends_with("/bin") || entry.ends_with("/.bin"));
+        own || entry.starts_with('/') && classes.meets(where_programs_are) && !classes.has(PathClass::Temp)
     };
     what == "PATH" && value.as_str().is_some_and(|path| path.split(':').all(ordinary))
-}
-
-/// Where what is started runs: on a host or in a container it stays there.
-fn inner_target(outer: &Target, inner: Target) -> Target {
-    match (outer, inner) {
-        (Target::Host(_) | Target::Container(_), Target::Here | Target::User(_)) => outer.clone(),
-        (Target::User(_), Target::Here) => outer.clone(),
-        (_, inner) => inner,
-    }
-}
-
-/// A directory that a program changes to, seen from the directory that it starts in.
-fn join(outer: &Value, inner: &Value) -> Value {
-    if inner.prefix().first() == Some(&b'/') || inner.pieces.is_empty() {
-        return inner.clone();
-    }
-    let mut joined = outer.clone();
-    joined.push(Piece::Known(b"/".to_vec()));
-    for piece in &inner.pieces {
-        joined.push(piece.clone());
-    }
-    joined
 }
 
 /// The name of the program without its directories; empty where it is not known.

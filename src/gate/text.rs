@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 const MOST_SHOWN: usize = 4000;
 /// Of these, so many at the end.
 const TAIL: usize = 1000;
+/// One blank more than are shown.
+const LONG_RUN: &str = "         ";
 /// Blanks in a row that are shown as they are.
 const MOST_BLANKS: usize = 8;
 
@@ -13,6 +15,13 @@ const MOST_BLANKS: usize = 8;
 /// shown by its code point, long runs of blanks by their length, and what is too long by its head, its tail and how much
 /// is left out between. Newlines and tabs are shown as `\n` and `\t`.
 pub fn render(text: &str) -> String {
+    // Most of what is shown is short and plain.
+    if text.len() <= MOST_SHOWN
+        && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && !text.contains(LONG_RUN)
+    {
+        return text.to_owned();
+    }
     let count = text.chars().count();
     if count <= MOST_SHOWN {
         return escape(text);

@@ -31,6 +31,9 @@ impl Decision {
     }
 }
 
+/// Findings that others are compared with.
+const MOST_COMPARED: usize = 256;
+
 /// One reason for a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
@@ -66,5 +69,34 @@ impl Judgement {
         findings.sort_by(|a, b| b.decision.cmp(&a.decision).then(a.span.start.cmp(&b.span.start)));
         let decision = findings.first().map_or(Decision::Allow, |finding| finding.decision);
         Self { decision, findings }
+    }
+
+    /// Leaves out what says less of an effect than another finding on the same effect of the same command does.
+    pub(super) fn drop_weaker(&mut self) {
+        let same = |a: &Finding, b: &Finding| {
+            a.span == b.span && a.effect == b.effect && a.argv == b.argv && !a.effect.is_empty()
+        };
+        let mut kept: Vec<Finding> = Vec::with_capacity(self.findings.len());
+        for finding in self.findings.drain(..) {
+            // A text of very many findings is not worth a comparison of each with each.
+            let spoken = kept.iter().take(MOST_COMPARED).any(|other| {
+                same(other, &finding) && (other.decision > finding.decision || other.rule == finding.rule)
+            });
+            if !spoken {
+                kept.push(finding);
+            }
+        }
+        self.findings = kept;
+    }
+
+    /// The strictest finding of each part of the request: what a person reads first.
+    pub fn strictest_by_span(&self) -> Vec<&Finding> {
+        let mut shown: Vec<&Finding> = Vec::new();
+        for finding in &self.findings {
+            if !shown.iter().take(MOST_COMPARED).any(|other| other.span == finding.span) {
+                shown.push(finding);
+            }
+        }
+        shown
     }
 }

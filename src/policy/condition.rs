@@ -550,6 +550,9 @@ fn names_of(effect: &Effect) -> Vec<Vec<u8>> {
 }
 
 impl Kind {
+    /// How many kinds there are.
+    pub(crate) const COUNT: usize = Self::Other as usize + 1;
+
     /// The kind of an effect.
     pub(crate) fn of(effect: &Effect) -> Self {
         match effect {

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::document::{Document, Example, RuleDocument};
+use super::index::Index;
 use super::rule::Rule;
 use super::{Policy, PolicyError};
 use crate::gate::{Command, Facts};
@@ -22,8 +23,10 @@ pub(super) fn load(text: &str, name: &str) -> Result<Policy, PolicyError> {
         toml::from_str(text).map_err(|error| PolicyError::from_toml(name, text, &error))?;
     check(&document)
         .map_err(|mistake| PolicyError::at(name, text, mistake.span, &mistake.message, mistake.hint))?;
+    let rules: Vec<Rule> = document.rule.iter().map(|rule| Rule::new(rule.get_ref())).collect();
     let policy = Policy {
-        rules: document.rule.iter().map(|rule| Rule::new(rule.get_ref())).collect(),
+        index: Index::new(&rules),
+        rules,
         environment: document.environment,
         workspace: document.workspace,
         network: document.network,

@@ -11,6 +11,7 @@
 pub(crate) mod condition;
 mod document;
 mod error;
+mod index;
 mod load;
 mod rule;
 mod sections;
@@ -24,6 +25,7 @@ use std::sync::LazyLock;
 
 use crate::gate::{self, Act, Command, Facts, Finding, Judgement};
 use document::Verdict;
+use index::Index;
 use rule::Rule;
 
 /// The policy that holds where no file says otherwise.
@@ -44,6 +46,7 @@ pub struct Policy {
     pub approval: Approval,
     default: Verdict,
     rules: Vec<Rule>,
+    index: Index,
     name: String,
     digest: [u8; 32],
 }
@@ -98,9 +101,10 @@ impl Policy {
     /// What the rules say of the acts. A command that has effects is judged by them, one that has none by its start.
     fn findings(&self, acts: &[Act]) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for act in acts {
+        for act in acts.iter().filter(|act| !act.settled) {
             let mut spoken = false;
-            for rule in self.rules.iter().filter(|rule| rule.speaks_of(act)) {
+            let candidates = self.index.candidates(act).filter_map(|at| self.rules.get(at));
+            for rule in candidates.filter(|rule| rule.speaks_of(act)) {
                 spoken = true;
                 findings.extend(rule.finding(act));
             }
@@ -125,6 +129,7 @@ impl Policy {
             approval: Approval::default(),
             default: Verdict::Deny,
             rules: Vec::new(),
+            index: Index::default(),
             name: "refuse-everything".to_owned(),
             digest: [0; 32],
         }

@@ -31,6 +31,21 @@ impl Rule {
         &self.id
     }
 
+    /// The programs that the rule speaks of, where it names each in full.
+    pub(super) fn programs(&self) -> Option<&[String]> {
+        let names = self.condition.program.as_ref()?;
+        let literal = |name: &String| !name.contains(['*', '?', '[', '\\']);
+        names.0.iter().all(literal).then_some(names.0.as_slice())
+    }
+
+    /// Whether the rule may speak of effects of this kind, by its number.
+    pub(super) fn may_speak_of(&self, kind: usize) -> bool {
+        self.condition
+            .effect
+            .as_ref()
+            .is_none_or(|effects| effects.0.iter().any(|(wanted, _)| *wanted as usize == kind))
+    }
+
     /// Whether the rule speaks of the act. A rule that tightens speaks of what may happen; one that allows, and an
     /// exception, only of what certainly does.
     pub(super) fn speaks_of(&self, act: &Act) -> bool {

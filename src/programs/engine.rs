@@ -42,13 +42,33 @@ fn command(
     }
     for program in &found.programs {
         let context = Context { invocation, knowledge, argv: &invocation.argv, cwd: None, depth: 0 };
+        let before = effects.len();
         run(program, arguments, &context, effects);
+        if found.runs_file {
+            // `./script` is most likely not script(1): what such a program would do with no more than its name, or with
+            // words that it does not know, says nothing of the file
+            let mut index = 0;
+            effects.retain(|effect| {
+                index += 1;
+                index <= before || !is_idle(effect, invocation)
+            });
+        }
     }
     if found.programs.is_empty() {
         if !found.runs_file {
             effects.push(Effect::Opaque { argv: invocation.argv.clone() });
         }
         guess(&invocation.argv, knowledge, effects);
+    }
+}
+
+/// Whether an effect follows from no word of the command.
+fn is_idle(effect: &Effect, invocation: &Invocation) -> bool {
+    match effect {
+        Effect::Script { text, .. } => text.as_known().is_none() && invocation.stdin == Input::Inherited,
+        Effect::Unreadable { .. } | Effect::Opaque { .. } => true,
+        Effect::Mount { path } => path.pieces.is_empty(),
+        _ => invocation.argv.len() == 1 && !matches!(effect, Effect::Script { .. } | Effect::RunFile { .. }),
     }
 }
 

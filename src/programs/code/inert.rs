@@ -154,24 +154,111 @@ const PYTHON: &[&str] = &[
     "excepthook",
 ];
 
+/// What `os` gives that only tells.
+const PYTHON_OS: &[&str] = &[
+    "os.getcwd(",
+    "os.path.",
+    "os.environ.get(",
+    "os.environ[",
+    "os.environ)",
+    "os.getenv(",
+    "os.cpu_count(",
+    "os.getpid(",
+    "os.getuid(",
+    "os.uname(",
+    "os.name",
+    "os.sep",
+    "os.linesep",
+];
+
+/// Imports, and prints of what they hold: the code of a module that is installed or of the project runs, as in a test.
+fn python_shows(text: &str) -> bool {
+    let dotted = |name: &str| {
+        !name.is_empty()
+            && name
+                .split('.')
+                .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    };
+    let names = |list: &str| {
+        list.split(',').all(|item| {
+            let mut words = item.split_whitespace();
+            words.next().is_some_and(dotted)
+                && match (words.next(), words.next(), words.next()) {
+                    (None, ..) => true,
+                    (Some("as"), Some(name), None) => dotted(name),
+                    _ => false,
+                }
+        })
+    };
+    let shown = |item: &str| {
+        let item = item.trim();
+        let quote = item.chars().next().filter(|c| matches!(c, '\'' | '"'));
+        match quote.and_then(|quote| item.strip_prefix(quote)?.strip_suffix(quote)) {
+            Some(inner) => !inner.contains(['\'', '"', '\\']),
+            None => dotted(item) || item.is_empty(),
+        }
+    };
+    text.split([';', '\n']).map(str::trim).filter(|statement| !statement.is_empty()).all(|statement| {
+        if let Some(list) = statement.strip_prefix("import ") {
+            return names(list);
+        }
+        if let Some(rest) = statement.strip_prefix("from ") {
+            return rest
+                .split_once(" import ")
+                .is_some_and(|(module, list)| dotted(module.trim()) && names(list));
+        }
+        let inner = statement.strip_prefix("print(").and_then(|rest| rest.strip_suffix(')'));
+        inner.is_some_and(|list| list.split(',').all(shown))
+    })
+}
+
+/// Whether every `open(...)` of a Python text only reads, and reads a file that it names.
+fn python_only_reads(text: &str) -> bool {
+    text.match_indices("open(").all(|(at, call)| {
+        let rest = text.get(at + call.len()..).unwrap_or_default().trim_start();
+        if rest.starts_with("0)") || rest.starts_with("sys.argv[") {
+            return true;
+        }
+        let Some(quote) = rest.chars().next().filter(|c| matches!(c, '\'' | '"')) else { return false };
+        let Some((_, behind)) = rest.get(1..).and_then(|rest| rest.split_once(quote)) else { return false };
+        let Some((more, _)) = behind.split_once(')') else { return false };
+        more.split(',').map(str::trim).all(|part| {
+            part.is_empty()
+                || matches!(part, "'r'" | "\"r\"" | "'rb'" | "\"rb\"" | "'rt'")
+                || part.starts_with("encoding='")
+                || part.starts_with("encoding=\"")
+                || part.starts_with("errors='")
+                || part.starts_with("newline='")
+        })
+    })
+}
+
 fn python(text: &str) -> bool {
+    if text.is_ascii() && words(text).all(|word| !PYTHON.contains(&word)) && python_shows(text) {
+        return true;
+    }
+    let mut seen = text.to_owned();
+    for name in PYTHON_OS {
+        seen = seen.replace(name, " safe ");
+    }
+    // the statement itself; `from os import` and `import os as o` keep the word
+    let imports_os = |statement: &str| {
+        statement.trim().strip_prefix("import ").is_some_and(|list| {
+            list.split(',').all(|name| PYTHON_MODULES.contains(&name.trim()) || name.trim() == "os")
+        })
+    };
+    let kept: Vec<&str> = seen.split([';', '\n']).filter(|statement| !imports_os(statement)).collect();
+    python_computes(&kept.join(";"))
+}
+
+fn python_computes(text: &str) -> bool {
     if text.contains("__") || text.contains('\\') && text.contains("\\x") || !text.is_ascii() {
         return false;
     }
     let opens = text.matches("open(").count();
-    let reads = ["open('", "open(\"", "open(0)", "open(sys.argv["]
-        .iter()
-        .map(|call| text.matches(call).count())
-        .sum::<usize>();
     let forbidden =
         |word: &str| PYTHON.contains(&word) && word != "open" || word.starts_with('_') && word.len() > 1;
-    if words(text).any(forbidden) || opens != reads || text.matches("open").count() != opens {
-        return false;
-    }
-    // `open('x', 'w')`: a mode that writes
-    let modes =
-        ["'w", "\"w", "'a'", "\"a\"", "'a+", "'x'", "\"x\"", "'r+", "\"r+", "'ab", "'xb", "mode=", "opener"];
-    if opens > 0 && modes.iter().any(|mode| text.contains(mode)) {
+    if words(text).any(forbidden) || !python_only_reads(text) || text.matches("open").count() != opens {
         return false;
     }
     text.split([';', '\n']).all(|statement| {
@@ -240,7 +327,76 @@ const JAVASCRIPT: &[&str] = &[
     "getBuiltinModule",
 ];
 
+/// Modules of node that compute and tell.
+const JAVASCRIPT_MODULES: &[&str] =
+    &["path", "os", "url", "util", "assert", "querystring", "punycode", "string_decoder"];
+
+/// Calls of `fs` that read and tell, with the word behind the dot.
+const JAVASCRIPT_READS: &[&str] = &["readFileSync", "existsSync", "readdirSync", "statSync", "lstatSync"];
+
+/// The text without the `require` of data and of modules that only compute; `None` where `fs` does more than read.
+fn without_requires(text: &str) -> Option<String> {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut reads_files = false;
+    while let Some(at) = rest.find("require(") {
+        let (before, call) = rest.split_at_checked(at)?;
+        let inside = call.strip_prefix("require(")?;
+        let quote = inside.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+        let (name, behind) = inside.get(1..)?.split_once(quote)?;
+        let behind = behind.trim_start().strip_prefix(')')?;
+        let plain = name.strip_prefix("node:").unwrap_or(name);
+        let data = (name.starts_with("./") || name.starts_with("../")) && name.ends_with(".json");
+        if plain == "fs" {
+            reads_files = true;
+            // the whole module only behind a dot, or under its own name
+            let named = before.trim_end().ends_with("fs=") || before.trim_end().ends_with("fs =");
+            if !named && !behind.starts_with('.') {
+                return None;
+            }
+            kept.push_str(before.trim_end().trim_end_matches("fs=").trim_end_matches("fs ="));
+            kept.push_str(" files ");
+            rest = behind.strip_prefix('.').unwrap_or(behind);
+            if behind.starts_with('.') && !JAVASCRIPT_READS.iter().any(|call| reads_literal(rest, call)) {
+                return None;
+            }
+            continue;
+        }
+        if !data && !JAVASCRIPT_MODULES.contains(&plain) {
+            return None;
+        }
+        kept.push_str(before);
+        kept.push_str(" data ");
+        rest = behind;
+    }
+    kept.push_str(rest);
+    if !reads_files {
+        return Some(kept);
+    }
+    let mut plain = String::with_capacity(kept.len());
+    let mut rest = kept.as_str();
+    while let Some(at) = rest.find("fs.") {
+        let (before, call) = rest.split_at_checked(at)?;
+        let call = call.strip_prefix("fs.")?;
+        if !JAVASCRIPT_READS.iter().any(|name| reads_literal(call, name)) {
+            return None;
+        }
+        plain.push_str(before);
+        rest = call;
+    }
+    plain.push_str(rest);
+    Some(plain)
+}
+
+/// Whether this is a call of that name on a file that is named in the text.
+fn reads_literal(call: &str, name: &str) -> bool {
+    let arguments = call.strip_prefix(name).and_then(|rest| rest.strip_prefix('('));
+    arguments.is_some_and(|rest| rest.starts_with(['\'', '"', '0']))
+}
+
 fn javascript(text: &str) -> bool {
+    let Some(text) = without_requires(text) else { return false };
+    let text = text.as_str();
     // a computed member could spell any name
     let mut rest = text;
     while let Some(at) = rest.find('[') {

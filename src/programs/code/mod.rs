@@ -8,6 +8,7 @@
 mod inert;
 mod lines;
 mod scan;
+mod tcl;
 
 pub use inert::is_inert;
 
@@ -49,6 +50,7 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
         }
         Language::Other => {
             lines::build(&bytes, effects);
+            tcl::effects(&bytes, effects);
             calls(language, &bytes, context, 0, effects);
         }
         _ => calls(language, &bytes, context, 0, effects),

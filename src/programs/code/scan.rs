@@ -1,5 +1,13 @@
 //! Finds calls by their names and reads their literal arguments.
 
+mod literals;
+mod names;
+
+pub(super) use literals::literals;
+
+use literals::{from_base64, from_hex, perl_quote, quoted, unescaped};
+use names::{CALLS, Call, is_called, means_the_call};
+
 use super::super::effect::{Effect, Language, Operation, Target};
 use super::shell;
 use crate::shell::Value;
@@ -18,135 +26,6 @@ pub(super) struct Found {
     /// The budget ran out.
     pub(super) exhausted: bool,
 }
-
-/// What a call does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Call {
-    /// One literal is text for a shell, several are an argv.
-    Start,
-    Delete,
-    DeleteTree,
-    Write,
-    Kill,
-    Fork,
-    Hex,
-    Base64,
-    Http,
-}
-
-/// The last part of a call's name, and what stands before it where that matters.
-const CALLS: &[(&str, Call)] = &[
-    ("system", Call::Start),
-    ("popen", Call::Start),
-    ("popen2", Call::Start),
-    ("popen3", Call::Start),
-    ("Popen", Call::Start),
-    ("getoutput", Call::Start),
-    ("getstatusoutput", Call::Start),
-    ("check_output", Call::Start),
-    ("check_call", Call::Start),
-    ("create_subprocess_shell", Call::Start),
-    ("create_subprocess_exec", Call::Start),
-    ("execv", Call::Start),
-    ("execve", Call::Start),
-    ("execvp", Call::Start),
-    ("execvpe", Call::Start),
-    ("execl", Call::Start),
-    ("execle", Call::Start),
-    ("execlp", Call::Start),
-    ("execlpe", Call::Start),
-    ("spawnl", Call::Start),
-    ("spawnlp", Call::Start),
-    ("spawnv", Call::Start),
-    ("spawnvp", Call::Start),
-    ("posix_spawn", Call::Start),
-    ("posix_spawnp", Call::Start),
-    ("execSync", Call::Start),
-    ("execFile", Call::Start),
-    ("execFileSync", Call::Start),
-    ("spawn", Call::Start),
-    ("spawnSync", Call::Start),
-    ("execa", Call::Start),
-    ("execaSync", Call::Start),
-    ("shell_exec", Call::Start),
-    ("passthru", Call::Start),
-    ("proc_open", Call::Start),
-    ("pcntl_exec", Call::Start),
-    ("execute", Call::Start),
-    ("exec", Call::Start),
-    ("qx", Call::Start),
-    ("capture2", Call::Start),
-    ("capture2e", Call::Start),
-    ("capture3", Call::Start),
-    ("syscmd", Call::Start),
-    ("esyscmd", Call::Start),
-    ("shell", Call::Start),
-    ("command", Call::Start),
-    ("system2", Call::Start),
-    ("Command", Call::Start),
-    ("createProcess", Call::Start),
-    ("callCommand", Call::Start),
-    ("readProcess", Call::Start),
-    ("rawSystem", Call::Start),
-    ("run", Call::Start),
-    ("call", Call::Start),
-    ("start_process", Call::Start),
-    ("rmtree", Call::DeleteTree),
-    ("remove_tree", Call::DeleteTree),
-    ("rm_rf", Call::DeleteTree),
-    ("rm_r", Call::DeleteTree),
-    ("remove_dir", Call::DeleteTree),
-    ("remove_entry", Call::DeleteTree),
-    ("remove_entry_secure", Call::DeleteTree),
-    ("rmSync", Call::DeleteTree),
-    ("rimraf", Call::DeleteTree),
-    ("removeSync", Call::DeleteTree),
-    ("emptyDirSync", Call::DeleteTree),
-    ("emptyDir", Call::DeleteTree),
-    ("rm", Call::DeleteTree),
-    ("removedirs", Call::DeleteTree),
-    ("removeDirectoryRecursive", Call::DeleteTree),
-    ("removePathForcibly", Call::DeleteTree),
-    ("rmdirSync", Call::DeleteTree),
-    ("rmdir", Call::Delete),
-    ("unlink", Call::Delete),
-    ("unlinkSync", Call::Delete),
-    ("delete", Call::Delete),
-    ("remove", Call::Delete),
-    ("truncate", Call::Delete),
-    ("truncateSync", Call::Delete),
-    ("writeFileSync", Call::Write),
-    ("writeFile", Call::Write),
-    ("appendFileSync", Call::Write),
-    ("write_text", Call::Write),
-    ("write_bytes", Call::Write),
-    ("file_put_contents", Call::Write),
-    ("open", Call::Write),
-    ("fopen", Call::Write),
-    ("createWriteStream", Call::Write),
-    ("copyfile", Call::Write),
-    ("copy", Call::Write),
-    ("move", Call::Write),
-    ("rename", Call::Write),
-    ("renameSync", Call::Write),
-    ("symlink", Call::Write),
-    ("kill", Call::Kill),
-    ("killpg", Call::Kill),
-    ("posix_kill", Call::Kill),
-    ("fork", Call::Fork),
-    ("pcntl_fork", Call::Fork),
-    ("fromhex", Call::Hex),
-    ("unhexlify", Call::Hex),
-    ("hex2bin", Call::Hex),
-    ("b64decode", Call::Base64),
-    ("base64_decode", Call::Base64),
-    ("decode_base64", Call::Base64),
-    ("atob", Call::Base64),
-    ("decode64", Call::Base64),
-    ("urlopen", Call::Http),
-    ("urlretrieve", Call::Http),
-    ("fetch", Call::Http),
-];
 
 /// Finds every call in a text, in one pass over its words.
 pub(super) fn calls(language: Language, text: &[u8]) -> Found {
@@ -179,7 +58,7 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
         }
         let arguments = arguments(text, at, language, &mut budget);
         found.exhausted |= budget == 0;
-        happens(*call, word, &arguments, before, text, &mut found);
+        happens(language, *call, word, &arguments, before, text, &mut found);
     }
     if language == Language::Awk {
         awk_pipes(text, &mut found);
@@ -197,65 +76,6 @@ fn commands_in_backquotes(language: Language) -> bool {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && text.windows(part.len()).any(|window| window == part)
-}
-
-/// Common words are calls only where the text has what they belong to.
-fn means_the_call(language: Language, call: Call, word: &[u8], before: &[u8], text: &[u8]) -> bool {
-    let qualifier = |names: &[&str]| names.iter().any(|name| before.ends_with(name.as_bytes()));
-    let has = |names: &[&str]| names.iter().any(|name| contains(text, name.as_bytes()));
-    match (language, word) {
-        (Language::Python, b"run" | b"call" | b"exec" | b"spawn" | b"execute" | b"shell" | b"Command") => {
-            has(&["subprocess", "sh.", "pexpect", "pty", "fabric", "invoke"])
-                && word != b"execute"
-                && word != b"exec"
-        }
-        (Language::Python, b"remove" | b"truncate" | b"rename" | b"delete" | b"rm" | b"kill" | b"open") => {
-            qualifier(&["os.", "os').", "os\").", "sftp."])
-                || word == b"open" && !before.ends_with(b"urllib.request.url")
-                || (has(&["from os import"]) && !before.ends_with(b"."))
-        }
-        (
-            Language::JavaScript,
-            b"exec" | b"spawn" | b"run" | b"Command" | b"shell" | b"execute" | b"fork",
-        ) => has(&["child_process", "Deno", "Bun", "execa", "shelljs", "zx"]),
-        (
-            Language::JavaScript,
-            b"rm" | b"rmdir" | b"unlink" | b"truncate" | b"rename" | b"remove" | b"copy" | b"open",
-        ) => has(&["fs", "Deno", "Bun"]),
-        (Language::JavaScript, b"delete" | b"system" | b"call" | b"move") => false,
-        (Language::Ruby, b"run" | b"call" | b"shell" | b"execute" | b"Command") => false,
-        (Language::Ruby, b"delete") => qualifier(&["File.", "Dir.", "FileUtils."]),
-        (Language::Ruby, b"rm" | b"remove" | b"copy" | b"move" | b"rename") => {
-            qualifier(&["FileUtils.", "File."]) || has(&["FileUtils"])
-        }
-        (Language::Perl | Language::Php | Language::Lua, b"run" | b"call" | b"shell" | b"Command") => false,
-        (Language::Perl, b"delete" | b"remove" | b"copy" | b"move") => false,
-        (Language::Php, b"delete" | b"remove" | b"move") => false,
-        (Language::Lua, b"exec" | b"delete" | b"copy" | b"move") => false,
-        (Language::Lua, b"remove" | b"rename" | b"execute") => qualifier(&["os."]),
-        (Language::Awk, _) => matches!(word, b"system"),
-        (_, b"command") => qualifier(&["shell-"]),
-        (
-            Language::Other,
-            b"call" | b"Command" | b"execute" | b"delete" | b"remove" | b"open" | b"copy" | b"move"
-            | b"fetch",
-        ) => false,
-        (Language::Editor, _) => {
-            matches!(word, b"system" | b"delete" | b"writefile" | b"popen" | b"execute_shell")
-                && call != Call::Fork
-        }
-        _ => true,
-    }
-}
-
-/// Whether arguments follow: in parentheses, or, where the language has that, as a literal right behind the name.
-fn is_called(language: Language, word: &[u8], text: &[u8], at: usize) -> bool {
-    let next = text.get(at..).unwrap_or_default().trim_ascii_start().first();
-    match language {
-        Language::Perl | Language::Ruby if word != b"rm" => true,
-        Language::Other | Language::Ruby | Language::Perl => matches!(next, Some(b'(' | b'"' | b'\'' | b'`')),
-        _ => next == Some(&b'('),
-    }
 }
 
 /// Literal arguments of a call.
@@ -347,125 +167,15 @@ fn arguments(text: &[u8], from: usize, language: Language, budget: &mut usize) -
     arguments
 }
 
-/// `q(...)`, `qq{...}`, `qw/.../` from the `q`.
-fn perl_quote(text: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
-    let mut open = at + 1;
-    if text.get(open).is_some_and(|byte| matches!(byte, b'q' | b'w' | b'x')) {
-        open += 1;
-    }
-    let close = match text.get(open)? {
-        b'(' => b')',
-        b'{' => b'}',
-        b'[' => b']',
-        b'<' => b'>',
-        byte @ (b'/' | b'|' | b'!' | b'~' | b'#') => *byte,
-        _ => return None,
-    };
-    let end = text.iter().skip(open + 1).position(|byte| *byte == close)? + open + 1;
-    Some((text.get(open + 1..end)?.to_vec(), end + 1))
-}
-
-/// A quoted literal from its opening quote: its bytes, and the place behind it.
-fn quoted(text: &[u8], at: usize) -> (Vec<u8>, usize) {
-    let Some(&quote) = text.get(at) else { return (Vec::new(), at + 1) };
-    let triple =
-        text.get(at..at + 3).is_some_and(|three| three.iter().all(|byte| *byte == quote)) && quote != b'`';
-    let escaped = at > 0 && text.get(at - 1) == Some(&b'\\');
-    let start = if triple { at + 3 } else { at + 1 };
-    let mut end = start;
-    while let Some(&byte) = text.get(end) {
-        if byte == b'\\' && !escaped {
-            end += 2;
-            continue;
-        }
-        if byte == b'\\' && text.get(end + 1) == Some(&quote) {
-            // the closing quote of a literal that stands inside a string
-            break;
-        }
-        // m4 closes a backquote with a quote
-        if byte == quote
-            && (!triple || text.get(end..end + 3).is_some_and(|three| three.iter().all(|b| *b == quote)))
-        {
-            break;
-        }
-        if quote == b'`' && byte == b'\'' && text.get(end + 1) == Some(&b')') {
-            break;
-        }
-        end += 1;
-    }
-    let end = end.min(text.len());
-    let after = if triple { end + 3 } else { end + 1 + usize::from(escaped) };
-    (unescaped(text.get(start..end).unwrap_or_default()), after)
-}
-
-/// The bytes of a literal with its escapes resolved, and full-width letters as the ASCII that normalisation makes.
-fn unescaped(literal: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(literal.len());
-    let mut at = 0;
-    while let Some(&byte) = literal.get(at) {
-        at += 1;
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
-        }
-        let Some(&escape) = literal.get(at) else { break };
-        at += 1;
-        match escape {
-            b'n' => bytes.push(b'\n'),
-            b't' => bytes.push(b'\t'),
-            b'x' => {
-                let digits = literal.get(at..at + 2).and_then(|digits| std::str::from_utf8(digits).ok());
-                match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-                    Some(value) => {
-                        bytes.push(value);
-                        at += 2;
-                    }
-                    None => bytes.push(b'x'),
-                }
-            }
-            b'u' => {
-                let digits = literal.get(at..at + 4).and_then(|digits| std::str::from_utf8(digits).ok());
-                match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-                    Some(value) => {
-                        bytes.push(value);
-                        at += 4;
-                    }
-                    None => bytes.push(b'u'),
-                }
-            }
-            b'0'..=b'7' => {
-                let mut value = u32::from(escape - b'0');
-                let mut digits = 1;
-                while let Some(digit @ b'0'..=b'7') = literal.get(at)
-                    && digits < 3
-                {
-                    value = value * 8 + u32::from(digit - b'0');
-                    at += 1;
-                    digits += 1;
-                }
-                bytes.push(u8::try_from(value).unwrap_or(b'?'));
-            }
-            other => bytes.push(other),
-        }
-    }
-    narrow(bytes)
-}
-
-fn narrow(bytes: Vec<u8>) -> Vec<u8> {
-    // U+FF01..U+FF5E are EF BC 81 .. EF BD 9E
-    if !bytes.contains(&0xEF) {
-        return bytes;
-    }
-    let Ok(text) = std::str::from_utf8(&bytes) else { return bytes };
-    let fold = |letter: char| match u32::from(letter) {
-        code @ 0xFF01..=0xFF5E => char::from_u32(code - 0xFEE0).unwrap_or(letter),
-        0x3000 => ' ',
-        _ => letter,
-    };
-    text.chars().map(fold).collect::<String>().into_bytes()
-}
-
-fn happens(call: Call, word: &[u8], arguments: &Arguments, before: &[u8], text: &[u8], found: &mut Found) {
+fn happens(
+    language: Language,
+    call: Call,
+    word: &[u8],
+    arguments: &Arguments,
+    before: &[u8],
+    text: &[u8],
+    found: &mut Found,
+) {
     let literals = &arguments.literals;
     match call {
         Call::Start => start(word, arguments, found),
@@ -520,14 +230,13 @@ fn happens(call: Call, word: &[u8], arguments: &Arguments, before: &[u8], text: 
                 found.effects.push(Effect::Delete { path, recursive: true, how: Operation::Move });
             }
         }
+        Call::Read => {
+            found
+                .effects
+                .extend(literals.first().map(|path| Effect::Read { path: Value::known(path.clone()) }));
+        }
         Call::Kill => {
-            let raw: Vec<u8> =
-                arguments.raw.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-            let numbers = raw.split(|byte| matches!(byte, b',' | b'(' | b')' | b'=' | b'>'));
-            let everything = numbers.into_iter().any(|number| number == b"-1");
-            let target =
-                if everything { Value::known("-1") } else { super::words::unknown("a computed process") };
-            found.effects.push(Effect::Kill { target, signal: Value::default() });
+            found.effects.push(kill(language, &arguments.raw));
         }
         Call::Fork => {
             let loops = [b"while".as_slice(), b"for ", b"for(", b"loop", b"until", b"map", b"iter", b"goto"];
@@ -543,6 +252,33 @@ fn happens(call: Call, word: &[u8], arguments: &Arguments, before: &[u8], text: 
                 .extend(literals.first().map(|url| Effect::Fetch { url: Value::known(url.clone()) }));
         }
     }
+}
+
+/// `kill(pid, signal)`, and the other way round in Perl and Ruby.
+fn kill(language: Language, raw: &[u8]) -> Effect {
+    let raw: Vec<u8> = raw.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let mut numbers: Vec<&[u8]> = raw
+        .split(|byte| matches!(byte, b',' | b'(' | b')' | b'=' | b'>'))
+        .filter(|part| !part.is_empty())
+        .collect();
+    let signal_first = matches!(language, Language::Perl | Language::Ruby);
+    let signal = match (signal_first, numbers.as_slice()) {
+        (true, [_, ..]) => Some(numbers.remove(0)),
+        (false, [_, signal, ..]) => Some(*signal),
+        _ => None,
+    };
+    let signal = match signal {
+        Some(signal) if signal.iter().all(u8::is_ascii_digit) => Value::known(signal),
+        _ => Value::default(),
+    };
+    let pids = if signal_first { numbers.as_slice() } else { numbers.get(..1).unwrap_or_default() };
+    let all = |number: &&&[u8]| matches!(**number, b"1" | b"-1");
+    let target = match (pids.iter().find(all), numbers.contains(&b"-1".as_slice())) {
+        (Some(pid), _) => Value::known(*pid),
+        (None, true) => Value::known("-1"),
+        (None, false) => super::words::unknown("a computed process"),
+    };
+    Effect::Kill { target, signal }
 }
 
 fn start(word: &[u8], arguments: &Arguments, found: &mut Found) {
@@ -660,50 +396,4 @@ fn printing(text: &[u8], at: usize) -> bool {
     let start =
         before.iter().rposition(|byte| matches!(byte, b'{' | b';' | b'\n' | b'}')).map_or(0, |at| at + 1);
     contains(before.get(start..).unwrap_or_default(), b"print")
-}
-
-/// Every quoted literal of a text.
-pub(super) fn literals(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        if matches!(byte, b'\'' | b'"' | b'`') {
-            let (literal, end) = quoted(text, at);
-            found.push(literal);
-            at = end;
-        } else {
-            at += 1;
-        }
-    }
-    found
-}
-
-fn from_hex(literal: &[u8]) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = literal.iter().copied().filter(u8::is_ascii_hexdigit).collect();
-    let pairs = digits.chunks_exact(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-}
-
-/// Base64 of either alphabet, leniently: a decoder may be lenient too.
-fn from_base64(literal: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut bits = 0_u32;
-    let mut count = 0;
-    for byte in literal {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => continue,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xFF_FFFF;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xFF).unwrap_or_default());
-        }
-    }
-    bytes
 }

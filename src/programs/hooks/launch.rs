@@ -225,8 +225,13 @@ pub(super) fn python(
             arguments: Vec::new(),
         });
     } else if name == "http.server" || name == "SimpleHTTPServer" || name == "pyftpdlib" {
-        effects
-            .push(Effect::Listen { address: rest.first().cloned().unwrap_or_else(|| Value::known("8000")) });
+        let has = |words: &[&str]| rest.iter().filter_map(Value::as_str).any(|word| words.contains(&word));
+        // What listens on the loopback address alone is no way in.
+        let local = ["127.0.0.1", "localhost", "::1", "--bind=127.0.0.1", "--bind=localhost", "-b127.0.0.1"];
+        if !has(&["-h", "--help"]) && !has(&local) {
+            let port = rest.first().cloned().unwrap_or_else(|| Value::known("8000"));
+            effects.push(Effect::Listen { address: port });
+        }
     } else if name == "venv"
         || name == "virtualenv"
         || name == "ensurepip"

@@ -5,6 +5,9 @@ use super::simple::Reading;
 use super::state::{CWD, Slot, hole};
 use super::{Evaluator, TooMuch, arith, constants, numbered};
 
+/// Lines that `mapfile` makes the items of an array.
+const MOST_LINES: usize = 256;
+
 impl Evaluator<'_> {
     /// Does what a builtin does to the shell. The invocation has been reported already.
     pub(super) fn builtin(&mut self, reading: &Reading, index: usize) -> Result<(), TooMuch> {
@@ -45,7 +48,7 @@ impl Evaluator<'_> {
             "set" => self.set_options(args),
             "shift" => self.shift(args),
             "read" => self.read_builtin(args, index),
-            "mapfile" | "readarray" => self.mapfile(args)?,
+            "mapfile" | "readarray" => self.mapfile(args, index)?,
             "eval" => self.eval(args)?,
             "trap" => self.trap(args)?,
             "alias" => {
@@ -437,7 +440,7 @@ impl Evaluator<'_> {
         self.reading = first_reading;
     }
 
-    fn mapfile(&mut self, args: &[Value]) -> Result<(), TooMuch> {
+    fn mapfile(&mut self, args: &[Value], index: usize) -> Result<(), TooMuch> {
         for pair in args.windows(2) {
             if let [option, operand] = pair
                 && option.as_known() == Some(b"-C")
@@ -452,7 +455,26 @@ impl Evaluator<'_> {
             .filter(|name| !name.starts_with('-'))
             .unwrap_or("MAPFILE")
             .to_owned();
-        self.assign_slot(&name, super::state::unknown_slot(&name));
+        let plain = args.iter().all(|word| match word.as_str() {
+            Some(word) => !word.starts_with('-') || word == "-t",
+            None => false,
+        });
+        let lines = match self.out.invocations.get(index).map(|invocation| &invocation.stdin) {
+            Some(Input::Known(bytes)) if plain => {
+                let strip = args.iter().any(|word| word.as_known() == Some(b"-t"));
+                let lines = bytes.split_inclusive(|byte| *byte == b'\n').take(MOST_LINES + 1);
+                let line = |line: &[u8]| {
+                    Value::known(if strip { line.strip_suffix(b"\n").unwrap_or(line) } else { line })
+                };
+                Some(lines.map(line).collect::<Vec<Value>>()).filter(|lines| lines.len() <= MOST_LINES)
+            }
+            _ => None,
+        };
+        let slot = match lines {
+            Some(lines) => Slot::Array(numbered(lines, 0)),
+            None => super::state::unknown_slot(&name),
+        };
+        self.assign_slot(&name, slot);
         Ok(())
     }
 

@@ -51,6 +51,14 @@ pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
             [b"-r", b"-p"] | [b"-p", b"-r"] | [b"-rp" | b"-pr"] | [b"-r", b"-ps"] => hex(stdin?),
             _ => return None,
         },
+        b"gunzip" | b"zcat" | b"gzip" | b"pigz" => {
+            let decompresses = name != b"gzip" && name != b"pigz"
+                || args.iter().any(|arg| matches!(*arg, b"-d" | b"-dc" | b"-cd" | b"--decompress"));
+            if !decompresses || !args.iter().all(|arg| arg.starts_with(b"-")) {
+                return None;
+            }
+            gunzip(stdin?)?
+        }
         b"tr" => tr(args, stdin?)?,
         b"cut" => cut(args, stdin?)?,
         b"head" | b"tail" => ends(name == b"head", args, stdin?)?,
@@ -259,6 +267,27 @@ fn printf(args: &[&[u8]]) -> Option<Vec<u8>> {
             return Some(out);
         }
     }
+}
+
+/// The content of one gzip member (RFC 1952); `None` where it is none or holds more than is followed.
+fn gunzip(input: &[u8]) -> Option<Vec<u8>> {
+    let (header, mut rest) = input.split_at_checked(10)?;
+    let [0x1f, 0x8b, 8, flags, ..] = header else { return None };
+    if flags & 4 != 0 {
+        let (length, extra) = rest.split_at_checked(2)?;
+        let length = length.iter().rev().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        rest = extra.get(length..)?;
+    }
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            let end = rest.iter().position(|byte| *byte == 0)?;
+            rest = rest.get(end + 1..)?;
+        }
+    }
+    if flags & 2 != 0 {
+        rest = rest.get(2..)?;
+    }
+    miniz_oxide::inflate::decompress_to_vec_with_limit(rest, MOST).ok()
 }
 
 fn base64(input: &[u8]) -> Option<Vec<u8>> {

@@ -1,0 +1,259 @@
+//! From what a command starts to the next task: a program, a text for a shell, a file that the same text wrote.
+
+use std::rc::Rc;
+
+use super::{DEEPEST, Task, Walk, program_name};
+use crate::gate::place::{Path, Place};
+use crate::gate::{Decision, hardline, reader};
+use crate::programs::{self, Effect, Knowledge, Language, Target};
+use crate::shell::{self, Dialect, Input, Invocation, Piece, Redirect, RedirectKind, Unknown, Value};
+
+impl Walk<'_> {
+    #[allow(clippy::too_many_arguments, reason = "the parts of one effect")]
+    pub(super) fn exec(
+        &mut self,
+        task: &Task,
+        argv: Vec<Value>,
+        via: String,
+        target: Target,
+        assignments: Vec<(String, Value)>,
+        cwd: Option<Value>,
+        guess: bool,
+    ) -> Option<Task> {
+        if task.via.len() >= DEEPEST {
+            self.too_deep(task);
+            return None;
+        }
+        let starter = &task.invocation;
+        // The starter's own redirections are judged already; here-documents reach what it starts.
+        let here = starter.redirects.iter().filter(|redirect| redirect.kind == RedirectKind::Here);
+        let invocation = Invocation {
+            span: starter.span,
+            spans: vec![starter.span; argv.len()],
+            argv,
+            assignments,
+            exported: starter.exported.clone(),
+            redirects: here.cloned().collect(),
+            stdin: starter.stdin.clone(),
+            cwd: cwd.map_or_else(|| starter.cwd.clone(), |cwd| join(&starter.cwd, &cwd)),
+            background: starter.background,
+            origin: starter.origin.clone(),
+            files: starter.files.clone(),
+        };
+        let mounts = self.mounts(task, &target);
+        let mut chain = task.via.clone();
+        chain.push(via);
+        Some(Task {
+            invocation: Rc::new(invocation),
+            target: inner_target(&task.target, target),
+            mounts,
+            via: chain,
+            group: task.group,
+            guess,
+            files: Rc::clone(&task.files),
+            within: Rc::clone(&task.within),
+        })
+    }
+
+    pub(super) fn script(
+        &mut self,
+        task: &Task,
+        dialect: Dialect,
+        text: &Value,
+        target: &Target,
+        arguments: &[Value],
+        guess: bool,
+    ) -> Vec<Task> {
+        if task.via.len() >= DEEPEST {
+            self.too_deep(task);
+            return Vec::new();
+        }
+        let (readable, holes) = reader::with_holes(text);
+        let target = inner_target(&task.target, target.clone());
+        let key = (readable.clone(), format!("{arguments:?}{holes:?}{target:?}{}", task.invocation.cwd));
+        if task.within.contains(&readable) {
+            self.restarted(task, &readable);
+            return Vec::new();
+        }
+        if !self.texts.insert(key) {
+            return Vec::new();
+        }
+        let here = matches!(target, Target::Here | Target::User(_));
+        let context = reader::of_script(self.facts, &task.invocation, dialect, arguments, holes, here);
+        let span = task.invocation.span;
+        let evaluation = shell::read(&readable, Some(span), &context, &mut self.budget);
+        let mut via = task.via.clone();
+        via.push(program_name(&task.invocation));
+        let mut tasks = self.tasks(evaluation, span, &target, &via, false);
+        let mut within = task.within.to_vec();
+        within.push(readable);
+        let within = Rc::new(within);
+        let mut files = task.files.to_vec();
+        files.extend(task.invocation.files.iter().cloned());
+        let files = Rc::new(files);
+        for inner in &mut tasks {
+            inner.guess = guess;
+            inner.mounts = Rc::clone(&task.mounts);
+            inner.files = Rc::clone(&files);
+            inner.within = Rc::clone(&within);
+        }
+        tasks
+    }
+
+    /// What `docker run -v /:/host` and its like put into a container.
+    fn mounts(&self, task: &Task, target: &Target) -> Rc<Vec<(Path, Path)>> {
+        if !matches!(target, Target::Container(_)) {
+            return Rc::clone(&task.mounts);
+        }
+        let base = self.base(task);
+        let resolve = |path: &str| {
+            let place = Place::resolve(&Value::known(path), &base);
+            place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose())
+        };
+        let mut mounts = task.mounts.to_vec();
+        let words: Vec<&str> = task.invocation.argv.iter().map(|word| word.as_str().unwrap_or("")).collect();
+        for (index, word) in words.iter().enumerate() {
+            let next = words.get(index + 1).copied().unwrap_or_default();
+            let Some((source, name)) = mount_of(word, next) else { continue };
+            if let (Some(source), Some(name)) = (resolve(source), resolve(name))
+                && !name.components.is_empty()
+            {
+                mounts.push((name, source));
+            }
+        }
+        Rc::new(mounts)
+    }
+
+    /// A program word with blanks in it: no program is called so, but a starter that splits its words, or a person who
+    /// takes a quote away, runs the text.
+    pub(super) fn as_text(&mut self, task: &Task) -> Option<Vec<Task>> {
+        let [word, ..] = task.invocation.argv.as_slice() else { return None };
+        let text = word.as_known().filter(|text| text.trim_ascii().iter().any(u8::is_ascii_whitespace))?;
+        let text = Value::known(text.trim_ascii());
+        let context = reader::of_request(self.facts);
+        shell::read(text.as_str()?, None, &context, &mut self.budget).ok()?;
+        Some(self.script(task, Dialect::Bash, &text, &Target::Here, &[], task.guess))
+    }
+
+    fn too_deep(&mut self, task: &Task) {
+        let reason = format!("more than {DEEPEST} programs start each other");
+        self.refuse("parse.too-much", task.invocation.span, &reason, "name the program itself");
+    }
+
+    /// A text that starts itself again: in the background, or more than once, it multiplies.
+    fn restarted(&mut self, task: &Task, text: &str) {
+        let times = self.restarts.entry(text.to_owned()).or_default();
+        *times += 1;
+        if *times > 1 || task.invocation.background {
+            let (rule, reason) = hardline::FORK_BOMB;
+            let effect = "a script starts itself without end".to_owned();
+            self.found(
+                rule,
+                Decision::Hardline,
+                task.invocation.span,
+                &task.invocation.argv,
+                effect,
+                reason,
+                "",
+            );
+        }
+    }
+}
+
+/// A file that the same text wrote, a process substitution or a here-document is run as the text that is in it.
+pub(super) fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
+    let Effect::RunFile { path, language } = &effect else { return vec![effect] };
+    let invocation = &task.invocation;
+    let files = task.files.iter().rev().chain(&invocation.files);
+    let content = files.into_iter().find(|(name, _)| name == path).map(|(_, content)| content.clone());
+    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return vec![effect] };
+    let text = match content {
+        Input::Known(bytes) => Value::known(bytes),
+        Input::Text(value) => value,
+        Input::Pipe(_) | Input::File(_) | Input::Inherited => {
+            Value::unknown(Unknown { source: path.to_string(), may_be_empty: true, ..Unknown::default() })
+        }
+    };
+    let language = language.unwrap_or(Language::Shell(Dialect::Bash));
+    let mut found = programs::code::code_effects(language, &text, invocation, Knowledge::shipped());
+    found.push(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() });
+    found
+}
+
+/// `exec 3<<< text; bash <&3`: the text that the descriptor stands for.
+pub(super) fn duplicated_input(invocation: &Invocation) -> Option<Input> {
+    let standard = |redirect: &&Redirect| redirect.fd == Some(0);
+    let last = invocation.redirects.iter().rev().find(standard)?;
+    let number = last.target.as_str().filter(|_| last.kind == RedirectKind::Duplicate)?;
+    let number: u32 = number.trim_end_matches('-').parse().ok().filter(|number| *number != 0)?;
+    let of_number = |redirect: &&Redirect| redirect.fd == Some(number);
+    let redirect = invocation.redirects.iter().rev().find(of_number)?;
+    match redirect.kind {
+        RedirectKind::Here => Some(match redirect.target.as_known() {
+            Some(bytes) => Input::Known(bytes.to_vec()),
+            None => Input::Text(redirect.target.clone()),
+        }),
+        RedirectKind::Read | RedirectKind::ReadWrite => Some(Input::File(redirect.target.clone())),
+        _ => None,
+    }
+}
+
+/// The directory and its name in the container, where the word (with the one behind it) puts one there.
+fn mount_of<'w>(word: &'w str, next: &'w str) -> Option<(&'w str, &'w str)> {
+    let bind = |value: &'w str| {
+        let mut parts = value.split(':');
+        Some((parts.next()?, parts.next()?)).filter(|(source, _)| source.starts_with(['/', '.', '~']))
+    };
+    let fields = |value: &'w str| {
+        let field = |names: &[&str]| {
+            let pairs = value.split(',').filter_map(|part| part.split_once('='));
+            pairs.into_iter().find(|(name, _)| names.contains(name)).map(|(_, value)| value)
+        };
+        Some((field(&["source", "src"])?, field(&["target", "destination", "dst"])?))
+    };
+    match word {
+        "-v" | "--volume" | "-B" | "--bind" => bind(next),
+        "--mount" => fields(next),
+        _ => {
+            if let Some(value) = word.strip_prefix("--mount=") {
+                return fields(value);
+            }
+            let value = word.strip_prefix("--volume=").or_else(|| word.strip_prefix("--bind="));
+            bind(value.or_else(|| word.strip_prefix("-v"))?)
+        }
+    }
+}
+
+/// `/dev/fd/3` with `3<<< text`, `/dev/stdin`.
+fn descriptor(path: &Value, invocation: &Invocation) -> Option<Input> {
+    let path = path.as_str()?;
+    let number = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|directory| path.strip_prefix(directory));
+    let number: u32 = if path == "/dev/stdin" { 0 } else { number?.parse().ok()? };
+    let mut here = invocation.redirects.iter().rev().filter(|redirect| redirect.kind == RedirectKind::Here);
+    if let Some(redirect) = here.find(|redirect| redirect.fd.unwrap_or(0) == number) {
+        return Some(Input::Text(redirect.target.clone()));
+    }
+    (number == 0).then(|| invocation.stdin.clone()).filter(|stdin| *stdin != Input::Inherited)
+}
+
+/// Where what is started runs: on a host or in a container it stays there.
+fn inner_target(outer: &Target, inner: Target) -> Target {
+    match (outer, inner) {
+        (Target::Host(_) | Target::Container(_), Target::Here | Target::User(_)) => outer.clone(),
+        (Target::User(_), Target::Here) => outer.clone(),
+        (_, inner) => inner,
+    }
+}
+
+/// A directory that a program changes to, seen from the directory that it starts in.
+fn join(outer: &Value, inner: &Value) -> Value {
+    if inner.prefix().first() == Some(&b'/') || inner.pieces.is_empty() {
+        return inner.clone();
+    }
+    let mut joined = outer.clone();
+    joined.push(Piece::Known(b"/".to_vec()));
+    for piece in &inner.pieces {
+        joined.push(piece.clone());
+    }
+    joined
+}
