@@ -36,6 +36,8 @@ const EFFECTS: &[Row] = &[
     // `prepare`: the checked directory whose descriptor travels to the runner.
     ("sandbox", &["wire", "wire::framing", "stage", "prepare", "sys"]),
     ("runner", &["wire", "wire::framing", "sys"]),
+    // Blocking and without state of its own: what the command line needs to ask a daemon.
+    ("client", &["shell", "gate", "wire", "wire::peer", "sys"]),
 ];
 
 /// What every shell may use: all that stands below it.
@@ -59,6 +61,7 @@ const BELOW: &[&str] = &[
     "jobs",
     "sandbox",
     "runner",
+    "client",
 ];
 
 /// Layer 2: the shells that put the rest together. They do not use each other, with the edges of [`COMPOSED`].

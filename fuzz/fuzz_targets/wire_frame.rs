@@ -10,7 +10,7 @@ fn frames<F: Frame>(bytes: &[u8], size: usize) -> (Vec<F>, bool) {
     for chunk in bytes.chunks(size.max(1)) {
         decoder.push(chunk);
         loop {
-            match decoder.next::<F>() {
+            match decoder.next_frame::<F>() {
                 Ok(Some(frame)) => frames.push(frame),
                 Ok(None) => break,
                 Err(_) => return (frames, false),

@@ -8,8 +8,10 @@
 //! Where agent and operator share a uid, nothing in user space keeps an agent with a terminal of its own from
 //! answering: reports say `separation: none`.
 
+mod broker;
 mod prompt;
 mod tty;
 
+pub use broker::{About, Broker, Event, NotAnswered};
 pub use prompt::{marked, prompt};
 pub use tty::{Answer, NoPerson, Terminal};

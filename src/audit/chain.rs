@@ -41,6 +41,7 @@ pub struct Durable {
 }
 
 /// The log's own key: digests of what was asked for are keyed, since a plain digest of a short secret can be guessed.
+#[derive(Clone)]
 pub struct Key(Zeroizing<[u8; 32]>);
 
 /// What every line has, read back.

@@ -146,39 +146,92 @@ impl Log {
     ///
     /// When it is not: the disk is full, the file was removed, another process keeps the lock, ...
     pub fn append(&mut self, record: &Record, at: Timestamp) -> Result<Durable, LogError> {
+        let mut recorded = self.append_all(&[(record, at)])?;
+        recorded.pop().ok_or_else(|| failed("append to", &self.path, Errno::EIO))
+    }
+
+    /// Appends records in this order, with one wait for the disk; when this returns all of them are on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::append`]; then none of them counts as recorded.
+    pub fn append_all(&mut self, records: &[(&Record, Timestamp)]) -> Result<Vec<Durable>, LogError> {
+        let recorded = self.add(records)?;
+        self.sync()?;
+        let witness = |((seq, hash), (record, _)): ((u64, Hash), &(&Record, Timestamp))| {
+            Durable::new(seq, hash, record.clears.clone())
+        };
+        Ok(recorded.into_iter().zip(records).map(witness).collect())
+    }
+
+    /// Appends records without waiting for the disk: for those that let nothing run. The next [`Self::append_all`] or
+    /// [`Self::sync`] waits for them, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::append`].
+    pub fn append_lazily(&mut self, records: &[(&Record, Timestamp)]) -> Result<(), LogError> {
+        self.add(records).map(drop)
+    }
+
+    /// Waits until the disk has everything that was appended.
+    ///
+    /// # Errors
+    ///
+    /// When it has not. What it holds is then not known, and nothing is appended any more.
+    pub fn sync(&mut self) -> Result<(), LogError> {
+        self.file.sync_data().map_err(|error| {
+            let errno = errno(&error);
+            self.broken = Some(errno);
+            failed("sync", &self.path, errno)
+        })
+    }
+
+    /// Writes lines at the end of the chain, under the lock.
+    fn add(&mut self, records: &[(&Record, Timestamp)]) -> Result<Vec<(u64, Hash)>, LogError> {
         if let Some(errno) = self.broken {
             return Err(failed("sync", &self.path, errno));
         }
         let file = self.file.try_clone().map_err(|error| io("open", &self.path, &error))?;
         let _lock = Lock::take(&file, &self.path)?;
         check_file(&self.file, &self.path)?;
-        if let Some(torn) = self.find_tail()? {
-            let _recorded = self.write(&Record::repaired(&torn), at, b"\n")?;
+        let mut repaired = None;
+        if let (Some(torn), Some((_, at))) = (self.find_tail()?, records.first()) {
+            repaired = Some((Record::repaired(&torn), *at));
         }
-        self.write(record, at, b"")
+        self.write(records, repaired)
     }
 
-    /// The log's key, for digests.
-    pub fn key(&self) -> &Key {
-        &self.key
-    }
-
-    fn write(&mut self, record: &Record, at: Timestamp, before: &[u8]) -> Result<Durable, LogError> {
-        let line = chain::line(record, self.tail.seq + 1, &at.to_string(), self.tail.hash);
-        let hash = Hash::of(&line);
-        let bytes = [before, &line, b"\n"].concat();
+    fn write(
+        &mut self,
+        records: &[(&Record, Timestamp)],
+        repaired: Option<(Record, Timestamp)>,
+    ) -> Result<Vec<(u64, Hash)>, LogError> {
+        let mut tail = self.tail;
+        let mut bytes = Vec::new();
+        let mut recorded = Vec::with_capacity(records.len() + 1);
+        // A torn line gets its end before the record that names it.
+        bytes.extend(repaired.as_ref().map(|_| b'\n'));
+        let first = repaired.as_ref().map(|(record, at)| (record, *at));
+        for (record, at) in first.into_iter().chain(records.iter().copied()) {
+            let line = chain::line(record, tail.seq + 1, &at.to_string(), tail.hash);
+            tail = Tail { size: 0, seq: tail.seq + 1, hash: Hash::of(&line) };
+            recorded.push((tail.seq, tail.hash));
+            bytes.extend_from_slice(&line);
+            bytes.push(b'\n');
+        }
         if let Err(error) = self.file.write_all(&bytes) {
             // What was written in part must not stand before the next record. Where it stays, it is a torn line.
             let _ = self.file.set_len(self.tail.size);
             return Err(io("append to", &self.path, &error));
         }
-        if let Err(error) = self.file.sync_data() {
-            let errno = errno(&error);
-            self.broken = Some(errno);
-            return Err(failed("sync", &self.path, errno));
-        }
-        self.tail = Tail { size: self.tail.size + bytes.len() as u64, seq: self.tail.seq + 1, hash };
-        Ok(Durable::new(self.tail.seq, hash, record.clears.clone()))
+        self.tail = Tail { size: self.tail.size + bytes.len() as u64, ..tail };
+        Ok(recorded.split_off(usize::from(repaired.is_some())))
+    }
+
+    /// The log's key, for digests.
+    pub fn key(&self) -> &Key {
+        &self.key
     }
 
     /// Finds the end of the chain, where others may have appended. Returns a torn last line.

@@ -48,6 +48,16 @@ Examples:
 
 Exit codes: 0 everything is allowed, 1 something is not, 2 it could not be checked.";
 
+const SERVE_EXAMPLES: &str = "\
+Runs until SIGTERM or SIGINT: commands that run then have a grace, and are ended after it. SIGHUP has the policy read
+again; one with a mistake changes nothing. Under systemd, pass both sockets and use Type=notify.
+
+Examples:
+  execward serve
+  execward serve --socket-dir ./run --state ./state --policy strict.toml
+
+Exit codes: 0 told to stop, 2 it could not begin.";
+
 /// A supervisor between AI agents and the machine: it judges, confines, redacts and records every command.
 #[derive(Debug, Parser)]
 #[command(name = "execward", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
@@ -72,6 +82,21 @@ pub(super) enum Command {
     Audit(Audit),
     /// Copy standard input to standard output with everything that looks like a secret masked
     Redact(Redact),
+    /// Serve agents and operators on two sockets, in the foreground
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+    /// Sessions of a daemon
+    #[command(subcommand)]
+    Session(super::session::Session),
+    /// Commands in a session of a daemon
+    #[command(subcommand)]
+    Exec(super::session::Exec),
+    /// Answer what waits for a person
+    #[command(subcommand)]
+    Approvals(super::session::Ask),
+    /// The protocol of the daemon's sockets: its schema, and a test for daemons
+    #[command(subcommand)]
+    Protocol(super::protocol::Protocol),
 }
 
 /// What is to run: shell text, or a program with its arguments.
@@ -103,6 +128,15 @@ pub(super) struct Run {
     /// Pass this variable on; one that looks like a credential passes only where the policy names it
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(super) env: Vec<String>,
+    /// Give the command a terminal of its own; needs a daemon
+    #[arg(short = 't', long, conflicts_with = "json")]
+    pub(super) tty: bool,
+    /// The daemon's socket; without it the system's, then your own, then a private supervisor
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["policy", "state", "allow_broad_workspace"])]
+    pub(super) socket: Option<PathBuf>,
+    /// Run it with a private supervisor even where there is a daemon
+    #[arg(long, conflicts_with_all = ["socket", "tty"])]
+    pub(super) no_daemon: bool,
     /// Print one JSON object at the end, with the command's output in it
     #[arg(long)]
     pub(super) json: bool,
@@ -205,6 +239,26 @@ pub(super) struct LogPlace {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The configuration: who may connect, and how much they may take [default: execward.toml in /etc/execward for
+    /// root, in the user's own configuration directory for others]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Where agent.sock and operator.sock go [default: /run/execward for root, $XDG_RUNTIME_DIR/execward for others]
+    #[arg(long, value_name = "DIR")]
+    pub(super) socket_dir: Option<PathBuf>,
+    /// The state directory, with the audit log [default: /var/lib/execward for root, $XDG_STATE_HOME/execward for others]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// The policy file; without it the system's, then your own, then the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// Say more on stderr
+    #[arg(short, long)]
+    pub(super) verbose: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,9 +5,13 @@ mod audit;
 mod check;
 mod exit;
 mod policy;
+mod protocol;
 mod redact;
+mod remote;
 mod run;
 mod screen;
+mod serve;
+mod session;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,7 +36,12 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check::check(check, screen),
         Command::Policy(policy) => policy::policy(policy, screen),
         Command::Audit(audit) => audit::audit(audit, screen),
+        Command::Serve(serve) => serve::serve(serve, screen),
         Command::Redact(redact) => redact::redact(&redact, screen),
+        Command::Session(session) => session::session(session, screen),
+        Command::Exec(exec) => session::exec(exec, screen),
+        Command::Approvals(ask) => session::approvals(ask, screen),
+        Command::Protocol(protocol) => protocol::protocol(protocol, screen),
     };
     exit.into()
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::arguments::Run;
 use super::exit::Exit;
+use super::remote::{self, Remote};
 use super::screen::{Screen, print, shown};
 use crate::approval::marked;
 use crate::gate::{Command, Finding};
@@ -16,7 +17,19 @@ use crate::stage::{Outcome, RefusedBy, Report};
 use crate::supervisor::{Asked, Captured, Completed, serve};
 
 pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
-    let Run { words, at, timeout, allow_broad_workspace, network, env, json, verbose } = arguments;
+    let Run {
+        words,
+        at,
+        timeout,
+        allow_broad_workspace,
+        network,
+        env,
+        tty,
+        socket,
+        no_daemon,
+        json,
+        verbose,
+    } = arguments;
     if verbose > 1 {
         trace();
     }
@@ -24,6 +37,32 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
         Ok(command) => command,
         Err(error) => return misused(&error, json, screen),
     };
+    // A policy, a log or a workspace that only the caller chose are a private supervisor's business.
+    let own = no_daemon || at.policy.is_some() || at.state.is_some() || allow_broad_workspace;
+    let daemon = if own { Ok(None) } else { remote::find(socket.as_deref()) };
+    match daemon {
+        Ok(Some(client)) => {
+            let remote = Remote {
+                command,
+                workspace: at.workspace,
+                cwd: at.cwd,
+                timeout,
+                network: network.map(Into::into),
+                env,
+                terminal: tty,
+                json,
+                verbose: verbose > 0,
+            };
+            return remote.run(client, screen);
+        }
+        Ok(None) if tty => return misused("-t needs a daemon, and none listens", json, screen),
+        Ok(None) => {}
+        Err(error) => {
+            let hint = error.hint();
+            let hint = if hint.is_empty() { "--no-daemon runs it with a private supervisor" } else { &hint };
+            return remote::failed(&error.to_string(), hint, json, screen);
+        }
+    }
     let asked = Asked {
         command,
         policy: at.policy,
@@ -60,7 +99,7 @@ fn misused(error: &str, json: bool, screen: Screen) -> Exit {
 }
 
 /// Says on stderr what the command itself cannot have said.
-fn explain(completed: &Completed, command: &Command, screen: Screen) {
+pub(super) fn explain(completed: &Completed, command: &Command, screen: Screen) {
     let report = &completed.report;
     match &report.outcome {
         Outcome::Refused { refused_by, reason } => {

@@ -1,9 +1,10 @@
 //! What a request asks to run.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A command as the requester gave it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
     /// A program and its arguments; no shell reads them.

@@ -1,11 +1,12 @@
 //! What the gate says.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::shell::Span;
 
 /// The decision on a request, weakest first: the strictest finding wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// Runs.
@@ -31,7 +32,7 @@ impl Decision {
 }
 
 /// One reason for a decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Stable id of the rule: `hardline.delete-system`, `parse.unreadable`, `delete.outside-workspace`.
     pub rule: String,

@@ -34,6 +34,8 @@ pub(super) struct Command {
     stdin_ended: bool,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
+    /// Nobody takes its output at present: it stays in the pipes.
+    pub(super) held: bool,
     started: Instant,
     deadline: Option<Instant>,
     grace: Duration,
@@ -84,6 +86,7 @@ impl Command {
             stdin_ended: false,
             stdout: Some(stdout),
             stderr: Some(stderr),
+            held: false,
             started: now,
             deadline: spawn.timeout_ms.map(|limit| now + Duration::from_millis(limit)),
             grace: Duration::from_millis(spawn.grace_ms),

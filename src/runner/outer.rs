@@ -129,7 +129,7 @@ fn read_open(stream: Option<&OwnedFd>) -> Result<(SandboxSpec, Decoder)> {
     let stream = stream.ok_or(Errno::EBADF).doing("protocol", doing)?;
     let mut decoder = Decoder::default();
     loop {
-        match decoder.next::<ToRunner>().map_err(std::io::Error::other).doing("protocol", doing)? {
+        match decoder.next_frame::<ToRunner>().map_err(std::io::Error::other).doing("protocol", doing)? {
             Some(ToRunner::Open(spec)) => return Ok((*spec, decoder)),
             Some(_) => {
                 return Err(std::io::Error::other("the first frame must be Open")).doing("protocol", doing);

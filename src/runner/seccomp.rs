@@ -241,6 +241,7 @@ fn refuse_x32() -> Vec<sock_filter> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "a filter compares low halves")]
 mod tests {
     use super::*;
 

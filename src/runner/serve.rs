@@ -148,7 +148,7 @@ impl Server {
             if command.wants_stdin() {
                 add(Source::Stdin(id), command.stdin.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT);
             }
-            if unsent < BACKLOG {
+            if unsent < BACKLOG && !command.held {
                 add(
                     Source::Output(id, Stream::Stdout),
                     command.stdout.as_ref().map(AsFd::as_fd),
@@ -204,7 +204,7 @@ impl Server {
     }
 
     fn obey(&mut self) -> std::io::Result<()> {
-        while let Some(message) = self.decoder.next::<ToRunner>().map_err(std::io::Error::other)? {
+        while let Some(message) = self.decoder.next_frame::<ToRunner>().map_err(std::io::Error::other)? {
             let out = &mut self.out;
             match message {
                 ToRunner::Open(_) => return Err(std::io::Error::other("a session is opened once")),
@@ -228,6 +228,9 @@ impl Server {
                 }
                 ToRunner::Signal { id, signal } => {
                     self.commands.get(&id).into_iter().for_each(|command| command.signal(signal));
+                }
+                ToRunner::Hold { id, held } => {
+                    self.commands.get_mut(&id).into_iter().for_each(|command| command.held = held);
                 }
                 ToRunner::Kill { id, cause } => {
                     self.commands.get_mut(&id).into_iter().for_each(|command| command.kill(cause));

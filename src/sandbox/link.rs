@@ -92,7 +92,7 @@ impl Receiver {
     /// The next frame; `None` when the runner has gone. Safe to cancel.
     pub async fn recv(&mut self) -> io::Result<Option<FromRunner>> {
         loop {
-            if let Some(frame) = self.decoder.next().map_err(io::Error::other)? {
+            if let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? {
                 return Ok(Some(frame));
             }
             self.reader.readable().await?;

@@ -38,7 +38,7 @@ pub enum Dialect {
 ///
 /// Text that is found inside other text (the operand of `eval`, of `sh -c`, a here-document for a shell) keeps the
 /// span of the word that carried it, so that a person can always be shown a part of what the agent wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Span {
     /// First byte.
     pub start: u32,

@@ -136,6 +136,7 @@ mod report;
 mod request;
 mod run;
 mod verdict;
+mod wire;
 
 pub use binding::Digest;
 pub use report::{Outcome, Report, Timing};

@@ -22,6 +22,11 @@ impl RequestId {
         Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 
+    /// The same name as the protocol has it.
+    pub fn from_wire(id: &crate::wire::rpc::RequestId) -> Self {
+        Self(id.as_str().to_owned())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -15,26 +15,24 @@ use nix::sys::signal::{Signal, raise};
 
 use super::journal::{Failure, Journal};
 use super::local::{Local, LocalError};
+use super::pipeline;
 use super::policy_file::{self, PolicyFileError, Source};
 use super::relay::{Captured, Lost, Relayed, Signals, Stdio, Stopped, relay};
+use super::scribe::{Scribe, Unwritten};
 use super::state::Directories;
 use crate::approval::{Answer, Terminal};
 use crate::audit::LogError;
-use crate::gate::{Command, Decision, Facts};
-use crate::policy::NetworkMode;
+use crate::gate::{Command, Decision};
 use crate::prepare::directory::{self, WorkspaceRules};
-use crate::prepare::environment::{self, Environment, Why};
+use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, DirectoryError, EnvironmentError, Root, Withheld};
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{self, LaunchError, Link, jail};
 use crate::stage::{
     Cleared, Denial, DenialReason, Network, Outcome, Pending, Place, Prepared, Report, Request, RequestId,
-    Seen, Terms, Verdict,
+    Seen, Terms,
 };
-use crate::wire::runner::{FileId, Limits, Receipt, SandboxSpec};
-
-/// The name of the backend that an embedded supervisor runs commands in.
-const BACKEND: &str = "jail";
+use crate::wire::runner::{FileId, Receipt, SandboxSpec};
 
 /// A command as the command line asks for it.
 #[derive(Debug, Clone)]
@@ -89,7 +87,7 @@ pub enum EmbeddedError {
     Local(#[from] LocalError),
     /// No record can be kept.
     #[error("{0}")]
-    Log(#[from] LogError),
+    Log(String),
     /// The policy cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
@@ -134,6 +132,18 @@ pub enum EmbeddedError {
     },
 }
 
+impl From<LogError> for EmbeddedError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error.to_string())
+    }
+}
+
+impl From<Unwritten> for EmbeddedError {
+    fn from(error: Unwritten) -> Self {
+        Self::Log(error.to_string())
+    }
+}
+
 impl EmbeddedError {
     /// What to do about it; may be empty.
     pub fn hint(&self) -> String {
@@ -171,7 +181,7 @@ pub fn serve(asked: &Asked) -> Completed {
             .enable_all()
             .build()
             .map_err(|error| EmbeddedError::System { what: "cannot start the event loop", error })?;
-        runtime.block_on(pipeline(asked, &id, &mut draft))
+        runtime.block_on(serve_one(asked, &id, &mut draft))
     }));
     let error = match served {
         Ok(Ok(completed)) => return completed,
@@ -218,13 +228,16 @@ struct Draft {
 
 impl Draft {
     /// Records a failure with what is known. The log is opened anew: the one that was open may be what failed.
-    fn record(&self, asked: &Asked, id: &RequestId, error: String) -> Result<(), LogError> {
+    fn record(&self, asked: &Asked, id: &RequestId, error: String) -> Result<(), EmbeddedError> {
         let Some(local) = &self.local else { return Ok(()) };
         let facts = local.facts(self.cwd.as_deref().unwrap_or(Path::new("")));
-        let mut journal = Journal::open(&local.directories.audit(), id.clone(), local.principal.clone())?;
+        let journal = journal(local, id)?;
         let redactor = Redactor::new(&Rules::builtin(), Vec::new());
         let failure = Failure { command: &asked.command, facts: &facts, policy: self.policy, error };
-        journal.failed(failure, &redactor)
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|error| EmbeddedError::System { what: "cannot start the event loop", error })?;
+        Ok(runtime.block_on(journal.failed(failure, &redactor))?)
     }
 }
 
@@ -237,17 +250,17 @@ struct Ground {
     environment: Vec<(String, String)>,
 }
 
-async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Completed, EmbeddedError> {
+async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Completed, EmbeddedError> {
     let local = draft.local.insert(Local::look(asked.state.clone())?).clone();
     let mut signals = Signals::listen()
         .map_err(|error| EmbeddedError::System { what: "cannot listen to signals", error })?;
-    let mut journal = Journal::open(&local.directories.audit(), id.clone(), local.principal.clone())?;
+    let journal = journal(&local, id)?;
     let policy = policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?;
     draft.policy = Some(policy.digest().into());
     tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
     let (workspace, cwd) = directories(asked, &local, &policy, draft)?;
     tracing::debug!(workspace = ?workspace.directory().path, cwd = ?cwd.path, "directories opened");
-    let network = network(asked.network, &policy)?;
+    let network = pipeline::network(asked.network, &policy).ok_or(EmbeddedError::Network)?;
     let mut spec = jail::spec(&sandbox::Asked {
         requester: (local.principal.uid, local.principal.gid),
         user: &local.principal.name,
@@ -255,12 +268,12 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
         workspace: workspace.directory(),
         writable: true,
         network,
-        limits: limits(&policy),
+        limits: pipeline::limits(&policy),
         own_state: local.directories.own(),
     })?;
     // A command must not change what the next one is judged by.
     spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
-    let environment = environment(asked, &local, &policy, &spec, &cwd)?;
+    let environment = pipeline::environment(&local, &policy, &spec, &cwd.path, &asked.variables, &asked.env)?;
     let Environment { vars, withheld, secrets } = environment;
     let redactor = Redactor::new(&Rules::builtin(), secrets);
 
@@ -282,9 +295,10 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
     };
     let ground = Ground { workspace, cwd, spec, environment: vars.into_iter().collect() };
 
-    let mut completed = match clear(request, &policy, &local, &mut signals).await {
-        Ok(cleared) => execute(*cleared, ground, asked, &mut journal, &redactor, &mut signals).await?,
-        Err(denial) => refuse(*denial, &mut journal, &redactor),
+    let mut terminal = AtTerminal { local: &local, signals: &mut signals };
+    let mut completed = match pipeline::clear(request, &policy, &mut terminal).await {
+        Ok(cleared) => execute(*cleared, ground, asked, &journal, &redactor, &mut signals).await?,
+        Err(denial) => refuse(*denial, &journal, &redactor).await,
     };
     for name in &asked.env {
         if withheld.iter().any(|withheld| &withheld.name == name) {
@@ -299,56 +313,35 @@ async fn pipeline(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Co
             .notes
             .push(format!("the policy's time limit of {limit} s holds, which is less than was asked for"));
     }
-    redact(&mut completed.report, &redactor);
+    pipeline::mask(&mut completed.report, &redactor);
     Ok(completed)
 }
 
-/// From the request to a command that may run: reads it, judges it, and asks where a person must agree.
-async fn clear(
-    request: Request,
-    policy: &Source,
-    local: &Local,
-    signals: &mut Signals,
-) -> Result<Box<Cleared>, Box<Denial>> {
-    let parsed = request
-        .parse()
-        .map_err(|(request, error)| Box::new(Denial::malformed(*request, error, policy.digest().into())))?;
-    let verdict = parsed.judge(policy);
-    tracing::debug!(
-        verdict = match verdict {
-            Verdict::Allow(_) => "allow",
-            Verdict::Ask(_) => "ask",
-            Verdict::Deny(_) => "deny",
-        },
-        "judged"
-    );
-    match verdict {
-        Verdict::Allow(cleared) => Ok(cleared),
-        Verdict::Deny(denial) => Err(denial),
-        Verdict::Ask(pending) => match ask(&pending, policy.approval.timeout, local, signals).await {
-            Answer::Yes(grant) => pending.accept(grant).map(Box::new),
-            Answer::No(reason) => Err(Box::new(pending.refuse(reason))),
-        },
-    }
+/// The person at the terminal.
+struct AtTerminal<'a> {
+    local: &'a Local,
+    signals: &'a mut Signals,
 }
 
-/// Asks the person at the terminal. A signal that would end an ordinary command here is a no.
-async fn ask(pending: &Pending, timeout: Duration, local: &Local, signals: &mut Signals) -> Answer {
-    let terminal = match Terminal::open() {
-        Ok(terminal) => terminal,
-        Err(error) => return Answer::No(DenialReason::Nobody(error.to_string())),
-    };
-    let deadline = tokio::time::Instant::now() + timeout;
-    loop {
-        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        tokio::select! {
-            answer = terminal.ask(pending, local.principal.clone(), left) => return answer,
-            signal = signals.next() => {
-                if signal != Signal::SIGTSTP {
-                    return Answer::No(DenialReason::Interrupted(signal.as_str()));
+impl pipeline::Ask for AtTerminal<'_> {
+    /// Asks. A signal that would end an ordinary command here is a no.
+    async fn ask(&mut self, pending: &Pending, timeout: Duration) -> Answer {
+        let terminal = match Terminal::open() {
+            Ok(terminal) => terminal,
+            Err(error) => return Answer::No(DenialReason::Nobody(error.to_string())),
+        };
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            tokio::select! {
+                answer = terminal.ask(pending, self.local.principal.clone(), left) => return answer,
+                signal = self.signals.next() => {
+                    if signal != Signal::SIGTSTP {
+                        return Answer::No(DenialReason::Interrupted(signal.as_str()));
+                    }
+                    // Ctrl-Z: the terminal is as it was by now. The question comes again when execward is resumed.
+                    let _ = raise(Signal::SIGSTOP);
                 }
-                // Ctrl-Z: the terminal is as it was by now. The question comes again when execward is resumed.
-                let _ = raise(Signal::SIGSTOP);
             }
         }
     }
@@ -359,20 +352,20 @@ async fn execute(
     cleared: Cleared,
     ground: Ground,
     asked: &Asked,
-    journal: &mut Journal,
+    journal: &Journal,
     redactor: &Redactor,
     signals: &mut Signals,
 ) -> Result<Completed, EmbeddedError> {
     let place = Place { cwd: identity(&ground.cwd)?, workspace: identity(ground.workspace.directory())? };
     let prepared = match cleared.prepare(Seen { place, environment: ground.environment }) {
         Ok(prepared) => prepared,
-        Err(denial) => return Ok(refuse(*denial, journal, redactor)),
+        Err(denial) => return Ok(refuse(*denial, journal, redactor).await),
     };
-    let (ticket, number) = journal.cleared(&prepared, redactor)?;
+    let (ticket, number) = journal.cleared(&prepared, redactor).await?;
     tracing::debug!(record = number, "decision is durable");
     let (link, stdio) = match launch(ground.spec, ground.workspace.directory(), asked, redactor).await {
         Ok(both) => both,
-        Err(error) => return Ok(unlaunched(prepared, &error, number, journal, redactor)),
+        Err(error) => return Ok(unlaunched(prepared, &error, number, journal, redactor).await),
     };
     let receipt = link.receipt().clone();
     tracing::debug!(layers = receipt.layers.len(), "sandbox stands");
@@ -394,7 +387,7 @@ async fn execute(
         relayed.masked,
         redactor,
     );
-    if let Err(error) = recorded {
+    if let Err(error) = settled(recorded, journal).await {
         notes.push(format!("the command's end could not be recorded: {error}"));
     }
     let Relayed { ended, stopped, masked, stdout, stderr } = relayed;
@@ -422,14 +415,15 @@ async fn launch(
 }
 
 /// A cleared command whose sandbox could not be made does not run, least of all without one.
-fn unlaunched(
+async fn unlaunched(
     prepared: Prepared,
     error: &EmbeddedError,
     number: u64,
-    journal: &mut Journal,
+    journal: &Journal,
     redactor: &Redactor,
 ) -> Completed {
     let recorded = journal.ended(number, Err(error.to_string()), None::<Receipt>, 0, redactor);
+    let recorded = settled(recorded, journal).await;
     let mut report = prepared.refuse(DenialReason::Failed(error.to_string())).report();
     if let Outcome::Failed { hint, .. } = &mut report.outcome {
         *hint = error.hint();
@@ -442,8 +436,8 @@ fn unlaunched(
 }
 
 /// Records a refusal. It stands whether or not it can be recorded.
-fn refuse(denial: Denial, journal: &mut Journal, redactor: &Redactor) -> Completed {
-    let recorded = journal.denied(&denial, redactor);
+async fn refuse(denial: Denial, journal: &Journal, redactor: &Redactor) -> Completed {
+    let recorded = journal.denied(&denial, redactor).await;
     let mut completed = Completed::quiet(denial.report());
     if let Err(error) = recorded {
         completed.notes.push(format!("this refusal could not be recorded: {error}"));
@@ -475,6 +469,19 @@ fn stream_name(stream: crate::wire::runner::Stream) -> &'static str {
         crate::wire::runner::Stream::Stdout => "stdout",
         crate::wire::runner::Stream::Stderr => "stderr",
     }
+}
+
+/// Waits until the disk has the end, too: this process ends with its command.
+async fn settled(recorded: Result<(), Unwritten>, journal: &Journal) -> Result<(), Unwritten> {
+    recorded?;
+    journal.settle().await
+}
+
+/// The records of this one request.
+fn journal(local: &Local, id: &RequestId) -> Result<Journal, LogError> {
+    let scribe = Scribe::open(&local.directories.audit())?;
+    let pid = std::process::id().cast_signed();
+    Ok(Journal::new(scribe, id.clone(), local.principal.clone(), pid, "terminal"))
 }
 
 /// Opens the workspace and the directory in it. From here on both are descriptors.
@@ -532,115 +539,6 @@ fn keep_own(own: &Directories, workspace: &Directory) -> Result<(), EmbeddedErro
     Ok(())
 }
 
-fn network(asked: Option<Network>, policy: &Source) -> Result<Network, EmbeddedError> {
-    match (policy.network.mode, asked) {
-        (NetworkMode::Host, None | Some(Network::Host)) => Ok(Network::Host),
-        (NetworkMode::None, Some(Network::Host)) => Err(EmbeddedError::Network),
-        (NetworkMode::None, _) | (_, Some(Network::None)) => Ok(Network::None),
-    }
-}
-
-fn limits(policy: &Source) -> Limits {
-    let limits = &policy.limits;
-    Limits {
-        memory: limits.memory.0,
-        processes: limits.processes.into(),
-        file_size: Some(limits.file_size.0),
-        open_files: limits.open_files.into(),
-        // What is in it counts as memory, of which it must not take all.
-        tmpfs: limits.memory.0 / 2,
-    }
-}
-
-fn environment(
-    asked: &Asked,
-    local: &Local,
-    policy: &Source,
-    spec: &SandboxSpec,
-    cwd: &Directory,
-) -> Result<Environment, EmbeddedError> {
-    let home = text(&spec.identity.home)?;
-    let writable = [spec.workspace.path.clone(), spec.identity.home.clone(), "/tmp".into()];
-    // What is not there is not mounted: its place in the private home can be written.
-    let shown = spec.view.visible.iter().chain(&spec.view.own);
-    let read_only: Vec<PathBuf> = shown.filter(|path| path.exists()).cloned().collect();
-    let facts = environment::Facts {
-        home: &home,
-        user: &spec.identity.name,
-        shell: local.interpreter,
-        tmp: "/tmp",
-        cwd: &cwd.path,
-        writable: &writable,
-        read_only: &read_only,
-    };
-    let rules = environment::Rules::builtin();
-    let build = |pass: &[String]| environment::build(&rules, asked.variables.iter().cloned(), pass, facts);
-    let built = build(&policy.environment.pass)?;
-    if asked.env.is_empty() {
-        return Ok(built);
-    }
-    // What is asked for passes where nothing but a rule that names it is missing. Only a policy can name a credential.
-    let plain = |name: &&String| {
-        built.withheld.iter().any(|withheld| &withheld.name == *name && withheld.why == Why::NotListed)
-    };
-    let pass =
-        policy.environment.pass.iter().chain(asked.env.iter().filter(plain)).cloned().collect::<Vec<_>>();
-    Ok(build(&pass)?)
-}
-
-impl Local {
-    /// What the gate is told when nothing more is known than who asks and where.
-    pub fn facts(&self, cwd: &Path) -> Facts {
-        let cwd = cwd.to_string_lossy().into_owned();
-        Facts {
-            workspaces: vec![cwd.clone()],
-            cwd,
-            home: self.home.to_string_lossy().into_owned(),
-            user: self.principal.name.clone(),
-            uid: self.principal.uid,
-            homes: self.users.homes(),
-            environment: Default::default(),
-            dialect: self.dialect,
-            backend: BACKEND.to_owned(),
-        }
-    }
-}
-
-impl Local {
-    /// What the gate would be told about a command at this place, with the environment that it would have. Nothing is
-    /// opened: a check may be about a place that is not there.
-    ///
-    /// # Errors
-    /// When no environment can be built.
-    pub fn facts_of(
-        &self,
-        workspace: &Path,
-        cwd: &Path,
-        policy: &Source,
-        variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Facts, EmbeddedError> {
-        let home = text(&self.home)?;
-        let writable = [workspace.to_owned(), self.home.clone(), "/tmp".into()];
-        let facts = environment::Facts {
-            home: &home,
-            user: &self.principal.name,
-            shell: self.interpreter,
-            tmp: "/tmp",
-            cwd,
-            writable: &writable,
-            read_only: &[],
-        };
-        let rules = environment::Rules::builtin();
-        let environment = environment::build(&rules, variables, &policy.environment.pass, facts)?;
-        Ok(Facts {
-            workspaces: vec![text(workspace)?],
-            cwd: text(cwd)?,
-            environment: environment.vars,
-            ..self.facts(cwd)
-        })
-    }
-}
-
 /// What a descriptor is, now.
 fn identity(directory: &Directory) -> Result<FileId, EmbeddedError> {
     let stat = nix::sys::stat::fstat(&directory.fd)
@@ -650,26 +548,6 @@ fn identity(directory: &Directory) -> Result<FileId, EmbeddedError> {
 
 fn text(path: &Path) -> Result<String, EmbeddedError> {
     path.to_str().map(str::to_owned).ok_or_else(|| EmbeddedError::NotText(path.to_owned()))
-}
-
-/// Masks secrets in what a report repeats of the command.
-fn redact(report: &mut Report, redactor: &Redactor) {
-    let mask = |text: &mut String| {
-        let (masked, places) = redactor.text(text);
-        if places > 0 {
-            *text = masked;
-        }
-    };
-    for finding in &mut report.findings {
-        finding.argv.iter_mut().for_each(mask);
-        [&mut finding.effect, &mut finding.reason, &mut finding.hint].into_iter().for_each(mask);
-    }
-    match &mut report.outcome {
-        Outcome::NotFound { program } | Outcome::NotExecutable { program, .. } => mask(program),
-        Outcome::Refused { reason, .. } => mask(reason),
-        Outcome::Failed { error, .. } => mask(error),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,7 @@
 //! The records of one request: its decision, durable before anything runs, and its end.
 
-use std::path::Path;
-
-use jiff::Timestamp;
-
-use crate::audit::{self, Log, LogError, record};
+use super::scribe::{Scribe, Unwritten};
+use crate::audit::{self, record};
 use crate::gate::{self, Command, Facts, Finding};
 use crate::redact::Redactor;
 use crate::stage::{Agreed, Denial, DenialReason, Digest, Prepared, Principal, RequestId, Ticket};
@@ -13,9 +10,13 @@ use crate::wire::runner::{Ended, Receipt};
 /// The audit log, as one request writes to it.
 #[derive(Debug)]
 pub(super) struct Journal {
-    log: Log,
+    scribe: Scribe,
     id: RequestId,
     principal: Principal,
+    /// Process id of the requester; 0 where it is not known any more.
+    pid: i32,
+    /// Where a person answers: `terminal`, `operator`.
+    asked_at: &'static str,
 }
 
 /// What became of a request that never got as far as a verdict, as far as it got.
@@ -28,20 +29,26 @@ pub(super) struct Failure<'a> {
 }
 
 impl Journal {
-    pub(super) fn open(directory: &Path, id: RequestId, principal: Principal) -> Result<Self, LogError> {
-        Ok(Self { log: Log::open(directory)?, id, principal })
+    pub(super) fn new(
+        scribe: Scribe,
+        id: RequestId,
+        principal: Principal,
+        pid: i32,
+        asked_at: &'static str,
+    ) -> Self {
+        Self { scribe, id, principal, pid, asked_at }
     }
 
     /// Records that a command may run. The ticket is the proof, the number is for the record of its end.
-    pub(super) fn cleared(
-        &mut self,
+    pub(super) async fn cleared(
+        &self,
         prepared: &Prepared,
         redactor: &Redactor,
-    ) -> Result<(Ticket, u64), LogError> {
+    ) -> Result<(Ticket, u64), Unwritten> {
         let approval = match prepared.agreed() {
             Agreed::Policy => None,
             Agreed::Once { approver } => Some(record::Approval {
-                how: "terminal".to_owned(),
+                how: self.asked_at.to_owned(),
                 by: approver.name.clone(),
                 separation: approver.uid != self.principal.uid,
                 reason: None,
@@ -55,13 +62,13 @@ impl Journal {
             findings: prepared.judgement().findings.clone(),
             ..self.decision(&request.command, &request.facts, Some(prepared.policy()))
         };
-        let durable = self.append(&decision, redactor)?;
+        let durable = self.append(&decision, redactor).await?;
         let number = durable.seq();
         Ok((durable.into(), number))
     }
 
     /// Records a refusal.
-    pub(super) fn denied(&mut self, denial: &Denial, redactor: &Redactor) -> Result<(), LogError> {
+    pub(super) async fn denied(&self, denial: &Denial, redactor: &Redactor) -> Result<(), Unwritten> {
         let (outcome, error) = match denial.reason() {
             DenialReason::Gate => (record::Outcome::Denied, None),
             DenialReason::Person(_) => (record::Outcome::Refused, Some(denial.reason().to_string())),
@@ -78,27 +85,27 @@ impl Journal {
             error,
             ..self.decision(&request.command, &request.facts, Some(denial.policy()))
         };
-        self.append(&decision, redactor).map(drop)
+        self.append(&decision, redactor).await.map(drop)
     }
 
     /// Records that a request failed before there was a verdict.
-    pub(super) fn failed(&mut self, failure: Failure<'_>, redactor: &Redactor) -> Result<(), LogError> {
+    pub(super) async fn failed(&self, failure: Failure<'_>, redactor: &Redactor) -> Result<(), Unwritten> {
         let decision = audit::Decision {
             error: Some(failure.error),
             ..self.decision(failure.command, failure.facts, failure.policy)
         };
-        self.append(&decision, redactor).map(drop)
+        self.append(&decision, redactor).await.map(drop)
     }
 
     /// Records how a command ended; `number` is that of its decision.
     pub(super) fn ended(
-        &mut self,
+        &self,
         number: u64,
         ended: Result<&Ended, String>,
         receipt: Option<Receipt>,
         masked: u64,
         redactor: &Redactor,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), Unwritten> {
         let (ended, error) = match ended {
             Ok(ended) => (Some(ended), None),
             Err(error) => (None, Some(error)),
@@ -113,7 +120,12 @@ impl Journal {
             masked,
             error,
         };
-        self.log.append(&audit::Record::end(&end, redactor), Timestamp::now()).map(drop)
+        self.scribe.end(audit::Record::end(&end, redactor))
+    }
+
+    /// Waits until everything that was recorded is on disk.
+    pub(super) async fn settle(&self) -> Result<(), Unwritten> {
+        self.scribe.sync().await
     }
 
     /// A decision that refuses for want of anything better: fields are filled in by what is known.
@@ -123,11 +135,11 @@ impl Journal {
             requester: record::Requester {
                 uid: self.principal.uid,
                 gid: self.principal.gid,
-                pid: std::process::id().cast_signed(),
+                pid: self.pid,
                 principal: None,
             },
             command: command.clone(),
-            digest: self.log.key().command(command),
+            digest: self.scribe.key().command(command),
             facts: facts.clone(),
             verdict: gate::Decision::Deny,
             findings: Vec::<Finding>::new(),
@@ -138,11 +150,11 @@ impl Journal {
         }
     }
 
-    fn append(
-        &mut self,
+    async fn append(
+        &self,
         decision: &audit::Decision,
         redactor: &Redactor,
-    ) -> Result<audit::Durable, LogError> {
-        self.log.append(&audit::Record::decision(decision, redactor), Timestamp::now())
+    ) -> Result<audit::Durable, Unwritten> {
+        self.scribe.decision(audit::Record::decision(decision, redactor)).await
     }
 }

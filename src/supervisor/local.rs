@@ -83,8 +83,7 @@ impl Local {
             None => Directories::find(uid, user.as_ref(), variable)?,
         };
         let (interpreter, dialect) = interpreter(|path| path.exists());
-        let User { name, home, .. } =
-            user.unwrap_or_else(|| User { name: uid.to_string(), uid, home: NO_HOME.to_owned() });
+        let User { name, home, .. } = user.unwrap_or_else(|| nameless(uid));
         Ok(Self {
             principal: Principal { uid, gid, name },
             home: home.into(),
@@ -94,6 +93,31 @@ impl Local {
             dialect,
         })
     }
+}
+
+impl Local {
+    /// Somebody else, for a supervisor that serves many: what `/etc/passwd` says of the user, and the supervisor's own
+    /// places.
+    ///
+    /// # Errors
+    /// When the users cannot be read.
+    pub(super) fn peer(uid: u32, gid: u32, directories: Directories) -> Result<Self, LocalError> {
+        let users = Users::read().map_err(LocalError::Users)?;
+        let (interpreter, dialect) = interpreter(|path| path.exists());
+        let User { name, home, .. } = users.by_uid(uid).cloned().unwrap_or_else(|| nameless(uid));
+        Ok(Self {
+            principal: Principal { uid, gid, name },
+            home: home.into(),
+            users,
+            directories,
+            interpreter,
+            dialect,
+        })
+    }
+}
+
+fn nameless(uid: u32) -> User {
+    User { name: uid.to_string(), uid, home: NO_HOME.to_owned() }
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

@@ -3,14 +3,19 @@
 //! Every error, timeout and panic on the way is a refusal with a record. The supervisor starts no command itself: it
 //! asks a runner, and it has nothing to ask with until the types of [`crate::stage`] give it something.
 
+mod daemon;
 mod embedded;
 mod journal;
 mod local;
 mod passwd;
+mod pipeline;
 mod policy_file;
 mod relay;
+mod scribe;
+mod session;
 mod state;
 
+pub use daemon::{ConfigError, DaemonError, Options, SocketError, serve as serve_daemon};
 pub use embedded::{Asked, Completed, EmbeddedError, serve};
 pub use local::{Local, LocalError};
 pub use policy_file::{PolicyFileError, Source, load as load_policy, read as read_policy};

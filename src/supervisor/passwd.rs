@@ -50,6 +50,11 @@ impl Users {
         self.0.iter().find(|user| user.uid == uid)
     }
 
+    /// The first user with this name, as getpwnam(3) finds it.
+    pub fn by_name(&self, name: &str) -> Option<&User> {
+        self.0.iter().find(|user| user.name == name)
+    }
+
     /// Name to home of everybody.
     pub fn homes(&self) -> BTreeMap<String, String> {
         self.0.iter().take(MAX_HOMES).map(|user| (user.name.clone(), user.home.clone())).collect()

@@ -6,7 +6,10 @@
 
 pub mod mount;
 pub mod net;
+pub mod passing;
+pub mod peer;
 pub mod process;
 mod raw;
+pub mod signals;
 pub mod socket;
 pub mod spawn;

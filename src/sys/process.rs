@@ -103,6 +103,24 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Makes the calling *thread* reach files as this user and group and with no other groups: setgroups(2), setfsgid(2),
+/// setfsuid(2). The C library would set the groups of the whole process, so the call goes to the kernel. With the user
+/// id the kernel takes away the capabilities that go past permissions (capabilities(7)). There is no way back that is
+/// worth taking: let the thread end.
+pub fn reach_files_as(uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: an empty list may be null.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) })?;
+    // Both say who it was before, not whether it worked; asked with an impossible id they change nothing.
+    // SAFETY: plain numbers.
+    let (now_gid, now_uid) = unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        (libc::setfsgid(u32::MAX), libc::setfsuid(u32::MAX))
+    };
+    let is = |now: libc::c_int, wanted: u32| now.cast_unsigned() == wanted;
+    if is(now_gid, gid) && is(now_uid, uid) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
 /// Closes every descriptor from `first` on: close_range(2), Linux 5.9.
 pub fn close_from(first: u32) -> Result<()> {
     // SAFETY: the caller is about to exec or owns none of these descriptors; none of our types holds one of them

@@ -403,8 +403,9 @@ fn supervise(command: libc::pid_t) -> std::result::Result<u32, Failed> {
 unsafe fn mount_proc() -> std::result::Result<(), u32> {
     const CREATE: usize = 6; // FSCONFIG_CMD_CREATE
     const SET_STRING: usize = 1; // FSCONFIG_SET_STRING
+    const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     let at_cwd = libc::AT_FDCWD as isize as usize;
-    let attributes = (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC) as usize;
+    let attributes = usize::try_from(ATTRIBUTES).unwrap_or(0);
     // SAFETY: NUL-terminated constants and descriptors that these calls gave.
     unsafe {
         let context = checked(libc::SYS_fsopen, [c"proc".as_ptr().addr(), 1, 0, 0, 0])?;

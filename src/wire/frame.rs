@@ -68,7 +68,7 @@ impl Decoder {
     }
 
     /// The next frame, where all of it has arrived.
-    pub fn next<F: Frame>(&mut self) -> Result<Option<F>, FrameError> {
+    pub fn next_frame<F: Frame>(&mut self) -> Result<Option<F>, FrameError> {
         let rest = self.bytes.get(self.start..).unwrap_or_default();
         let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
@@ -200,7 +200,7 @@ mod tests {
             let mut read = Vec::new();
             for piece in bytes.chunks(chunk) {
                 decoder.push(piece);
-                while let Some(frame) = decoder.next::<FromRunner>().unwrap() {
+                while let Some(frame) = decoder.next_frame::<FromRunner>().unwrap() {
                     read.push(frame);
                 }
             }
@@ -213,10 +213,10 @@ mod tests {
     fn a_length_over_the_limit_is_refused_before_it_is_awaited() {
         let mut decoder = Decoder::default();
         decoder.push(&u32::MAX.to_le_bytes());
-        assert!(matches!(decoder.next::<ToRunner>(), Err(FrameError::Length(_))));
+        assert!(matches!(decoder.next_frame::<ToRunner>(), Err(FrameError::Length(_))));
         let mut decoder = Decoder::default();
         decoder.push(&0u32.to_le_bytes());
-        assert!(matches!(decoder.next::<ToRunner>(), Err(FrameError::Length(0))));
+        assert!(matches!(decoder.next_frame::<ToRunner>(), Err(FrameError::Length(0))));
     }
 
     #[test]
@@ -225,6 +225,6 @@ mod tests {
         ToRunner::Stdin { id: 1, data: vec![1] }.encode(&mut bytes);
         let mut decoder = Decoder::default();
         decoder.push(&bytes);
-        assert!(matches!(decoder.next::<FromRunner>(), Err(FrameError::Kind(STDIN))));
+        assert!(matches!(decoder.next_frame::<FromRunner>(), Err(FrameError::Kind(STDIN))));
     }
 }

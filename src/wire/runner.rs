@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The first argument by which the binary knows that it is to be a runner.
@@ -47,6 +48,13 @@ pub enum ToRunner {
         id: u64,
         /// As in signal(7).
         signal: i32,
+    },
+    /// Leaves the command's output in its pipes, so that it waits, or reads it again. What is under way still comes.
+    Hold {
+        /// Of the command.
+        id: u64,
+        /// Whether it is to wait.
+        held: bool,
     },
     /// Ends the command's whole tree at once.
     Kill {
@@ -244,7 +252,7 @@ pub struct View {
 }
 
 /// What a sandbox reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// A network namespace of its own with nothing in it but loopback.
@@ -289,7 +297,7 @@ pub struct Spawn {
 }
 
 /// What really confines the commands of a sandbox.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
     /// `jail`, `docker`, ...
     pub backend: String,
@@ -298,7 +306,7 @@ pub struct Receipt {
 }
 
 /// One layer of isolation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Layer {
     /// `user-namespace`, `pid-namespace`, `landlock`, ...
     pub name: String,

@@ -150,7 +150,7 @@ fn a_full_disk_is_an_error_with_path_and_reason() {
     let mut log = with_records(&dir, 1);
     log.file = fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
     log.tail.size = 0;
-    let error = log.write(&record("x"), now(), b"").unwrap_err().to_string();
+    let error = log.write(&[(&record("x"), now())], None).unwrap_err().to_string();
     assert!(error.contains(LOG_FILE) && error.contains("No space left on device"), "{error}");
     assert_eq!(verify(&dir).unwrap().records, 1);
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::{Asked, LaunchError};
 use super::view;
@@ -44,7 +45,10 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
 
     let (uid, gid) = asked.requester;
     let identity = if uid == 0 {
-        let id = FIRST_ID + std::process::id() % IDS;
+        // One supervisor may have many sandboxes.
+        static SANDBOX: AtomicU32 = AtomicU32::new(0);
+        let sandbox = SANDBOX.fetch_add(1, Ordering::Relaxed);
+        let id = FIRST_ID + std::process::id().wrapping_add(sandbox) % IDS;
         Identity { uid: id, gid: id, name: NAME.into(), home }
     } else {
         Identity { uid, gid, name: asked.user.into(), home }

@@ -144,20 +144,44 @@ fn write_all(target: &impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
 }
 
 /// The two ends of an output, whole where it was short enough.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Captured {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     left_out: u64,
+    keep: (usize, usize),
+}
+
+impl Default for Captured {
+    fn default() -> Self {
+        Self::bounded(KEPT, KEPT)
+    }
 }
 
 impl Captured {
+    /// Keeps this many bytes of the beginning and of the end.
+    pub(crate) fn bounded(head: usize, tail: usize) -> Self {
+        Self { head: Vec::new(), tail: VecDeque::new(), left_out: 0, keep: (head, tail) }
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn held(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// Leaves out what follows what was kept.
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.left_out += (bytes + self.tail.len()) as u64;
+        self.tail.clear();
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let room = KEPT - self.head.len();
+        // What follows a gap is not part of the beginning.
+        let room = if self.left_out > 0 { 0 } else { self.keep.0 - self.head.len() };
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
         self.head.extend_from_slice(head);
         self.tail.extend(rest);
-        let excess = self.tail.len().saturating_sub(KEPT);
+        let excess = self.tail.len().saturating_sub(self.keep.1);
         self.tail.drain(..excess);
         self.left_out += excess as u64;
     }

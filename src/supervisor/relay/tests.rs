@@ -54,7 +54,7 @@ impl Runner {
 
     async fn recv(&mut self) -> Option<ToRunner> {
         loop {
-            if let Some(frame) = self.decoder.next().expect("it is a frame") {
+            if let Some(frame) = self.decoder.next_frame().expect("it is a frame") {
                 return Some(frame);
             }
             let mut bytes = [0; 4096];

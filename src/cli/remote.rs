@@ -1,0 +1,219 @@
+//! `execward run` where a daemon serves it.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::run::explain;
+use super::screen::{Screen, print, shown};
+use crate::client::{Client, ClientError, Foreground, Ran, Stdio, Watch};
+use crate::gate::{Command, Decision};
+use crate::stage::Network;
+use crate::supervisor::Completed;
+use crate::wire::rpc::{
+    Bounded, Code, Collected, OpenSession, Outcome, PathText, RefusedBy, Report, VarName, VarValue,
+};
+
+/// A run as the command line asks a daemon for it.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) command: Command,
+    pub(super) workspace: Option<PathBuf>,
+    pub(super) cwd: Option<PathBuf>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) network: Option<Network>,
+    /// Names of variables to send beside the usual ones.
+    pub(super) env: Vec<String>,
+    pub(super) terminal: bool,
+    pub(super) json: bool,
+    pub(super) verbose: bool,
+}
+
+/// Variables that say how to talk to the caller; the policy decides about them as about any others.
+const USUAL: [&str; 8] = ["COLORTERM", "LANG", "LANGUAGE", "NO_COLOR", "PATH", "TERM", "TERM_PROGRAM", "TZ"];
+
+/// Finds the daemon that serves this caller: the one that is named, or the first that listens. `None` where nobody
+/// listens and none is named.
+///
+/// # Errors
+/// When there is one that cannot be used. The command is not run without it then: whoever set it up meant it.
+pub(super) fn find(socket: Option<&Path>) -> Result<Option<Client>, ClientError> {
+    let found = match socket {
+        Some(path) => Client::connect(path, false),
+        None => Client::find(crate::wire::rpc::Socket::Agent),
+    };
+    match found {
+        Ok(client) => Ok(Some(client)),
+        Err(ClientError::NoDaemon(_)) if socket.is_none() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Remote {
+    pub(super) fn run(self, mut client: Client, screen: Screen) -> Exit {
+        if self.verbose {
+            let server = &client.welcome().server;
+            let (path, version) = (client.path().display(), shown(&server.version));
+            screen.note(format_args!("served by the daemon on {path} (execward {version})"));
+        }
+        let request = match self.request() {
+            Ok(request) => request,
+            Err(error) => return failed(&error, "", self.json, screen),
+        };
+        let ran = request.run(&mut client, &mut |watch| match watch {
+            Watch::Waiting => screen.note("an operator is being asked; `execward approvals` answers"),
+        });
+        match ran {
+            Ok(ran) => self.show(ran, screen),
+            Err(ClientError::Refused(error)) => match refused(&error, &client) {
+                Some(report) => self.show(Ran { report, stdout: None, stderr: None }, screen),
+                None => failed(&error.message, &error.data.hint, self.json, screen),
+            },
+            Err(error) => failed(&error.to_string(), &error.hint(), self.json, screen),
+        }
+    }
+
+    fn request(&self) -> Result<Foreground, String> {
+        let here = std::env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
+        let workspace = self.workspace.as_ref().map_or_else(|| here.clone(), |path| here.join(path));
+        let cwd = match &self.cwd {
+            Some(cwd) => Some(here.join(cwd)),
+            None => here.starts_with(&workspace).then(|| here.clone()),
+        };
+        let open = OpenSession {
+            workspace: path(&workspace)?,
+            profile: None,
+            network: self.network,
+            limits: None,
+            label: None,
+            linger_ms: Bounded::MIN,
+        };
+        let stdio = match (self.json, self.terminal) {
+            (true, _) => Stdio::Collected,
+            (false, true) if std::io::stdin().is_terminal() => Stdio::Terminal,
+            (false, true) => return Err("-t needs a terminal on standard input".to_owned()),
+            (false, false) => Stdio::Passed,
+        };
+        let timeout_ms = self
+            .timeout
+            .map(|timeout| Bounded::clamped(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
+        Ok(Foreground {
+            open,
+            command: self.command.clone(),
+            cwd: cwd.as_deref().map(path).transpose()?,
+            env: self.variables()?,
+            timeout_ms,
+            stdio,
+        })
+    }
+
+    fn variables(&self) -> Result<BTreeMap<VarName, VarValue>, String> {
+        let usual = |name: &str| USUAL.contains(&name) || name.starts_with("LC_");
+        let mut env = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            let named = self.env.contains(&name);
+            if !named && !usual(&name) {
+                continue;
+            }
+            let value = value.into_string().map_err(|_| "it is not UTF-8".to_owned());
+            let value = value.and_then(|value| VarValue::try_from(value).map_err(|error| error.to_string()));
+            match (VarName::try_from(name.clone()), value) {
+                (Ok(name), Ok(value)) => {
+                    env.insert(name, value);
+                }
+                (_, Err(error)) if named => return Err(format!("the variable {name}: {error}")),
+                (Err(error), _) if named => return Err(format!("the variable {name}: {error}")),
+                _ => {}
+            }
+        }
+        Ok(env)
+    }
+
+    fn show(&self, ran: Ran, screen: Screen) -> Exit {
+        let Ran { report, stdout, stderr } = ran;
+        let exit = Exit::of_run(&report.outcome.clone().into());
+        if self.json {
+            let result = Object { report, exit_code: exit.0, stdout, stderr };
+            let line = serde_json::to_string(&result).unwrap_or_default();
+            return print(screen, &format!("{line}\n"), exit);
+        }
+        let (masked, notes) = (report.masked, report.notes.clone());
+        let withheld: Vec<String> = report.withheld.iter().map(|withheld| shown(&withheld.name)).collect();
+        let completed = Completed {
+            report: report.into(),
+            masked,
+            withheld: Vec::new(),
+            stdout: None,
+            stderr: None,
+            notes,
+        };
+        explain(&completed, &self.command, screen);
+        if self.verbose {
+            for layer in completed.report.receipt.iter().flat_map(|receipt| &receipt.layers) {
+                let state = if layer.enforced { "enforced" } else { "missing" };
+                screen.note(format_args!("{} {state}: {}", shown(&layer.name), shown(&layer.detail)));
+            }
+            if !withheld.is_empty() {
+                screen.note(format_args!("variables that the command did not get: {}", withheld.join(" ")));
+            }
+        }
+        exit
+    }
+}
+
+/// The one object of `--json`.
+#[derive(Debug, Serialize)]
+struct Object {
+    #[serde(flatten)]
+    report: Report,
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdout: Option<Collected>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr: Option<Collected>,
+}
+
+/// A refusal as a report, so that both are shown alike.
+fn refused(error: &crate::wire::rpc::Error, client: &Client) -> Option<Report> {
+    let refused_by = match error.code {
+        Code::Refused => RefusedBy::Policy,
+        Code::NotApproved => RefusedBy::Nobody,
+        _ => return None,
+    };
+    Some(Report {
+        outcome: Outcome::Refused { refused_by, reason: error.data.reason.clone() },
+        request_id: error.data.request_id.clone()?,
+        decision: error.data.findings.first().map_or(Decision::Deny, |finding| finding.decision),
+        agreed: None,
+        findings: error.data.findings.clone(),
+        timing: None,
+        receipt: None,
+        separation: client.welcome().separation,
+        masked: 0,
+        withheld: Vec::new(),
+        notes: Vec::new(),
+    })
+}
+
+/// execward could not do its part.
+pub(super) fn failed(error: &str, hint: &str, json: bool, screen: Screen) -> Exit {
+    if json {
+        let exit_code = Exit::FAILED.0;
+        let value =
+            serde_json::json!({"outcome": "failed", "error": error, "hint": hint, "exit_code": exit_code});
+        return print(screen, &format!("{value}\n"), Exit::FAILED);
+    }
+    screen.error(shown(error));
+    screen.hint(shown(hint));
+    Exit::FAILED
+}
+
+fn path(path: &Path) -> Result<PathText, String> {
+    let text = path.to_str().ok_or_else(|| format!("the path {} is not UTF-8", path.display()))?;
+    PathText::try_from(text.to_owned()).map_err(|error| format!("the path {}: {error}", path.display()))
+}

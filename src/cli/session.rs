@@ -1,0 +1,453 @@
+//! `execward session`, `execward exec` and `execward approvals`: what a daemon has, in plain lines.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::arguments::Words as CommandWords;
+use super::exit::Exit;
+use super::run::listed;
+use super::screen::{Screen, print, shown};
+use crate::approval::marked;
+use crate::client::{Client, ClientError};
+use crate::wire::rpc::{
+    AnswerApproval, AnswerKind, Approval, ApprovalId, Approvals, Bounded, Data, Done, Event, ExecId, Execs,
+    KillSession, Nothing, OfExec, OfSession, OpenSession, Output, PathText, ReadExec, Session as SessionInfo,
+    SessionId, Sessions, Settled, Socket, StartExec, State, Stdin, Stream, WaitExec, Words,
+};
+
+/// Where a daemon listens, and how to print.
+#[derive(Debug, Args)]
+pub(super) struct At {
+    /// The daemon's socket; without it the system's, then your own
+    #[arg(long, value_name = "SOCKET")]
+    socket: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Sessions of a daemon.
+#[derive(Debug, Subcommand)]
+pub(super) enum Session {
+    /// Open a session, and print its id
+    Open {
+        #[command(flatten)]
+        at: At,
+        /// The directory that its commands may change [default: the current directory]
+        workspace: Option<PathBuf>,
+        /// What it is for
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+        /// How long it is kept while nobody uses it, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        linger: u64,
+    },
+    /// List your sessions; everybody's on the operators' socket
+    List {
+        #[command(flatten)]
+        at: At,
+        /// Ask on the operators' socket
+        #[arg(long)]
+        all: bool,
+    },
+    /// End a session of yours, and its commands
+    Close {
+        #[command(flatten)]
+        at: At,
+        /// Its id
+        session: String,
+    },
+    /// End anybody's session, as an operator
+    Kill {
+        #[command(flatten)]
+        at: At,
+        /// Its id
+        session: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+/// Commands of a session.
+#[derive(Debug, Subcommand)]
+pub(super) enum Exec {
+    /// Start a command in the background of a session
+    Start {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        words: CommandWords,
+    },
+    /// Print what a command has written, and go on until it ends
+    Read {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// End a command, and everything that it started
+    Kill {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Wait for the end of a command, and print its report
+    Wait {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// List the commands of a session
+    List {
+        #[command(flatten)]
+        at: At,
+        /// The session
+        #[arg(long, value_name = "ID")]
+        session: String,
+    },
+}
+
+/// Which command.
+#[derive(Debug, Args)]
+pub(super) struct Of {
+    #[command(flatten)]
+    at: At,
+    /// The session
+    #[arg(long, value_name = "ID")]
+    session: String,
+    /// What the command is called
+    id: String,
+}
+
+/// Questions that wait for a person.
+#[derive(Debug, Subcommand)]
+pub(super) enum Ask {
+    /// Show what waits
+    List {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show what waits, and then what comes
+    Watch {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Let it run, this once
+    Approve {
+        #[command(flatten)]
+        at: At,
+        /// Which
+        approval: String,
+    },
+    /// Refuse it
+    Deny {
+        #[command(flatten)]
+        at: At,
+        /// Which
+        approval: String,
+        /// Why, for the requester
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+/// Why something was not done: a daemon's answer, or an argument that is none.
+enum Trouble {
+    Client(ClientError),
+    Argument(String),
+}
+
+impl From<ClientError> for Trouble {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(error: String) -> Self {
+        Self::Argument(error)
+    }
+}
+
+fn done(result: Result<Exit, Trouble>, screen: Screen) -> Exit {
+    let error = match result {
+        Ok(exit) => return exit,
+        Err(Trouble::Client(error)) => error,
+        Err(Trouble::Argument(error)) => {
+            screen.error(shown(&error));
+            return Exit::USAGE;
+        }
+    };
+    screen.error(shown(&error.to_string()));
+    screen.hint(shown(&error.hint()));
+    if matches!(error, ClientError::Refused(_)) { Exit::NO } else { Exit::USAGE }
+}
+
+impl At {
+    fn connect(&self, socket: Socket) -> Result<Client, ClientError> {
+        match &self.socket {
+            Some(path) => Client::connect(path, false),
+            None => Client::find(socket),
+        }
+    }
+
+    /// Prints a reply, as JSON or as lines.
+    fn say<T: Serialize>(&self, reply: &T, text: impl FnOnce(&T) -> String, screen: Screen) -> Exit {
+        let text =
+            if self.json { serde_json::to_string(reply).unwrap_or_default() + "\n" } else { text(reply) };
+        print(screen, &text, Exit::SUCCESS)
+    }
+}
+
+pub(super) fn session(arguments: Session, screen: Screen) -> Exit {
+    done(do_session(arguments, screen), screen)
+}
+
+fn do_session(arguments: Session, screen: Screen) -> Result<Exit, Trouble> {
+    match arguments {
+        Session::Open { at, workspace, label, linger } => {
+            let open = OpenSession {
+                workspace: absolute(workspace.as_deref())?,
+                profile: None,
+                network: None,
+                limits: None,
+                label: label.map(words).transpose()?,
+                linger_ms: Bounded::clamped(linger.saturating_mul(1000)),
+            };
+            let opened = at.connect(Socket::Agent)?.call(&open)?;
+            Ok(at.say(&opened, |opened| format!("{}\n", opened.session), screen))
+        }
+        Session::List { at, all } => {
+            let socket = if all { Socket::Operator } else { Socket::Agent };
+            let sessions: Sessions = at.connect(socket)?.ask("session/list", &Nothing {})?;
+            Ok(at.say(&sessions, |sessions| sessions.sessions.iter().map(session_line).collect(), screen))
+        }
+        Session::Close { at, session } => {
+            let session = Some(session_id(session)?);
+            let closed: Done = at.connect(Socket::Agent)?.ask("session/close", &OfSession { session })?;
+            Ok(at.say(&closed, |_| String::new(), screen))
+        }
+        Session::Kill { at, session, reason } => {
+            let kill = KillSession { session: session_id(session)?, reason: reason.map(words).transpose()? };
+            let killed = at.connect(Socket::Operator)?.call(&kill)?;
+            Ok(at.say(&killed, |_| String::new(), screen))
+        }
+    }
+}
+
+fn session_line(session: &SessionInfo) -> String {
+    let SessionInfo { session: id, principal, workspace, label, opened, running, started, .. } = session;
+    let label = label.as_ref().map(|label| format!("  \"{}\"", shown(label))).unwrap_or_default();
+    let (name, workspace) = (shown(&principal.name), shown(workspace));
+    format!("{id}  {name}({})  {opened}  {running} running of {started}  {workspace}{label}\n", principal.uid)
+}
+
+pub(super) fn exec(arguments: Exec, screen: Screen) -> Exit {
+    done(do_exec(arguments, screen), screen)
+}
+
+fn do_exec(arguments: Exec, screen: Screen) -> Result<Exit, Trouble> {
+    match arguments {
+        Exec::Start { of, words } => {
+            let (session, id) = of.ids()?;
+            let start = StartExec {
+                session: Some(session),
+                id,
+                command: words.command()?,
+                cwd: None,
+                env: std::collections::BTreeMap::new(),
+                timeout_ms: None,
+                background: true,
+                pty: None,
+                stdin: Stdin::None,
+                output: Output::Poll,
+                fds: Vec::new(),
+            };
+            let started = of.at.connect(Socket::Agent)?.call(&start)?;
+            let text = |state| match state {
+                State::Waiting => "waiting for an operator\n".to_owned(),
+                State::Running => "running\n".to_owned(),
+                State::Ended => "ended\n".to_owned(),
+            };
+            Ok(of.at.say(&started, |started| text(started.state), screen))
+        }
+        Exec::Read { of } => read(&of, screen),
+        Exec::Kill { of } => {
+            let (session, id) = of.ids()?;
+            let killed: Done = of.at.connect(Socket::Agent)?.call(&OfExec { session: Some(session), id })?;
+            Ok(of.at.say(&killed, |_| String::new(), screen))
+        }
+        Exec::Wait { of } => {
+            let (session, id) = of.ids()?;
+            let mut client = of.at.connect(Socket::Agent)?;
+            loop {
+                let wait = WaitExec {
+                    session: Some(session.clone()),
+                    id: id.clone(),
+                    wait_ms: Bounded::clamped(30_000),
+                };
+                let waited = client.call(&wait)?;
+                let Some(report) = &waited.report else { continue };
+                let exit = Exit::of_run(&report.outcome.clone().into());
+                // Whatever it was: the report is the point, and for a person the exit code says it.
+                let text = serde_json::to_string(&waited).unwrap_or_default() + "\n";
+                return Ok(if of.at.json { print(screen, &text, exit) } else { exit });
+            }
+        }
+        Exec::List { at, session } => {
+            let of = OfSession { session: Some(session_id(session)?) };
+            let execs: Execs = at.connect(Socket::Agent)?.ask("exec/list", &of)?;
+            let line = |exec: &crate::wire::rpc::Exec| {
+                let state = match exec.state {
+                    State::Waiting => "waiting",
+                    State::Running => "running",
+                    State::Ended => "ended",
+                };
+                format!("{}  {state:7}  {}  {}\n", exec.id, exec.started, shown(&exec.command))
+            };
+            Ok(at.say(&execs, |execs| execs.execs.iter().map(line).collect(), screen))
+        }
+    }
+}
+
+/// Copies a command's output to where it belongs, until it ends.
+fn read(of: &Of, screen: Screen) -> Result<Exit, Trouble> {
+    use std::io::Write as _;
+    let (session, id) = of.ids()?;
+    let mut client = of.at.connect(Socket::Agent)?;
+    let mut after_seq = 0;
+    loop {
+        let read = client.call(&ReadExec {
+            session: Some(session.clone()),
+            id: id.clone(),
+            after_seq,
+            max_bytes: Bounded::MAX,
+            wait_ms: Bounded::clamped(30_000),
+        })?;
+        after_seq = read.last_seq;
+        for chunk in read.chunks {
+            if of.at.json {
+                let line = serde_json::to_string(&chunk).unwrap_or_default() + "\n";
+                let printed = print(screen, &line, Exit::SUCCESS);
+                if printed != Exit::SUCCESS {
+                    return Ok(printed);
+                }
+                continue;
+            }
+            let bytes = Data::into_bytes(chunk.data).map_err(|error| error.to_string())?;
+            let written = match chunk.stream {
+                Stream::Stderr => std::io::stderr().write_all(&bytes),
+                Stream::Stdout | Stream::Pty => {
+                    let mut stdout = std::io::stdout().lock();
+                    stdout.write_all(&bytes).and_then(|()| stdout.flush())
+                }
+            };
+            if let Err(error) = written {
+                return Ok(super::screen::unwritten(screen, &error));
+            }
+        }
+        if read.closed {
+            return Ok(Exit::SUCCESS);
+        }
+    }
+}
+
+impl Of {
+    fn ids(&self) -> Result<(SessionId, ExecId), String> {
+        let id = ExecId::try_from(self.id.clone()).map_err(|error| format!("{:?}: {error}", self.id))?;
+        Ok((session_id(self.session.clone())?, id))
+    }
+}
+
+pub(super) fn approvals(arguments: Ask, screen: Screen) -> Exit {
+    done(do_approvals(arguments, screen), screen)
+}
+
+fn do_approvals(arguments: Ask, screen: Screen) -> Result<Exit, Trouble> {
+    match arguments {
+        Ask::List { at } => {
+            let waiting: Approvals = at.connect(Socket::Operator)?.ask("approval/list", &Nothing {})?;
+            Ok(at.say(&waiting, |waiting| waiting.approvals.iter().map(question).collect(), screen))
+        }
+        Ask::Watch { at } => watch(&at, screen),
+        Ask::Approve { at, approval } => answer(&at, approval, AnswerKind::Once, None, screen),
+        Ask::Deny { at, approval, reason } => answer(&at, approval, AnswerKind::Deny, reason, screen),
+    }
+}
+
+fn answer(
+    at: &At,
+    approval: String,
+    answer: AnswerKind,
+    reason: Option<String>,
+    screen: Screen,
+) -> Result<Exit, Trouble> {
+    let approval = ApprovalId::try_from(approval).map_err(|error| format!("the question's id: {error}"))?;
+    let reason = reason.map(words).transpose()?;
+    let answered = at.connect(Socket::Operator)?.call(&AnswerApproval { approval, answer, reason })?;
+    Ok(at.say(&answered, |_| String::new(), screen))
+}
+
+fn watch(at: &At, screen: Screen) -> Result<Exit, Trouble> {
+    let mut client = at.connect(Socket::Operator)?;
+    let waiting: Approvals = client.ask("approval/watch", &Nothing {})?;
+    let mut printed = at.say(&waiting, |waiting| waiting.approvals.iter().map(question).collect(), screen);
+    while printed == Exit::SUCCESS {
+        printed = match client.event(Some(Duration::from_secs(3600)))? {
+            Some(Event::Pending(pending)) => at.say(&pending, |pending| question(&pending.0), screen),
+            Some(Event::Settled(settled)) => at.say(
+                &settled,
+                |settled| {
+                    let what = match &settled.settled {
+                        Settled::Answered { answer: AnswerKind::Once, by } => {
+                            format!("approved by {}", shown(&by.name))
+                        }
+                        Settled::Answered { by, .. } => format!("denied by {}", shown(&by.name)),
+                        Settled::Expired => "expired: nobody answered".to_owned(),
+                        Settled::Withdrawn => "withdrawn by its requester".to_owned(),
+                    };
+                    format!("{}  {what}\n", settled.approval)
+                },
+                screen,
+            ),
+            _ => Exit::SUCCESS,
+        };
+    }
+    Ok(printed)
+}
+
+/// A question in lines. What came from the requester is escaped, and what it says of itself is quoted as its words.
+fn question(approval: &Approval) -> String {
+    let mut out = format!(
+        "\n{}  asked by {} (uid {}), until {}\n\n",
+        approval.approval,
+        shown(&approval.principal.name),
+        approval.principal.uid,
+        shown(&approval.expires)
+    );
+    out.push_str(&marked(&approval.command, &approval.findings));
+    out.push_str(&listed(&approval.findings, true));
+    let _ = writeln!(out, "  in {}, workspace {}", shown(&approval.cwd), shown(&approval.workspace));
+    if let Some(label) = &approval.label {
+        let _ = writeln!(out, "  the session calls itself \"{}\"", shown(label));
+    }
+    let _ = writeln!(out, "  execward approvals approve {0} | deny {0}", approval.approval);
+    out
+}
+
+fn session_id(text: String) -> Result<SessionId, String> {
+    SessionId::try_from(text).map_err(|error| format!("the session's id: {error}"))
+}
+
+fn words(text: String) -> Result<Words, String> {
+    Words::try_from(text).map_err(|error| format!("the text: {error}"))
+}
+
+fn absolute(path: Option<&Path>) -> Result<PathText, String> {
+    let here = std::env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
+    let path = path.map_or_else(|| here.clone(), |path| here.join(path));
+    let text =
+        path.into_os_string().into_string().map_err(|_| "the workspace's path is not UTF-8".to_owned())?;
+    PathText::try_from(text).map_err(|error| format!("the workspace: {error}"))
+}

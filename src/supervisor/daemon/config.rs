@@ -1,0 +1,143 @@
+//! `execward.toml`: who may connect, and how much of the daemon they may take.
+//!
+//! The file is believed as a policy is: only root and whoever runs the daemon may have written it. Nothing comes from
+//! the environment.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::principals::Who;
+use crate::policy::parse_duration;
+use crate::supervisor::policy_file::{self, PolicyFileError};
+use crate::supervisor::session::{Lifetime, Quota};
+use crate::supervisor::state::{Directories, SYSTEM_CONFIG};
+
+/// The configuration of a daemon.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Config {
+    pub(super) principals: Principals,
+    pub(super) limits: Quota,
+    pub(super) daemon: Times,
+}
+
+/// Who may do what; what is left out is what fits the user that the daemon runs as.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Principals {
+    /// May have commands run.
+    pub(super) agents: Option<Vec<Who>>,
+    /// May answer for them.
+    pub(super) operators: Option<Vec<Who>>,
+}
+
+/// How long things last.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Times {
+    /// Running commands may go on for this long when the daemon is told to stop.
+    #[serde(deserialize_with = "duration")]
+    pub(super) stop_grace: Duration,
+    /// A command in the background is ended after this long.
+    #[serde(deserialize_with = "duration")]
+    pub(super) background: Duration,
+    /// A session in which nothing runs and of which nobody asks anything is closed after this long.
+    #[serde(deserialize_with = "duration")]
+    pub(super) idle: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            stop_grace: Duration::from_secs(10),
+            background: Duration::from_secs(24 * 3600),
+            idle: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl From<Times> for Lifetime {
+    fn from(times: Times) -> Self {
+        Self { background: times.background, idle: times.idle }
+    }
+}
+
+/// Why a configuration is not used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// It cannot be read or believed.
+    #[error("configuration: {0}")]
+    File(PolicyFileError),
+    /// It has a mistake.
+    #[error("configuration {}: {error}", path.display())]
+    Mistake {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        error: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// Reads the file that was named, else the system's or the user's own where there is one.
+    pub(super) fn load(
+        named: Option<&Path>,
+        directories: &Directories,
+        uid: u32,
+    ) -> Result<Self, ConfigError> {
+        if let Some(path) = named {
+            return Self::parse(path, &policy_file::read(path, uid).map_err(ConfigError::File)?);
+        }
+        let own = directories.config.as_deref();
+        let standing = [Some(Path::new(SYSTEM_CONFIG)).filter(|_| uid == 0), own];
+        for path in standing.into_iter().flatten().map(|directory| directory.join("execward.toml")) {
+            match policy_file::read(&path, uid) {
+                Ok(text) => return Self::parse(&path, &text),
+                Err(PolicyFileError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(ConfigError::File(error)),
+            }
+        }
+        Ok(Self::default())
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text)
+            .map_err(|error| ConfigError::Mistake { path: path.to_owned(), error: Box::new(error) })
+    }
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_counts_and_the_rest_has_defaults() {
+        let text = "[principals]\nagents = [1000, \"ann\", \"@builders\"]\n[limits]\nsessions = 3\n[daemon]\nidle = \"5m\"\n";
+        let config = Config::parse(Path::new("c"), text).expect("it reads");
+        let agents = config.principals.agents.expect("they are named");
+        assert_eq!(agents, [Who::Uid(1000), Who::User("ann".into()), Who::Group("builders".into())]);
+        assert_eq!((config.limits.sessions, config.limits.commands), (3, Quota::default().commands));
+        assert_eq!(config.daemon.idle, Duration::from_secs(300));
+        assert!(config.principals.operators.is_none());
+    }
+
+    #[test]
+    fn mistakes_are_found() {
+        for text in [
+            "[principal]\n",
+            "[limits]\nsesions = 1\n",
+            "[principals]\nagents = [-1]\n",
+            "[daemon]\nidle = 5\n",
+        ] {
+            assert!(Config::parse(Path::new("c"), text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! One connection: lines in, lines out, and nothing that a peer does to it reaches another.
+//!
+//! A task reads, a task writes. What waits to be written is bounded in bytes, so that a peer that does not read stops
+//! what it asked for and nothing else. What waits to be read is bounded by a line; long ones are charged to the
+//! principal. Descriptors that a peer sends unasked are closed as they come.
+
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt as _, Interest};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::House;
+use crate::supervisor::session::{Peer, Session};
+use crate::sys::passing;
+use crate::wire::lines::{LineError, Lines};
+use crate::wire::rpc::{self, Code, Error, Event, Hello, Id, PROTOCOL, Reply, Request, Role, Welcome};
+
+/// Bytes that may wait to be written to one peer.
+const OUTBOX: usize = 512 << 10;
+
+/// Bytes of an unfinished line that are free; more are charged to the principal.
+const FREE: usize = 16 << 10;
+
+/// How much is read at a time.
+const READ: usize = 64 << 10;
+
+/// How long a peer may take to say hello.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// How long a line may take from its first byte to its last.
+const LINE: Duration = Duration::from_secs(60);
+
+/// How long the last lines for a peer may take at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A connection, as those who answer its requests see it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) number: u64,
+    pub(super) house: Arc<House>,
+    pub(super) peer: Peer,
+    outbox: Outbox,
+    requests: Arc<Semaphore>,
+    /// Cancelled when the peer has gone.
+    pub(super) gone: CancellationToken,
+    /// Everything that works for it.
+    pub(super) tasks: TaskTracker,
+    used: Mutex<Sessions>,
+}
+
+/// The sessions that a connection uses.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    pub(super) opened: Vec<Arc<Session>>,
+    pub(super) joined: Vec<Arc<Session>>,
+}
+
+/// Lines on their way to a peer.
+#[derive(Debug, Clone)]
+struct Outbox {
+    lines: mpsc::UnboundedSender<(Vec<u8>, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+}
+
+impl Outbox {
+    /// Waits for room. A line that is larger than all of it goes when there is nothing else.
+    async fn put(&self, line: Vec<u8>) {
+        let size = u32::try_from(line.len().min(OUTBOX)).unwrap_or(u32::MAX);
+        if let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await {
+            // The writer may have gone, and the connection with it.
+            let _ = self.lines.send((line, room));
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn used(&self) -> MutexGuard<'_, Sessions> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a reply. Waits while the peer does not read.
+    pub(super) async fn reply<T: serde::Serialize>(&self, id: Id, result: Result<T, Error>) {
+        let mut line = Vec::new();
+        Reply::new(id, result).encode(&mut line);
+        self.outbox.put(line).await;
+    }
+
+    /// Sends a notification. Waits while the peer does not read.
+    pub(super) async fn notify(&self, event: &Event) {
+        let mut line = Vec::new();
+        event.encode(&mut line);
+        self.outbox.put(line).await;
+    }
+
+    /// Does something for the peer beside everything else, for as long as it is there.
+    pub(super) fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let gone = self.gone.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = gone.cancelled() => {}
+            }
+        });
+    }
+
+    /// Answers a request beside everything else. A peer that has too many under way is told so.
+    pub(super) async fn answer<T: serde::Serialize + Send + 'static>(
+        self: &Arc<Self>,
+        id: Id,
+        answer: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) {
+        let Ok(place) = Arc::clone(&self.requests).try_acquire_owned() else {
+            let error = Error::new(Code::Limit, "too many requests of this connection wait for their reply")
+                .hint("wait for some of the replies");
+            return self.reply::<()>(id, Err(error)).await;
+        };
+        let connection = Arc::clone(self);
+        self.spawn(async move {
+            let result = answer.await;
+            connection.reply(id, result).await;
+            drop(place);
+        });
+    }
+}
+
+/// How the requests of a socket are answered.
+pub(super) trait Serve: Send + Sync + 'static {
+    const ROLE: Role;
+    const METHODS: &'static [&'static str];
+
+    /// Answers a request, or has it answered. Waiting here keeps the peer from asking more.
+    fn serve(connection: &Arc<Connection>, request: Request) -> impl Future<Output = ()> + Send;
+}
+
+/// Serves a peer until it has gone or the daemon ends.
+pub(super) async fn serve<S: Serve>(
+    stream: UnixStream,
+    house: Arc<House>,
+    peer: Peer,
+    number: u64,
+    closing: CancellationToken,
+) {
+    let (reader, writer) = stream.into_split();
+    let (lines, receive) = mpsc::unbounded_channel();
+    let connection = Arc::new(Connection {
+        number,
+        outbox: Outbox { lines, room: Arc::new(Semaphore::new(OUTBOX)) },
+        requests: Arc::new(Semaphore::new(house.common.accounts.quota().requests)),
+        house,
+        peer,
+        gone: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        used: Mutex::default(),
+    });
+    let gone = connection.gone.clone();
+    let mut writing = tokio::spawn(async move {
+        let written = write(writer, receive).await;
+        gone.cancel();
+        written
+    });
+    let mut input =
+        Input { reader, lines: Lines::default(), since: None, charged: Charge::new(&connection.peer) };
+    tokio::select! {
+        () = converse::<S>(&connection, &mut input) => {}
+        () = connection.gone.cancelled() => {}
+        () = closing.cancelled() => {
+            // What was promised is still sent: the ends of commands that the daemon ended.
+            connection.tasks.close();
+            let _ = timeout(FAREWELL, connection.tasks.wait()).await;
+        }
+    }
+    let Sessions { joined, .. } = std::mem::take(&mut *connection.used());
+    connection.gone.cancel();
+    for session in joined {
+        session.cancel_bound_to(number);
+        session.leave();
+    }
+    connection.tasks.close();
+    connection.tasks.wait().await;
+    // The last sender: the writer ends when everything is written.
+    drop(connection);
+    if timeout(FAREWELL, &mut writing).await.is_err() {
+        writing.abort();
+    }
+}
+
+async fn converse<S: Serve>(connection: &Arc<Connection>, input: &mut Input) {
+    let refuse = async |id: Option<Id>, error: Error| {
+        let mut line = Vec::new();
+        Reply::unreadable(id, error).encode(&mut line);
+        connection.outbox.put(line).await;
+    };
+    let mut greeted = false;
+    let patience = Instant::now() + HELLO;
+    loop {
+        let line = if greeted {
+            input.next().await
+        } else {
+            match timeout_at(patience, input.next()).await {
+                Ok(line) => line,
+                Err(_) => Err(End::Refused(Error::new(Code::Hello, "nobody said hello in time"))),
+            }
+        };
+        let request = match line {
+            Ok(Ok(line)) => Request::read(&line),
+            // After a line that could not be read nothing can be taken for what it seems.
+            Ok(Err(error)) => return refuse(None, error.into()).await,
+            Err(End::Gone) => return,
+            Err(End::Refused(error)) => return refuse(None, error).await,
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err((id, error)) => {
+                refuse(id, error).await;
+                if !greeted {
+                    return;
+                }
+                continue;
+            }
+        };
+        if greeted {
+            if request.method == "hello" {
+                let error = Error::new(Code::Hello, "hello was said before");
+                refuse(Some(request.id), error).await;
+                continue;
+            }
+            S::serve(connection, request).await;
+            continue;
+        }
+        match greet::<S>(connection, &request) {
+            Ok(welcome) => connection.reply(request.id, Ok(welcome)).await,
+            Err(error) => return refuse(Some(request.id), error).await,
+        }
+        greeted = true;
+    }
+}
+
+fn greet<S: Serve>(connection: &Connection, request: &Request) -> Result<Welcome, Error> {
+    if request.method != "hello" {
+        return Err(Error::new(Code::Hello, "the first request must be hello")
+            .hint("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\",\"params\":{\"protocol\":1}}"));
+    }
+    let hello: Hello = request.parameters()?;
+    if hello.protocol != PROTOCOL {
+        return Err(Error::new(
+            Code::Version,
+            format!("this server speaks version {PROTOCOL} of the protocol"),
+        ));
+    }
+    let quota = connection.house.common.accounts.quota();
+    Ok(Welcome {
+        protocol: PROTOCOL,
+        server: rpc::Software { name: "execward".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        principal: connection.peer.principal(),
+        role: S::ROLE,
+        separation: connection.peer.separation,
+        limits: rpc::Limits {
+            frame: crate::wire::lines::MAX_LINE as u64,
+            depth: crate::wire::lines::MAX_DEPTH as u64,
+            command: crate::stage::MAX_COMMAND as u64,
+            sessions: quota.sessions as u64,
+            execs: quota.commands as u64,
+            requests: quota.requests as u64,
+            output: crate::supervisor::session::OUTPUT_KEPT as u64,
+        },
+        methods: S::METHODS.iter().map(|&method| method.to_owned()).collect(),
+    })
+}
+
+/// Why nothing more is read.
+enum End {
+    Gone,
+    Refused(Error),
+}
+
+struct Input {
+    reader: tokio::net::unix::OwnedReadHalf,
+    lines: Lines,
+    /// When the line that is being read began.
+    since: Option<Instant>,
+    charged: Charge,
+}
+
+/// What the unfinished line of a peer takes of its principal's memory.
+struct Charge {
+    share: Arc<crate::supervisor::session::Share>,
+    bytes: AtomicUsize,
+}
+
+impl Charge {
+    fn new(peer: &Peer) -> Self {
+        Self { share: Arc::clone(&peer.account.share), bytes: AtomicUsize::new(0) }
+    }
+
+    fn set(&self, bytes: usize) {
+        let bytes = bytes.saturating_sub(FREE);
+        let before = self.bytes.swap(bytes, Ordering::Relaxed);
+        if bytes > before {
+            self.share.charge(bytes - before);
+        } else {
+            self.share.refund(before - bytes);
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+impl Input {
+    /// The next line.
+    async fn next(&mut self) -> Result<Result<Vec<u8>, LineError>, End> {
+        let mut buffer = Vec::new();
+        loop {
+            match self.lines.next_line() {
+                Ok(Some(line)) => {
+                    let line = line.bytes.to_vec();
+                    self.since = self.lines.is_mid_line().then(Instant::now);
+                    return Ok(Ok(line));
+                }
+                Ok(None) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+            let waiting = self.lines.waiting();
+            self.charged.set(waiting);
+            if waiting > FREE && self.charged.share.is_used_up() {
+                return Err(End::Refused(Error::new(
+                    Code::Limit,
+                    "too much of this user's is in memory already",
+                )));
+            }
+            if waiting == 0 {
+                self.since = None;
+            }
+            let read = self.read(&mut buffer);
+            let read = match self.since {
+                None => read.await,
+                Some(since) => match timeout_at(since + LINE, read).await {
+                    Ok(read) => read,
+                    Err(_) => {
+                        let error = Error::new(Code::Unreadable, "the line did not end in time");
+                        return Err(End::Refused(error));
+                    }
+                },
+            };
+            match read {
+                Ok(0) | Err(_) => return Err(End::Gone),
+                Ok(count) => {
+                    self.since.get_or_insert_with(Instant::now);
+                    self.lines.push(buffer.get(..count).unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    async fn read(&self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
+        let stream: &UnixStream = self.reader.as_ref();
+        loop {
+            stream.readable().await?;
+            buffer.resize(READ, 0);
+            let received = stream.try_io(Interest::READABLE, || {
+                passing::receive(stream.as_fd(), buffer).map_err(std::io::Error::from)
+            });
+            match received {
+                // Descriptors that came along are closed here.
+                Ok(received) => return Ok(received.bytes),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Writes lines until there are no more or the peer has gone.
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut lines: mpsc::UnboundedReceiver<(Vec<u8>, OwnedSemaphorePermit)>,
+) -> std::io::Result<()> {
+    let mut more = Vec::new();
+    while let Some((line, room)) = lines.recv().await {
+        // What waits goes together, where it is small.
+        more.clear();
+        let mut rooms = vec![room];
+        while more.len() + line.len() < READ {
+            let Ok((line, room)) = lines.try_recv() else { break };
+            more.extend_from_slice(&line);
+            rooms.push(room);
+        }
+        if more.is_empty() {
+            writer.write_all(&line).await?;
+        } else {
+            let mut all = line;
+            all.append(&mut more);
+            writer.write_all(&all).await?;
+        }
+    }
+    writer.shutdown().await
+}

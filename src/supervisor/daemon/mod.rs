@@ -1,0 +1,365 @@
+//! The daemon: two sockets, many agents at once, one log.
+//!
+//! It identifies each peer by what the kernel says, gives each principal its share and no more, and keeps sessions apart.
+//! Whatever a peer sends, it harms nobody but itself; whatever fails, nothing runs that was not cleared and recorded.
+
+mod agent;
+mod config;
+mod connection;
+mod operator;
+mod principals;
+mod sockets;
+mod tail;
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::ConfigError;
+pub use sockets::SocketError;
+
+use self::agent::Agent;
+use self::config::Config;
+use self::connection::Serve;
+use self::operator::Operator;
+use self::principals::Principals;
+use self::sockets::Sockets;
+use super::local::{Local, LocalError};
+use super::policy_file::{self, PolicyFileError};
+use super::scribe::Scribe;
+use super::session::{Accounts, Common, Peer, Session};
+use crate::approval::Broker;
+use crate::audit::LogError;
+use crate::sandbox::{LaunchError, jail};
+use crate::wire::peer;
+use crate::wire::rpc::{Code, Error, Reply, Role, SessionId};
+
+/// Threads that serve connections.
+const WORKERS: usize = 2;
+
+/// How long a listener rests when there are no descriptors left: EMFILE does not go away by trying again at once.
+const REST: Duration = Duration::from_millis(50);
+
+/// How much rather the kernel shall end others when memory runs out: proc_pid_oom_score_adj(5).
+const OOM_SCORE_ADJUSTMENT: &str = "-900";
+
+/// What a daemon is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The configuration, where one is named.
+    pub config: Option<PathBuf>,
+    /// Where the sockets go, where that is said.
+    pub socket_dir: Option<PathBuf>,
+    /// The state directory, where one is named.
+    pub state: Option<PathBuf>,
+    /// The policy file, where one is named.
+    pub policy: Option<PathBuf>,
+}
+
+/// Why there is no daemon.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// This user cannot run one.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyFileError),
+    /// The sockets cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// No record can be kept.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Runners cannot be started.
+    #[error(transparent)]
+    Launcher(#[from] LaunchError),
+    /// A system call that should not fail did.
+    #[error("{what}: {error}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// The system's words.
+        error: std::io::Error,
+    },
+}
+
+impl DaemonError {
+    /// What to do about it; may be empty.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Local(error) => error.hint().to_owned(),
+            Self::Policy(error) | Self::Config(ConfigError::File(error)) => error.hint(),
+            Self::Socket(error) => error.hint().to_owned(),
+            Self::Log(_) => {
+                "nothing runs without its record: make room or mend the permissions, or name another \
+                             directory with --state DIR"
+                    .to_owned()
+            }
+            Self::Launcher(error) => error.hint().to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct House {
+    pub(super) common: Arc<Common>,
+    principals: Principals,
+    sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
+    /// The policy file that was named, and whoever must have written it.
+    policy: Option<PathBuf>,
+    own: u32,
+    connections: AtomicU64,
+    /// Connections end.
+    pub(super) closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Serves until told to stop by SIGTERM or SIGINT. SIGHUP has the policy read again.
+///
+/// # Errors
+/// When it cannot begin; see [`DaemonError`].
+pub fn serve(options: &Options) -> Result<(), DaemonError> {
+    let local = Local::look(options.state.clone())?;
+    let own = local.principal.uid;
+    let system = |what| move |error| DaemonError::System { what, error };
+    let config = Config::load(options.config.as_deref(), &local.directories, own)?;
+    let policy = policy_file::load(options.policy.as_deref(), &local.directories, own)?;
+    let principals =
+        Principals::find(&config.principals, own).map_err(system("cannot read the users and groups"))?;
+    let sockets = match Sockets::passed()? {
+        Some(sockets) => sockets,
+        None => {
+            let run_time = || std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+            let directory = options
+                .socket_dir
+                .clone()
+                .unwrap_or_else(|| sockets::directory(own, run_time(), &local.directories.state));
+            Sockets::make(&std::path::absolute(&directory).unwrap_or(directory))?
+        }
+    };
+    take_what_there_is(own);
+    let common = Arc::new(Common {
+        policy: RwLock::new(Arc::new(policy)),
+        scribe: Scribe::open(&local.directories.audit())?,
+        broker: Broker::default(),
+        launcher: jail::Launcher::new()?,
+        accounts: Accounts::new(config.limits),
+        directories: local.directories,
+        lifetime: config.daemon.into(),
+        stopping: CancellationToken::new(),
+    });
+    let house = Arc::new(House {
+        common,
+        principals,
+        sessions: Mutex::default(),
+        policy: options.policy.clone(),
+        own,
+        connections: AtomicU64::new(1),
+        closing: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("execward")
+        .enable_all()
+        .build()
+        .map_err(system("cannot start the event loop"))?;
+    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace));
+    // Threads that hang in somebody's file system are not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served.map_err(system("cannot serve"))
+}
+
+/// Descriptors as many as the limit allows, and no death by the memory that others take. Both as far as they go.
+fn take_what_there_is(own: u32) {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+    if own == 0 {
+        let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUSTMENT);
+    }
+}
+
+impl House {
+    async fn run(self: Arc<Self>, sockets: Sockets, grace: Duration) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let listen = |listener: &StdListener| {
+            let listener = listener.try_clone()?;
+            listener.set_nonblocking(true)?;
+            UnixListener::from_std(listener)
+        };
+        let (agents, operators) = (listen(&sockets.agent)?, listen(&sockets.operator)?);
+        let agents = tokio::spawn(Arc::clone(&self).accept::<Agent>(agents));
+        let operators = tokio::spawn(Arc::clone(&self).accept::<Operator>(operators));
+        tracing::info!(place = sockets.place(), policy = self.common.policy().name(), "serving");
+        notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => {
+                    let house = Arc::clone(&self);
+                    match tokio::task::spawn_blocking(move || house.reload()).await {
+                        Ok(Ok(())) => tracing::info!(policy = self.common.policy().name(), "policy read again"),
+                        Ok(Err(error)) => tracing::error!(%error, "the policy stays as it was"),
+                        Err(_) => tracing::error!("the policy could not be read, and stays as it was"),
+                    }
+                }
+            }
+        }
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("stopping");
+        self.common.stopping.cancel();
+        agents.abort();
+        operators.abort();
+        self.stop(grace).await;
+        drop(sockets);
+        Ok(())
+    }
+
+    /// Lets running commands end, then ends them, and tells everybody.
+    async fn stop(&self, grace: Duration) {
+        let running = |sessions: &[Arc<Session>]| sessions.iter().any(|session| session.listed().running > 0);
+        let deadline = tokio::time::Instant::now() + grace;
+        while running(&self.sessions()) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let closing: Vec<_> = self
+            .sessions()
+            .into_iter()
+            .map(|session| tokio::spawn(async move { session.stop().await }))
+            .collect();
+        for closing in closing {
+            let _ = closing.await;
+        }
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Err(error) = self.common.scribe.sync().await {
+            tracing::error!(%error, "not everything is recorded");
+        }
+    }
+
+    async fn accept<S: Serve>(self: Arc<Self>, listener: UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.admit::<S>(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    /// Serves a connection, or says why not. Nothing here waits for the peer.
+    fn admit<S: Serve>(self: &Arc<Self>, stream: UnixStream) {
+        let who = match peer::Peer::of(&stream) {
+            Ok(who) => who,
+            Err(error) => return refuse(&stream, Error::new(Code::NotPermitted, error.to_string())),
+        };
+        let permitted = match S::ROLE {
+            Role::Operator => self.principals.is_operator(&who),
+            _ => self.principals.is_agent(&who),
+        };
+        if !permitted {
+            let error = Error::new(Code::NotPermitted, format!("uid {} may not connect here", who.uid))
+                .hint("an administrator names who may, under [principals] in execward.toml");
+            return refuse(&stream, error);
+        }
+        let account = self.common.accounts.of(who.uid);
+        let own = Arc::clone(&account.connections).try_acquire_owned().ok();
+        // An operator must get in when agents have filled the house.
+        let all = if S::ROLE == Role::Operator {
+            Some(None)
+        } else {
+            self.common.accounts.admit_connection().map(Some)
+        };
+        let (Some(own), Some(all)) = (own, all) else {
+            let error = Error::new(Code::Limit, "there are as many connections as there may be")
+                .hint("one connection can have many requests and sessions")
+                .retry_after(Duration::from_secs(1));
+            return refuse(&stream, error);
+        };
+        let peer = Peer {
+            uid: who.uid,
+            gid: who.gid,
+            pid: who.pid.unwrap_or(0),
+            name: self.principals.name(who.uid),
+            account,
+            separation: self.principals.separation(&who),
+        };
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let (house, closing) = (Arc::clone(self), self.closing.clone());
+        self.tasks.spawn(async move {
+            connection::serve::<S>(stream, house, peer, number, closing).await;
+            drop((own, all));
+        });
+    }
+
+    /// Reads the policy again. The old one stays where the new one has any mistake.
+    fn reload(&self) -> Result<(), PolicyFileError> {
+        let policy = policy_file::load(self.policy.as_deref(), &self.common.directories, self.own)?;
+        *self.common.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        Ok(())
+    }
+
+    fn by_id(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All sessions.
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        self.by_id().values().cloned().collect()
+    }
+
+    fn session(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.by_id().get(id).cloned()
+    }
+
+    /// Keeps a session until it ends, or until nobody wants it any more.
+    fn keep(self: &Arc<Self>, session: &Arc<Session>) {
+        self.by_id().insert(session.id.clone(), Arc::clone(session));
+        let (house, session) = (Arc::clone(self), Arc::clone(session));
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = session.forgotten() => {}
+                () = session.end.cancelled() => {}
+            }
+            session.close().await;
+            house.by_id().remove(&session.id);
+        });
+    }
+}
+
+/// Says why a connection is not served, without waiting for anybody to hear it.
+fn refuse(stream: &UnixStream, error: Error) {
+    let mut line = Vec::new();
+    Reply::unreadable(None, error).encode(&mut line);
+    let _ = stream.try_write(&line);
+}
+
+/// Tells systemd, where it wants to know.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

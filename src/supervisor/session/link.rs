@@ -1,0 +1,138 @@
+//! The two tasks between a session's commands and its runner.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::exec::Exec;
+use crate::sandbox::{Receiver, Sender};
+use crate::wire::runner::{FromRunner, ToRunner};
+
+/// An output that is silent for this long lets out what redaction holds back but need not: a prompt has no newline.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// Frames of a client's making that may wait for the runner.
+const IN_TURN: usize = 64;
+
+/// Frames for the runner.
+///
+/// What execward itself sends is bounded by what it is about: a window of standard input, one message when an output is
+/// held. What a client can send as often as it likes takes its turn.
+#[derive(Debug, Clone)]
+pub(super) struct Orders {
+    frames: mpsc::UnboundedSender<(ToRunner, Option<OwnedSemaphorePermit>)>,
+    turns: Arc<Semaphore>,
+}
+
+/// The frames that [`send`] takes.
+pub(super) type Ordered = mpsc::UnboundedReceiver<(ToRunner, Option<OwnedSemaphorePermit>)>;
+
+impl Orders {
+    pub(super) fn new() -> (Self, Ordered) {
+        let (frames, receive) = mpsc::unbounded_channel();
+        (Self { frames, turns: Arc::new(Semaphore::new(IN_TURN)) }, receive)
+    }
+
+    /// Sends. Where the runner has gone, every command hears of that by another way.
+    pub(super) fn send(&self, frame: ToRunner) {
+        let _ = self.frames.send((frame, None));
+    }
+
+    /// Sends when it is this one's turn.
+    pub(super) async fn send_in_turn(&self, frame: ToRunner) {
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        let _ = self.frames.send((frame, turn));
+    }
+}
+
+/// The commands that the runner may speak of.
+#[derive(Debug, Default)]
+pub(super) struct Routes(Mutex<HashMap<u64, Arc<Exec>>>);
+
+impl Routes {
+    pub(super) fn add(&self, exec: &Arc<Exec>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(exec.number, Arc::clone(exec));
+    }
+
+    fn get(&self, number: u64) -> Option<Arc<Exec>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    fn remove(&self, number: u64) -> Option<Arc<Exec>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number)
+    }
+
+    fn remove_all(&self) -> Vec<Arc<Exec>> {
+        let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.drain().map(|(_, exec)| exec).collect()
+    }
+}
+
+/// Sends frames until the session or the runner is gone.
+pub(super) async fn send(mut sender: Sender, mut frames: Ordered, end: CancellationToken) {
+    let sending = async {
+        while let Some((frame, _turn)) = frames.recv().await {
+            if sender.send(frame).await.is_err() {
+                // The other task sees the end of the connection too, after everything that came before it.
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = sending => {}
+        () = end.cancelled() => {}
+    }
+}
+
+/// Receives until the session or the runner is gone, then ends whatever is left of the session.
+pub(super) async fn receive(mut receiver: Receiver, routes: Arc<Routes>, end: CancellationToken) {
+    let mut partial: Vec<Arc<Exec>> = Vec::new();
+    let lost = loop {
+        let frame = tokio::select! {
+            frame = receiver.recv() => frame,
+            () = sleep(IDLE), if !partial.is_empty() => {
+                partial.drain(..).for_each(|exec| exec.idle());
+                continue;
+            }
+            () = end.cancelled() => break "the session was closed".to_owned(),
+        };
+        match frame {
+            Ok(Some(FromRunner::Output { id, stream, data })) => {
+                if let Some(exec) = routes.get(id)
+                    && exec.output(stream, &data)
+                    && !partial.iter().any(|other| Arc::ptr_eq(other, &exec))
+                {
+                    partial.push(exec);
+                }
+            }
+            Ok(Some(FromRunner::Credit { id, bytes })) => {
+                routes.get(id).into_iter().for_each(|exec| exec.credit(bytes));
+            }
+            Ok(Some(FromRunner::Exited(ended))) => {
+                if let Some(exec) = routes.remove(ended.id) {
+                    partial.retain(|other| !Arc::ptr_eq(other, &exec));
+                    exec.end(Ok(ended));
+                }
+            }
+            Ok(Some(FromRunner::Failed(failure))) => match failure.id.and_then(|id| routes.remove(id)) {
+                Some(exec) => exec.end(Err(failure.to_string())),
+                None if failure.id.is_none() => break failure.to_string(),
+                None => {}
+            },
+            // Nothing new: the runner is not trusted to make sense.
+            Ok(Some(FromRunner::Started { .. } | FromRunner::Ready(_))) => {}
+            Ok(None) => break "the runner went away while the command ran".to_owned(),
+            Err(error) => break format!("the connection to the runner broke: {error}"),
+        }
+    };
+    end.cancel();
+    // Dropping it waits for the runner to end, and everything in the sandbox with it: not for this thread to do.
+    let _ = tokio::task::spawn_blocking(move || drop(receiver)).await;
+    for exec in routes.remove_all() {
+        exec.end(Err(lost.clone()));
+    }
+}

@@ -1,0 +1,260 @@
+//! Sessions: one sandbox each, and the commands in it.
+//!
+//! A session belongs to the principal that opened it, and to nobody else: its name is of no use to others. Its commands
+//! share its sandbox; commands of different sessions share nothing. What runs in it went through the same pipeline as
+//! everywhere ([`super::pipeline`]).
+
+mod account;
+mod exec;
+mod link;
+mod look;
+mod open;
+mod ring;
+mod start;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(super) use account::{Account, Accounts, Quota};
+pub(super) use exec::Exec;
+pub(super) use ring::{CAPACITY as OUTPUT_KEPT, Share};
+
+use self::link::{Orders, Routes};
+use super::local::Local;
+use super::policy_file::Source;
+use super::scribe::Scribe;
+use super::state::Directories;
+use crate::approval::Broker;
+use crate::prepare::Root;
+use crate::prepare::environment::Environment;
+use crate::redact::Redactor;
+use crate::sandbox::jail;
+use crate::stage::{Network, Principal};
+use crate::wire::rpc::{self, ExecId, Separation, SessionId, State};
+use crate::wire::runner::{Receipt, SandboxSpec};
+
+/// Commands that have ended and are kept for whoever asks, of one session.
+const KEPT: usize = 128;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) policy: RwLock<Arc<Source>>,
+    pub(super) scribe: Scribe,
+    pub(super) broker: Broker,
+    pub(super) launcher: jail::Launcher,
+    pub(super) accounts: Accounts,
+    pub(super) directories: Directories,
+    /// A command in the background, and a session without a command, last no longer.
+    pub(super) lifetime: Lifetime,
+    /// Nothing new is begun.
+    pub(super) stopping: CancellationToken,
+}
+
+/// How long things last that nobody ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    /// Of a command in the background.
+    pub(super) background: Duration,
+    /// Of a session in which nothing runs and of which nobody asks anything.
+    pub(super) idle: Duration,
+}
+
+impl Common {
+    pub(super) fn policy(&self) -> Arc<Source> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whoever is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) pid: i32,
+    /// Login name, or the number.
+    pub(super) name: String,
+    pub(super) account: Arc<Account>,
+    /// Whether something separates it from those who approve.
+    pub(super) separation: Separation,
+}
+
+impl Peer {
+    pub(super) fn principal(&self) -> rpc::Principal {
+        rpc::Principal { uid: self.uid, gid: self.gid, name: self.name.clone() }
+    }
+}
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    local: Arc<Local>,
+    separation: Separation,
+    /// Held for as long as the session lasts, so that its inode cannot become another directory's.
+    workspace: Arc<[Root; 1]>,
+    pub(super) workspace_path: String,
+    spec: SandboxSpec,
+    receipt: Receipt,
+    network: Network,
+    label: Option<String>,
+    opened: Timestamp,
+    linger: Duration,
+    /// What every command gets that asks for nothing of its own.
+    environment: Environment,
+    redactor: Redactor,
+    common: Arc<Common>,
+    account: Arc<Account>,
+    orders: Orders,
+    routes: Arc<Routes>,
+    state: Mutex<Running>,
+    /// Connections that use it, and a mark that changes when it is used.
+    used: watch::Sender<Used>,
+    /// Ends it.
+    pub(super) end: CancellationToken,
+    tasks: TaskTracker,
+    _places: [OwnedSemaphorePermit; 2],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Used {
+    connections: u64,
+    running: u64,
+    requests: u64,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    execs: BTreeMap<ExecId, Arc<Exec>>,
+    /// Oldest first.
+    order: Vec<ExecId>,
+    started: u64,
+}
+
+impl Session {
+    pub(super) fn principal(&self) -> &Principal {
+        &self.local.principal
+    }
+
+    pub(super) fn opened(&self) -> rpc::SessionOpened {
+        rpc::SessionOpened {
+            session: self.id.clone(),
+            workspace: self.workspace_path.clone(),
+            receipt: self.receipt.clone(),
+            separation: self.separation,
+        }
+    }
+
+    pub(super) fn listed(&self) -> rpc::Session {
+        let Principal { uid, gid, name } = self.principal();
+        let used = *self.used.borrow();
+        rpc::Session {
+            session: self.id.clone(),
+            principal: rpc::Principal { uid: *uid, gid: *gid, name: name.clone() },
+            workspace: self.workspace_path.clone(),
+            label: self.label.clone(),
+            opened: self.opened.to_string(),
+            running: used.running,
+            started: self.state().started,
+            connections: used.connections,
+            receipt: self.receipt.clone(),
+        }
+    }
+
+    /// A connection uses it.
+    pub(super) fn join(&self) {
+        self.used.send_modify(|used| used.connections += 1);
+    }
+
+    /// A connection that used it is gone.
+    pub(super) fn leave(&self) {
+        self.used.send_modify(|used| used.connections = used.connections.saturating_sub(1));
+    }
+
+    /// Somebody asks something of it.
+    pub(super) fn touch(&self) {
+        self.used.send_modify(|used| used.requests = used.requests.wrapping_add(1));
+    }
+
+    /// The command of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn exec(&self, id: &ExecId) -> Result<Arc<Exec>, rpc::Error> {
+        self.touch();
+        self.state().execs.get(id).cloned().ok_or_else(rpc::Error::unknown_exec)
+    }
+
+    /// All of its commands, oldest first.
+    pub(super) fn execs(&self) -> Vec<Arc<Exec>> {
+        let state = self.state();
+        state.order.iter().filter_map(|id| state.execs.get(id).cloned()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, Running> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends it and everything in it; returns when nothing is left.
+    pub(super) async fn close(&self) {
+        for exec in self.execs() {
+            exec.kill.cancel();
+        }
+        self.end.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        for exec in self.execs() {
+            exec.forget();
+        }
+    }
+
+    /// Ends its commands politely, then itself.
+    pub(super) async fn stop(&self) {
+        let execs = self.execs();
+        for exec in &execs {
+            exec.cancel.cancel();
+        }
+        for exec in execs {
+            exec.report().await;
+        }
+        self.close().await;
+    }
+
+    /// Ends its commands politely, for a connection that is gone.
+    pub(super) fn cancel_bound_to(&self, connection: u64) {
+        for exec in self.execs() {
+            if exec.bound_to == Some(connection) && exec.state() != State::Ended {
+                exec.cancel.cancel();
+            }
+        }
+    }
+
+    /// Waits for the moment at which nobody will want it any more.
+    pub(super) async fn forgotten(&self) {
+        let mut used = self.used.subscribe();
+        loop {
+            let now = *used.borrow_and_update();
+            let wait = match now {
+                Used { connections: 0, .. } => self.linger,
+                Used { running: 0, .. } => self.common.lifetime.idle,
+                _ => Duration::MAX,
+            };
+            tokio::select! {
+                () = sleep(wait) => return,
+                // The sender is in `self`, so that this cannot fail.
+                _ = used.changed() => {}
+            }
+        }
+    }
+}
+
+/// [`tokio::time::sleep`] does not take every duration.
+async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration.min(Duration::from_secs(30 * 365 * 24 * 3600))).await;
+}

@@ -1,0 +1,395 @@
+//! The daemon as agents and operators meet it: real processes, real sockets, several users, and peers that mean harm.
+//!
+//! As root the daemon serves users of the test's own making: numbers that nobody else has. A thread of the test becomes
+//! such a user before it connects; the kernel then says so of the connection.
+
+mod hostile;
+mod life;
+mod many;
+mod people;
+mod sessions;
+
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{ground, is_root, skip};
+
+/// Users that are nobody else's.
+pub const ANN: u32 = 61_001;
+pub const BEN: u32 = 61_002;
+pub const CAY: u32 = 61_003;
+/// One that the daemon does not know.
+pub const EVE: u32 = 61_009;
+
+/// How long anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A daemon of one test.
+pub struct Daemon {
+    directory: tempfile::TempDir,
+    child: Child,
+}
+
+/// How a daemon is started.
+#[derive(Default)]
+pub struct Setup<'a> {
+    pub config: &'a str,
+    pub policy: &'a str,
+}
+
+impl Daemon {
+    /// Starts one for the users above, or for whoever runs the tests. `None`, with a skip said, where no jail stands.
+    pub fn start(setup: Setup<'_>) -> Option<Self> {
+        let directory = tempfile::Builder::new().prefix("execward-daemon-").tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(directory.path().join("work")).unwrap();
+        let principals = if is_root() {
+            format!("[principals]\nagents = [0, {ANN}, {BEN}, {CAY}]\noperators = [0]\n")
+        } else {
+            String::new()
+        };
+        put(&directory.path().join("execward.toml"), &format!("{principals}{}", setup.config));
+        put(&directory.path().join("policy.toml"), setup.policy);
+        let child = Self::command(directory.path()).spawn().unwrap();
+        let mut daemon = Self { directory, child };
+        daemon.wait_for_socket();
+        let mut probe = daemon.client(me());
+        if let Err(error) = probe.try_open(&daemon.workspace(me(), "probe")) {
+            assert_eq!(error["code"], 1500, "{error}");
+            skip("jail", &error["message"].to_string());
+            return None;
+        }
+        probe.call("session/close", json!({})).unwrap();
+        Some(daemon)
+    }
+
+    pub fn command(directory: &Path) -> Command {
+        let log = File::options().append(true).create(true).open(directory.join("log")).unwrap();
+        let mut command = Command::new(ground::execward());
+        command
+            .args(["serve", "--verbose"])
+            .arg("--socket-dir")
+            .arg(directory.join("run"))
+            .arg("--state")
+            .arg(directory.join("state"))
+            .arg("--config")
+            .arg(directory.join("execward.toml"))
+            .arg("--policy")
+            .arg(directory.join("policy.toml"))
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        command
+    }
+
+    fn wait_for_socket(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while UnixStream::connect(self.socket("agent")).is_err() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the daemon ended: {status}\n{}", self.log());
+            }
+            assert!(Instant::now() < until, "no socket\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.path().join(format!("run/{name}.sock"))
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// A directory of a user's own.
+    pub fn workspace(&self, uid: u32, name: &str) -> String {
+        let path = self.path().join("work").join(format!("{name}-{uid}"));
+        if !path.exists() {
+            fs::create_dir(&path).unwrap();
+            if is_root() {
+                chown(&path, Some(uid), Some(uid)).unwrap();
+            }
+        }
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// A connection of an agent that has said hello.
+    pub fn client(&self, uid: u32) -> Client {
+        let mut client = self.stranger(uid);
+        client.call("hello", json!({"protocol": 1})).unwrap();
+        client
+    }
+
+    /// A connection of an agent that has said nothing.
+    pub fn stranger(&self, uid: u32) -> Client {
+        Client::new(connect(&self.socket("agent"), uid).unwrap())
+    }
+
+    /// A connection of an operator.
+    pub fn operator(&self) -> Client {
+        let mut client = Client::new(connect(&self.socket("operator"), me()).unwrap());
+        client.call("hello", json!({"protocol": 1})).unwrap();
+        client
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: plain numbers; the child has not been waited for, so that the number is still its own.
+        #[allow(unsafe_code)]
+        let sent = unsafe { libc::kill(self.pid(), signal) };
+        assert_eq!(sent, 0);
+    }
+
+    /// Waits for the end; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < until, "the daemon does not stop\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Processes that the daemon, or something of it, has started and that are there still.
+    pub fn descendants(&self) -> Vec<i32> {
+        descendants(self.pid())
+    }
+
+    /// How many descriptors it has.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Private memory in KiB.
+    pub fn private_kib(&self) -> u64 {
+        private_kib(self.pid())
+    }
+
+    /// Records of the log of this kind.
+    pub fn records(&self, kind: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path().join("state/audit/audit.jsonl")).unwrap();
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.filter(|record| record["kind"] == kind).collect()
+    }
+
+    /// Fails unless `execward audit verify` finds the log whole.
+    pub fn verify_log(&self) {
+        let verified = Command::new(ground::execward())
+            .args(["audit", "verify", "--state"])
+            .arg(self.path().join("state"))
+            .output()
+            .unwrap();
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.signal(libc::SIGTERM);
+            let until = Instant::now() + Duration::from_secs(20);
+            while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("-- the daemon's log:\n{}", self.log());
+        }
+    }
+}
+
+/// Whoever runs the tests, as far as the daemon is concerned.
+pub fn me() -> u32 {
+    // SAFETY: getuid cannot fail and touches no memory.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::getuid()
+    }
+}
+
+fn put(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+}
+
+/// Connects as this user: the ids of a thread of its own are what the kernel keeps of the connection.
+pub fn connect(path: &Path, uid: u32) -> std::io::Result<UnixStream> {
+    if uid == me() {
+        return UnixStream::connect(path);
+    }
+    let path = path.to_owned();
+    let connecting = std::thread::spawn(move || {
+        // SAFETY: plain numbers. The call goes past the C library and changes this thread only, which then ends.
+        #[allow(unsafe_code)]
+        let became = unsafe {
+            libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>())
+                | libc::syscall(libc::SYS_setresgid, uid, uid, uid)
+                | libc::syscall(libc::SYS_setresuid, uid, uid, uid)
+        };
+        assert_eq!(became, 0, "cannot become uid {uid}");
+        UnixStream::connect(path)
+    });
+    connecting.join().unwrap()
+}
+
+pub fn descendants(pid: i32) -> Vec<i32> {
+    let mut parents = std::collections::BTreeMap::<i32, Vec<i32>>::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        if let Some(parent) = rest.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()) {
+            parents.entry(parent).or_default().push(pid);
+        }
+    }
+    let (mut found, mut next) = (Vec::new(), vec![pid]);
+    while let Some(pid) = next.pop() {
+        for child in parents.get(&pid).into_iter().flatten() {
+            found.push(*child);
+            next.push(*child);
+        }
+    }
+    found
+}
+
+/// Private memory of a process in KiB.
+pub fn private_kib(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    text.lines()
+        .filter(|line| line.starts_with("Private_"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum()
+}
+
+/// A plain client, which can also misbehave.
+pub struct Client {
+    pub stream: UnixStream,
+    reader: BufReader<UnixStream>,
+    last: u64,
+    /// Notifications that came meanwhile.
+    pub events: Vec<Value>,
+    /// Replies to other requests that came meanwhile.
+    replies: Vec<Value>,
+}
+
+impl Client {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let reader = BufReader::new(stream.try_clone().unwrap());
+        Self { stream, reader, last: 0, events: Vec::new(), replies: Vec::new() }
+    }
+
+    /// Sends a request; its id.
+    pub fn send(&mut self, method: &str, params: &Value) -> u64 {
+        self.last += 1;
+        let line = json!({"jsonrpc": "2.0", "id": self.last, "method": method, "params": params});
+        writeln!(self.stream, "{line}").unwrap();
+        self.last
+    }
+
+    /// The next message; `None` at the end.
+    pub fn receive(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("nothing came: {error}"),
+        }
+    }
+
+    /// Waits for the reply to a request.
+    pub fn reply(&mut self, id: u64) -> Result<Value, Value> {
+        let mut message = match self.replies.iter().position(|reply| reply["id"] == id) {
+            Some(at) => self.replies.remove(at),
+            None => loop {
+                let message = self.receive().expect("the daemon answers");
+                if message["id"] == id {
+                    break message;
+                }
+                let into = if message.get("method").is_some() { &mut self.events } else { &mut self.replies };
+                into.push(message);
+            },
+        };
+        let error = message["error"].take();
+        if error.is_null() { Ok(message["result"].take()) } else { Err(error) }
+    }
+
+    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
+        let id = self.send(method, &params);
+        self.reply(id)
+    }
+
+    /// Waits for a notification about a command.
+    pub fn event(&mut self, method: &str, id: &str) -> Value {
+        let is = |event: &Value| event["method"] == method && (id.is_empty() || event["params"]["id"] == id);
+        loop {
+            if let Some(at) = self.events.iter().position(is) {
+                return self.events.remove(at)["params"].take();
+            }
+            let message = self.receive().expect("the daemon tells");
+            let into = if message.get("method").is_some() { &mut self.events } else { &mut self.replies };
+            into.push(message);
+        }
+    }
+
+    /// Waits for the end of a command; its report.
+    pub fn exited(&mut self, id: &str) -> Value {
+        self.event("exec/exited", id)["report"].take()
+    }
+
+    pub fn try_open(&mut self, workspace: &str) -> Result<String, Value> {
+        let opened = self.call("session/open", json!({ "workspace": workspace }))?;
+        Ok(opened["session"].as_str().unwrap().to_owned())
+    }
+
+    /// Opens a session; its name.
+    pub fn open(&mut self, workspace: &str) -> String {
+        self.try_open(workspace).unwrap_or_else(|error| panic!("no session: {error}"))
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&mut self, id: &str, argv: &[&str]) -> Value {
+        self.call("exec/start", json!({"id": id, "command": {"argv": argv}})).unwrap();
+        self.call("exec/wait", json!({ "id": id })).unwrap()
+    }
+}
+
+/// The code of an error.
+#[track_caller]
+pub fn code<T: std::fmt::Debug>(result: Result<T, Value>) -> i64 {
+    result.expect_err("it is refused")["code"].as_i64().unwrap()
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
