@@ -17,8 +17,19 @@ use crate::stage::{Outcome, RefusedBy, Report};
 use crate::supervisor::{Asked, Captured, Completed, serve};
 
 pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
-    let Run { words, at, timeout, allow_broad_workspace, network, env, tty, socket, no_daemon, json, verbose } =
-        arguments;
+    let Run {
+        words,
+        at,
+        timeout,
+        allow_broad_workspace,
+        network,
+        env,
+        tty,
+        socket,
+        no_daemon,
+        json,
+        verbose,
+    } = arguments;
     if verbose > 1 {
         trace();
     }
