@@ -4,6 +4,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
     missing_docs,
     reason = "a bench that cannot read its corpus has nothing to measure"
 )]
@@ -99,7 +100,7 @@ fn growth(criterion: &mut Criterion) {
 fn load(criterion: &mut Criterion) {
     let text = include_str!("../policies/default.toml");
     criterion.bench_function("policy/load", |bencher| {
-        bencher.iter(|| Policy::parse(black_box(text), "default.toml").unwrap())
+        bencher.iter(|| Policy::parse(black_box(text), "default.toml").unwrap());
     });
 }
 
