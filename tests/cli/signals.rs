@@ -32,7 +32,7 @@ fn code(child: &mut Child) -> Option<i32> {
 fn a_signal_reaches_the_command_and_its_end_is_told() {
     as_everyone(|ground| {
         for (signal, expected) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
-            let mut child = started(ground, "touch started; exec sleep 60");
+            let mut child = started(ground, "echo > started; exec sleep 60");
             send(&child, signal);
             assert_eq!(code(&mut child), Some(expected));
             std::fs::remove_file(ground.workspace().join("started")).expect("it was made");
