@@ -20,7 +20,8 @@ fuzz_target!(|data: &[u8]| {
         match Request::read(&line) {
             Ok(request) => {
                 assert_eq!(value["method"], request.method.as_str());
-                let read = AgentCall::read(&request).map(drop).and_then(|()| OperatorCall::read(&request).map(drop));
+                let read =
+                    AgentCall::read(&request).map(drop).and_then(|()| OperatorCall::read(&request).map(drop));
                 Reply::new(request.id, read).encode(&mut reply);
             }
             Err((id, error)) => Reply::unreadable(id, error).encode(&mut reply),
