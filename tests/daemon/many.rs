@@ -110,7 +110,8 @@ fn one(client: &mut Client, uid: u32, number: usize, step: usize) {
             assert_eq!(err, "err\n");
         }
         3 => {
-            let text: String = (0..size % 9000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+            let text: String =
+                (0..size % 9000).map(|n| char::from(b"abcdefghijklmnopqrstuvwxyz"[n % 26])).collect();
             let start = json!({"id": id, "command": {"argv": ["cat"]}, "stdin": "pipe"});
             client.call("exec/start", start).unwrap();
             client.call("exec/write", json!({"id": id, "text": text, "end": true})).unwrap();
