@@ -141,7 +141,8 @@ fn descendants(pid: u32) -> Vec<u32> {
 fn private_kib(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     text.lines()
-        .filter(|line| line.starts_with("Private_"))
+        // Clean pages are of the file that is executed; the kernel takes them back when it needs them.
+        .filter(|line| line.starts_with("Private_Dirty"))
         .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
         .sum()
 }
@@ -213,7 +214,7 @@ fn main() {
         }
     }
 
-    println!("memory, private:");
+    println!("memory, private and dirty:");
     client.call("session/close", &json!({}));
     std::thread::sleep(Duration::from_millis(300));
     let (empty, _) = daemon.memory();
@@ -234,13 +235,16 @@ fn main() {
     ] {
         let start =
             json!({"id": name, "command": {"argv": ["bash", "-c", argv]}, "output": {"mode": "stream"}});
+        let id = format!("\"id\":\"{name}\"");
         client.send("exec/start", &start);
         let before = Instant::now();
         let (mut line, mut received) = (Vec::new(), 0);
         loop {
             line.clear();
             received += client.reader.read_until(b'\n', &mut line).unwrap();
-            if line.starts_with(b"{\"jsonrpc\":\"2.0\",\"method\":\"exec/closed\"") {
+            if line.starts_with(b"{\"jsonrpc\":\"2.0\",\"method\":\"exec/closed\"")
+                && line.windows(id.len()).any(|piece| piece == id.as_bytes())
+            {
                 break;
             }
             assert!(!line.is_empty() && !line.windows(9).any(|piece| piece == b"\"error\":{"), "it failed");

@@ -103,6 +103,15 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Gives memory that is free back to the system, where the C library keeps it: malloc_trim(3).
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: may be called at any time, by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Makes the calling *thread* reach files as this user and group and with no other groups: setgroups(2), setfsgid(2),
 /// setfsuid(2). The C library would set the groups of the whole process, so the call goes to the kernel. With the user
 /// id the kernel takes away the capabilities that go past permissions (capabilities(7)). There is no way back that is

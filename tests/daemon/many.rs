@@ -111,7 +111,7 @@ fn one(client: &mut Client, uid: u32, number: usize, step: usize) {
         }
         3 => {
             let text: String =
-                (0..size % 9000).map(|n| char::from(b'a' + u8::try_from(n % 26).unwrap())).collect();
+                (0..size % 9000).map(|n| char::from(b"abcdefghijklmnopqrstuvwxyz"[n % 26])).collect();
             let start = json!({"id": id, "command": {"argv": ["cat"]}, "stdin": "pipe"});
             client.call("exec/start", start).unwrap();
             client.call("exec/write", json!({"id": id, "text": text, "end": true})).unwrap();

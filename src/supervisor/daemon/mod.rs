@@ -346,6 +346,9 @@ impl House {
             }
             session.close().await;
             house.by_id().remove(&session.id);
+            drop(session);
+            // What a session had is not kept for the next one, which may never come.
+            let _ = tokio::task::spawn_blocking(crate::sys::process::give_back_memory).await;
         });
     }
 }

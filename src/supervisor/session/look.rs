@@ -86,6 +86,8 @@ mod tests {
             return;
         }
         let private = tempfile::tempdir().expect("a directory");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(private.path(), mode).expect("it is ours");
         let file = private.path().join("file");
         std::fs::write(&file, "x").expect("written");
         let look = move || std::fs::metadata(&file).map(drop).map_err(|error| error.kind());
