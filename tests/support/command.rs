@@ -258,6 +258,10 @@ impl Setup {
     fn apply(&self) -> io::Result<()> {
         // SAFETY: plain system calls on memory that this child owns; see `spawn` for why nothing allocates.
         unsafe {
+            // What the tests were started with may ignore them, as a shell does for what it starts with `&`.
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             if !self.binds.is_empty() || self.full.is_some() {
                 check(libc::unshare(libc::CLONE_NEWNS))?;
                 let none = c"none".as_ptr();
