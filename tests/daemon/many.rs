@@ -52,10 +52,11 @@ fn a_hundred_clients_get_what_is_theirs_and_leave_nothing() {
     assert!(runners.len() > users.len());
     until("nothing runs", || daemon.descendants().is_empty());
     let end_of_patience = Instant::now() + Duration::from_secs(20);
-    while Left::of(&daemon) != before && Instant::now() < end_of_patience {
+    while Left::of(&daemon).exceeds(&before) && Instant::now() < end_of_patience {
         thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(Left::of(&daemon), before, "what is left, and what there was");
+    let left = Left::of(&daemon);
+    assert!(!left.exceeds(&before), "{left:?} is left, and there was {before:?}");
     let left: Vec<String> = groups()
         .into_iter()
         .filter(|group| !there.contains(group))
@@ -127,7 +128,7 @@ fn one(client: &mut Client, uid: u32, number: usize, step: usize) {
 }
 
 /// What a daemon must not have more of afterwards.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Left {
     descriptors: usize,
     mounts: usize,
@@ -152,5 +153,14 @@ impl Left {
             threads: fs::read_dir(proc.join("task")).unwrap().count() < 40,
             files,
         }
+    }
+
+    /// Fewer descriptors are no loss: what was counted first may have held the connection of who looked whether the
+    /// daemon was up.
+    fn exceeds(&self, before: &Self) -> bool {
+        self.descriptors > before.descriptors
+            || self.mounts > before.mounts
+            || self.threads != before.threads
+            || self.files != before.files
     }
 }
