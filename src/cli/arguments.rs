@@ -97,6 +97,17 @@ pub(super) enum Command {
     /// The protocol of the daemon's sockets: its schema, and a test for daemons
     #[command(subcommand)]
     Protocol(super::protocol::Protocol),
+    /// Print what a shell needs to complete execward's commands and options
+    ShellCompletions {
+        /// Which shell
+        shell: super::generate::Shell,
+    },
+    /// Print the manual page, or write a page for each command
+    Man {
+        /// Where the pages go
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
 }
 
 /// What is to run: shell text, or a program with its arguments.
@@ -128,14 +139,14 @@ pub(super) struct Run {
     /// Pass this variable on; one that looks like a credential passes only where the policy names it
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(super) env: Vec<String>,
-    /// Give the command a terminal of its own; needs a daemon
+    /// Give the command a terminal of its own, behind yours
     #[arg(short = 't', long, conflicts_with = "json")]
     pub(super) tty: bool,
     /// The daemon's socket; without it the system's, then your own, then a private supervisor
     #[arg(long, value_name = "SOCKET", conflicts_with_all = ["policy", "state", "allow_broad_workspace"])]
     pub(super) socket: Option<PathBuf>,
     /// Run it with a private supervisor even where there is a daemon
-    #[arg(long, conflicts_with_all = ["socket", "tty"])]
+    #[arg(long, conflicts_with = "socket")]
     pub(super) no_daemon: bool,
     /// Print one JSON object at the end, with the command's output in it
     #[arg(long)]

@@ -4,6 +4,7 @@ mod arguments;
 mod audit;
 mod check;
 mod exit;
+mod generate;
 mod policy;
 mod protocol;
 mod redact;
@@ -42,6 +43,8 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => session::exec(exec, screen),
         Command::Approvals(ask) => session::approvals(ask, screen),
         Command::Protocol(protocol) => protocol::protocol(protocol, screen),
+        Command::ShellCompletions { shell } => generate::completions(shell, screen),
+        Command::Man { directory } => generate::man(directory.as_deref(), screen),
     };
     exit.into()
 }

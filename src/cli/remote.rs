@@ -1,7 +1,6 @@
 //! `execward run` where a daemon serves it.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,18 +9,21 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::run::explain;
 use super::screen::{Screen, print, shown};
-use crate::client::{Client, ClientError, Foreground, Ran, Stdio, Watch};
+use crate::client::{Client, ClientError, Foreground, Ran, Stdio, Watch, Where};
 use crate::gate::{Command, Decision};
 use crate::stage::Network;
 use crate::supervisor::Completed;
 use crate::wire::rpc::{
-    Bounded, Code, Collected, OpenSession, Outcome, PathText, RefusedBy, Report, VarName, VarValue,
+    Bounded, Code, Collected, ExecId, OpenSession, Outcome, PathText, RefusedBy, Report, SessionId, VarName,
+    VarValue,
 };
 
 /// A run as the command line asks a daemon for it.
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) command: Command,
+    /// The session that it runs in and what it is called there, where that is said; else a session of its own.
+    pub(super) within: Option<(SessionId, ExecId)>,
     pub(super) workspace: Option<PathBuf>,
     pub(super) cwd: Option<PathBuf>,
     pub(super) timeout: Option<Duration>,
@@ -82,7 +84,7 @@ impl Remote {
         let workspace = self.workspace.as_ref().map_or_else(|| here.clone(), |path| here.join(path));
         let cwd = match &self.cwd {
             Some(cwd) => Some(here.join(cwd)),
-            None => here.starts_with(&workspace).then(|| here.clone()),
+            None => (self.within.is_none() && here.starts_with(&workspace)).then(|| here.clone()),
         };
         let open = OpenSession {
             workspace: path(&workspace)?,
@@ -94,15 +96,19 @@ impl Remote {
         };
         let stdio = match (self.json, self.terminal) {
             (true, _) => Stdio::Collected,
-            (false, true) if std::io::stdin().is_terminal() => Stdio::Terminal,
-            (false, true) => return Err("-t needs a terminal on standard input".to_owned()),
+            (false, true) => Stdio::Terminal,
             (false, false) => Stdio::Passed,
+        };
+        let (place, id) = match self.within.clone() {
+            Some((session, id)) => (Where::In(session), Some(id)),
+            None => (Where::New(open), None),
         };
         let timeout_ms = self
             .timeout
             .map(|timeout| Bounded::clamped(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)));
         Ok(Foreground {
-            open,
+            place,
+            id,
             command: self.command.clone(),
             cwd: cwd.as_deref().map(path).transpose()?,
             env: self.variables()?,

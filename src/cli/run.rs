@@ -1,6 +1,7 @@
 //! `execward run`.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,11 +40,15 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
     };
     // A policy, a log or a workspace that only the caller chose are a private supervisor's business.
     let own = no_daemon || at.policy.is_some() || at.state.is_some() || allow_broad_workspace;
+    if tty && !std::io::stdin().is_terminal() {
+        return misused("-t needs a terminal on standard input", json, screen);
+    }
     let daemon = if own { Ok(None) } else { remote::find(socket.as_deref()) };
     match daemon {
         Ok(Some(client)) => {
             let remote = Remote {
                 command,
+                within: None,
                 workspace: at.workspace,
                 cwd: at.cwd,
                 timeout,
@@ -55,7 +60,6 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
             };
             return remote.run(client, screen);
         }
-        Ok(None) if tty => return misused("-t needs a daemon, and none listens", json, screen),
         Ok(None) => {}
         Err(error) => {
             let hint = error.hint();
@@ -75,6 +79,7 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
         env,
         variables: std::env::vars_os().collect(),
         keep_output: json,
+        terminal: tty,
     };
     let completed = serve(&asked);
     let exit = Exit::of_run(&completed.report.outcome);

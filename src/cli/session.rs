@@ -1,6 +1,7 @@
 //! `execward session`, `execward exec` and `execward approvals`: what a daemon has, in plain lines.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 use super::arguments::Words as CommandWords;
 use super::exit::Exit;
+use super::remote::Remote;
 use super::run::listed;
 use super::screen::{Screen, print, shown};
 use crate::approval::marked;
@@ -80,6 +82,16 @@ pub(super) enum Exec {
     Start {
         #[command(flatten)]
         of: Of,
+        #[command(flatten)]
+        words: CommandWords,
+    },
+    /// Run a command in a session, with your stdio, and wait for its end
+    Run {
+        #[command(flatten)]
+        of: Of,
+        /// Give the command a terminal of its own, behind yours
+        #[arg(short = 't', long, conflicts_with = "json")]
+        tty: bool,
         #[command(flatten)]
         words: CommandWords,
     },
@@ -271,6 +283,24 @@ fn do_exec(arguments: Exec, screen: Screen) -> Result<Exit, Trouble> {
                 State::Ended => "ended\n".to_owned(),
             };
             Ok(of.at.say(&started, |started| text(started.state), screen))
+        }
+        Exec::Run { of, tty, words } => {
+            if tty && !std::io::stdin().is_terminal() {
+                return Err("-t needs a terminal on standard input".to_owned().into());
+            }
+            let remote = Remote {
+                command: words.command()?,
+                within: Some(of.ids()?),
+                workspace: None,
+                cwd: None,
+                timeout: None,
+                network: None,
+                env: Vec::new(),
+                terminal: tty,
+                json: of.at.json,
+                verbose: false,
+            };
+            Ok(remote.run(of.at.connect(Socket::Agent)?, screen))
         }
         Exec::Read { of } => read(&of, screen),
         Exec::Kill { of } => {

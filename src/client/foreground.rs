@@ -8,23 +8,25 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::relay::Relay;
 use super::{Client, ClientError, PATIENCE};
 use crate::gate::Command;
 use crate::sys;
+use crate::sys::terminal::{self, Raw};
 use crate::wire::rpc::{
-    Bounded, Code, Collected, Done, Event, ExecId, Fd, OfSession, OpenSession, Output, PathText, Report,
-    ResizeExec, SessionId, SignalExec, Size, StartExec, Started, State, Stdin, VarName, VarValue, WaitExec,
-    Waited,
+    Bounded, Code, Collected, Done, Event, ExecId, Fd, OfExec, OfSession, OpenSession, Output, PathText,
+    Report, ResizeExec, SessionId, SignalExec, Size, StartExec, Started, State, Stdin, VarName, VarValue,
+    WaitExec, Waited,
 };
 
-/// A command to run in a session of its own.
+/// A command to run while the caller waits.
 #[derive(Debug, Clone)]
 pub struct Foreground {
-    /// The session.
-    pub open: OpenSession,
+    /// Where.
+    pub place: Where,
+    /// What it is called, where that is said.
+    pub id: Option<ExecId>,
     /// The command.
     pub command: Command,
     /// Where it starts.
@@ -35,6 +37,15 @@ pub struct Foreground {
     pub timeout_ms: Option<Bounded<1, { 7 * 24 * 3600 * 1000 }>>,
     /// Its stdio.
     pub stdio: Stdio,
+}
+
+/// The session of a foreground command.
+#[derive(Debug, Clone)]
+pub enum Where {
+    /// One of its own, which ends with it.
+    New(OpenSession),
+    /// One that is there.
+    In(SessionId),
 }
 
 /// Where a foreground command's stdio are.
@@ -73,14 +84,18 @@ impl Foreground {
     /// When the daemon refuses it or goes away. A command whose daemon goes away may have run: this is not retried.
     pub fn run(&self, client: &mut Client, watch: &mut dyn FnMut(Watch)) -> Result<Ran, ClientError> {
         let signals = Signals::take()?;
-        let session = client.call(&self.open)?.session;
-        let raw = (self.stdio == Stdio::Terminal).then(RawTerminal::enter).transpose()?;
-        let ran = self.run_in(client, &session, &signals, watch);
-        drop(raw);
-        // The session ends with the connection in any case; its end is not worth an error.
-        let closed: Result<Done, _> = client.ask("session/close", &OfSession { session: Some(session) });
-        drop(closed);
-        ran
+        match &self.place {
+            Where::New(open) => {
+                let session = client.call(open)?.session;
+                let ran = self.run_in(client, &session, &signals, watch);
+                // The session ends with the connection in any case; its end is not worth an error.
+                let closed: Result<Done, _> =
+                    client.ask("session/close", &OfSession { session: Some(session) });
+                drop(closed);
+                ran
+            }
+            Where::In(session) => self.run_in(client, session, &signals, watch),
+        }
     }
 
     fn run_in(
@@ -90,13 +105,29 @@ impl Foreground {
         signals: &Signals,
         watch: &mut dyn FnMut(Watch),
     ) -> Result<Ran, ClientError> {
-        let id =
-            ExecId::try_from("run".to_owned()).map_err(|error| ClientError::Strange(error.to_string()))?;
+        let id = match &self.id {
+            Some(id) => id.clone(),
+            None => {
+                ExecId::try_from("run".to_owned()).map_err(|error| ClientError::Strange(error.to_string()))?
+            }
+        };
         let (started, relay) = self.start(client, session, &id)?;
+        let mut follow = Follow {
+            client,
+            session,
+            id: &id,
+            signals,
+            relay,
+            raw: None,
+            wants_raw: self.stdio == Stdio::Terminal,
+        };
         if started.state == State::Waiting {
             watch(Watch::Waiting);
+        } else {
+            follow.enter()?;
         }
-        let report = follow(client, session, &id, signals, relay)?;
+        let report = follow.finish()?;
+        drop(follow);
         let (mut stdout, mut stderr) = (None, None);
         if self.stdio == Stdio::Collected {
             let wait = WaitExec { session: Some(session.clone()), id, wait_ms: Bounded::clamped(10_000) };
@@ -114,12 +145,16 @@ impl Foreground {
         id: &ExecId,
     ) -> Result<(Started, Option<Relay>), ClientError> {
         let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        // A terminal is read and written by whoever sits at it: a daemon that waited for a key would take the next one
+        // from the shell, and knows nothing of what is in the background.
         let (fds, names): (Vec<BorrowedFd<'_>>, Vec<Fd>) = match self.stdio {
             Stdio::Passed => {
-                (vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], vec![Fd::Stdin, Fd::Stdout, Fd::Stderr])
+                [(stdin.as_fd(), Fd::Stdin), (stdout.as_fd(), Fd::Stdout), (stderr.as_fd(), Fd::Stderr)]
+                    .into_iter()
+                    .filter(|(fd, _)| !nix::unistd::isatty(fd).unwrap_or(true))
+                    .unzip()
             }
-            Stdio::Terminal => (vec![stdin.as_fd(), stdout.as_fd()], vec![Fd::Stdin, Fd::Stdout]),
-            Stdio::Collected => (Vec::new(), Vec::new()),
+            Stdio::Terminal | Stdio::Collected => (Vec::new(), Vec::new()),
         };
         let mut start = StartExec {
             session: Some(session.clone()),
@@ -129,91 +164,140 @@ impl Foreground {
             env: self.env.clone(),
             timeout_ms: self.timeout_ms,
             background: false,
-            pty: (self.stdio == Stdio::Terminal).then(window).flatten(),
-            stdin: Stdin::None,
+            pty: (self.stdio == Stdio::Terminal).then(window),
+            stdin: match self.stdio {
+                Stdio::Terminal => Stdin::Pipe,
+                Stdio::Passed if !names.contains(&Fd::Stdin) => Stdin::Pipe,
+                Stdio::Passed | Stdio::Collected => Stdin::None,
+            },
             output: if self.stdio == Stdio::Collected { Output::default() } else { Output::Stream },
-            fds: names,
+            fds: names.clone(),
         };
         let sent = client.submit("exec/start", &start, &fds)?;
         match client.reply(sent, Some(PATIENCE)) {
             Err(ClientError::Refused(error)) if error.code == Code::Descriptors && !fds.is_empty() => {
                 (start.stdin, start.fds) = (Stdin::Pipe, Vec::new());
-                Ok((client.call(&start)?, Some(Relay::new(session, id))))
+                Ok((client.call(&start)?, Some(Relay::new(session, id, true))))
             }
-            reply => Ok((reply?, None)),
+            reply => {
+                let relayed = self.stdio != Stdio::Collected && names.len() < 3;
+                let relay = relayed.then(|| Relay::new(session, id, !names.contains(&Fd::Stdin)));
+                Ok((reply?, relay))
+            }
         }
     }
 }
 
-/// Passes signals on, and stdio where they go through the protocol, until the command has ended and its output has been
-/// written.
-fn follow(
-    client: &mut Client,
-    session: &SessionId,
-    id: &ExecId,
-    signals: &Signals,
-    mut relay: Option<Relay>,
-) -> Result<Report, ClientError> {
-    let stdin = std::io::stdin();
-    let mut report = None;
-    let mut closed = false;
-    loop {
-        while let Some(event) = client.event(Some(Duration::ZERO))? {
-            match (event, &mut relay) {
-                (Event::Output(output), Some(relay)) if output.id == *id => {
-                    relay.show(output.chunk, client)?;
+/// A command that runs while the caller waits: signals go on to it, and stdio where they go through the protocol.
+struct Follow<'a> {
+    client: &'a mut Client,
+    session: &'a SessionId,
+    id: &'a ExecId,
+    signals: &'a Signals,
+    relay: Option<Relay>,
+    /// The caller's terminal, once the command has one behind it. Until then Ctrl-C is the caller's own.
+    raw: Option<Raw<std::io::Stdin>>,
+    wants_raw: bool,
+}
+
+impl Follow<'_> {
+    /// Gives the caller's terminal up to the command's, where that has one.
+    fn enter(&mut self) -> Result<(), ClientError> {
+        if self.wants_raw && self.raw.is_none() {
+            let what = "standard input is no terminal that can be used";
+            self.raw =
+                Some(Raw::enter(std::io::stdin()).map_err(|errno| ClientError::Terminal { what, errno })?);
+        }
+        Ok(())
+    }
+
+    /// Until the command has ended and its output has been written.
+    fn finish(&mut self) -> Result<Report, ClientError> {
+        let stdin = std::io::stdin();
+        let mut report = None;
+        let mut closed = false;
+        loop {
+            while let Some(event) = self.client.event(Some(Duration::ZERO))? {
+                match event {
+                    Event::Output(output) if output.id == *self.id => {
+                        self.enter()?;
+                        if let Some(relay) = &mut self.relay {
+                            relay.show(output.chunk, self.client)?;
+                        }
+                    }
+                    Event::Exited(exited) if exited.id == *self.id => report = Some(exited.report),
+                    Event::Closed(end) if end.id == *self.id => closed = true,
+                    _ => {}
                 }
-                (Event::Exited(exited), _) if exited.id == *id => report = Some(exited.report),
-                (Event::Closed(end), _) if end.id == *id => closed = true,
-                _ => {}
+            }
+            if let Some(relay) = &mut self.relay {
+                relay.settle(self.client)?;
+            }
+            match (closed, report.take()) {
+                (true, Some(report)) => return Ok(report),
+                (_, kept) => report = kept,
+            }
+            let mut fds = vec![
+                PollFd::new(self.client.connection.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.signals.fd.as_fd(), PollFlags::POLLIN),
+            ];
+            let wanted = self.relay.as_ref().and_then(|relay| relay.wants(&stdin));
+            fds.extend(wanted.map(|stdin| PollFd::new(stdin, PollFlags::POLLIN)));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(ClientError::Terminal { what: "cannot wait", errno }),
+            }
+            let readable = fds.get(2).is_some_and(|fd| fd.any().unwrap_or(true));
+            drop(fds);
+            if let (true, Some(relay)) = (readable, &mut self.relay) {
+                relay.feed(self.client)?;
+            }
+            while let Some(signal) = self.signals.next()? {
+                self.pass_on(signal)?;
             }
         }
-        if let Some(relay) = &mut relay {
-            relay.settle(client)?;
-        }
-        match (closed, report.take()) {
-            (true, Some(report)) => return Ok(report),
-            (_, kept) => report = kept,
-        }
-        let mut fds = vec![
-            PollFd::new(client.connection.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
-        ];
-        let wanted = relay.as_ref().and_then(|relay| relay.wants(&stdin));
-        fds.extend(wanted.map(|stdin| PollFd::new(stdin, PollFlags::POLLIN)));
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(ClientError::Terminal { what: "cannot wait", errno }),
-        }
-        let readable = fds.get(2).is_some_and(|fd| fd.any().unwrap_or(true));
-        drop(fds);
-        if let (true, Some(relay)) = (readable, &mut relay) {
-            relay.feed(client)?;
-        }
-        while let Some(signal) = signals.next()? {
-            pass_on(client, session, id, signal)?;
+    }
+
+    /// Passes one signal on. That the command has ended meanwhile is no error.
+    fn pass_on(&mut self, signal: Signal) -> Result<(), ClientError> {
+        match signal {
+            Signal::SIGWINCH if !self.wants_raw => Ok(()),
+            Signal::SIGWINCH => self.resize(),
+            Signal::SIGTSTP => {
+                // The command is in a session of its own, and would go on running behind a stopped client.
+                self.send(crate::wire::rpc::Signal::Stop)?;
+                self.raw.iter().for_each(Raw::leave);
+                let failed = |errno| ClientError::Terminal { what: "cannot stop", errno };
+                raise(Signal::SIGSTOP).map_err(failed)?;
+                if let Some(raw) = &self.raw {
+                    raw.again().map_err(failed)?;
+                    self.resize()?;
+                }
+                self.send(crate::wire::rpc::Signal::Cont)
+            }
+            other => crate::wire::rpc::Signal::of(other as i32).map_or(Ok(()), |signal| self.send(signal)),
         }
     }
-}
 
-/// Passes one signal on. That the command has ended meanwhile is no error.
-fn pass_on(client: &mut Client, session: &SessionId, id: &ExecId, signal: Signal) -> Result<(), ClientError> {
-    let send = |client: &mut Client, signal: crate::wire::rpc::Signal| {
-        let params = SignalExec { session: Some(session.clone()), id: id.clone(), signal };
-        tolerate(client.call(&params))
-    };
-    match signal {
-        Signal::SIGWINCH => {
-            let Some(Size { rows, cols }) = window() else { return Ok(()) };
-            tolerate(client.call(&ResizeExec { session: Some(session.clone()), id: id.clone(), rows, cols }))
+    fn resize(&mut self) -> Result<(), ClientError> {
+        let Size { rows, cols } = window();
+        let (session, id) = (Some(self.session.clone()), self.id.clone());
+        tolerate(self.client.call(&ResizeExec { session, id, rows, cols }))
+    }
+
+    /// What would end a command that runs takes back one that waits for a person.
+    fn send(&mut self, signal: crate::wire::rpc::Signal) -> Result<(), ClientError> {
+        use crate::wire::rpc::Signal as S;
+        let (session, id) = (Some(self.session.clone()), self.id.clone());
+        match self.client.call(&SignalExec { session: session.clone(), id: id.clone(), signal }) {
+            Err(ClientError::Refused(error))
+                if error.code == Code::NotRunning
+                    && matches!(signal, S::Hup | S::Int | S::Quit | S::Term) =>
+            {
+                tolerate(self.client.call(&OfExec { session, id }))
+            }
+            sent => tolerate(sent),
         }
-        Signal::SIGTSTP => {
-            // The command is in a session of its own, and would go on running behind a stopped client.
-            send(client, crate::wire::rpc::Signal::Stop)?;
-            raise(Signal::SIGSTOP).map_err(|errno| ClientError::Terminal { what: "cannot stop", errno })?;
-            send(client, crate::wire::rpc::Signal::Cont)
-        }
-        other => crate::wire::rpc::Signal::of(other as i32).map_or(Ok(()), |signal| send(client, signal)),
     }
 }
 
@@ -274,31 +358,8 @@ impl Drop for Signals {
     }
 }
 
-/// The caller's terminal without its own ideas of lines and keys, until this is dropped.
-#[derive(Debug)]
-struct RawTerminal(Termios);
-
-impl RawTerminal {
-    fn enter() -> Result<Self, ClientError> {
-        let failed =
-            |errno| ClientError::Terminal { what: "standard input is no terminal that can be used", errno };
-        let before = tcgetattr(std::io::stdin()).map_err(failed)?;
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &raw).map_err(failed)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        // A terminal that is gone needs no settings.
-        let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &self.0);
-    }
-}
-
 /// The size of the caller's terminal.
-fn window() -> Option<Size> {
-    let (rows, cols) = sys::signals::window(std::io::stdout().as_fd()).ok()?;
-    Some(Size { rows: Bounded::clamped(rows.into()), cols: Bounded::clamped(cols.into()) })
+fn window() -> Size {
+    let (rows, cols) = terminal::window(std::io::stdin().as_fd()).unwrap_or((24, 80));
+    Size { rows: Bounded::clamped(rows.into()), cols: Bounded::clamped(cols.into()) }
 }

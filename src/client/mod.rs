@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 pub use connection::{Connection, Incoming};
-pub use foreground::{Foreground, Ran, Stdio, Watch};
+pub use foreground::{Foreground, Ran, Stdio, Watch, Where};
 
 use crate::wire::rpc::{
     Error, Event, Hello, Id, Method, Notification, PROTOCOL, Reply, Request, Socket, Welcome, Words,

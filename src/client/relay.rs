@@ -1,4 +1,4 @@
-//! Stdio through the protocol, for a daemon that takes no descriptors.
+//! Stdio through the protocol: terminals, and what a daemon does not take by descriptor.
 
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,8 +25,9 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(session: &SessionId, id: &ExecId) -> Self {
-        Self { session: session.clone(), id: id.clone(), sent: None, ended: false, unread: false }
+    /// `stdin` is whether standard input goes this way, too.
+    pub(super) fn new(session: &SessionId, id: &ExecId, stdin: bool) -> Self {
+        Self { session: session.clone(), id: id.clone(), sent: None, ended: !stdin, unread: false }
     }
 
     /// Standard input, where more of it is wanted.

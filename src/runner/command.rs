@@ -11,11 +11,12 @@ use nix::sys::signal::Signal;
 use nix::unistd::{pipe2, read, write};
 
 use super::failure::{Doing, Result};
+use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Usage};
-use crate::sys::socket;
 use crate::sys::spawn::{self, Confinement, Launch, Said, Started, Step, Told};
+use crate::sys::{socket, terminal};
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
-use crate::wire::runner::{Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Spawn, Stream};
+use crate::wire::runner::{Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Spawn, Stream, Window};
 
 /// How much a pipe to or from a command holds: pipe(7). Fewer turns of the loop for the same bytes.
 const PIPE_SIZE: i32 = 1 << 20;
@@ -34,6 +35,8 @@ pub(super) struct Command {
     stdin_ended: bool,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
+    /// The command's end of its terminal. While it is open here, what the command closes and opens again is no end.
+    terminal: Option<OwnedFd>,
     /// Nobody takes its output at present: it stays in the pipes.
     pub(super) held: bool,
     started: Instant,
@@ -49,19 +52,19 @@ impl Command {
     /// Starts a command under its limits, with its streams, in its own namespaces.
     pub(super) fn start(spawn: &Spawn, confinement: &Confinement) -> Result<Self> {
         let doing = || "start the command".to_owned();
-        let pipe = || pipe2(OFlag::O_CLOEXEC).doing("streams", doing);
-        let (command_in, stdin) = pipe()?;
-        let (stdout, command_out) = pipe()?;
-        let (stderr, command_err) = pipe()?;
-        let (control, init_control) = socket::packet_pair().doing("streams", doing)?;
-        for fd in [&stdin, &stdout, &stderr] {
-            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).doing("streams", doing)?;
+        let Streams { command, stdin, stdout, stderr, devpts } = match spawn.terminal {
+            None => Streams::pipes(),
+            Some(window) => Streams::terminal(window, confinement.ids),
         }
-        // Not granted above /proc/sys/fs/pipe-max-size or the user's share; the default works as well.
-        let _ = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        let _ = fcntl(&stdin, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+        .doing("streams", doing)?;
+        let (control, init_control) = socket::packet_pair().doing("streams", doing)?;
+        let stdio = match &command {
+            Ends::Pipes(ends) => ends.each_ref().map(AsFd::as_fd),
+            Ends::Terminal(terminal) => [terminal.as_fd(); 3],
+        };
         let launch = Launch {
-            stdio: [command_in.as_fd(), command_out.as_fd(), command_err.as_fd()],
+            stdio,
+            terminal: devpts.as_ref().map(AsFd::as_fd),
             control: init_control.as_fd(),
             programs: programs(spawn)?,
             argv: spawn.argv.iter().map(|word| text(word)).collect::<Result<_>>()?,
@@ -82,10 +85,14 @@ impl Command {
             init,
             control: Some(control),
             stdin: Some(stdin),
+            terminal: match command {
+                Ends::Terminal(terminal) => Some(terminal),
+                Ends::Pipes(_) => None,
+            },
             pending: VecDeque::new(),
             stdin_ended: false,
             stdout: Some(stdout),
-            stderr: Some(stderr),
+            stderr,
             held: false,
             started: now,
             deadline: spawn.timeout_ms.map(|limit| now + Duration::from_millis(limit)),
@@ -119,6 +126,11 @@ impl Command {
 
     /// Says that no more standard input will come.
     pub(super) fn end_stdin(&mut self) {
+        /// What a person types for it: termios(3), VEOF.
+        const END: u8 = 4;
+        if self.terminal.is_some() && !self.stdin_ended {
+            self.pending.push_back(END);
+        }
         self.stdin_ended = true;
         if self.pending.is_empty() {
             self.stdin = None;
@@ -199,6 +211,7 @@ impl Command {
         let (layer, what) = match step {
             Step::Cgroup => ("cgroup", "put the command under the session's limits".into()),
             Step::Proc => ("proc", "mount the command's /proc".into()),
+            Step::Terminal => ("terminal", "give the command its terminal".into()),
             Step::Init | Step::Clone => ("init", "make the command's process".into()),
             Step::Streams => ("streams", "put the command's streams in place".into()),
             Step::Ids => ("ids", "become the sandbox's user".into()),
@@ -229,6 +242,14 @@ impl Command {
     /// Sends a signal to the command's process group.
     pub(super) fn signal(&self, signal: i32) {
         self.tell(Told::Signal(signal));
+    }
+
+    /// Gives its terminal another size, where it has one.
+    pub(super) fn resize(&self, window: Window) {
+        if let Some(terminal) = &self.terminal {
+            // What can go wrong with a terminal of ours is its being gone.
+            let _ = terminal::resize(terminal.as_fd(), window.size());
+        }
     }
 
     fn tell(&self, told: Told) {
@@ -283,7 +304,7 @@ impl Command {
             }
             let lost = self.pending.len();
             self.pending.clear();
-            self.stdin = None;
+            (self.stdin, self.terminal) = (None, None);
             self.credit(lost, out);
         }
     }
@@ -314,6 +335,53 @@ impl Command {
         })
         .encode(out);
         true
+    }
+}
+
+/// Both sides of a command's streams.
+struct Streams {
+    command: Ends,
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+    devpts: Option<OwnedFd>,
+}
+
+/// The command's side.
+enum Ends {
+    Pipes([OwnedFd; 3]),
+    Terminal(OwnedFd),
+}
+
+impl Streams {
+    fn pipes() -> nix::Result<Self> {
+        let pipe = || pipe2(OFlag::O_CLOEXEC);
+        let (command_in, stdin) = pipe()?;
+        let (stdout, command_out) = pipe()?;
+        let (stderr, command_err) = pipe()?;
+        for fd in [&stdin, &stdout, &stderr] {
+            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        // Not granted above /proc/sys/fs/pipe-max-size or the user's share; the default works as well.
+        let _ = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+        let _ = fcntl(&stdin, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+        let command = Ends::Pipes([command_in, command_out, command_err]);
+        Ok(Self { command, stdin, stdout, stderr: Some(stderr), devpts: None })
+    }
+
+    /// A terminal in an instance of devpts that is nobody else's: other commands of the session cannot write to it, and
+    /// it has no name outside.
+    fn terminal(window: Window, (uid, gid): (u32, u32)) -> nix::Result<Self> {
+        let attributes = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
+        let [uid, gid] = [uid, gid].map(|id| CString::new(id.to_string()).unwrap_or_default());
+        // Of the command's user: the runner could not give it away.
+        let options =
+            [(c"ptmxmode", c"666"), (c"mode", c"620"), (c"uid", uid.as_c_str()), (c"gid", gid.as_c_str())];
+        let devpts = mount::new_filesystem(c"devpts", &options, attributes)?;
+        let terminal::Pair { master, peer } = terminal::open(devpts.as_fd())?;
+        terminal::resize(peer.as_fd(), window.size())?;
+        let stdin = master.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        Ok(Self { command: Ends::Terminal(peer), stdin, stdout: master, stderr: None, devpts: Some(devpts) })
     }
 }
 

@@ -232,6 +232,9 @@ impl Server {
                 ToRunner::Hold { id, held } => {
                     self.commands.get_mut(&id).into_iter().for_each(|command| command.held = held);
                 }
+                ToRunner::Resize { id, window } => {
+                    self.commands.get(&id).into_iter().for_each(|command| command.resize(window));
+                }
                 ToRunner::Kill { id, cause } => {
                     self.commands.get_mut(&id).into_iter().for_each(|command| command.kill(cause));
                 }

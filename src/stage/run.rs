@@ -101,6 +101,7 @@ impl Prepared {
             cwd_id: place.cwd,
             timeout_ms: terms.timeout.map(milliseconds),
             grace_ms: milliseconds(terms.grace),
+            terminal: None,
         };
         Ok((Running { cleared }, spawn))
     }

@@ -10,14 +10,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, raise};
 
 use super::journal::{Failure, Journal};
 use super::local::{Local, LocalError};
 use super::pipeline;
 use super::policy_file::{self, PolicyFileError, Source};
-use super::relay::{Captured, Lost, Relayed, Signals, Stdio, Stopped, relay};
+use super::relay::{Captured, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
 use super::scribe::{Scribe, Unwritten};
 use super::state::Directories;
 use crate::approval::{Answer, Terminal};
@@ -59,6 +58,8 @@ pub struct Asked {
     pub variables: Vec<(OsString, OsString)>,
     /// Keep what the command writes for the result, instead of passing it on.
     pub keep_output: bool,
+    /// Give the command a terminal of its own behind the one on stdin.
+    pub terminal: bool,
 }
 
 /// Everything there is to say of a command when it is over.
@@ -336,6 +337,9 @@ impl pipeline::Ask for AtTerminal<'_> {
             tokio::select! {
                 answer = terminal.ask(pending, self.local.principal.clone(), left) => return answer,
                 signal = self.signals.next() => {
+                    if signal == Signal::SIGWINCH {
+                        continue;
+                    }
                     if signal != Signal::SIGTSTP {
                         return Answer::No(DenialReason::Interrupted(signal.as_str()));
                     }
@@ -369,13 +373,14 @@ async fn execute(
     };
     let receipt = link.receipt().clone();
     tracing::debug!(layers = receipt.layers.len(), "sandbox stands");
-    let (running, spawn) = match prepared.start(ticket, 1) {
+    let (running, mut spawn) = match prepared.start(ticket, 1) {
         Ok(started) => started,
         // The log's own fault: it vouched for another request.
         Err(error) => {
             return Err(EmbeddedError::System { what: "the audit log", error: std::io::Error::other(error) });
         }
     };
+    spawn.terminal = asked.terminal.then(window);
     let (sender, receiver) = link.split();
     let relayed = relay(spawn, sender, receiver, stdio, signals).await;
     let mut notes = Vec::new();
@@ -408,7 +413,11 @@ async fn launch(
     redactor: &Redactor,
 ) -> Result<(Link, Stdio), EmbeddedError> {
     let link = jail::launch(spec, workspace.fd.as_fd()).await?;
-    let stdio = if asked.keep_output { Stdio::keep(redactor) } else { Stdio::pass(redactor) };
+    let stdio = match (asked.keep_output, asked.terminal) {
+        (true, _) => Stdio::keep(redactor),
+        (false, true) => Stdio::terminal(redactor),
+        (false, false) => Stdio::pass(redactor),
+    };
     let stdio =
         stdio.map_err(|error| EmbeddedError::System { what: "cannot relay the command's output", error })?;
     Ok((link, stdio))
@@ -443,32 +452,6 @@ async fn refuse(denial: Denial, journal: &Journal, redactor: &Redactor) -> Compl
         completed.notes.push(format!("this refusal could not be recorded: {error}"));
     }
     completed
-}
-
-/// What was stopped from outside came out as that, unless it had an answer of its own.
-fn stopped_outcome(outcome: Outcome, stopped: Option<Stopped>) -> Outcome {
-    match (stopped, outcome) {
-        // Output that is lost, and nobody's to lose: a disk is full, a terminal went away.
-        (Some(Stopped::Output(stream, errno)), _) if errno != Errno::EPIPE => Outcome::Failed {
-            error: format!("cannot write the command's {}: {}", stream_name(stream), errno.desc()),
-            hint: String::new(),
-        },
-        // Whoever read it has gone. As in a shell, that is a SIGPIPE; an answer other than success stands.
-        (Some(Stopped::Output(..)), Outcome::Exited { code: 0 } | Outcome::Cancelled { .. }) => {
-            Outcome::Cancelled { signal: Signal::SIGPIPE as i32 }
-        }
-        (Some(Stopped::Signal(signal)), Outcome::Cancelled { .. }) => {
-            Outcome::Cancelled { signal: signal as i32 }
-        }
-        (_, outcome) => outcome,
-    }
-}
-
-fn stream_name(stream: crate::wire::runner::Stream) -> &'static str {
-    match stream {
-        crate::wire::runner::Stream::Stdout => "stdout",
-        crate::wire::runner::Stream::Stderr => "stderr",
-    }
 }
 
 /// Waits until the disk has the end, too: this process ends with its command.
@@ -548,38 +531,4 @@ fn identity(directory: &Directory) -> Result<FileId, EmbeddedError> {
 
 fn text(path: &Path) -> Result<String, EmbeddedError> {
     path.to_str().map(str::to_owned).ok_or_else(|| EmbeddedError::NotText(path.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::runner::Stream;
-
-    #[test]
-    fn output_that_nobody_reads_is_a_broken_pipe() {
-        let pipe = Some(Stopped::Output(Stream::Stdout, Errno::EPIPE));
-        let sigpipe = Outcome::Cancelled { signal: 13 };
-        assert_eq!(stopped_outcome(Outcome::Exited { code: 0 }, pipe), sigpipe);
-        assert_eq!(stopped_outcome(Outcome::Cancelled { signal: 15 }, pipe), sigpipe);
-        assert_eq!(stopped_outcome(Outcome::Exited { code: 3 }, pipe), Outcome::Exited { code: 3 });
-        let signaled = Outcome::Signaled { signal: 13 };
-        assert_eq!(stopped_outcome(signaled.clone(), pipe), signaled);
-    }
-
-    #[test]
-    fn output_that_cannot_be_written_is_a_failure_whatever_the_command_says() {
-        let full = Some(Stopped::Output(Stream::Stdout, Errno::ENOSPC));
-        let Outcome::Failed { error, .. } = stopped_outcome(Outcome::Exited { code: 0 }, full) else {
-            panic!("not a failure")
-        };
-        assert_eq!(error, "cannot write the command's stdout: No space left on device");
-    }
-
-    #[test]
-    fn a_second_signal_is_the_one_that_ended_it() {
-        let twice = Some(Stopped::Signal(Signal::SIGINT));
-        let cancelled = stopped_outcome(Outcome::Cancelled { signal: 15 }, twice);
-        assert_eq!(cancelled, Outcome::Cancelled { signal: 2 });
-        assert_eq!(stopped_outcome(Outcome::Exited { code: 1 }, twice), Outcome::Exited { code: 1 });
-    }
 }

@@ -13,3 +13,4 @@ mod raw;
 pub mod signals;
 pub mod socket;
 pub mod spawn;
+pub mod terminal;

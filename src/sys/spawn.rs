@@ -40,6 +40,8 @@ pub struct Confinement {
 pub struct Launch<'a> {
     /// Descriptors 0, 1 and 2.
     pub stdio: [BorrowedFd<'a>; 3],
+    /// Where they are a terminal, the instance of devpts that it is in. Nobody but the command sees that instance.
+    pub terminal: Option<BorrowedFd<'a>>,
     /// The init's end of a packet socket to the runner.
     pub control: BorrowedFd<'a>,
     /// Paths to try to execute, in order.
@@ -92,6 +94,8 @@ pub enum Step {
     Cgroup = 1,
     /// Mounting /proc.
     Proc,
+    /// Mounting the terminal's /dev/pts, and making the terminal the command's own.
+    Terminal,
     /// Preparing to reap.
     Init,
     /// Making the command's process.
@@ -114,9 +118,10 @@ pub enum Step {
     Execute,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step::Cgroup,
     Step::Proc,
+    Step::Terminal,
     Step::Init,
     Step::Clone,
     Step::Streams,
@@ -177,6 +182,7 @@ struct Memory {
     init_stack: Vec<u8>,
     command_stack: Vec<u8>,
     stdio: [RawFd; 3],
+    terminal: Option<RawFd>,
     control: RawFd,
     cgroups: Vec<RawFd>,
     ids: (u32, u32),
@@ -213,6 +219,7 @@ pub fn start(confinement: &Confinement, launch: Launch<'_>) -> Result<Started> {
         init_stack: vec![0; STACK],
         command_stack: vec![0; STACK],
         stdio: launch.stdio.map(|fd| fd.as_raw_fd()),
+        terminal: launch.terminal.map(|fd| fd.as_raw_fd()),
         control: launch.control.as_raw_fd(),
         cgroups: confinement.cgroups.iter().map(AsRawFd::as_raw_fd).collect(),
         ids: confinement.ids,
@@ -301,6 +308,9 @@ fn live(memory: &Memory) -> std::result::Result<u32, Failed> {
         checked(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0])
             .map_err(init)?;
         mount_proc().map_err(|errno| (Step::Proc, errno))?;
+        if let Some(devpts) = memory.terminal {
+            attach(number(devpts), c"/dev/pts".as_ptr().addr()).map_err(|errno| (Step::Terminal, errno))?;
+        }
         checked(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, (&raw const signals).addr(), 0, 8, 0])
             .map_err(init)?;
         let children =
@@ -505,6 +515,11 @@ unsafe fn confine(memory: &Memory) -> std::result::Result<(), Failed> {
         checked(libc::SYS_setsid, [0; 5]).map_err(streams)?;
         for (target, &fd) in memory.stdio.iter().enumerate() {
             checked(libc::SYS_dup3, [number(fd), target, 0, 0, 0]).map_err(streams)?;
+        }
+        if memory.terminal.is_some() {
+            // The leader of a new session has none yet: nobody else's is taken away.
+            let request = usize::try_from(libc::TIOCSCTTY).unwrap_or(0);
+            checked(libc::SYS_ioctl, [0, request, 0, 0, 0]).map_err(failed(Step::Terminal))?;
         }
         checked(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, (&raw const none).addr(), 0, 8, 0])
             .map_err(streams)?;

@@ -56,6 +56,13 @@ pub enum ToRunner {
         /// Whether it is to wait.
         held: bool,
     },
+    /// Gives the command's terminal another size. Nothing where it has none.
+    Resize {
+        /// Of the command.
+        id: u64,
+        /// The size.
+        window: Window,
+    },
     /// Ends the command's whole tree at once.
     Kill {
         /// Of the command.
@@ -294,6 +301,44 @@ pub struct Spawn {
     pub timeout_ms: Option<u64>,
     /// Between SIGTERM and SIGKILL when a limit ends it, in milliseconds.
     pub grace_ms: u64,
+    /// Gives it a terminal of its own, of this size, in place of three pipes. All that it writes is then
+    /// [`Stream::Stdout`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Window>,
+}
+
+/// The size of a terminal in characters. Programs allocate by it and divide by it, so that no other is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Window {
+    rows: u16,
+    cols: u16,
+}
+
+impl Window {
+    /// Most lines, and most columns.
+    pub const MOST: u16 = 4096;
+
+    /// The size nearest to this one that is passed on.
+    pub fn clamped(rows: u16, cols: u16) -> Self {
+        Self { rows: rows.clamp(1, Self::MOST), cols: cols.clamp(1, Self::MOST) }
+    }
+
+    /// Lines, and columns.
+    pub fn size(self) -> (u16, u16) {
+        (self.rows, self.cols)
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Any {
+            rows: u16,
+            cols: u16,
+        }
+        Any::deserialize(deserializer).map(|Any { rows, cols }| Self::clamped(rows, cols))
+    }
 }
 
 /// What really confines the commands of a sandbox.

@@ -1,6 +1,8 @@
 //! The command line as a person and a script meet it: exit codes, messages, JSON, signals, and the question.
 
 mod codes;
+mod generated;
 mod json;
 mod question;
 mod signals;
+mod terminal;

@@ -3,11 +3,13 @@
 //! As root the daemon serves users of the test's own making: numbers that nobody else has. A thread of the test becomes
 //! such a user before it connects; the kernel then says so of the connection.
 
+mod descriptors;
 mod hostile;
 mod life;
 mod many;
 mod people;
 mod sessions;
+mod terminals;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -302,11 +304,16 @@ impl Client {
         Self { stream, reader, last: 0, events: Vec::new(), replies: Vec::new() }
     }
 
+    /// The line of the next request.
+    pub fn line(&mut self, method: &str, params: &Value) -> String {
+        self.last += 1;
+        format!("{}\n", json!({"jsonrpc": "2.0", "id": self.last, "method": method, "params": params}))
+    }
+
     /// Sends a request; its id.
     pub fn send(&mut self, method: &str, params: &Value) -> u64 {
-        self.last += 1;
-        let line = json!({"jsonrpc": "2.0", "id": self.last, "method": method, "params": params});
-        writeln!(self.stream, "{line}").unwrap();
+        let line = self.line(method, params);
+        self.stream.write_all(line.as_bytes()).unwrap();
         self.last
     }
 

@@ -28,13 +28,6 @@ fn commands_say_what_they_said_and_how_they_ended() {
     client.run("write", &["bash", "-c", "echo kept > file; echo gone > /tmp/t"]);
     assert_eq!(client.run("read", &["cat", "file"])["stdout"]["text"], "kept\n");
     assert_eq!(fs::read_to_string(format!("{workspace}/file")).unwrap(), "kept\n");
-    assert_eq!(
-        code(client.call(
-            "exec/start",
-            json!({"id": "pty", "command": {"argv": ["true"]}, "pty": {"rows": 2, "cols": 2}})
-        )),
-        1305
-    );
 }
 
 #[test]
@@ -277,4 +270,31 @@ fn a_session_lasts_as_long_as_somebody_wants_it() {
     client.call("session/close", json!({ "session": lasting })).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     until("nothing is left", || daemon.descendants().is_empty());
+}
+
+#[test]
+fn one_that_asks_no_more_still_gets_its_answers() {
+    let Some(daemon) = Daemon::start(Setup::default()) else { return };
+    let mut client = daemon.client(me());
+    let session = client.open(&daemon.workspace(me(), "w"));
+    let mut beside = daemon.client(me());
+    let start =
+        json!({"session": session, "id": "a", "command": {"argv": ["bash", "-c", "sleep 0.3; echo late"]}});
+    client.call("exec/start", start).unwrap();
+    let wait = client.send("exec/wait", &json!({"id": "a"}));
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.reply(wait).unwrap()["stdout"]["text"], "late\n");
+    // One that is gone altogether takes its commands with it, whatever it did before.
+    let mut client = daemon.client(me());
+    let start = json!({"session": session, "id": "b", "command": {"argv": ["sleep", "1000"]}});
+    client.call("exec/start", start).unwrap();
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let state = |beside: &mut Client| {
+        let list = beside.call("exec/list", json!({ "session": session })).unwrap();
+        list["execs"].as_array().unwrap().iter().find(|exec| exec["id"] == "b").unwrap()["state"].clone()
+    };
+    assert_eq!(state(&mut beside), "running");
+    drop(client);
+    until("it ends", || state(&mut beside) == "ended");
 }

@@ -1,5 +1,5 @@
-//! The protocol, against a real daemon on real sockets: every golden transcript, and the examples of `docs/protocol.md` as
-//! they stand there.
+//! The protocol, against a real daemon on real sockets: every golden transcript, and the examples of the README as they
+//! stand there.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -79,9 +79,9 @@ fn golden_transcripts_come_out_as_they_stand() {
     assert!(problems.is_empty(), "{} of {rows} rows:\n{}", problems.len(), problems.join("\n"));
 }
 
-/// The first example of `docs/protocol.md` in a language.
+/// The first example of the README in a language.
 fn example(language: &str) -> String {
-    let document = include_str!("../../docs/protocol.md");
+    let document = include_str!("../../README.md");
     let (_, rest) = document.split_once(&format!("```{language}\n")).unwrap();
     rest.split_once("```").unwrap().0.to_owned()
 }

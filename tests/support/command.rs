@@ -182,6 +182,12 @@ impl Command {
         self
     }
 
+    /// Where it complains.
+    pub fn stderr_to(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.inner.stderr(stderr);
+        self
+    }
+
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod command;
 pub mod ground;
+pub mod person;
 
 use std::collections::BTreeMap;
 use std::io::Write;

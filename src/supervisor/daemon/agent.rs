@@ -1,5 +1,6 @@
 //! What agents ask.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::connection::{Connection, Serve};
@@ -16,11 +17,15 @@ impl Serve for Agent {
     const ROLE: Role = Role::Agent;
     const METHODS: &'static [&'static str] = AgentCall::METHODS;
 
-    async fn serve(connection: &Arc<Connection>, request: Request) {
+    async fn serve(connection: &Arc<Connection>, request: Request, fds: Vec<OwnedFd>) {
         let call = AgentCall::read(&request);
         let id = request.id;
         match call {
-            Ok(call) => answer(connection, id, call).await,
+            Ok(AgentCall::ExecStart(asked)) => connection.start(id, asked, fds).await,
+            Ok(call) => {
+                connection.refuse_descriptors(fds);
+                answer(connection, id, call).await;
+            }
             Err(error) => connection.reply::<Done>(id, Err(error)).await,
         }
     }
@@ -34,11 +39,15 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
         AgentCall::Hello(_) => {
             connection.reply::<Done>(id, Err(Error::new(Code::Hello, "hello was said before"))).await;
         }
-        AgentCall::SessionOpen(asked) => connection.answer(id, async move { this.open(asked).await }).await,
+        // In its turn: the requests behind it may leave out which session they mean.
+        AgentCall::SessionOpen(asked) => {
+            let opened = this.open(asked).await;
+            connection.reply(id, opened).await;
+        }
         AgentCall::SessionClose(of) => {
             let closed = async move {
                 let session = this.session(of.session.as_ref())?;
-                session.close().await;
+                this.house.close(&session).await;
                 Ok(Done {})
             };
             connection.answer(id, closed).await;
@@ -54,7 +63,7 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
             let session = connection.session(of.session.as_ref());
             connection.reply(id, session.map(|session| session.listed())).await;
         }
-        AgentCall::ExecStart(asked) => connection.start(id, asked).await,
+        AgentCall::ExecStart(asked) => connection.start(id, asked, Vec::new()).await,
         AgentCall::ExecRead(asked) => {
             let read = async move {
                 let exec = this.exec(asked.session.as_ref(), &asked.id)?;
@@ -107,10 +116,12 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
             connection.reply(id, signalled.map(|()| Done {})).await;
         }
         AgentCall::ExecResize(asked) => {
-            let exec = connection.exec(asked.session.as_ref(), &asked.id);
-            let error = exec
-                .map_or_else(|error| error, |_| Error::new(Code::NoTerminal, "the command has no terminal"));
-            connection.reply::<Done>(id, Err(error)).await;
+            let rpc::ResizeExec { session, id: exec, rows, cols } = asked;
+            let resized = match connection.exec(session.as_ref(), &exec) {
+                Ok(exec) => exec.resize(rpc::Size { rows, cols }).await,
+                Err(error) => Err(error),
+            };
+            connection.reply(id, resized.map(|()| Done {})).await;
         }
         AgentCall::ExecWait(asked) => {
             let waited = async move {
@@ -155,17 +166,18 @@ impl Connection {
             // Not given up half-way when the peer goes: what was made must be known to be ended.
             tokio::spawn(async move {
                 let session = Session::open(&house.common, &peer, asked).await?;
+                // Used before it is kept: one that does not linger would be gone at once.
+                let joined = session.join();
                 house.keep(&session);
-                Ok::<_, Error>(session)
+                Ok::<_, Error>(joined)
             })
         };
-        let session =
+        let joined =
             opening.await.map_err(|_| Error::new(Code::Internal, "the session could not be opened"))??;
-        let opened = session.opened();
-        session.join();
+        let opened = joined.opened();
         let mut used = self.used();
-        used.opened.push(Arc::clone(&session));
-        used.joined.push(session);
+        used.opened.push(Arc::clone(&joined));
+        used.joined.push(joined);
         Ok(opened)
     }
 
@@ -192,8 +204,7 @@ impl Connection {
             .ok_or_else(Error::unknown_session)?;
         let mut used = self.used();
         if !used.joined.iter().any(|other| Arc::ptr_eq(other, &session)) {
-            session.join();
-            used.joined.push(Arc::clone(&session));
+            used.joined.push(session.join());
         }
         Ok(session)
     }
@@ -203,11 +214,14 @@ impl Connection {
     }
 
     /// Starts a command; its output and its end come to this connection.
-    async fn start(self: &Arc<Self>, id: Id, asked: StartExec) {
+    async fn start(self: &Arc<Self>, id: Id, asked: StartExec, mut fds: Vec<OwnedFd>) {
+        if fds.len() > asked.fds.len() {
+            self.refuse_descriptors(std::mem::take(&mut fds));
+        }
         let stream = asked.output == rpc::Output::Stream;
         let exec_id = asked.id.clone();
         let started = self.session(asked.session.as_ref()).and_then(|session| {
-            let started = session.start(&self.peer, self.number, asked)?;
+            let started = session.start(&self.peer, self.number, asked, fds)?;
             Ok((session.exec(&exec_id)?, session, started))
         });
         let (exec, session, started) = match started {

@@ -2,9 +2,9 @@
 //!
 //! A task reads, a task writes. What waits to be written is bounded in bytes, so that a peer that does not read stops
 //! what it asked for and nothing else. What waits to be read is bounded by a line; long ones are charged to the
-//! principal. Descriptors that a peer sends unasked are closed as they come.
+//! principal. Descriptors that a peer sends unasked are closed as they come, and counted.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::House;
-use crate::supervisor::session::{Peer, Session};
-use crate::sys::passing;
+use crate::supervisor::session::{Joined, Peer, Session};
+use crate::sys::passing::{self, Received};
 use crate::wire::lines::{LineError, Lines};
 use crate::wire::rpc::{self, Code, Error, Event, Hello, Id, PROTOCOL, Reply, Request, Role, Welcome};
 
@@ -28,6 +28,9 @@ const OUTBOX: usize = 512 << 10;
 
 /// Bytes of an unfinished line that are free; more are charged to the principal.
 const FREE: usize = 16 << 10;
+
+/// Descriptors that a peer may send and that nobody asked for; with more it is not listened to any longer.
+const UNASKED: usize = 64;
 
 /// How much is read at a time.
 const READ: usize = 64 << 10;
@@ -54,13 +57,15 @@ pub(super) struct Connection {
     /// Everything that works for it.
     pub(super) tasks: TaskTracker,
     used: Mutex<Sessions>,
+    /// Descriptors that came and that nobody asked for.
+    unasked: AtomicUsize,
 }
 
 /// The sessions that a connection uses.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     pub(super) opened: Vec<Arc<Session>>,
-    pub(super) joined: Vec<Arc<Session>>,
+    pub(super) joined: Vec<Joined>,
 }
 
 /// Lines on their way to a peer.
@@ -84,6 +89,19 @@ impl Outbox {
 impl Connection {
     pub(super) fn used(&self) -> MutexGuard<'_, Sessions> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes descriptors that no request is about.
+    pub(super) fn refuse_descriptors(&self, fds: Vec<OwnedFd>) {
+        self.unasked(fds.len());
+    }
+
+    /// Counts descriptors that are closed.
+    fn unasked(&self, count: usize) {
+        if count > 0 && self.unasked.fetch_add(count, Ordering::Relaxed) == 0 {
+            let Peer { uid, pid, .. } = self.peer;
+            tracing::warn!(uid, pid, "descriptors came that nobody asked for, and are closed");
+        }
     }
 
     /// Sends a reply. Waits while the peer does not read.
@@ -137,7 +155,12 @@ pub(super) trait Serve: Send + Sync + 'static {
     const METHODS: &'static [&'static str];
 
     /// Answers a request, or has it answered. Waiting here keeps the peer from asking more.
-    fn serve(connection: &Arc<Connection>, request: Request) -> impl Future<Output = ()> + Send;
+    /// The descriptors came with the request's line.
+    fn serve(
+        connection: &Arc<Connection>,
+        request: Request,
+        fds: Vec<OwnedFd>,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// Serves a peer until it has gone or the daemon ends.
@@ -159,6 +182,7 @@ pub(super) async fn serve<S: Serve>(
         gone: CancellationToken::new(),
         tasks: TaskTracker::new(),
         used: Mutex::default(),
+        unasked: AtomicUsize::new(0),
     });
     let gone = connection.gone.clone();
     let mut writing = tokio::spawn(async move {
@@ -166,10 +190,26 @@ pub(super) async fn serve<S: Serve>(
         gone.cancel();
         written
     });
-    let mut input =
-        Input { reader, lines: Lines::default(), since: None, charged: Charge::new(&connection.peer) };
+    let mut input = Input {
+        connection: Arc::clone(&connection),
+        offset: 0,
+        fds: Vec::new(),
+        reader,
+        lines: Lines::default(),
+        since: None,
+        charged: Charge::new(&connection.peer),
+    };
     tokio::select! {
-        () = converse::<S>(&connection, &mut input) => {}
+        () = async {
+            if converse::<S>(&connection, &mut input).await {
+                // It asks no more, and still wants the answers.
+                connection.tasks.close();
+                tokio::select! {
+                    () = connection.tasks.wait() => {}
+                    () = hung_up(&input.reader) => {}
+                }
+            }
+        } => {}
         () = connection.gone.cancelled() => {}
         () = closing.cancelled() => {
             // What was promised is still sent: the ends of commands that the daemon ended.
@@ -177,12 +217,17 @@ pub(super) async fn serve<S: Serve>(
             let _ = timeout(FAREWELL, connection.tasks.wait()).await;
         }
     }
+    drop(input);
+    let closed = connection.unasked.load(Ordering::Relaxed);
+    if closed > 0 {
+        tracing::info!(uid = connection.peer.uid, closed, "descriptors that nobody asked for");
+    }
     let Sessions { joined, .. } = std::mem::take(&mut *connection.used());
     connection.gone.cancel();
-    for session in joined {
+    for session in &joined {
         session.cancel_bound_to(number);
-        session.leave();
     }
+    drop(joined);
     connection.tasks.close();
     connection.tasks.wait().await;
     // The last sender: the writer ends when everything is written.
@@ -192,11 +237,13 @@ pub(super) async fn serve<S: Serve>(
     }
 }
 
-async fn converse<S: Serve>(connection: &Arc<Connection>, input: &mut Input) {
-    let refuse = async |id: Option<Id>, error: Error| {
+/// Answers until nothing more comes. Whether the peer has only ended its own side, and may listen still.
+async fn converse<S: Serve>(connection: &Arc<Connection>, input: &mut Input) -> bool {
+    let refuse = async |id: Option<Id>, error: Error| -> bool {
         let mut line = Vec::new();
         Reply::unreadable(id, error).encode(&mut line);
         connection.outbox.put(line).await;
+        false
     };
     let mut greeted = false;
     let patience = Instant::now() + HELLO;
@@ -209,11 +256,12 @@ async fn converse<S: Serve>(connection: &Arc<Connection>, input: &mut Input) {
                 Err(_) => Err(End::Refused(Error::new(Code::Hello, "nobody said hello in time"))),
             }
         };
-        let request = match line {
-            Ok(Ok(line)) => Request::read(&line),
+        let (request, fds) = match line {
+            Ok(Ok((line, fds))) => (Request::read(&line), fds),
             // After a line that could not be read nothing can be taken for what it seems.
             Ok(Err(error)) => return refuse(None, error.into()).await,
-            Err(End::Gone) => return,
+            Err(End::Silent) => return true,
+            Err(End::Gone) => return false,
             Err(End::Refused(error)) => return refuse(None, error).await,
         };
         let request = match request {
@@ -221,7 +269,7 @@ async fn converse<S: Serve>(connection: &Arc<Connection>, input: &mut Input) {
             Err((id, error)) => {
                 refuse(id, error).await;
                 if !greeted {
-                    return;
+                    return false;
                 }
                 continue;
             }
@@ -232,9 +280,14 @@ async fn converse<S: Serve>(connection: &Arc<Connection>, input: &mut Input) {
                 refuse(Some(request.id), error).await;
                 continue;
             }
-            S::serve(connection, request).await;
+            S::serve(connection, request, fds).await;
+            if connection.unasked.load(Ordering::Relaxed) > UNASKED {
+                let error = Error::new(Code::Descriptors, "too many descriptors came that nobody asked for");
+                return refuse(None, error).await;
+            }
             continue;
         }
+        connection.refuse_descriptors(fds);
         match greet::<S>(connection, &request) {
             Ok(welcome) => connection.reply(request.id, Ok(welcome)).await,
             Err(error) => return refuse(Some(request.id), error).await,
@@ -277,11 +330,18 @@ fn greet<S: Serve>(connection: &Connection, request: &Request) -> Result<Welcome
 
 /// Why nothing more is read.
 enum End {
+    /// The peer has ended its side.
+    Silent,
     Gone,
     Refused(Error),
 }
 
 struct Input {
+    connection: Arc<Connection>,
+    /// Bytes that were read.
+    offset: u64,
+    /// Descriptors of the unfinished line, and with which byte they came.
+    fds: Vec<(u64, OwnedFd)>,
     reader: tokio::net::unix::OwnedReadHalf,
     lines: Lines,
     /// When the line that is being read began.
@@ -318,15 +378,17 @@ impl Drop for Charge {
 }
 
 impl Input {
-    /// The next line.
-    async fn next(&mut self) -> Result<Result<Vec<u8>, LineError>, End> {
+    /// The next line, and the descriptors that came with it.
+    async fn next(&mut self) -> Result<Result<(Vec<u8>, Vec<OwnedFd>), LineError>, End> {
         let mut buffer = Vec::new();
         loop {
             match self.lines.next_line() {
                 Ok(Some(line)) => {
-                    let line = line.bytes.to_vec();
+                    let (bytes, end) = (line.bytes.to_vec(), line.end);
                     self.since = self.lines.is_mid_line().then(Instant::now);
-                    return Ok(Ok(line));
+                    let with = self.fds.iter().take_while(|(at, _)| *at < end).count();
+                    let fds = self.fds.drain(..with).map(|(_, fd)| fd).collect();
+                    return Ok(Ok((bytes, fds)));
                 }
                 Ok(None) => {}
                 Err(error) => return Ok(Err(error)),
@@ -342,8 +404,9 @@ impl Input {
             if waiting == 0 {
                 self.since = None;
             }
+            let since = self.since;
             let read = self.read(&mut buffer);
-            let read = match self.since {
+            let read = match since {
                 None => read.await,
                 Some(since) => match timeout_at(since + LINE, read).await {
                     Ok(read) => read,
@@ -354,7 +417,8 @@ impl Input {
                 },
             };
             match read {
-                Ok(0) | Err(_) => return Err(End::Gone),
+                Ok(0) => return Err(End::Silent),
+                Err(_) => return Err(End::Gone),
                 Ok(count) => {
                     self.since.get_or_insert_with(Instant::now);
                     self.lines.push(buffer.get(..count).unwrap_or_default());
@@ -363,7 +427,7 @@ impl Input {
         }
     }
 
-    async fn read(&self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
+    async fn read(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
         let stream: &UnixStream = self.reader.as_ref();
         loop {
             stream.readable().await?;
@@ -372,12 +436,38 @@ impl Input {
                 passing::receive(stream.as_fd(), buffer).map_err(std::io::Error::from)
             });
             match received {
-                // Descriptors that came along are closed here.
-                Ok(received) => return Ok(received.bytes),
+                Ok(Received { bytes, fds, cut }) => {
+                    // The kernel ends a read with the message that has descriptors: they came with its last byte.
+                    self.offset += bytes as u64;
+                    let (at, count) = (self.offset.saturating_sub(1), fds.len());
+                    if cut || self.fds.len() + count > passing::MOST {
+                        // More than any request has. Those of an earlier line that waits with this one are few.
+                        self.connection.unasked(count + usize::from(cut));
+                    } else {
+                        self.fds.extend(fds.into_iter().map(|fd| (at, fd)));
+                    }
+                    return Ok(bytes);
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// Waits until the peer has closed the connection, and not only its own side: EPOLLHUP of epoll_ctl(2). By a descriptor of
+/// its own, so that the writer's readiness stays the writer's.
+async fn hung_up(reader: &tokio::net::unix::OwnedReadHalf) {
+    let stream: &UnixStream = reader.as_ref();
+    let again = stream.as_fd().try_clone_to_owned().map(std::os::unix::net::UnixStream::from);
+    // Without a descriptor nothing can be promised; the connection ends.
+    let Ok(watched) = again.and_then(UnixStream::from_std) else { return };
+    while let Ok(ready) = watched.ready(Interest::WRITABLE).await {
+        if ready.is_write_closed() {
+            return;
+        }
+        // Nothing is written here: what is known by now is forgotten, so that the next change is waited for.
+        let _ = watched.try_io(Interest::WRITABLE, || Err::<(), _>(std::io::ErrorKind::WouldBlock.into()));
     }
 }
 

@@ -335,6 +335,12 @@ impl House {
         self.by_id().get(id).cloned()
     }
 
+    /// Ends a session; nobody finds it afterwards.
+    async fn close(&self, session: &Session) {
+        session.close().await;
+        self.by_id().remove(&session.id);
+    }
+
     /// Keeps a session until it ends, or until nobody wants it any more.
     fn keep(self: &Arc<Self>, session: &Arc<Session>) {
         self.by_id().insert(session.id.clone(), Arc::clone(session));
@@ -344,8 +350,7 @@ impl House {
                 () = session.forgotten() => {}
                 () = session.end.cancelled() => {}
             }
-            session.close().await;
-            house.by_id().remove(&session.id);
+            house.close(&session).await;
             drop(session);
             // What a session had is not kept for the next one, which may never come.
             let _ = tokio::task::spawn_blocking(crate::sys::process::give_back_memory).await;

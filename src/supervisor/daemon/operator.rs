@@ -1,5 +1,6 @@
 //! What operators ask.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ impl Serve for Operator {
     const ROLE: Role = Role::Operator;
     const METHODS: &'static [&'static str] = OperatorCall::METHODS;
 
-    async fn serve(connection: &Arc<Connection>, request: Request) {
+    async fn serve(connection: &Arc<Connection>, request: Request, fds: Vec<OwnedFd>) {
+        connection.refuse_descriptors(fds);
         let call = OperatorCall::read(&request);
         let id = request.id;
         match call {
@@ -66,8 +68,9 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall) {
             match session {
                 Ok(session) => {
                     tracing::info!(session = %session.id, operator = connection.peer.name, "session killed");
+                    let house = Arc::clone(house);
                     let killed = async move {
-                        session.close().await;
+                        house.close(&session).await;
                         Ok(Done {})
                     };
                     connection.answer(id, killed).await;

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::mpsc as blocking;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc;
 
 use crate::wire::runner::{MAX_CHUNK, STDIN_WINDOW};
@@ -12,13 +12,16 @@ use crate::wire::runner::{MAX_CHUNK, STDIN_WINDOW};
 /// Chunks that may wait between the reading thread and the sender. They count against the window, too.
 const QUEUE: usize = 2;
 
+/// How often the reading thread looks whether it is still wanted, in milliseconds.
+const LOOK: u16 = 200;
+
 /// Standard input on its way to a command.
 ///
 /// A thread reads it: a file cannot be polled, and the descriptor's flags are shared with whoever started execward,
-/// so that it cannot be made non-blocking. The thread may still sit in read(2) when the command has ended; it dies
-/// with the process.
+/// so that it cannot be made non-blocking. The thread waits in poll(2), so that it takes nothing more when the command
+/// has ended: what is typed then is the next program's. One that hangs in read(2) all the same dies with the process.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(in crate::supervisor) struct Input {
     chunks: mpsc::Receiver<Vec<u8>>,
     credit: blocking::Sender<usize>,
 }
@@ -26,21 +29,31 @@ pub(super) struct Input {
 impl Input {
     /// Starts to read `source`, at first as much as the window lets pass.
     pub(super) fn read(source: impl AsFd + Send + 'static) -> std::io::Result<Self> {
+        Self::read_after(source, || true)
+    }
+
+    /// The same, where `before`, which the thread calls first, is well.
+    pub(in crate::supervisor) fn read_after(
+        source: impl AsFd + Send + 'static,
+        before: impl FnOnce() -> bool + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (send_chunk, chunks) = mpsc::channel(QUEUE);
         let (credit, receive_credit) = blocking::channel();
-        std::thread::Builder::new()
-            .name("stdin".to_owned())
-            .spawn(move || pump(&source, &send_chunk, &receive_credit))?;
+        std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+            if before() {
+                pump(&source, &send_chunk, &receive_credit);
+            }
+        })?;
         Ok(Self { chunks, credit })
     }
 
     /// The next bytes; `None` at the end. May be dropped and called again without loss.
-    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+    pub(in crate::supervisor) async fn next(&mut self) -> Option<Vec<u8>> {
         self.chunks.recv().await
     }
 
     /// A handle that says how much the command took.
-    pub(super) fn credit(&self) -> blocking::Sender<usize> {
+    pub(in crate::supervisor) fn credit(&self) -> blocking::Sender<usize> {
         self.credit.clone()
     }
 }
@@ -59,6 +72,12 @@ fn pump(source: &impl AsFd, chunks: &mpsc::Sender<Vec<u8>>, credit: &blocking::R
         }
         // A runner that credits more than it was sent gains nothing.
         window = window.min(STDIN_WINDOW);
+        let mut wait = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+        while matches!(poll(&mut wait, LOOK), Ok(0) | Err(Errno::EINTR)) {
+            if chunks.is_closed() {
+                return;
+            }
+        }
         let mut chunk = vec![0; window.min(MAX_CHUNK)];
         match nix::unistd::read(source, &mut chunk) {
             Ok(0) => return,
@@ -71,11 +90,7 @@ fn pump(source: &impl AsFd, chunks: &mpsc::Sender<Vec<u8>>, credit: &blocking::R
             }
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => {
-                // Somebody else made the shared description non-blocking.
-                let mut wait = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
-                if poll(&mut wait, PollTimeout::NONE).is_err_and(|errno| errno != Errno::EINTR) {
-                    return;
-                }
+                // Somebody else made the shared description non-blocking, and was faster.
             }
             // A terminal that went away (EIO), a directory (EISDIR), a write-only descriptor (EBADF): nothing more
             // can come, and the command sees the end.

@@ -8,7 +8,9 @@ mod input;
 mod output;
 mod signals;
 
+pub(super) use input::Input;
 pub use output::Captured;
+pub(super) use output::{Broken, Writer};
 pub(super) use signals::Signals;
 
 use std::cell::{Cell, RefCell};
@@ -21,14 +23,15 @@ use nix::sys::signal::{Signal, raise};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::input::Input;
-use self::output::{Broken, Output};
+use self::output::Output;
 use crate::redact::Redactor;
 use crate::sandbox::{Receiver, Sender};
-use crate::wire::runner::{Cause, Ended, Failure, FromRunner, Spawn, Stream, ToRunner};
+use crate::stage::Outcome;
+use crate::sys::terminal::{self, Raw};
+use crate::wire::runner::{Cause, Ended, Failure, FromRunner, Spawn, Stream, ToRunner, Window};
 
 /// An output that is silent for this long lets out what redaction holds back but need not: a prompt has no newline.
-const IDLE: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_millis(10);
 
 /// How much later than it should a runner may report an end before it is given up. It then loses its supervisor, and
 /// ends everything.
@@ -41,6 +44,8 @@ pub(super) struct Stdio {
     stdout: Output,
     stderr: Output,
     broken: mpsc::UnboundedReceiver<Broken>,
+    /// The caller's terminal, where the command has one behind it.
+    terminal: Option<Raw<std::io::Stdin>>,
 }
 
 impl Stdio {
@@ -50,6 +55,15 @@ impl Stdio {
     /// When a thread cannot be started.
     pub(super) fn pass(redactor: &Redactor) -> std::io::Result<Self> {
         Self::over(redactor, std::io::stdin(), std::io::stdout(), std::io::stderr())
+    }
+
+    /// The terminal that execward's own stdin is, given up to one of the command's until this is dropped.
+    ///
+    /// # Errors
+    /// When it is no terminal, or a thread cannot be started.
+    pub(super) fn terminal(redactor: &Redactor) -> std::io::Result<Self> {
+        let terminal = Some(Raw::enter(std::io::stdin())?);
+        Ok(Self { terminal, ..Self::pass(redactor)? })
     }
 
     /// execward's own stdin; what the command writes is kept for the result.
@@ -63,6 +77,7 @@ impl Stdio {
             stdout: Output::keep(redactor.stream()),
             stderr: Output::keep(redactor.stream()),
             broken,
+            terminal: None,
         })
     }
 
@@ -78,6 +93,7 @@ impl Stdio {
             stdout: Output::write(redactor.stream(), stdout, Stream::Stdout, tell.clone())?,
             stderr: Output::write(redactor.stream(), stderr, Stream::Stderr, tell)?,
             broken,
+            terminal: None,
         })
     }
 }
@@ -123,6 +139,32 @@ pub(super) enum Stopped {
     Output(Stream, Errno),
 }
 
+/// What was stopped from outside came out as that, unless it had an answer of its own.
+pub(super) fn stopped_outcome(outcome: Outcome, stopped: Option<Stopped>) -> Outcome {
+    match (stopped, outcome) {
+        // Output that is lost, and nobody's to lose: a disk is full, a terminal went away.
+        (Some(Stopped::Output(stream, errno)), _) if errno != Errno::EPIPE => Outcome::Failed {
+            error: format!("cannot write the command's {}: {}", stream_name(stream), errno.desc()),
+            hint: String::new(),
+        },
+        // Whoever read it has gone. As in a shell, that is a SIGPIPE; an answer other than success stands.
+        (Some(Stopped::Output(..)), Outcome::Exited { code: 0 } | Outcome::Cancelled { .. }) => {
+            Outcome::Cancelled { signal: Signal::SIGPIPE as i32 }
+        }
+        (Some(Stopped::Signal(signal)), Outcome::Cancelled { .. }) => {
+            Outcome::Cancelled { signal: signal as i32 }
+        }
+        (_, outcome) => outcome,
+    }
+}
+
+fn stream_name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    }
+}
+
 /// Starts a command and stays with it until it has ended and all of its output has been written.
 pub(super) async fn relay(
     spawn: Spawn,
@@ -131,13 +173,14 @@ pub(super) async fn relay(
     stdio: Stdio,
     signals: &mut Signals,
 ) -> Relayed {
-    let Stdio { input, stdout, stderr, mut broken } = stdio;
+    let Stdio { input, stdout, stderr, mut broken, terminal } = stdio;
     let watch = Watch {
         id: spawn.id,
         grace: Duration::from_millis(spawn.grace_ms),
         limit: spawn.timeout_ms.map(Duration::from_millis),
         ended: RefCell::default(),
         stopped: Cell::default(),
+        terminal,
     };
     let credit = input.as_ref().map(Input::credit);
     let credit = move |bytes| {
@@ -173,6 +216,7 @@ struct Watch {
     limit: Option<Duration>,
     ended: RefCell<Option<Ended>>,
     stopped: Cell<Option<Stopped>>,
+    terminal: Option<Raw<std::io::Stdin>>,
 }
 
 /// What came from the runner.
@@ -266,7 +310,7 @@ impl Watch {
                         Ok(())
                     } else {
                         asked_to_end |= ends;
-                        forward(&mut sender, id, signal).await
+                        self.forward(&mut sender, signal).await
                     }
                 }
                 Some(Broken { stream, errno }) = broken.recv() => {
@@ -294,6 +338,27 @@ impl Watch {
             }
         }
     }
+
+    /// Hands a signal on. Ctrl-Z stops both, and what wakes execward wakes the command; in a terminal of the command's
+    /// own Ctrl-Z is the command's, and a stop from elsewhere gives the caller's terminal back for as long.
+    async fn forward(&self, sender: &mut Sender, signal: Signal) -> std::io::Result<()> {
+        let id = self.id;
+        match signal {
+            Signal::SIGWINCH if self.terminal.is_none() => Ok(()),
+            Signal::SIGWINCH => sender.send(ToRunner::Resize { id, window: window() }).await,
+            Signal::SIGTSTP => {
+                sender.send(ToRunner::Signal { id, signal: Signal::SIGSTOP as i32 }).await?;
+                self.terminal.iter().for_each(Raw::leave);
+                raise(Signal::SIGSTOP)?;
+                if let Some(terminal) = &self.terminal {
+                    terminal.again()?;
+                    sender.send(ToRunner::Resize { id, window: window() }).await?;
+                }
+                sender.send(ToRunner::Signal { id, signal: Signal::SIGCONT as i32 }).await
+            }
+            signal => sender.send(ToRunner::Signal { id, signal: signal as i32 }).await,
+        }
+    }
 }
 
 async fn next_chunk(input: &mut Option<Input>) -> Option<Vec<u8>> {
@@ -303,14 +368,10 @@ async fn next_chunk(input: &mut Option<Input>) -> Option<Vec<u8>> {
     }
 }
 
-/// Hands a signal on. Ctrl-Z stops both, and what wakes execward wakes the command.
-async fn forward(sender: &mut Sender, id: u64, signal: Signal) -> std::io::Result<()> {
-    if signal != Signal::SIGTSTP {
-        return sender.send(ToRunner::Signal { id, signal: signal as i32 }).await;
-    }
-    sender.send(ToRunner::Signal { id, signal: Signal::SIGSTOP as i32 }).await?;
-    raise(Signal::SIGSTOP)?;
-    sender.send(ToRunner::Signal { id, signal: Signal::SIGCONT as i32 }).await
+/// The size of a terminal, as far as it has one.
+pub(super) fn window() -> Window {
+    let (rows, cols) = terminal::window(std::io::stdin().as_fd()).unwrap_or((24, 80));
+    Window::clamped(rows, cols)
 }
 
 #[cfg(test)]

@@ -28,23 +28,72 @@ pub(super) struct Output {
 
 #[derive(Debug)]
 enum Sink {
-    Write { chunks: mpsc::Sender<Vec<u8>>, done: oneshot::Receiver<()>, live: bool },
+    Write { writer: Writer, live: bool },
     Keep(Captured),
 }
 
 /// An output that could not be written any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(in crate::supervisor) struct Broken {
     /// Which.
-    pub(super) stream: Stream,
+    pub(in crate::supervisor) stream: Stream,
     /// Of the write. EPIPE: whoever read it has gone.
-    pub(super) errno: Errno,
+    pub(in crate::supervisor) errno: Errno,
+}
+
+/// A descriptor that is written by a thread of its own: its flags are shared with whoever opened it, so that it cannot be
+/// made non-blocking, and a reader who stops must stop nobody but the command.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Writer {
+    chunks: mpsc::Sender<Vec<u8>>,
+    done: oneshot::Receiver<()>,
+}
+
+impl Writer {
+    /// Starts the thread. It writes only where `before`, which it calls first, is well.
+    pub(in crate::supervisor) fn start(
+        target: impl AsFd + Send + 'static,
+        stream: Stream,
+        broken: mpsc::UnboundedSender<Broken>,
+        before: impl FnOnce() -> bool + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (chunks, mut receive) = mpsc::channel::<Vec<u8>>(QUEUE);
+        let (tell_done, done) = oneshot::channel();
+        std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+            let mut well = if before() { Ok(()) } else { Err(Errno::EPERM) };
+            while let (Ok(()), Some(chunk)) = (well, receive.blocking_recv()) {
+                well = write_all(&target, &chunk);
+            }
+            if let Err(errno) = well {
+                let _ = broken.send(Broken { stream, errno });
+            }
+            // Closed before anybody hears that all is written: whoever reads to the end must not wait for us.
+            drop((receive, target));
+            let _ = tell_done.send(());
+        })?;
+        Ok(Self { chunks, done })
+    }
+
+    /// Hands it bytes, and waits where many wait already. Where it cannot write any more it has said so, and what comes
+    /// then is lost on purpose.
+    pub(in crate::supervisor) async fn write(&mut self, bytes: Vec<u8>) {
+        let _ = self.chunks.send(bytes).await;
+    }
+
+    fn is_closed(&self) -> bool {
+        self.chunks.is_closed()
+    }
+
+    /// Waits until everything is written, or cannot be.
+    pub(in crate::supervisor) async fn finish(self) {
+        drop(self.chunks);
+        // An error means that the thread has ended, too.
+        let _ = self.done.await;
+    }
 }
 
 impl Output {
-    /// An output that is written to `target` as it comes. A thread writes: the descriptor's flags are shared with
-    /// whoever started execward, so that it cannot be made non-blocking, and a reader who stops must not keep a
-    /// Ctrl-C from the command.
+    /// An output that is written to `target` as it comes.
     pub(super) fn write(
         redact: redact::Stream,
         target: impl AsFd + Send + 'static,
@@ -53,18 +102,8 @@ impl Output {
     ) -> std::io::Result<Self> {
         // What goes into a file is the same every time; what somebody may be waiting for comes in time.
         let live = fstat(&target).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) != SFlag::S_IFREG);
-        let (chunks, mut receive) = mpsc::channel::<Vec<u8>>(QUEUE);
-        let (tell_done, done) = oneshot::channel();
-        std::thread::Builder::new().name("output".to_owned()).spawn(move || {
-            while let Some(chunk) = receive.blocking_recv() {
-                if let Err(errno) = write_all(&target, &chunk) {
-                    let _ = broken.send(Broken { stream, errno });
-                    break;
-                }
-            }
-            let _ = tell_done.send(());
-        })?;
-        Ok(Self { redact, sink: Sink::Write { chunks, done, live }, held: false })
+        let writer = Writer::start(target, stream, broken, || true)?;
+        Ok(Self { redact, sink: Sink::Write { writer, live }, held: false })
     }
 
     /// An output that is kept for the result.
@@ -74,8 +113,8 @@ impl Output {
 
     /// Takes what the command wrote.
     pub(super) async fn push(&mut self, data: &[u8]) {
-        if let Sink::Write { chunks, .. } = &self.sink
-            && chunks.is_closed()
+        if let Sink::Write { writer, .. } = &self.sink
+            && writer.is_closed()
         {
             // It cannot be written any more; the thread has said so.
             return;
@@ -102,10 +141,8 @@ impl Output {
         self.send(out).await;
         let masked = self.redact.masked();
         match self.sink {
-            Sink::Write { chunks, done, .. } => {
-                drop(chunks);
-                // An error means that the thread has ended, too.
-                let _ = done.await;
+            Sink::Write { writer, .. } => {
+                writer.finish().await;
                 (masked, None)
             }
             Sink::Keep(captured) => (masked, Some(captured)),
@@ -114,10 +151,7 @@ impl Output {
 
     async fn send(&mut self, out: Vec<u8>) {
         match &mut self.sink {
-            // The thread has gone when it could not write; it said so, and what comes now is lost on purpose.
-            Sink::Write { chunks, .. } if !out.is_empty() => {
-                let _ = chunks.send(out).await;
-            }
+            Sink::Write { writer, .. } if !out.is_empty() => writer.write(out).await,
             Sink::Write { .. } => {}
             Sink::Keep(captured) => captured.push(&out),
         }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// What a person or a script sends to an ordinary command. SIGTSTP (Ctrl-Z) is among them: the command is in a
 /// session of its own, and would go on running behind a stopped supervisor.
-const LISTENED: [Signal; 7] = [
+const LISTENED: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -15,6 +15,7 @@ const LISTENED: [Signal; 7] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
     Signal::SIGTSTP,
+    Signal::SIGWINCH,
 ];
 
 /// The signals that arrive from now on.

@@ -29,6 +29,7 @@ fn spawn() -> Spawn {
         cwd_id: FileId { dev: 0, ino: 0 },
         timeout_ms: None,
         grace_ms: 50,
+        terminal: None,
     }
 }
 
@@ -227,4 +228,32 @@ async fn output_that_fails_at_the_very_end_is_not_lost_in_silence() {
     let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
     assert_eq!(relayed.stopped, Some(Stopped::Output(Stream::Stdout, Errno::EPIPE)));
     drop(pipes.stdin);
+}
+
+#[test]
+fn output_that_nobody_reads_is_a_broken_pipe() {
+    let pipe = Some(Stopped::Output(Stream::Stdout, Errno::EPIPE));
+    let sigpipe = Outcome::Cancelled { signal: 13 };
+    assert_eq!(stopped_outcome(Outcome::Exited { code: 0 }, pipe), sigpipe);
+    assert_eq!(stopped_outcome(Outcome::Cancelled { signal: 15 }, pipe), sigpipe);
+    assert_eq!(stopped_outcome(Outcome::Exited { code: 3 }, pipe), Outcome::Exited { code: 3 });
+    let signaled = Outcome::Signaled { signal: 13 };
+    assert_eq!(stopped_outcome(signaled.clone(), pipe), signaled);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_whatever_the_command_says() {
+    let full = Some(Stopped::Output(Stream::Stdout, Errno::ENOSPC));
+    let Outcome::Failed { error, .. } = stopped_outcome(Outcome::Exited { code: 0 }, full) else {
+        panic!("not a failure")
+    };
+    assert_eq!(error, "cannot write the command's stdout: No space left on device");
+}
+
+#[test]
+fn a_second_signal_is_the_one_that_ended_it() {
+    let twice = Some(Stopped::Signal(Signal::SIGINT));
+    let cancelled = stopped_outcome(Outcome::Cancelled { signal: 15 }, twice);
+    assert_eq!(cancelled, Outcome::Cancelled { signal: 2 });
+    assert_eq!(stopped_outcome(Outcome::Exited { code: 1 }, twice), Outcome::Exited { code: 1 });
 }

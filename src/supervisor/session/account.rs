@@ -49,6 +49,8 @@ pub(in crate::supervisor) struct Account {
     /// Threads that look at files for it; one may hang in a file system of its own making.
     pub(in crate::supervisor) lookups: Arc<Semaphore>,
     pub(in crate::supervisor) share: Arc<Share>,
+    /// Descriptors that it has passed, each with a thread that may hang on it.
+    pub(in crate::supervisor) descriptors: Arc<Semaphore>,
 }
 
 /// Threads that look at files for one principal at a time.
@@ -85,6 +87,7 @@ impl Accounts {
                 sessions: Arc::new(Semaphore::new(self.quota.sessions)),
                 lookups: Arc::new(Semaphore::new(LOOKUPS)),
                 share: Arc::new(Share::new(self.quota.memory)),
+                descriptors: super::passed::places(),
             })
         });
         Arc::clone(account)

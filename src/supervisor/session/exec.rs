@@ -33,6 +33,10 @@ pub(in crate::supervisor) struct Exec {
     display: String,
     background: bool,
     pub(super) stdin: rpc::Stdin,
+    /// It has a terminal: all that it writes is one stream.
+    terminal: bool,
+    /// Which of 0, 1 and 2 its client has passed by descriptor.
+    passed: [bool; 3],
     pub(super) started: Timestamp,
     /// The connection that it ends with; `None` for one in the background.
     pub(in crate::supervisor) bound_to: Option<u64>,
@@ -53,6 +57,8 @@ pub(in crate::supervisor) struct Exec {
 struct Inner {
     state: State,
     sink: Sink,
+    /// What goes to descriptors.
+    passed: Ring,
     redact: [redact::Stream; 2],
     /// Redaction may hold something back for which a reader waits.
     partial: bool,
@@ -120,9 +126,11 @@ impl Exec {
                 Sink::Collect { captured, share: Arc::clone(&share) }
             }
         };
+        let passed = [rpc::Fd::Stdin, rpc::Fd::Stdout, rpc::Fd::Stderr].map(|fd| asked.fds.contains(&fd));
         let inner = Inner {
             state: State::Waiting,
             sink,
+            passed: Ring::new(Arc::clone(&share)),
             redact,
             partial: false,
             masked: 0,
@@ -142,7 +150,9 @@ impl Exec {
             asked: digest,
             display,
             background: asked.background,
-            stdin: asked.stdin,
+            stdin: if passed[0] { rpc::Stdin::Pipe } else { asked.stdin },
+            passed,
+            terminal: asked.pty.is_some(),
             share,
             started: Timestamp::now(),
             bound_to,
@@ -181,6 +191,18 @@ impl Exec {
         }
     }
 
+    fn is_passed(&self, stream: Stream) -> bool {
+        self.passed[1 + index(stream)]
+    }
+
+    fn push(&self, inner: &mut Inner, stream: Stream, data: Vec<u8>) {
+        if self.is_passed(stream) {
+            inner.passed.push(stream, data);
+        } else {
+            inner.sink.push(stream, data);
+        }
+    }
+
     // What the runner says.
 
     /// Takes output. Says whether redaction may hold something back.
@@ -188,8 +210,8 @@ impl Exec {
         let hold = self.change(|inner| {
             let mut out = Vec::with_capacity(data.len() + 64);
             inner.redact[index(stream)].push(data, &mut out);
-            inner.partial = matches!(inner.sink, Sink::Chunks(_));
-            inner.sink.push(stream, out);
+            inner.partial = self.is_passed(stream) || matches!(inner.sink, Sink::Chunks(_));
+            self.push(inner, stream, out);
             inner.must_hold()
         });
         if hold {
@@ -205,7 +227,7 @@ impl Exec {
             for stream in [Stream::Stdout, Stream::Stderr] {
                 let mut out = Vec::new();
                 inner.redact[index(stream)].flush_partial(&mut out);
-                inner.sink.push(stream, out);
+                self.push(inner, stream, out);
             }
         });
     }
@@ -227,7 +249,7 @@ impl Exec {
                 let mut out = Vec::new();
                 redact.finish(&mut out);
                 inner.masked += redact.masked();
-                inner.sink.push(stream, out);
+                self.push(inner, stream, out);
             }
             inner.partial = false;
             inner.ended = Some(ended);
@@ -286,6 +308,7 @@ impl Exec {
 
     /// Lets go of its output.
     pub(super) fn forget(&self) {
+        self.change(|inner| inner.passed.clear());
         self.change(|inner| match &mut inner.sink {
             Sink::Chunks(ring) => ring.clear(),
             sink @ Sink::Collect { .. } => {
@@ -300,6 +323,10 @@ impl Exec {
     /// # Errors
     /// When it is not kept, or not in chunks.
     pub(in crate::supervisor) async fn read(&self, after: u64, most: usize) -> Result<Output, rpc::Error> {
+        if self.passed[1] && (self.passed[2] || self.terminal) {
+            let why = "the output of this command goes to descriptors";
+            return Err(rpc::Error::new(rpc::Code::NotReadable, why).hint("leave `fds` out to read it here"));
+        }
         let (output, unhold) = self
             .until(|inner| {
                 let Sink::Chunks(ring) = &mut inner.sink else {
@@ -321,13 +348,13 @@ impl Exec {
                 if chunks.is_empty() && !closed {
                     return None;
                 }
-                let unhold = inner.held && !ring.is_full(true);
+                let unhold = inner.held && !ring.is_full(true) && !inner.passed.is_full(true);
                 inner.held &= !unhold;
                 let chunks = chunks
                     .into_iter()
                     .map(|chunk| Chunk {
                         seq: chunk.seq,
-                        stream: chunk.stream.into(),
+                        stream: if self.terminal { rpc::Stream::Pty } else { chunk.stream.into() },
                         data: data(chunk.data),
                     })
                     .collect();
@@ -349,6 +376,38 @@ impl Exec {
         data: Vec<u8>,
         end: bool,
     ) -> Result<oneshot::Receiver<u64>, rpc::Error> {
+        if self.passed[0] {
+            let why = "the command's standard input comes from a descriptor";
+            return Err(rpc::Error::new(rpc::Code::StdinClosed, why));
+        }
+        self.feed(data, end)
+    }
+
+    /// The next output for a descriptor; `None` when there will be none.
+    pub(super) async fn for_descriptors(&self) -> Option<super::ring::Chunk> {
+        let (chunk, unhold) = self
+            .until(|inner| match inner.passed.pop() {
+                None if inner.ended.is_some() => Some((None, false)),
+                None => None,
+                chunk => {
+                    let full = matches!(&inner.sink, Sink::Chunks(ring) if ring.is_full(true));
+                    let unhold = inner.held && !full && !inner.passed.is_full(true);
+                    inner.held &= !unhold;
+                    Some((chunk, unhold))
+                }
+            })
+            .await;
+        if unhold {
+            self.orders.send(ToRunner::Hold { id: self.number, held: false });
+        }
+        chunk
+    }
+
+    /// Passes standard input on, whoever has it.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(super) fn feed(&self, data: Vec<u8>, end: bool) -> Result<oneshot::Receiver<u64>, rpc::Error> {
         let closed =
             || rpc::Error::new(rpc::Code::StdinClosed, "the command has no standard input from here");
         if self.stdin == rpc::Stdin::None {
@@ -393,6 +452,23 @@ impl Exec {
         Ok(())
     }
 
+    /// Gives its terminal another size.
+    ///
+    /// # Errors
+    /// When it has none, or does not run.
+    pub(in crate::supervisor) async fn resize(&self, size: rpc::Size) -> Result<(), rpc::Error> {
+        if !self.terminal {
+            return Err(rpc::Error::new(rpc::Code::NoTerminal, "the command has no terminal")
+                .hint("start it with `pty`"));
+        }
+        if self.state() != State::Running {
+            return Err(rpc::Error::new(rpc::Code::NotRunning, "the command does not run"));
+        }
+        let resize = ToRunner::Resize { id: self.number, window: size.window() };
+        self.orders.send_in_turn(resize).await;
+        Ok(())
+    }
+
     /// Waits for the report.
     pub(in crate::supervisor) async fn report(&self) -> Arc<rpc::Report> {
         self.until(|inner| inner.report.clone()).await
@@ -402,7 +478,7 @@ impl Exec {
     pub(in crate::supervisor) fn waited(&self) -> rpc::Waited {
         let inner = self.inner();
         let collected = |index: usize| match &inner.sink {
-            Sink::Collect { captured, .. } if inner.report.is_some() => {
+            Sink::Collect { captured, .. } if inner.report.is_some() && !self.passed[1 + index] => {
                 Some(collected(captured[index].clone()))
             }
             _ => None,
@@ -436,8 +512,8 @@ impl Exec {
 impl Inner {
     /// Whether the runner must be told now to leave the output where it is.
     fn must_hold(&mut self) -> bool {
-        let Sink::Chunks(ring) = &self.sink else { return false };
-        let hold = !self.held && !self.unheld_for_good && ring.is_full(false);
+        let full = matches!(&self.sink, Sink::Chunks(ring) if ring.is_full(false));
+        let hold = !self.held && !self.unheld_for_good && (full || self.passed.is_full(false));
         self.held |= hold;
         hold
     }

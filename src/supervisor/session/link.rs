@@ -13,7 +13,7 @@ use crate::sandbox::{Receiver, Sender};
 use crate::wire::runner::{FromRunner, ToRunner};
 
 /// An output that is silent for this long lets out what redaction holds back but need not: a prompt has no newline.
-const IDLE: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_millis(10);
 
 /// Frames of a client's making that may wait for the runner.
 const IN_TURN: usize = 64;

@@ -9,6 +9,7 @@ mod exec;
 mod link;
 mod look;
 mod open;
+mod passed;
 mod ring;
 mod start;
 
@@ -168,14 +169,10 @@ impl Session {
         }
     }
 
-    /// A connection uses it.
-    pub(super) fn join(&self) {
+    /// A connection uses it, for as long as it keeps what it gets here.
+    pub(super) fn join(self: &Arc<Self>) -> Joined {
         self.used.send_modify(|used| used.connections += 1);
-    }
-
-    /// A connection that used it is gone.
-    pub(super) fn leave(&self) {
-        self.used.send_modify(|used| used.connections = used.connections.saturating_sub(1));
+        Joined(Arc::clone(self))
     }
 
     /// Somebody asks something of it.
@@ -252,6 +249,24 @@ impl Session {
                 _ = used.changed() => {}
             }
         }
+    }
+}
+
+/// A session that a connection uses.
+#[derive(Debug)]
+pub(super) struct Joined(Arc<Session>);
+
+impl std::ops::Deref for Joined {
+    type Target = Arc<Session>;
+
+    fn deref(&self) -> &Arc<Session> {
+        &self.0
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.0.used.send_modify(|used| used.connections = used.connections.saturating_sub(1));
     }
 }
 

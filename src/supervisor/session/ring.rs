@@ -162,6 +162,19 @@ impl Ring {
         self.chunks.range(self.chunks.partition_point(|chunk| chunk.seq <= after)..)
     }
 
+    /// The oldest chunk, which is then nobody's any more.
+    pub(in crate::supervisor) fn pop(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.pop_front()?;
+        let cost = cost(&chunk);
+        self.held -= cost;
+        if chunk.seq > self.taken {
+            self.unread -= cost;
+            self.taken = chunk.seq;
+        }
+        self.share.refund(cost);
+        Some(chunk)
+    }
+
     /// Number of the last chunk; 0 where there is none.
     pub(in crate::supervisor) fn last(&self) -> u64 {
         self.last

@@ -1,10 +1,12 @@
 //! A command on its way through the pipeline, and its time in the sandbox.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -12,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::exec::{Exec, LATE, Named};
 use super::look::look_as;
 use super::open::stopping;
+use super::passed::{Passed, Passing};
 use super::{Common, KEPT, Peer, Session};
 use crate::approval::{About, Answer};
 use crate::gate::{Command, Facts};
@@ -26,6 +29,7 @@ use crate::supervisor::journal::Journal;
 use crate::supervisor::local::Local;
 use crate::supervisor::pipeline::{self, Ask};
 use crate::supervisor::policy_file::Source;
+use crate::supervisor::relay::{Broken, Stopped, stopped_outcome};
 use crate::wire::rpc::{self, Code, Error, StartExec, Started, State};
 use crate::wire::runner::{Cause, Ended, FileId, Spawn, ToRunner};
 
@@ -50,14 +54,15 @@ impl Session {
         peer: &Peer,
         connection: u64,
         asked: StartExec,
+        fds: Vec<OwnedFd>,
     ) -> Result<impl Future<Output = Result<Started, Error>> + use<>, Error> {
         self.touch();
-        let (exec, reply) = match self.name(connection, &asked)? {
-            Ok((exec, feed)) => {
+        let (exec, reply) = match self.name(peer, connection, &asked, fds)? {
+            Ok((exec, feed, passed)) => {
                 let (reply, judged) = oneshot::channel();
                 let (session, live, peer) = (Arc::clone(self), Arc::clone(&exec), peer.clone());
                 self.tasks.spawn(feed);
-                self.tasks.spawn(async move { session.live(&live, asked, &peer, reply).await });
+                self.tasks.spawn(async move { session.live(&live, asked, passed, &peer, reply).await });
                 (exec, Some(judged))
             }
             Err(known) => (known, None),
@@ -82,9 +87,11 @@ impl Session {
     #[allow(clippy::type_complexity, reason = "a new one with its task, or a known one")]
     fn name(
         &self,
+        peer: &Peer,
         connection: u64,
         asked: &StartExec,
-    ) -> Result<Result<(Arc<Exec>, impl Future<Output = ()> + use<>), Arc<Exec>>, Error> {
+        fds: Vec<OwnedFd>,
+    ) -> Result<Result<(Arc<Exec>, impl Future<Output = ()> + use<>, Option<Passed>), Arc<Exec>>, Error> {
         let digest = serde_json::to_vec(&StartExec { session: None, ..asked.clone() });
         let digest = Digest::of(&digest.unwrap_or_default());
         let mut state = self.state();
@@ -99,13 +106,7 @@ impl Session {
                 .hint("choose another id for another command"))
             };
         }
-        if asked.pty.is_some() {
-            return Err(Error::new(Code::Terms, "the jail gives no terminals yet").hint("leave `pty` out"));
-        }
-        if !asked.fds.is_empty() {
-            return Err(Error::new(Code::Descriptors, "no descriptors came with this request")
-                .hint("leave `fds` out, and use `stdin` and `output`"));
-        }
+        let passed = Passed::take(asked, fds, (peer.uid, peer.gid), &self.account)?;
         if self.common.stopping.is_cancelled() {
             return Err(stopping());
         }
@@ -138,7 +139,7 @@ impl Session {
         state.execs.insert(exec.id.clone(), Arc::clone(&exec));
         state.order.push(exec.id.clone());
         self.used.send_modify(|used| used.running += 1);
-        Ok(Ok((exec, feed)))
+        Ok(Ok((exec, feed, passed)))
     }
 
     /// Lets go of what has ended, the oldest first, where there is too much of it.
@@ -156,9 +157,16 @@ impl Session {
     }
 
     /// A command's life.
-    async fn live(self: Arc<Self>, exec: &Arc<Exec>, asked: StartExec, peer: &Peer, reply: Reply) {
+    async fn live(
+        self: Arc<Self>,
+        exec: &Arc<Exec>,
+        asked: StartExec,
+        passed: Option<Passed>,
+        peer: &Peer,
+        reply: Reply,
+    ) {
         let mut reply = Some(reply);
-        let (report, refused) = self.run(exec, asked, peer, &mut reply).await;
+        let (report, refused) = self.run(exec, asked, passed, peer, &mut reply).await;
         exec.over(report, refused.clone());
         self.used.send_modify(|used| used.running = used.running.saturating_sub(1));
         if let Some(reply) = reply {
@@ -171,6 +179,7 @@ impl Session {
         &self,
         exec: &Arc<Exec>,
         asked: StartExec,
+        passed: Option<Passed>,
         peer: &Peer,
         reply: &mut Option<Reply>,
     ) -> (rpc::Report, Option<Error>) {
@@ -191,6 +200,7 @@ impl Session {
                 return (report, Some(error.request(exec.request_id.clone())));
             }
         };
+        let terminal = asked.pty.map(rpc::Size::window);
         let Ground { cwd, cwd_id, environment: Environment { vars, withheld, .. }, redactor, _cwd } = ground;
         let mut facts = self.local.facts(Path::new(&cwd));
         facts.home = self.spec.identity.home.to_string_lossy().into_owned();
@@ -238,15 +248,27 @@ impl Session {
                 let error = Error::new(Code::Record, error).request(exec.request_id.clone());
                 (self.failed(exec, &error), (!waited).then_some(error))
             }
-            Begun::Started { running, spawn, number } => {
-                // The runner hears of the command before anybody can have it told anything.
-                self.routes.add(exec);
-                self.orders.send(ToRunner::Start(spawn));
-                exec.running();
-                if let Some(reply) = reply.take() {
-                    let _ = reply.send(Ok(State::Running));
-                }
-                let (ended, masked, cancelled) = self.outlive(exec, timeout, policy.limits.grace).await;
+            Begun::Started { running, mut spawn, number } => {
+                spawn.terminal = terminal;
+                let Outlived { ended, masked, cancelled, stopped } =
+                    match Passing::begin(passed, exec, &self.tasks) {
+                        Ok(passing) => {
+                            // The runner hears of the command before anybody can have it told anything.
+                            self.routes.add(exec);
+                            self.orders.send(ToRunner::Start(spawn));
+                            exec.running();
+                            if let Some(reply) = reply.take() {
+                                let _ = reply.send(Ok(State::Running));
+                            }
+                            self.outlive(exec, timeout, policy.limits.grace, passing).await
+                        }
+                        Err(error) => Outlived {
+                            ended: Err(format!("cannot relay the command's descriptors: {error}")),
+                            masked: 0,
+                            cancelled: false,
+                            stopped: None,
+                        },
+                    };
                 let recorded = journal.ended(
                     number,
                     ended.as_ref().map_err(Clone::clone),
@@ -262,6 +284,7 @@ impl Session {
                 if cancelled && matches!(report.outcome, Outcome::Signaled { signal: 15 }) {
                     report.outcome = Outcome::Cancelled { signal: Signal::SIGTERM as i32 };
                 }
+                report.outcome = stopped_outcome(report.outcome, stopped);
                 let mut report = finish(report, masked);
                 if let Err(error) = recorded {
                     report.notes.push(format!("the command's end could not be recorded: {error}"));
@@ -319,13 +342,14 @@ impl Session {
         }
     }
 
-    /// Stays with a command until it has ended. Says how, how many places were masked, and whether it was asked to end.
+    /// Stays with a command until it has ended, and what it wrote has left by the descriptors that were passed.
     async fn outlive(
         &self,
         exec: &Arc<Exec>,
         timeout: Duration,
         grace: Duration,
-    ) -> (Result<Ended, String>, u64, bool) {
+        mut passing: Passing,
+    ) -> Outlived {
         let id = exec.number;
         if exec.stdin == rpc::Stdin::None {
             self.orders.send(ToRunner::StdinEnd { id });
@@ -338,12 +362,12 @@ impl Session {
         let mut over = Some(Instant::now() + timeout + grace);
         let mut late: Option<Instant> = None;
         let mut kill_at: Option<Instant> = None;
-        let (mut cancelled, mut killed) = (false, false);
+        let (mut cancelled, mut killed, mut broken) = (false, false, None);
         let at = |instant: Option<Instant>| sleep_until(instant.unwrap_or_else(Instant::now));
-        loop {
+        let (ended, masked) = loop {
             tokio::select! {
                 biased;
-                (ended, masked) = exec.ended() => return (ended, masked, cancelled),
+                ended = exec.ended() => break ended,
                 () = exec.cancel.cancelled(), if !cancelled => {
                     cancelled = true;
                     kill_at.get_or_insert(Instant::now() + grace);
@@ -353,6 +377,12 @@ impl Session {
                     (cancelled, killed, kill_at) = (true, true, None);
                     late.get_or_insert(Instant::now() + LATE);
                     kill();
+                }
+                Broken { stream, errno } = passing.broken() => {
+                    broken.get_or_insert(Broken { stream, errno });
+                    kill_at.get_or_insert(Instant::now() + grace);
+                    let signal = if errno == Errno::EPIPE { Signal::SIGPIPE } else { Signal::SIGTERM };
+                    self.orders.send(ToRunner::Signal { id, signal: signal as i32 });
                 }
                 () = at(kill_at), if kill_at.is_some() => {
                     (killed, kill_at) = (true, None);
@@ -372,7 +402,17 @@ impl Session {
                     self.end.cancel();
                 }
             }
-        }
+        };
+        let given_up = async {
+            tokio::select! {
+                () = exec.cancel.cancelled() => {}
+                () = exec.kill.cancelled() => {}
+                () = self.end.cancelled() => {}
+            }
+        };
+        let last = passing.written(given_up).await;
+        let stopped = broken.or(last).map(|Broken { stream, errno }| Stopped::Output(stream, errno));
+        Outlived { ended, masked, cancelled, stopped }
     }
 
     /// Records a refusal. It stands whether or not it can be recorded.
@@ -548,6 +588,17 @@ fn judge(policy: &Source, command: &Command, facts: &Facts) -> Result<rpc::Check
 /// A path without `.`; nothing else about it is known without a look.
 fn plain(path: &Path) -> PathBuf {
     path.components().collect()
+}
+
+/// How a command's time came out.
+struct Outlived {
+    ended: Result<Ended, String>,
+    /// Places masked in its output.
+    masked: u64,
+    /// Whether it was asked to end.
+    cancelled: bool,
+    /// What stopped it from outside, if anything did.
+    stopped: Option<Stopped>,
 }
 
 /// How far a cleared command came.

@@ -10,6 +10,7 @@ use super::{
     VarName, VarValue,
 };
 use crate::gate::Command;
+use crate::wire::runner::Window;
 
 /// How long a reply may be waited for, in milliseconds; at most ten minutes, then ask again.
 pub type Wait = Bounded<0, 600_000>;
@@ -65,6 +66,14 @@ pub struct Size {
     pub rows: Bounded<1, 4096>,
     /// Columns.
     pub cols: Bounded<1, 4096>,
+}
+
+impl Size {
+    /// As the runner takes it.
+    pub fn window(self) -> Window {
+        let short = |size: u64| u16::try_from(size).unwrap_or(u16::MAX);
+        Window::clamped(short(self.rows.get()), short(self.cols.get()))
+    }
 }
 
 /// What a command reads.
