@@ -5,12 +5,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a report for a person")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IoSlice, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::{Value, json};
 
 /// How long commands are started for each number of clients.
@@ -105,6 +107,35 @@ impl Client {
                 return message["result"].take();
             }
         }
+    }
+
+    /// From the request to the end of all output, which goes into a pipe that this client has passed.
+    fn through_pipe(&mut self, id: &str, text: &str) -> Duration {
+        let (reader, writer) = std::io::pipe().unwrap();
+        self.last += 1;
+        let params = json!({"id": id, "command": {"argv": ["bash", "-c", text]}, "fds": ["stdout"]});
+        let line = json!({"jsonrpc": "2.0", "id": self.last, "method": "exec/start", "params": params});
+        let line = format!("{line}\n");
+        let before = Instant::now();
+        let fds = [writer.as_raw_fd()];
+        let sent = sendmsg::<()>(
+            self.stream.as_raw_fd(),
+            &[IoSlice::new(line.as_bytes())],
+            &[ControlMessage::ScmRights(&fds)],
+            MsgFlags::empty(),
+            None,
+        );
+        assert_eq!(sent, Ok(line.len()));
+        drop(writer);
+        swallow(reader);
+        let took = before.elapsed();
+        let end = format!("\"id\":\"{id}\"");
+        let mut line = String::new();
+        while !(line.contains("\"exec/closed\"") && line.contains(&end)) {
+            line.clear();
+            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the daemon went away");
+        }
+        took
     }
 
     /// From the request to the result that says how it ended.
@@ -234,7 +265,7 @@ fn main() {
         ("binary", format!("head -c {OUTPUT} /dev/zero | tr '\\0' '\\377'")),
     ] {
         let start =
-            json!({"id": name, "command": {"argv": ["bash", "-c", argv]}, "output": {"mode": "stream"}});
+            json!({"id": name, "command": {"argv": ["bash", "-c", &argv]}, "output": {"mode": "stream"}});
         let id = format!("\"id\":\"{name}\"");
         client.send("exec/start", &start);
         let before = Instant::now();
@@ -255,5 +286,35 @@ fn main() {
             OUTPUT as f64 / took / 1e9,
             received as f64 / took / 1e9
         );
+        let passed = client.through_pipe(&format!("{name}-passed"), &argv);
+        let bare = bare_output(&argv);
+        let speed = |took: Duration| OUTPUT as f64 / took.as_secs_f64() / 1e9;
+        println!(
+            "output, {name}: {:.2} GB/s through a passed descriptor, {:.2} GB/s bare  {:5.2}x",
+            speed(passed),
+            speed(bare),
+            passed.as_secs_f64() / bare.as_secs_f64()
+        );
     }
+}
+
+/// Reads everything, and fails where that is not all of it.
+fn swallow(mut from: impl Read) {
+    let (mut buffer, mut received) = (vec![0; 256 << 10], 0_u64);
+    loop {
+        match from.read(&mut buffer).unwrap() {
+            0 => break,
+            count => received += count as u64,
+        }
+    }
+    assert_eq!(received, OUTPUT);
+}
+
+/// The same command without execward.
+fn bare_output(text: &str) -> Duration {
+    let before = Instant::now();
+    let mut child = Command::new("bash").args(["-c", text]).stdout(Stdio::piped()).spawn().unwrap();
+    swallow(child.stdout.take().unwrap());
+    assert!(child.wait().unwrap().success());
+    before.elapsed()
 }

@@ -171,3 +171,29 @@ fn systemd_may_make_the_sockets() {
         assert!(directory.path().join("agent.sock").exists(), "it is systemd's");
     }
 }
+
+#[test]
+fn systemd_is_told_when_it_serves_and_when_it_stops() {
+    let directory = tempfile::Builder::new().prefix("execward-daemon-").tempdir_in("/var/tmp").unwrap();
+    put(&directory.path().join("execward.toml"), "");
+    put(&directory.path().join("policy.toml"), "");
+    let notified = directory.path().join("notify.sock");
+    let socket = std::os::unix::net::UnixDatagram::bind(&notified).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut child = Daemon::command(directory.path()).env("NOTIFY_SOCKET", &notified).spawn().unwrap();
+    let told = || {
+        let mut bytes = [0; 256];
+        let count = socket.recv(&mut bytes).expect("it tells");
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    };
+    assert!(told().lines().any(|line| line == "READY=1"));
+    // Ready is ready: nobody who is told so is turned away.
+    UnixStream::connect(directory.path().join("run/agent.sock")).unwrap();
+    // SAFETY: plain numbers; it has not been waited for.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::kill(child.id().cast_signed(), libc::SIGTERM)
+    };
+    assert!(told().lines().any(|line| line == "STOPPING=1"));
+    assert!(child.wait().unwrap().success());
+}

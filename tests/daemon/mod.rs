@@ -10,6 +10,7 @@ mod many;
 mod people;
 mod sessions;
 mod terminals;
+mod user;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
