@@ -61,7 +61,8 @@ impl Writer {
         let (tell_done, done) = oneshot::channel();
         std::thread::Builder::new().name("output".to_owned()).spawn(move || {
             let mut well = if before() { Ok(()) } else { Err(Errno::EPERM) };
-            while let (Ok(()), Some(chunk)) = (well, receive.blocking_recv()) {
+            while well.is_ok() {
+                let Some(chunk) = receive.blocking_recv() else { break };
                 well = write_all(&target, &chunk);
             }
             if let Err(errno) = well {
