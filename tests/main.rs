@@ -5,6 +5,7 @@
 mod bad_input;
 mod cli;
 mod daemon;
+mod differential;
 mod escape;
 mod gate;
 mod layers;

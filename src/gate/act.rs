@@ -25,7 +25,7 @@ pub struct Act {
 #[derive(Debug, Clone)]
 pub struct Scene {
     /// Program and arguments as resolved.
-    pub argv: Vec<Value>,
+    pub argv: Arc<Vec<Value>>,
     /// The program's name without its directories; empty where it is not known.
     pub program: String,
     /// The part of the request.

@@ -1,39 +1,39 @@
 //! The gate's door to the shell reader: what a text starts with, and how it is taken apart again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Facts;
-use crate::shell::{Context, Dialect, Input, Invocation, Piece, Unknown, Value};
+use crate::shell::{Context, Dialect, Input, Invocation, Piece, Span, Unknown, Value};
 
 /// The name under which a hole of a text that is only known in part is given to the reader.
 const HOLE: &str = "EXECWARD_HOLE_";
 
 /// What the text of a request starts with: exactly the environment of the facts, no arguments.
-pub(super) fn of_request(facts: &Facts) -> Context {
-    let variables =
-        facts.environment.iter().map(|(name, value)| (name.clone(), Value::known(value.as_bytes())));
+pub(super) fn of_request(facts: &Facts) -> Context<'_> {
     Context {
         dialect: facts.dialect,
-        cwd: Value::known(facts.cwd.as_bytes()),
-        home: facts.home.clone(),
-        user: facts.user.clone(),
+        cwd: Arc::new(Value::known(facts.cwd.as_bytes())),
+        home: Cow::Borrowed(&facts.home),
+        user: Cow::Borrowed(&facts.user),
         uid: facts.uid,
-        homes: facts.homes.clone(),
-        variables: variables.collect(),
+        homes: Cow::Borrowed(&facts.homes),
+        environment: Cow::Borrowed(&facts.environment),
         arguments: Some(vec![Value::known("bash")]),
         ..Context::default()
     }
 }
 
 /// What text that a command gives to a shell starts with.
-pub(super) fn of_script(
-    facts: &Facts,
+pub(super) fn of_script<'f>(
+    facts: &'f Facts,
     invocation: &Invocation,
     dialect: Dialect,
     arguments: &[Value],
     holes: BTreeMap<String, Value>,
     here: bool,
-) -> Context {
+) -> Context<'f> {
     let mut context = of_request(facts);
     context.dialect = dialect;
     context.cwd = invocation.cwd.clone();
@@ -50,7 +50,7 @@ pub(super) fn of_script(
     if !here {
         // Another host, another environment.
         context.others_unset = false;
-        context.cwd = Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() });
+        context.cwd = Arc::new(Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() }));
     }
     context
 }
@@ -84,7 +84,7 @@ pub(super) fn unset_empty(invocation: &Invocation) -> Option<Invocation> {
         return None;
     }
     let mut emptied = invocation.clone();
-    emptied.cwd = invocation.cwd.with_unset_empty();
+    emptied.cwd = Arc::new(invocation.cwd.with_unset_empty());
     for redirect in &mut emptied.redirects {
         redirect.target = redirect.target.with_unset_empty();
     }
@@ -103,7 +103,8 @@ pub(super) fn unset_empty(invocation: &Invocation) -> Option<Invocation> {
         .argv
         .iter()
         .zip(invocation.spans.iter().copied().chain(std::iter::repeat(invocation.span)));
-    (emptied.argv, emptied.spans) =
-        words.filter(|(word, _)| !vanishes(word)).map(|(word, span)| (word.with_unset_empty(), span)).unzip();
+    let kept = words.filter(|(word, _)| !vanishes(word)).map(|(word, span)| (word.with_unset_empty(), span));
+    let (argv, spans): (Vec<Value>, Vec<Span>) = kept.unzip();
+    (emptied.argv, emptied.spans) = (Arc::new(argv), spans);
     Some(emptied)
 }

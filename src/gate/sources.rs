@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Facts;
 use super::reader;
@@ -23,7 +24,7 @@ pub(super) struct Sources<'w> {
     /// The commands of the text, where the hole may be the output of some.
     pub(super) invocations: &'w [Rc<Invocation>],
     pub(super) stdin: &'w Input,
-    pub(super) cwd: &'w Value,
+    pub(super) cwd: &'w Arc<Value>,
 }
 
 impl Sources<'_> {
@@ -70,7 +71,7 @@ impl Sources<'_> {
         let inner =
             inner.or_else(|| hole.source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))?;
         let mut context = reader::of_request(self.facts);
-        context.cwd = self.cwd.clone();
+        context.cwd = Arc::clone(self.cwd);
         let evaluation = shell::read(inner, None, &context, self.budget).ok()?;
         let last = evaluation.invocations.last()?;
         printed(last, &evaluation.invocations, 0)

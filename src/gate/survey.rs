@@ -78,6 +78,8 @@ struct Walk<'f> {
     /// For what runs on another host or in a container: neither this directory nor these workspaces are there.
     elsewhere: OnceCell<Arc<Ground>>,
     links: Vec<(Path, Path)>,
+    /// How paths are resolved where the request began, before the text makes a link.
+    base: OnceCell<Rc<Base>>,
     /// Programs that the text put under another name.
     programs: Vec<(Path, Value)>,
     /// What the text received from the network, and where it put it.
@@ -126,6 +128,7 @@ impl<'f> Walk<'f> {
             ground: Arc::new(Ground::new(facts)),
             elsewhere: OnceCell::new(),
             links: Vec::new(),
+            base: OnceCell::new(),
             programs: Vec::new(),
             received: Vec::new(),
             budget: Budget::default(),
@@ -161,14 +164,14 @@ impl<'f> Walk<'f> {
             self.deceptive(word, span);
         }
         let invocation = Invocation {
-            argv: argv.iter().map(|word| Value::known(word.as_bytes())).collect(),
+            argv: Arc::new(argv.iter().map(|word| Value::known(word.as_bytes())).collect()),
             span,
             spans: vec![span; argv.len()],
             assignments: Vec::new(),
             exported: Vec::new(),
             redirects: Vec::new(),
             stdin: Input::Inherited,
-            cwd: Value::known(self.facts.cwd.as_bytes()),
+            cwd: Arc::new(Value::known(self.facts.cwd.as_bytes())),
             background: false,
             origin: Origin::Plain,
             files: Vec::new(),
@@ -372,13 +375,13 @@ impl<'f> Walk<'f> {
         // `ssh host -- command`: no program is called `--`.
         if task.invocation.argv.first().and_then(Value::as_str) == Some("--") {
             let invocation = Rc::make_mut(&mut task.invocation);
-            invocation.argv.remove(0);
+            Arc::make_mut(&mut invocation.argv).remove(0);
             invocation.spans.drain(..invocation.spans.len().min(1));
         }
         let mut inner = self.reading(&task);
         if let Some(original) = self.original(&task) {
             let mut invocation = Invocation::clone(&task.invocation);
-            if let Some(word) = invocation.argv.first_mut() {
+            if let Some(word) = Arc::make_mut(&mut invocation.argv).first_mut() {
                 *word = original;
             }
             inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task.clone() }));
@@ -401,7 +404,7 @@ impl<'f> Walk<'f> {
         let word = task.invocation.argv.first().filter(|_| !self.programs.is_empty())?;
         word.as_known().filter(|word| word.contains(&b'/'))?;
         // The name itself is asked for, not where a link leads.
-        let base = Base { links: Vec::new(), ..self.base(task) };
+        let base = Base { links: Vec::new(), ..Base::clone(&self.base(task)) };
         let place = Place::resolve(word, &base);
         let path = &place.readings.first()?.path;
         self.programs.iter().rev().find(|(name, _)| name == path).map(|(_, original)| original.clone())
@@ -439,7 +442,7 @@ impl<'f> Walk<'f> {
         let fed = self.fed(task);
         let all = effects(invocation, knowledge);
         let scene = Arc::new(Scene {
-            argv: invocation.argv.clone(),
+            argv: Arc::clone(&invocation.argv),
             program: program_name(invocation),
             span: invocation.span,
             target: task.target.clone(),
@@ -479,7 +482,7 @@ impl<'f> Walk<'f> {
         }
         if !task.guess && !invocation.argv.is_empty() {
             let start = Effect::Exec {
-                argv: invocation.argv.clone(),
+                argv: Arc::clone(&invocation.argv),
                 via: task.via.last().cloned().unwrap_or_default(),
                 target: task.target.clone(),
                 assignments: Vec::new(),
@@ -627,21 +630,32 @@ impl<'f> Walk<'f> {
         }
     }
 
-    fn base(&self, task: &Task) -> Base {
+    /// How the paths of a command are resolved: the same for all that stay where the request began.
+    fn base(&self, task: &Task) -> Rc<Base> {
         let ground = self.ground_of(&task.target);
         let here = matches!(task.target, Target::Here | Target::User(_));
+        let cwd = &task.invocation.cwd;
+        let stays = here && cwd.as_str() == Some(self.facts.cwd.as_str());
+        if stays
+            && self.links.is_empty()
+            && let Some(base) = self.base.get()
+        {
+            return Rc::clone(base);
+        }
         let mut base = Base { cwd: Some(Path::literal(&self.facts.cwd)), ground, links: Vec::new() };
         if here {
             base.links.clone_from(&self.links);
         } else {
             base.cwd = None;
         }
-        let cwd = &task.invocation.cwd;
-        let stays = cwd.as_str() == Some(self.facts.cwd.as_str());
-        if (!here || !stays) && !cwd.pieces.is_empty() {
+        if !stays && !cwd.pieces.is_empty() {
             let place = Place::resolve(cwd, &base);
             base.cwd =
                 place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose());
+        }
+        let base = Rc::new(base);
+        if stays && self.links.is_empty() {
+            return Rc::clone(self.base.get_or_init(|| base));
         }
         base
     }

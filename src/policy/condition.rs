@@ -510,9 +510,8 @@ fn is_known(effect: &Effect) -> bool {
     match effect {
         Effect::Script { text, .. } => text.as_known().is_some(),
         Effect::RunFile { path, .. } => path.as_known().is_some(),
-        Effect::Opaque { argv } | Effect::Exec { argv, .. } => {
-            argv.first().is_some_and(|word| word.as_known().is_some())
-        }
+        Effect::Opaque { argv } => argv.first().is_some_and(|word| word.as_known().is_some()),
+        Effect::Exec { argv, .. } => argv.first().is_some_and(|word| word.as_known().is_some()),
         _ => true,
     }
 }

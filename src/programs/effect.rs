@@ -1,5 +1,7 @@
 //! The effects that programs have.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::shell::{Dialect, Value};
@@ -48,7 +50,8 @@ pub enum Effect {
     Exec {
         /// The program and its arguments. For `xargs`-like starters the operands that arrive by standard input are a
         /// trailing unknown.
-        argv: Vec<Value>,
+        #[serde(serialize_with = "crate::shell::invocation::within")]
+        argv: Arc<Vec<Value>>,
         /// The program that starts it.
         via: String,
         /// Where it runs.

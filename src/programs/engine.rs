@@ -56,7 +56,7 @@ fn command(
     }
     if found.programs.is_empty() {
         if !found.runs_file {
-            effects.push(Effect::Opaque { argv: invocation.argv.clone() });
+            effects.push(Effect::Opaque { argv: invocation.argv.to_vec() });
         }
         guess(&invocation.argv, knowledge, effects);
     }
@@ -231,7 +231,7 @@ pub(super) fn guess(argv: &[Value], knowledge: &Knowledge, effects: &mut Vec<Eff
         }
         found += 1;
         effects.push(Effect::Exec {
-            argv: tail.to_vec(),
+            argv: tail.to_vec().into(),
             via: via.clone(),
             target: Target::Here,
             assignments: Vec::new(),
@@ -458,7 +458,7 @@ impl Filling<'_> {
         }
         let cwd = self.setting_value(template, Setting::Cwd).or_else(|| self.context.cwd.clone());
         effects.push(Effect::Exec {
-            argv,
+            argv: argv.into(),
             via: self.program.name.clone(),
             target: self.target(template),
             assignments: self.assignments.to_vec(),
@@ -472,7 +472,7 @@ impl Filling<'_> {
             match value.as_known().and_then(words::split) {
                 Some(argv) if argv.is_empty() => {}
                 Some(argv) => effects.push(Effect::Exec {
-                    argv,
+                    argv: argv.into(),
                     via: self.program.name.clone(),
                     target: self.target(template),
                     assignments: self.assignments.to_vec(),

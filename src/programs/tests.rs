@@ -42,13 +42,13 @@ pub(super) fn invocation(command: &str) -> Invocation {
     }
     Invocation {
         spans: vec![Span::default(); argv.len()],
-        argv,
+        argv: argv.into(),
         span: Span::default(),
         assignments,
         exported: Vec::new(),
         redirects,
         stdin,
-        cwd: Value::known("/home/user/project"),
+        cwd: Value::known("/home/user/project").into(),
         background: false,
         origin: Origin::Plain,
         files: Vec::new(),
@@ -236,7 +236,7 @@ fn inert_code_only_computes_and_prints() {
 fn the_work_is_linear_in_what_an_agent_sends() {
     let time = |command: &str, argument: String| {
         let mut invocation = invocation(command);
-        invocation.argv.push(Value::known(argument));
+        std::sync::Arc::make_mut(&mut invocation.argv).push(Value::known(argument));
         effects(&invocation, Knowledge::shipped()).len()
     };
     // a bound that is reached says so; the text is never taken for less than it is
@@ -264,7 +264,9 @@ fn reaches_rm(command: &str) -> bool {
                     let words = shell_words::split(&text.to_string()).ok();
                     if let Some(words) = words.filter(|words| !words.is_empty()) {
                         let mut inner = invocation("x");
-                        inner.argv = words.iter().map(|word| Value::known(word.as_str())).collect();
+                        inner.argv = std::sync::Arc::new(
+                            words.iter().map(|word| Value::known(word.as_str())).collect(),
+                        );
                         pending.push((inner, depth + 1));
                     }
                 }

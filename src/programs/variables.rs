@@ -413,5 +413,11 @@ pub(super) fn apt_setting(setting: &Value, effects: &mut Vec<Effect>) {
 }
 
 fn exec(argv: Vec<Value>, via: &str) -> Effect {
-    Effect::Exec { argv, via: via.to_owned(), target: Target::Here, assignments: Vec::new(), cwd: None }
+    Effect::Exec {
+        argv: argv.into(),
+        via: via.to_owned(),
+        target: Target::Here,
+        assignments: Vec::new(),
+        cwd: None,
+    }
 }

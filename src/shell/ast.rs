@@ -258,6 +258,11 @@ impl Slice {
 }
 
 impl Script {
+    /// Whether all of the text could be read, and not only its first lines.
+    pub fn is_whole(&self) -> bool {
+        self.tail.is_none()
+    }
+
     /// The bytes at a span of the tree.
     pub(super) fn bytes(&self, span: Span) -> &[u8] {
         self.text.get(span.start as usize..span.end as usize).unwrap_or(&[])

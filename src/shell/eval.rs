@@ -21,8 +21,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::ast::{Assign, Assigned, Id, Kind, Node, PartKind, Script, Slice, Target};
 use super::{
@@ -33,22 +35,24 @@ use state::{Slot, Slots, Variables, hole};
 
 /// What the shell that will run a text starts with.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub struct Context<'a> {
     /// The grammar.
     pub dialect: Dialect,
     /// The directory in which it starts.
-    pub cwd: Value,
+    pub cwd: Arc<Value>,
     /// Home directory of the user.
-    pub home: String,
+    pub home: Cow<'a, str>,
     /// Login name.
-    pub user: String,
+    pub user: Cow<'a, str>,
     /// User id.
     pub uid: u32,
     /// Other users' homes, for `~name`.
-    pub homes: BTreeMap<String, String>,
+    pub homes: Cow<'a, BTreeMap<String, String>>,
     /// The environment.
+    pub environment: Cow<'a, BTreeMap<String, String>>,
+    /// More of the environment, before it: variables whose values may not be known.
     pub variables: BTreeMap<String, Value>,
-    /// Whether a variable that is not in `variables` is known to be unset; otherwise nothing is known of it.
+    /// Whether a variable that is in neither is known to be unset; otherwise nothing is known of it.
     pub others_unset: bool,
     /// `$0`, `$1`, ...; `None` where they are not known.
     pub arguments: Option<Vec<Value>>,
@@ -60,15 +64,28 @@ pub struct Context {
     pub aliases: bool,
 }
 
-impl Default for Context {
+impl Context<'_> {
+    /// What a variable holds at the start; `None` where the environment does not have it.
+    fn variable(&self, name: &str) -> Option<Value> {
+        let more = self.variables.get(name).cloned();
+        more.or_else(|| self.environment.get(name).map(|value| Value::known(value.as_bytes())))
+    }
+
+    fn has_variable(&self, name: &str) -> bool {
+        self.variables.contains_key(name) || self.environment.contains_key(name)
+    }
+}
+
+impl Default for Context<'_> {
     fn default() -> Self {
         Self {
             dialect: Dialect::Bash,
-            cwd: Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() }),
-            home: "/".to_owned(),
-            user: String::new(),
+            cwd: Arc::new(Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() })),
+            home: Cow::Borrowed("/"),
+            user: Cow::Borrowed(""),
             uid: 65534,
-            homes: BTreeMap::new(),
+            homes: Cow::Owned(BTreeMap::new()),
+            environment: Cow::Owned(BTreeMap::new()),
             variables: BTreeMap::new(),
             others_unset: true,
             arguments: None,
@@ -133,7 +150,7 @@ pub enum ReadError {
 pub fn read(
     text: &str,
     within: Option<Span>,
-    context: &Context,
+    context: &Context<'_>,
     budget: &mut Budget,
 ) -> Result<Evaluation, ReadError> {
     budget.bytes = budget.bytes.checked_sub(text.len()).ok_or(TooMuch::Texts)?;
@@ -148,7 +165,7 @@ pub fn read(
 pub fn evaluate(
     script: Script,
     within: Option<Span>,
-    context: &Context,
+    context: &Context<'_>,
     budget: &mut Budget,
 ) -> Result<Evaluation, TooMuch> {
     let mut evaluator = Evaluator::new(context, budget);
@@ -282,7 +299,7 @@ struct Call {
 }
 
 struct Evaluator<'a> {
-    context: &'a Context,
+    context: &'a Context<'a>,
     budget: &'a mut Budget,
     scripts: Vec<Rc<Script>>,
     within: Vec<Option<Span>>,
@@ -321,7 +338,7 @@ struct Evaluator<'a> {
 }
 
 impl<'a> Evaluator<'a> {
-    fn new(context: &'a Context, budget: &'a mut Budget) -> Self {
+    fn new(context: &'a Context<'a>, budget: &'a mut Budget) -> Self {
         let place = Place {
             origin: Origin::Plain,
             background: 0,

@@ -1,5 +1,7 @@
 //! What a text will run: every simple command in every position, with its words expanded.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{Dialect, Span, Value};
@@ -17,8 +19,10 @@ pub struct Evaluation {
 /// One simple command.
 #[derive(Debug, Clone, Serialize)]
 pub struct Invocation {
-    /// The program word and its arguments after expansion. Empty for a command that only assigns or redirects.
-    pub argv: Vec<Value>,
+    /// The program word and its arguments after expansion. Empty for a command that only assigns or redirects. Shared with
+    /// all that is said of the command.
+    #[serde(serialize_with = "within")]
+    pub argv: Arc<Vec<Value>>,
     /// Where the whole simple command stands.
     pub span: Span,
     /// Where each word of `argv` came from (several words may come from one span: `{a,b}`).
@@ -33,7 +37,8 @@ pub struct Invocation {
     /// What standard input is.
     pub stdin: Input,
     /// The directory it runs in, as far as `cd`, `pushd` and subshells earlier in the text tell.
-    pub cwd: Value,
+    #[serde(serialize_with = "within")]
+    pub cwd: Arc<Value>,
     /// Started with `&`, or in a coprocess.
     pub background: bool,
     /// How the text leads to it.
@@ -143,4 +148,12 @@ pub enum Oddity {
         /// What it is.
         message: String,
     },
+}
+
+/// Writes what is shared as if it were not.
+pub(crate) fn within<T: Serialize, S: serde::Serializer>(
+    shared: &Arc<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    T::serialize(shared, serializer)
 }

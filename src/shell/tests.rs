@@ -270,7 +270,7 @@ fn nesting_is_refused_without_stack_or_time() {
 fn reads_a_corpus() {
     let Ok(paths) = std::env::var("EXECWARD_TEST_CORPUS") else { return };
     let context = Context {
-        cwd: Value::known("/home/user/project"),
+        cwd: std::sync::Arc::new(Value::known("/home/user/project")),
         home: "/home/user".into(),
         user: "user".into(),
         uid: 1000,

@@ -1,6 +1,7 @@
 //! From what a command starts to the next task: a program, a text for a shell, a file that the same text wrote.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{DEEPEST, Task, Walk, program_name};
 use crate::gate::place::{Path, Place};
@@ -13,7 +14,7 @@ impl Walk<'_> {
     pub(super) fn exec(
         &mut self,
         task: &Task,
-        argv: Vec<Value>,
+        argv: Arc<Vec<Value>>,
         via: String,
         target: Target,
         assignments: Vec<(String, Value)>,
@@ -35,7 +36,7 @@ impl Walk<'_> {
             exported: starter.exported.clone(),
             redirects: here.cloned().collect(),
             stdin: starter.stdin.clone(),
-            cwd: cwd.map_or_else(|| starter.cwd.clone(), |cwd| join(&starter.cwd, &cwd)),
+            cwd: cwd.map_or_else(|| Arc::clone(&starter.cwd), |cwd| Arc::new(join(&starter.cwd, &cwd))),
             background: starter.background,
             origin: starter.origin.clone(),
             files: starter.files.clone(),

@@ -308,7 +308,7 @@ fn start(word: &[u8], arguments: &Arguments, found: &mut Found) {
         _ => {
             found.computed |= arguments.computed;
             found.effects.push(Effect::Exec {
-                argv: argv.into_iter().map(Value::known).collect(),
+                argv: argv.into_iter().map(Value::known).collect::<Vec<_>>().into(),
                 via: "code".to_owned(),
                 target: Target::Here,
                 assignments: Vec::new(),

@@ -58,5 +58,11 @@ pub(super) fn run(
 
 /// Starts a command here.
 fn exec(argv: Vec<Value>, via: &str) -> Effect {
-    Effect::Exec { argv, via: via.to_owned(), target: Target::Here, assignments: Vec::new(), cwd: None }
+    Effect::Exec {
+        argv: argv.into(),
+        via: via.to_owned(),
+        target: Target::Here,
+        assignments: Vec::new(),
+        cwd: None,
+    }
 }

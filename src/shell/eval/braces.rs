@@ -42,34 +42,16 @@ pub(super) fn expand(script: &Script, parts: &[Part]) -> Result<Option<Vec<Vec<C
             tokens.push(Token::Part(index));
         }
     }
-    let mut close = vec![0usize; tokens.len()];
-    let mut open = Vec::new();
-    let mut any = false;
-    for (index, token) in tokens.iter().enumerate() {
-        match token {
-            Token::Byte(_, b'{') => open.push(index),
-            Token::Byte(_, b'}') => {
-                if let Some(from) = open.pop()
-                    && let Some(slot) = close.get_mut(from)
-                {
-                    *slot = index;
-                    any = true;
-                }
-            }
-            _ => {}
-        }
-    }
-    if !any {
+    if !tokens.iter().any(|token| matches!(token, Token::Byte(_, b'}'))) {
         return Ok(None);
     }
     let mut spent = 0;
-    let expanded = expand_range(&tokens, &close, 0, tokens.len(), 0, &mut spent)?;
+    let expanded = expand_range(&tokens, 0, tokens.len(), 0, &mut spent)?;
     Ok(Some(expanded.into_iter().map(|word| chunks(&word, parts)).collect()))
 }
 
 fn expand_range(
     tokens: &[Token],
-    close: &[usize],
     start: usize,
     end: usize,
     depth: usize,
@@ -82,10 +64,15 @@ fn expand_range(
     let mut at = start;
     while at < end {
         let Some(token) = tokens.get(at).copied() else { break };
-        let until = close.get(at).copied().unwrap_or(0);
-        let choices =
-            if until > at && until < end { choices(tokens, close, at, until, depth, spent)? } else { None };
-        let Some(choices) = choices else {
+        let until = match token {
+            Token::Byte(_, b'{') => close(tokens, start, at, end, spent)?,
+            _ => None,
+        };
+        let choices = match until {
+            Some(until) => choices(tokens, at, until, depth, spent)?,
+            None => None,
+        };
+        let (Some(choices), Some(until)) = (choices, until) else {
             for word in &mut words {
                 word.push(token);
             }
@@ -114,34 +101,67 @@ fn expand_range(
     Ok(words)
 }
 
+/// Where the brace that is opened closes, as bash looks for it: at the first `}` of its own level behind a comma or `..`;
+/// `{}` at the start of a word opens nothing.
+fn close(
+    tokens: &[Token],
+    start: usize,
+    open: usize,
+    end: usize,
+    spent: &mut usize,
+) -> Result<Option<usize>, ()> {
+    let byte = |at: usize| match tokens.get(at) {
+        Some(Token::Byte(_, byte)) if at < end => Some(*byte),
+        _ => None,
+    };
+    if open == start && byte(open + 1) == Some(b'}') {
+        return Ok(None);
+    }
+    let (mut level, mut separated) = (0usize, false);
+    for at in open + 1..end {
+        *spent += 1;
+        match byte(at) {
+            Some(b'{') => level += 1,
+            Some(b'}') if level > 0 => level -= 1,
+            Some(b'}') if separated => return Ok(Some(at)),
+            Some(b',') if level == 0 => separated = true,
+            Some(b'.') if level == 0 && byte(at + 1) == Some(b'.') && byte(at + 2) != Some(b'}') => {
+                separated = true;
+            }
+            _ => {}
+        }
+    }
+    if *spent > MOST * 4 { Err(()) } else { Ok(None) }
+}
+
 /// What the braces at `open..=until` stand for; `None` where they are literal.
 fn choices(
     tokens: &[Token],
-    close: &[usize],
     open: usize,
     until: usize,
     depth: usize,
     spent: &mut usize,
 ) -> Result<Option<Vec<Vec<Token>>>, ()> {
-    let mut commas = Vec::new();
-    let mut at = open + 1;
-    while at < until {
-        match tokens.get(at) {
-            Some(Token::Byte(_, b'{')) => at = close.get(at).copied().unwrap_or(0).max(at),
-            Some(Token::Byte(_, b',')) => commas.push(at),
-            _ => {}
-        }
-        at += 1;
-    }
-    if commas.is_empty() {
-        return Ok(sequence(tokens.get(open + 1..until).unwrap_or(&[]))?.map(|items| {
+    let inside = tokens.get(open + 1..until).unwrap_or(&[]);
+    if !inside.iter().any(|token| matches!(token, Token::Byte(_, b','))) {
+        return Ok(sequence(inside)?.map(|items| {
             items.into_iter().map(|item| item.into_iter().map(Token::Made).collect()).collect()
         }));
+    }
+    let mut commas = Vec::new();
+    let mut level = 0usize;
+    for (at, token) in (open + 1..until).zip(inside) {
+        match token {
+            Token::Byte(_, b'{') => level += 1,
+            Token::Byte(_, b'}') => level = level.saturating_sub(1),
+            Token::Byte(_, b',') if level == 0 => commas.push(at),
+            _ => {}
+        }
     }
     let mut all = Vec::new();
     let mut from = open + 1;
     for comma in commas.into_iter().chain([until]) {
-        all.extend(expand_range(tokens, close, from, comma, depth + 1, spent)?);
+        all.extend(expand_range(tokens, from, comma, depth + 1, spent)?);
         from = comma + 1;
     }
     Ok(Some(all))

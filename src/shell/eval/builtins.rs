@@ -147,7 +147,7 @@ impl Evaluator<'_> {
         };
         if push {
             let cwd = self.cwd();
-            self.assign_slot("\0pushed", Slot::Scalar(cwd));
+            self.assign_slot("\0pushed", Slot::Scalar(Value::clone(&cwd)));
         }
         self.move_to(target);
     }
@@ -159,7 +159,7 @@ impl Evaluator<'_> {
         {
             target
         } else {
-            let mut joined = old.clone();
+            let mut joined = Value::clone(&old);
             joined.push(Piece::Known(b"/".to_vec()));
             for piece in target.pieces {
                 joined.push(piece);
@@ -169,7 +169,7 @@ impl Evaluator<'_> {
         if let Some(known) = to.as_known().filter(|known| known.starts_with(b"/")) {
             to = Value::known(constants::normal(known));
         }
-        self.assign_slot("OLDPWD", Slot::Scalar(old));
+        self.assign_slot("OLDPWD", Slot::Scalar(Value::clone(&old)));
         self.assign_slot("PWD", Slot::Scalar(to.clone()));
         self.assign_slot(CWD, Slot::Scalar(to));
     }

@@ -18,6 +18,8 @@ pub(super) struct Fields {
     pub(super) current: Field,
     /// Whether unquoted values are split.
     pub(super) split: bool,
+    /// In an unquoted operand of `${x:-a b}`, whose own text is split too.
+    pub(super) operand: bool,
 }
 
 impl Fields {
@@ -51,15 +53,7 @@ impl Evaluator<'_> {
             Some(words) => {
                 self.spend(words.len())?;
                 for chunks in words {
-                    for (index, chunk) in chunks.iter().enumerate() {
-                        match chunk {
-                            Chunk::Part(part) => {
-                                let part = std::slice::from_ref(part);
-                                self.parts(script, ix, part, &mut fields, index == 0, false)?;
-                            }
-                            Chunk::Made(bytes) => fields.current.text(bytes, false),
-                        }
-                    }
+                    self.chunks(script, ix, &chunks, &mut fields)?;
                     fields.next();
                 }
             }
@@ -110,16 +104,28 @@ impl Evaluator<'_> {
         if self.nesting > NESTING {
             return Err(TooMuch::Expansion);
         }
+        let mut joined: Option<Vec<u8>> = None;
         for (index, part) in parts.iter().enumerate() {
             match part.kind {
+                PartKind::Literal if part.quoted => fields.current.text(script.bytes(part.span), true),
                 PartKind::Literal => {
+                    let next = parts.get(index + 1);
                     let bytes = script.bytes(part.span);
-                    let last = index + 1 == parts.len();
-                    if !part.quoted && bytes.contains(&b'~') {
-                        self.tilde(bytes, fields, start && index == 0, last, assigned);
-                    } else {
-                        fields.current.text(bytes, part.quoted);
+                    if next.is_some_and(|next| next.kind == PartKind::Literal && !next.quoted) {
+                        // A line continuation stands between them, which is nothing.
+                        joined.get_or_insert_default().extend_from_slice(bytes);
+                        continue;
                     }
+                    let whole = joined.take().map(|mut joined| {
+                        joined.extend_from_slice(bytes);
+                        joined
+                    });
+                    let first = start
+                        && parts
+                            .iter()
+                            .take(index)
+                            .all(|part| part.kind == PartKind::Literal && !part.quoted);
+                    self.unquoted(whole.as_deref().unwrap_or(bytes), fields, first, next.is_none(), assigned);
                 }
                 PartKind::AnsiC => fields.current.text(&ansi_c(script.bytes(part.span)), true),
                 PartKind::Param(id) => {
@@ -144,6 +150,61 @@ impl Evaluator<'_> {
             }
         }
         self.nesting -= 1;
+        Ok(())
+    }
+
+    /// Text outside quotes: tildes are expanded.
+    fn unquoted(&mut self, bytes: &[u8], fields: &mut Fields, start: bool, last: bool, assigned: bool) {
+        if bytes.contains(&b'~') {
+            self.tilde(bytes, fields, start, last, assigned);
+        } else if fields.operand && fields.split {
+            self.put(&Value::known(bytes), false, fields);
+        } else {
+            fields.current.text(bytes, false);
+        }
+    }
+
+    /// A word that brace expansion made. bash expands braces in the text, before it looks at anything else: what they bring
+    /// together is read as if it had been written so, and `$x{a,b}` is `$xa $xb`.
+    fn chunks(
+        &mut self,
+        script: &Script,
+        ix: Ix,
+        chunks: &[Chunk],
+        fields: &mut Fields,
+    ) -> Result<(), TooMuch> {
+        let mut index = 0;
+        while let Some(chunk) = chunks.get(index) {
+            let text = run(script, chunks.get(index..).unwrap_or(&[]));
+            if text.chunks > 0 {
+                let first = index == 0;
+                index += text.chunks;
+                let last = index == chunks.len();
+                if makes_expansion(&text.bytes, last) {
+                    let source = String::from_utf8_lossy(&text.bytes).into_owned();
+                    fields.current.value(&hole(&source, false), false);
+                } else {
+                    self.unquoted(&text.bytes, fields, first, last, false);
+                }
+                continue;
+            }
+            index += 1;
+            let Chunk::Part(part) = chunk else { continue };
+            let next = run(script, chunks.get(index..).unwrap_or(&[]));
+            let more =
+                next.bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+            match plain_name(script, part) {
+                Some(name) if more > 0 => {
+                    let (more, rest) = next.bytes.split_at(more);
+                    let name = String::from_utf8_lossy(&[name, more].concat()).into_owned();
+                    let value = self.element(&name, None).unwrap_or_else(|| hole(&format!("${name}"), true));
+                    self.put(&value, part.quoted, fields);
+                    index += next.chunks;
+                    self.unquoted(rest, fields, false, index == chunks.len(), false);
+                }
+                _ => self.parts(script, ix, std::slice::from_ref(part), fields, index == 1, false)?,
+            }
+        }
         Ok(())
     }
 
@@ -221,7 +282,7 @@ impl Evaluator<'_> {
 
     fn home_of(&self, name: &str) -> Option<String> {
         if name == self.context.user {
-            return Some(self.context.home.clone());
+            return Some(self.context.home.clone().into_owned());
         }
         match self.context.homes.get(name) {
             Some(home) => Some(home.clone()),
@@ -335,7 +396,13 @@ impl Evaluator<'_> {
 
 impl Numbers for Evaluator<'_> {
     fn number(&mut self, name: &str) -> Option<i64> {
-        match self.slot(name) {
+        // What the same command has assigned.
+        let assigned = self.deferred.iter().rev().find(|(known, _)| known == name);
+        let slot = match assigned {
+            Some((_, slot)) => slot.clone(),
+            None => self.slot(name),
+        };
+        match slot {
             Slot::Unset => {
                 if self.context.others_unset {
                     Some(0)
@@ -365,6 +432,42 @@ impl Numbers for Evaluator<'_> {
         };
         self.deferred.push((name.to_owned(), slot));
     }
+}
+
+/// Unquoted text at the start of chunks.
+struct Run {
+    bytes: Vec<u8>,
+    chunks: usize,
+}
+
+fn run(script: &Script, chunks: &[Chunk]) -> Run {
+    let mut run = Run { bytes: Vec::new(), chunks: 0 };
+    for chunk in chunks {
+        match chunk {
+            Chunk::Part(part) if part.kind == PartKind::Literal && !part.quoted => {
+                run.bytes.extend_from_slice(script.bytes(part.span));
+            }
+            Chunk::Made(bytes) => run.bytes.extend_from_slice(bytes),
+            Chunk::Part(_) => break,
+        }
+        run.chunks += 1;
+    }
+    run
+}
+
+/// Whether text has a `$` that begins an expansion: braces have brought it together with what stands behind.
+fn makes_expansion(text: &[u8], last: bool) -> bool {
+    let begins = |byte: u8| byte.is_ascii_alphanumeric() || b"_@*#?-$!{([".contains(&byte);
+    let inside = text.windows(2).any(|pair| matches!(pair, [b'$', next] if begins(*next)));
+    inside || !last && text.last() == Some(&b'$')
+}
+
+/// The name of a plain `$name`.
+fn plain_name<'s>(script: &'s Script, part: &Part) -> Option<&'s [u8]> {
+    let PartKind::Param(_) = part.kind else { return None };
+    let name = script.bytes(part.span).strip_prefix(b"$")?;
+    let starts = name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+    starts.then_some(name).filter(|_| !part.quoted)
 }
 
 pub(super) fn source(script: &Script, part: &Part) -> String {

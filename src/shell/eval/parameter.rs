@@ -68,7 +68,20 @@ impl Evaluator<'_> {
         // The words of an array or of the positional parameters.
         let many = matches!(name.as_str(), "@" | "*")
             || subscript.as_ref().and_then(Value::as_known).is_some_and(all);
-        if many {
+        // A plain variable is no array of characters: `${x[@]:1}` is `${x:1}`.
+        let scalar = many
+            && param.op == Op::Substring
+            && !matches!(name.as_str(), "@" | "*")
+            && matches!(self.slot(&name), Slot::Scalar(_));
+        if scalar {
+            subscript = None;
+        }
+        // What an array is called and what it is made of.
+        if many && matches!(param.op, Op::Transform(b'A' | b'K' | b'k' | b'a')) {
+            self.put(&hole(&source, false), part.quoted, fields);
+            return Ok(());
+        }
+        if many && !scalar {
             let array = if matches!(name.as_str(), "@" | "*") { "@".to_owned() } else { name.clone() };
             let star = if array == "@" {
                 name == "*"
@@ -116,11 +129,12 @@ impl Evaluator<'_> {
                         Some(operand) => self.single(script, ix, operand, false)?,
                         None => Value::default(),
                     };
+                    if array == "@" {
+                        // Positional parameters count from `$0`.
+                        items.insert(0, self.zero());
+                    }
                     match self.range(&range, items.len()) {
                         Some((from, to)) => {
-                            // Positional parameters count from `$0`.
-                            let shift = usize::from(array == "@");
-                            let (from, to) = (from.saturating_sub(shift), to.saturating_sub(shift));
                             items = items
                                 .get(from.min(items.len())..to.min(items.len()).max(from.min(items.len())))
                                 .unwrap_or(&[])
@@ -137,10 +151,11 @@ impl Evaluator<'_> {
                 }
             }
             self.spend(items.len())?;
+            let joint = if star { self.star_joint() } else { Value::known(b" ".as_slice()) };
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
                     if part.quoted && star || !fields.split {
-                        fields.current.text(b" ", true);
+                        fields.current.value(&joint, true);
                     } else {
                         fields.next();
                     }
@@ -168,7 +183,7 @@ impl Evaluator<'_> {
                 let operand_now = if doubtful { self.pick(&format!("\0{ix}:{id}"), 2) == 1 } else { empty };
                 if kind == b'+' {
                     return match param.operand {
-                        Some(operand) if doubtful != operand_now && !empty || doubtful && operand_now => {
+                        Some(operand) if if doubtful { operand_now } else { !empty } => {
                             self.operand(script, ix, operand, part.quoted, fields)
                         }
                         _ => {
@@ -183,8 +198,11 @@ impl Evaluator<'_> {
                 }
                 let Some(operand) = param.operand else { return Ok(()) };
                 if kind == b'=' {
+                    // What is assigned is what is split: `${x=a b}` is two words.
                     let value = self.single(script, ix, operand, true)?;
+                    self.put(&value, part.quoted, fields);
                     self.deferred.push((name, Slot::Scalar(value)));
+                    return Ok(());
                 }
                 if kind == b'?' {
                     // The shell stops here.
@@ -209,6 +227,15 @@ impl Evaluator<'_> {
         }
     }
 
+    /// What `"$*"` puts between its words: the first character of IFS, a blank where it is unset.
+    fn star_joint(&mut self) -> Value {
+        let Slot::Scalar(ifs) = self.slot("IFS") else { return Value::known(b" ".as_slice()) };
+        match ifs.as_str() {
+            Some(text) => Value::known(text.chars().next().map_or_else(String::new, String::from)),
+            None => hole("$IFS", false),
+        }
+    }
+
     /// The operand of `${x:-operand}` takes the place of the expansion.
     pub(super) fn operand(
         &mut self,
@@ -219,7 +246,10 @@ impl Evaluator<'_> {
         fields: &mut Fields,
     ) -> Result<(), TooMuch> {
         if !quoted {
-            return self.parts(script, ix, script.parts(word), fields, true, false);
+            let outer = std::mem::replace(&mut fields.operand, true);
+            let done = self.parts(script, ix, script.parts(word), fields, true, false);
+            fields.operand = outer;
+            return done;
         }
         let value = self.single(script, ix, word, false)?;
         fields.current.value(&value, true);
@@ -262,7 +292,7 @@ impl Evaluator<'_> {
         };
         let Some(bytes) = value.as_known().map(<[u8]>::to_vec) else {
             return Ok(match param.op {
-                Op::Transform(b'Q' | b'E' | b'K' | b'k' | b'A') => value,
+                Op::Transform(b'E') => value,
                 _ => unknown(),
             });
         };

@@ -8,7 +8,7 @@ use super::{Context, Evaluator, Ix, Printed};
 impl Evaluator<'_> {
     pub(super) fn set(&mut self, name: &str, slots: Slots) {
         self.changed_variables = true;
-        if matches!(name, "PATH" | "HOME") || self.context.variables.contains_key(name) {
+        if matches!(name, "PATH" | "HOME") || self.context.has_variable(name) {
             self.exported.insert(name.to_owned());
         }
         self.variables.set(name, slots);
@@ -107,7 +107,7 @@ impl Evaluator<'_> {
     pub(super) fn certainly_unset(&self, name: &str) -> bool {
         self.context.others_unset
             && self.variables.get(name).is_none()
-            && !self.context.variables.contains_key(name)
+            && !self.context.has_variable(name)
             && name.parse::<usize>().is_err()
     }
 
@@ -144,13 +144,13 @@ impl Evaluator<'_> {
 }
 
 /// What a variable holds before the text runs.
-pub(super) fn initial(context: &Context, name: &str) -> Slot {
-    if let Some(value) = context.variables.get(name) {
-        return Slot::Scalar(value.clone());
+pub(super) fn initial(context: &Context<'_>, name: &str) -> Slot {
+    if let Some(value) = context.variable(name) {
+        return Slot::Scalar(value);
     }
     let unknown = |source: &str| Value::unknown(Unknown { source: source.to_owned(), ..Unknown::default() });
     let value = match name {
-        CWD | "PWD" => context.cwd.clone(),
+        CWD | "PWD" => Value::clone(&context.cwd),
         "HOME" => Value::known(context.home.as_bytes()),
         "IFS" => Value::known(b" \t\n".as_slice()),
         "@" | "*" => match &context.arguments {

@@ -1,5 +1,7 @@
 //! What is reported of a simple command, what it is known to print, and the files that it makes.
 
+use std::sync::Arc;
+
 use super::super::{Input, Invocation, RedirectKind, Span, Unknown, Value};
 use super::simple::Reading;
 use super::state::{CWD, Slot};
@@ -27,7 +29,10 @@ impl Evaluator<'_> {
             Input::Known(bytes) => Some(bytes.as_slice()),
             _ => None,
         };
+        // Most commands print to where nobody in the text reads.
+        let read = !self.captures.is_empty() || !self.processes.is_empty() || !reading.redirects.is_empty();
         let mut printed = match &known {
+            _ if !read => None,
             Some(argv) if argv.is_empty() => Some(Vec::new()),
             Some(argv) => self.printed_by(argv, input, &cwd),
             None => None,
@@ -38,7 +43,7 @@ impl Evaluator<'_> {
             printed = Some(Vec::new());
         }
         self.record_files(reading, printed.as_deref(), input);
-        let shape = if printed.is_none() { self.shape(reading, &stdin) } else { None };
+        let shape = if read && printed.is_none() { self.shape(reading, &stdin) } else { None };
         if let Some(shape) = &shape {
             self.shapes.insert(index, shape.clone());
         }
@@ -74,7 +79,7 @@ impl Evaluator<'_> {
             reading.assigns.iter().map(|(name, slot)| (name.clone(), flatten(slot, name))).collect();
         let exported = self.exported_now();
         self.out.invocations.push(Invocation {
-            argv: Vec::new(),
+            argv: Arc::default(),
             span: self.span,
             spans: Vec::new(),
             assignments,
@@ -92,7 +97,7 @@ impl Evaluator<'_> {
     /// Gives a reported command its words, once nothing else needs them.
     pub(super) fn tell_words(&mut self, index: usize, argv: Vec<Value>, spans: Vec<Span>) {
         if let Some(invocation) = self.out.invocations.get_mut(index) {
-            (invocation.argv, invocation.spans) = (argv, spans);
+            (invocation.argv, invocation.spans) = (Arc::new(argv), spans);
         }
     }
 
@@ -101,14 +106,16 @@ impl Evaluator<'_> {
         self.spend(weights.sum::<usize>() / 64)
     }
 
-    pub(super) fn cwd(&mut self) -> Value {
+    pub(super) fn cwd(&mut self) -> Arc<Value> {
         match self.variables.get(CWD) {
-            None => self.context.cwd.clone(),
+            None => Arc::clone(&self.context.cwd),
             Some(slots) => match slots.as_slice() {
-                [Slot::Scalar(value)] => value.clone(),
+                [Slot::Scalar(value)] => Arc::new(value.clone()),
                 _ => match self.slot(CWD) {
-                    Slot::Scalar(value) => value,
-                    _ => Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() }),
+                    Slot::Scalar(value) => Arc::new(value),
+                    _ => {
+                        Arc::new(Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() }))
+                    }
                 },
             },
         }
@@ -141,7 +148,7 @@ impl Evaluator<'_> {
         };
         match name.as_str() {
             "mktemp" => Some(below(b"/tmp".to_vec(), false)),
-            "pwd" => Some(self.cwd()),
+            "pwd" => Some(Value::clone(&self.cwd())),
             "find" | "ls" => {
                 let operand = reading.argv.iter().skip(1).find(|value| !value.prefix().starts_with(b"-"))?;
                 let prefix = operand.prefix();

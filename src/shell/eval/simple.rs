@@ -226,7 +226,7 @@ impl Evaluator<'_> {
         for redir in script.redirs.get(slice.range()).unwrap_or(&[]) {
             let mut target = match redir.target {
                 Target::Word(word) if redir.op == RedirOp::HereString => {
-                    self.single(script, ix, word, false)?
+                    self.single(script, ix, word, true)?
                 }
                 Target::Word(word) => {
                     let mut values = self.arguments(script, ix, word)?;

@@ -5,11 +5,11 @@
 use super::super::*;
 use super::*;
 
-fn context() -> Context {
+fn context() -> Context<'static> {
     Context {
-        cwd: Value::known("/home/user/project"),
-        home: "/home/user".to_owned(),
-        user: "user".to_owned(),
+        cwd: Arc::new(Value::known("/home/user/project")),
+        home: "/home/user".into(),
+        user: "user".into(),
         uid: 1000,
         ..Context::default()
     }
