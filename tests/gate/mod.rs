@@ -6,6 +6,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "the corpora are files; the gate itself reads none")]
 
+mod escapes_p;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
