@@ -19,8 +19,9 @@ const PURE: &[Row] = &[
     ("redact", &[]),
     ("scan", &[]),
     ("wire", &["shell", "gate"]),
-    ("audit::record", &["shell", "gate", "redact", "wire", "audit::chain"]),
+    ("audit::record", &["shell", "gate", "redact", "wire", "audit::chain", "audit::checkpoint"]),
     ("audit::chain", &["gate", "audit::record"]),
+    ("audit::checkpoint", &["audit::chain"]),
     ("stage", &["shell", "programs", "gate", "policy", "redact", "wire", "audit::record", "audit::chain"]),
 ];
 
@@ -31,7 +32,20 @@ const EFFECTS: &[Row] = &[
     ("wire::peer", &["wire", "sys"]),
     ("prepare", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
     ("approval", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
-    ("audit", &["shell", "gate", "redact", "wire", "stage", "audit::record", "audit::chain", "sys"]),
+    (
+        "audit",
+        &[
+            "shell",
+            "gate",
+            "redact",
+            "wire",
+            "stage",
+            "audit::record",
+            "audit::chain",
+            "audit::checkpoint",
+            "sys",
+        ],
+    ),
     ("jobs", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
     // `prepare`: the checked directory whose descriptor travels to the runner.
     ("sandbox", &["wire", "wire::framing", "stage", "prepare", "sys"]),
@@ -55,6 +69,7 @@ const BELOW: &[&str] = &[
     "audit",
     "audit::record",
     "audit::chain",
+    "audit::checkpoint",
     "sys",
     "prepare",
     "approval",

@@ -18,7 +18,7 @@ use crate::gate::Command;
 use super::record::{Digest, Record};
 
 /// SHA-256 of one line without its newline.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash([u8; 32]);
 
 /// Proof that the record with this number and hash is on disk. Nothing outside of the audit log can make one.
@@ -54,7 +54,7 @@ pub struct Line {
     pub time: String,
     /// Hash of the line before; 64 zeros in the first.
     pub prev: String,
-    /// `decision`, `end`, `repaired`.
+    /// `decision`, `end`, `repeated`, `checkpoint`, `rotated`, `repaired`, ...
     pub kind: String,
     /// The record.
     pub body: serde_json::Value,
@@ -67,6 +67,11 @@ impl Hash {
     /// Of a line without its newline.
     pub fn of(line: &[u8]) -> Self {
         Self(Sha256::digest(line).into())
+    }
+
+    /// Reads 64 hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        from_hex(text).map(Self)
     }
 }
 
@@ -162,9 +167,61 @@ pub(in crate::audit) fn line(record: &Record, seq: u64, time: &str, prev: Hash) 
     // Field by field: a map would sort them, and `body` belongs last.
     let mut line =
         format!(r#"{{"seq":{seq},"time":"{time}","prev":"{prev}","kind":"{}","body":"#, record.kind);
-    line.push_str(&record.body.to_string());
+    push_plain(&mut line, &record.body.to_string());
     line.push('}');
     line.into_bytes()
+}
+
+/// Appends JSON in such a way that whatever prints the line cannot be deceived by it. JSON itself escapes the controls
+/// of ASCII; those of Unicode (C1, line separators, directions, what has no width) it lets through, and here they are
+/// escaped, too. Outside of strings JSON has none of them.
+fn push_plain(line: &mut String, json: &str) {
+    if json.is_ascii() && !json.contains('\u{7f}') {
+        return line.push_str(json);
+    }
+    for c in json.chars() {
+        if c.is_ascii_graphic() || c == ' ' || !steers(c) {
+            line.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                line.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+}
+
+/// Whether a character moves the cursor, ends a line, turns the direction of writing, or cannot be seen.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Reads pairs of lower-case hex digits, as many as fill `N` bytes and no more.
+pub(in crate::audit) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+/// Lower-case hex digits.
+pub(in crate::audit) fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -178,8 +235,12 @@ mod tests {
 
     #[test]
     fn a_line_reads_back_and_hashes_as_sha256sum_says() {
-        let record =
-            Record { kind: "decision", body: serde_json::json!({"b": "x\ny", "a": 1}), clears: None };
+        let record = Record {
+            kind: "decision",
+            body: serde_json::json!({"b": "x\ny", "a": 1}),
+            clears: None,
+            same: None,
+        };
         let text = line(&record, 3, "2026-11-23T12:00:00Z", Hash::START);
         assert!(!text.contains(&b'\n'));
         let back: Line = serde_json::from_slice(&text).unwrap();
@@ -192,6 +253,32 @@ mod tests {
             Hash::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn text_in_a_record_is_one_line_and_steers_no_terminal() {
+        let hostile = "a\n{\"seq\":9,\"kind\":\"decision\"}\u{1b}[2J\u{9b}1A\u{7f}\u{2028}\u{202e}\u{200b}\u{e0041}\u{fe0f} \u{e9}\u{4e2d}\u{1f980}";
+        let record = Record {
+            kind: "decision",
+            body: serde_json::json!({ "text": hostile }),
+            clears: None,
+            same: None,
+        };
+        let line = line(&record, 1, "2026-11-23T12:00:00Z", Hash::START);
+        let text = String::from_utf8(line.clone()).unwrap();
+        assert!(!text.chars().any(|c| c.is_control() || steers(c)), "{text:?}");
+        assert!(text.contains('\u{4e2d}') && text.contains('\u{1f980}'), "{text}");
+        let back: Line = serde_json::from_slice(&line).unwrap();
+        assert_eq!((back.kind.as_str(), &back.body["text"]), ("decision", &hostile.into()));
+    }
+
+    #[test]
+    fn hex_reads_back_and_nothing_else_does() {
+        let hash = Hash::of(b"abc");
+        assert_eq!(Hash::from_hex(&hash.to_string()), Some(hash));
+        for wrong in ["", "00", &"0".repeat(63), &"0".repeat(65), &"G".repeat(64), &"A".repeat(64)] {
+            assert_eq!(Hash::from_hex(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ use crate::redact::Redactor;
 use crate::wire::runner::{self, Receipt};
 
 use super::chain::Hash;
+use super::checkpoint::Checkpoint;
 
 /// Longest text in a record, in bytes, as a person will want to read it.
 const MAX_TEXT: usize = 16 << 10;
@@ -25,6 +27,9 @@ const MAX_RECORD: usize = 256 << 10;
 
 /// The kind of record that follows a torn line.
 pub(in crate::audit) const REPAIRED: &str = "repaired";
+
+/// The kind of record that vouches for those before it.
+pub(in crate::audit) const CHECKPOINT: &str = "checkpoint";
 
 /// A keyed digest: `hmac-sha256:` and 64 hex digits. Made by [`super::Key`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,6 +85,9 @@ pub struct Decision {
     pub id: String,
     /// Who asked.
     pub requester: Requester,
+    /// The session it belongs to; `None` where there are none (the embedded run).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// What for.
     pub command: Command,
     /// Keyed digest of the exact command.
@@ -130,14 +138,67 @@ pub struct Record {
     pub(in crate::audit) body: Value,
     /// The request that may run once this is on disk.
     pub(in crate::audit) clears: Option<String>,
+    /// Of a decision that lets nothing run: a hash of everything in it but the request's own name and process. Two
+    /// with the same one say the same.
+    pub(in crate::audit) same: Option<Hash>,
 }
 
 impl Record {
-    /// Redacts a decision. `redacted` in the record is the number of places masked: where it is not 0, a replay of
-    /// the command is approximate.
+    /// Redacts a decision. `redacted` in the record is the number of places masked: where it is not 0, the record says
+    /// `approximate`, for a replay would judge another text.
     pub fn decision(decision: &Decision, redactor: &Redactor) -> Self {
-        let clears = (decision.outcome == Outcome::Run).then(|| decision.id.clone());
-        Self { clears, ..Self::new("decision", decision, redactor) }
+        let mut record = Self::new("decision", decision, redactor);
+        if decision.outcome == Outcome::Run {
+            record.clears = Some(decision.id.clone());
+        } else {
+            record.same = Some(record.hash_without_names());
+        }
+        record
+    }
+
+    /// What the record says, apart from who it says it to.
+    fn hash_without_names(&mut self) -> Hash {
+        let take =
+            |value: &mut Value, name: &str| value.as_object_mut().and_then(|fields| fields.remove(name));
+        let id = take(&mut self.body, "id");
+        let pid = self.body.get_mut("requester").and_then(|requester| take(requester, "pid"));
+        let hash = Hash::of(self.body.to_string().as_bytes());
+        if let (Some(fields), Some(id)) = (self.body.as_object_mut(), id) {
+            fields.insert("id".to_owned(), id);
+        }
+        let requester = self.body.get_mut("requester").and_then(Value::as_object_mut);
+        if let (Some(fields), Some(pid)) = (requester, pid) {
+            fields.insert("pid".to_owned(), pid);
+        }
+        hash
+    }
+
+    /// Of a decision that lets nothing run: the same for two that say the same of different requests.
+    pub fn same(&self) -> Option<Hash> {
+        self.same
+    }
+
+    /// Stands for decisions that all say the same, and of which an example is in the log as record `of`: it counts
+    /// them, names each request, and repeats what a query asks for.
+    pub fn repeated(of: u64, records: &[(&Self, Timestamp)]) -> Self {
+        let ids: Vec<&Value> = records.iter().filter_map(|(record, _)| record.body.get("id")).collect();
+        let mut body = serde_json::json!({ "of": of, "count": records.len(), "ids": ids });
+        let times = [("first", records.first()), ("last", records.last())];
+        for (name, time) in times.into_iter().filter_map(|(name, it)| Some((name, it?.1))) {
+            body[name] = time.to_string().into();
+        }
+        if let Some((sample, _)) = records.first() {
+            for name in ["requester", "session", "command", "digest", "verdict", "outcome", "redacted"] {
+                if let Some(value) = sample.body.get(name) {
+                    body[name] = value.clone();
+                }
+            }
+        }
+        Self::plain("repeated", body)
+    }
+
+    fn plain(kind: &'static str, body: Value) -> Self {
+        Self { kind, body, clears: None, same: None }
     }
 
     /// Redacts an end.
@@ -145,10 +206,22 @@ impl Record {
         Self::new("end", end, redactor)
     }
 
+    /// A statement about the chain up to the record before it.
+    pub(in crate::audit) fn checkpoint(checkpoint: &Checkpoint) -> Self {
+        let body = serde_json::to_value(checkpoint).unwrap_or_default();
+        Self::plain(CHECKPOINT, body)
+    }
+
+    /// The first record of a file: the one before it was put aside under this name, and ended so.
+    pub(in crate::audit) fn rotated(name: &str, seq: u64, hash: Hash) -> Self {
+        let body = serde_json::json!({ "file": name, "last": seq, "hash": hash.to_string() });
+        Self::plain("rotated", body)
+    }
+
     /// The log found a torn last line, kept it, and went on after it.
     pub(in crate::audit) fn repaired(torn: &[u8]) -> Self {
         let body = serde_json::json!({ "torn_bytes": torn.len(), "torn_sha256": Hash::of(torn).to_string() });
-        Self { kind: REPAIRED, body, clears: None }
+        Self::plain(REPAIRED, body)
     }
 
     fn new(kind: &'static str, content: &impl Serialize, redactor: &Redactor) -> Self {
@@ -161,8 +234,12 @@ impl Record {
         let mut body = bounded(redacted, MAX_RECORD);
         if let Value::Object(fields) = &mut body {
             fields.insert("redacted".to_owned(), masked.into());
+            if masked > 0 {
+                // What is judged in a replay is then not what was judged.
+                fields.insert("approximate".to_owned(), true.into());
+            }
         }
-        Self { kind, body, clears: None }
+        Self::plain(kind, body)
     }
 }
 
@@ -290,6 +367,7 @@ pub(in crate::audit) mod tests {
         Decision {
             id: "r1".into(),
             requester: Requester { uid: 1000, gid: 1000, pid: 4242, principal: None },
+            session: None,
             digest: Key::new(zeroize::Zeroizing::new([1; 32])).command(&command),
             command,
             facts: Facts {
@@ -346,6 +424,46 @@ pub(in crate::audit) mod tests {
         let record = Record::decision(&innocent, &redactor());
         assert_eq!(record.body["redacted"], 0);
         assert_eq!(record.body["command"]["shell"], "make -j2 && ls # tokens");
+    }
+
+    #[test]
+    fn what_was_masked_makes_a_replay_approximate() {
+        let mut masked = decision(Command::Shell("curl -u a:hunter22 --password hunter22 x".into()));
+        masked.facts.environment.clear();
+        let record = Record::decision(&masked, &redactor());
+        assert_eq!(record.body["approximate"], record.body["redacted"].as_u64().is_some_and(|it| it > 0));
+        assert_eq!(record.body["approximate"], true);
+        masked.command = Command::Shell("true".into());
+        assert!(Record::decision(&masked, &redactor()).body.get("approximate").is_none());
+    }
+
+    #[test]
+    fn only_refusals_that_say_the_same_are_the_same() {
+        let denied = Decision { outcome: Outcome::Denied, ..decision(Command::Shell("x".into())) };
+        let same = |change: &dyn Fn(&mut Decision)| {
+            let mut changed = denied.clone();
+            change(&mut changed);
+            Record::decision(&changed, &redactor()).same()
+        };
+        let first = same(&|_| {});
+        assert!(first.is_some());
+        assert_eq!(same(&|it| it.id = "r2".into()), first);
+        assert_eq!(same(&|it| it.requester.pid = 1), first);
+        let changes: [&dyn Fn(&mut Decision); 6] = [
+            &|it| it.requester.uid = 1,
+            &|it| it.session = Some("s".into()),
+            &|it| it.facts.cwd = "/x".into(),
+            &|it| it.digest = Digest("hmac-sha256:00".into()),
+            &|it| it.error = Some("e".into()),
+            &|it| it.outcome = Outcome::Unanswered,
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            assert_ne!(same(change), first, "{index}");
+        }
+        assert_eq!(same(&|it| it.outcome = Outcome::Run), None);
+        // Taking the names out for the hash has put them back.
+        let record = Record::decision(&denied, &redactor());
+        assert_eq!((&record.body["id"], &record.body["requester"]["pid"]), (&"r1".into(), &4242.into()));
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(super) enum Command {
     Policy(Policy),
     /// Look at the record of what was decided and run
     #[command(subcommand)]
-    Audit(Audit),
+    Audit(super::audit::Audit),
     /// Copy standard input to standard output with everything that looks like a secret masked
     Redact(Redact),
     /// Serve agents and operators on two sockets, in the foreground
@@ -222,23 +222,6 @@ pub(super) enum Policy {
         /// Print JSON
         #[arg(long)]
         json: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Audit {
-    /// Check that no record was changed, removed or put in another place
-    Verify {
-        #[command(flatten)]
-        log: LogPlace,
-    },
-    /// Print the last records
-    Tail {
-        #[command(flatten)]
-        log: LogPlace,
-        /// How many
-        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
-        lines: usize,
     },
 }
 

@@ -17,7 +17,7 @@ use super::local::{Local, LocalError};
 use super::pipeline;
 use super::policy_file::{self, PolicyFileError, Source};
 use super::relay::{Captured, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
-use super::scribe::{Scribe, Unwritten};
+use super::scribe::{Keeping, Scribe, Unwritten};
 use super::state::Directories;
 use crate::approval::{Answer, Terminal};
 use crate::audit::LogError;
@@ -462,7 +462,7 @@ async fn settled(recorded: Result<(), Unwritten>, journal: &Journal) -> Result<(
 
 /// The records of this one request.
 fn journal(local: &Local, id: &RequestId) -> Result<Journal, LogError> {
-    let scribe = Scribe::open(&local.directories.audit())?;
+    let scribe = Scribe::open(&local.directories.audit(), Keeping::default())?;
     let pid = std::process::id().cast_signed();
     Ok(Journal::new(scribe, id.clone(), local.principal.clone(), pid, "terminal"))
 }

@@ -5,6 +5,7 @@ use crate::audit::{self, record};
 use crate::gate::{self, Command, Facts, Finding};
 use crate::redact::Redactor;
 use crate::stage::{Agreed, Denial, DenialReason, Digest, Prepared, Principal, RequestId, Ticket};
+use crate::wire::rpc::SessionId;
 use crate::wire::runner::{Ended, Receipt};
 
 /// The audit log, as one request writes to it.
@@ -17,6 +18,7 @@ pub(super) struct Journal {
     pid: i32,
     /// Where a person answers: `terminal`, `operator`.
     asked_at: &'static str,
+    session: Option<String>,
 }
 
 /// What became of a request that never got as far as a verdict, as far as it got.
@@ -36,7 +38,12 @@ impl Journal {
         pid: i32,
         asked_at: &'static str,
     ) -> Self {
-        Self { scribe, id, principal, pid, asked_at }
+        Self { scribe, id, principal, pid, asked_at, session: None }
+    }
+
+    /// The same for a request of a session.
+    pub(super) fn in_session(self, session: &SessionId) -> Self {
+        Self { session: Some(session.to_string()), ..self }
     }
 
     /// Records that a command may run. The ticket is the proof, the number is for the record of its end.
@@ -62,7 +69,7 @@ impl Journal {
             findings: prepared.judgement().findings.clone(),
             ..self.decision(&request.command, &request.facts, Some(prepared.policy()))
         };
-        let durable = self.append(&decision, redactor).await?;
+        let durable = self.scribe.decision(audit::Record::decision(&decision, redactor)).await?;
         let number = durable.seq();
         Ok((durable.into(), number))
     }
@@ -85,7 +92,7 @@ impl Journal {
             error,
             ..self.decision(&request.command, &request.facts, Some(denial.policy()))
         };
-        self.append(&decision, redactor).await.map(drop)
+        self.scribe.denial(audit::Record::decision(&decision, redactor)).await
     }
 
     /// Records that a request failed before there was a verdict.
@@ -94,7 +101,7 @@ impl Journal {
             error: Some(failure.error),
             ..self.decision(failure.command, failure.facts, failure.policy)
         };
-        self.append(&decision, redactor).await.map(drop)
+        self.scribe.denial(audit::Record::decision(&decision, redactor)).await
     }
 
     /// Records how a command ended; `number` is that of its decision.
@@ -136,8 +143,9 @@ impl Journal {
                 uid: self.principal.uid,
                 gid: self.principal.gid,
                 pid: self.pid,
-                principal: None,
+                principal: self.session.is_some().then(|| self.principal.name.clone()),
             },
+            session: self.session.clone(),
             command: command.clone(),
             digest: self.scribe.key().command(command),
             facts: facts.clone(),
@@ -148,13 +156,5 @@ impl Journal {
             policy: policy.map(Digest::to_hex).unwrap_or_default(),
             error: None,
         }
-    }
-
-    async fn append(
-        &self,
-        decision: &audit::Decision,
-        redactor: &Redactor,
-    ) -> Result<audit::Durable, Unwritten> {
-        self.scribe.decision(audit::Record::decision(decision, redactor)).await
     }
 }

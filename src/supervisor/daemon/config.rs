@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::principals::Who;
-use crate::policy::parse_duration;
+use crate::policy::{ByteSize, parse_duration};
 use crate::supervisor::policy_file::{self, PolicyFileError};
+use crate::supervisor::scribe::Keeping;
 use crate::supervisor::session::{Lifetime, Quota};
 use crate::supervisor::state::{Directories, SYSTEM_CONFIG};
 
@@ -21,6 +22,49 @@ pub(super) struct Config {
     pub(super) principals: Principals,
     pub(super) limits: Quota,
     pub(super) daemon: Times,
+    pub(super) audit: Audit,
+}
+
+/// How the audit log is kept.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Audit {
+    /// A file is put aside from this size on.
+    pub(super) rotate_size: ByteSize,
+    /// A file is put aside from this age on.
+    #[serde(deserialize_with = "some_duration")]
+    pub(super) rotate_age: Option<Duration>,
+    /// The log is signed after so many records.
+    pub(super) checkpoint_records: u64,
+    /// The log is signed after this time, where anything was recorded in it.
+    #[serde(deserialize_with = "duration")]
+    pub(super) checkpoint_every: Duration,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        let Keeping { log, checkpoint_every } = Keeping::default();
+        Self {
+            rotate_size: ByteSize(log.rotate_size),
+            rotate_age: log.rotate_age,
+            checkpoint_records: log.checkpoint_records,
+            checkpoint_every,
+        }
+    }
+}
+
+impl From<Audit> for Keeping {
+    fn from(audit: Audit) -> Self {
+        Self {
+            log: crate::audit::Options {
+                // A file that holds less than a few records would put every one into a file of its own.
+                rotate_size: audit.rotate_size.0.max(1 << 20),
+                rotate_age: audit.rotate_age.map(|age| age.max(Duration::from_secs(60))),
+                checkpoint_records: audit.checkpoint_records.max(1),
+            },
+            checkpoint_every: audit.checkpoint_every.max(Duration::from_secs(1)),
+        }
+    }
 }
 
 /// Who may do what; what is left out is what fits the user that the daemon runs as.
@@ -109,6 +153,10 @@ impl Config {
     }
 }
 
+fn some_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map_err(serde::de::Error::custom)
@@ -120,13 +168,17 @@ mod tests {
 
     #[test]
     fn what_is_written_counts_and_the_rest_has_defaults() {
-        let text = "[principals]\nagents = [1000, \"ann\", \"@builders\"]\n[limits]\nsessions = 3\n[daemon]\nidle = \"5m\"\n";
+        let text = "[principals]\nagents = [1000, \"ann\", \"@builders\"]\n[limits]\nsessions = 3\n[daemon]\nidle = \"5m\"\n[audit]\nrotate_size = \"2MiB\"\nrotate_age = \"24h\"\n";
         let config = Config::parse(Path::new("c"), text).expect("it reads");
         let agents = config.principals.agents.expect("they are named");
         assert_eq!(agents, [Who::Uid(1000), Who::User("ann".into()), Who::Group("builders".into())]);
         assert_eq!((config.limits.sessions, config.limits.commands), (3, Quota::default().commands));
         assert_eq!(config.daemon.idle, Duration::from_secs(300));
         assert!(config.principals.operators.is_none());
+        let keeping = Keeping::from(config.audit);
+        assert_eq!(keeping.log.rotate_size, 2 << 20);
+        assert_eq!(keeping.log.rotate_age, Some(Duration::from_secs(24 * 3600)));
+        assert_eq!(keeping.checkpoint_every, Keeping::default().checkpoint_every);
     }
 
     #[test]

@@ -156,7 +156,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     take_what_there_is(own);
     let common = Arc::new(Common {
         policy: RwLock::new(Arc::new(policy)),
-        scribe: Scribe::open(&local.directories.audit())?,
+        scribe: Scribe::open(&local.directories.audit(), config.audit.into())?,
         broker: Broker::default(),
         launcher: jail::Launcher::new()?,
         accounts: Accounts::new(config.limits),
@@ -253,7 +253,7 @@ impl House {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        if let Err(error) = self.common.scribe.sync().await {
+        if let Err(error) = self.common.scribe.checkpoint().await {
             tracing::error!(%error, "not everything is recorded");
         }
     }

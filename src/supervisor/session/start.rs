@@ -191,7 +191,8 @@ impl Session {
             self.principal().clone(),
             peer.pid,
             "operator",
-        );
+        )
+        .in_session(&self.id);
         let ground = match self.ground(exec, &asked, peer, &policy).await {
             Ok(ground) => ground,
             Err(error) => {
