@@ -1,7 +1,7 @@
 //! Names that the same text gives to other places: `ln -s / r; rm -rf r/*`, `mount --bind / /mnt`.
 
 use super::place::{Base, Path, Place};
-use crate::shell::{Invocation, Value};
+use crate::shell::{Invocation, RedirectKind, Value};
 
 /// Links that are kept; a text that makes more is not an ordinary one, and the newest count.
 const MOST: usize = 64;
@@ -49,11 +49,17 @@ pub(super) fn learn(invocation: &Invocation, base: &Base, links: &mut Vec<(Path,
 pub(super) fn learn_program(invocation: &Invocation, base: &Base, names: &mut Vec<(Path, Value)>) {
     let Some((program, arguments)) = invocation.argv.split_first() else { return };
     let Some(program) = program.as_str().map(|word| word.rsplit('/').next().unwrap_or(word)) else { return };
-    if !matches!(program, "ln" | "cp" | "install" | "mv") {
-        return;
-    }
-    let operands: Vec<&Value> =
+    let mut operands: Vec<&Value> =
         arguments.iter().filter(|word| word.prefix().first() != Some(&b'-')).collect();
+    match program {
+        "ln" | "cp" | "install" | "mv" => {}
+        // `cat /bin/rm > x`
+        "cat" => {
+            let written = invocation.redirects.iter().find(|redirect| redirect.kind == RedirectKind::Write);
+            operands.extend(written.map(|redirect| &redirect.target));
+        }
+        _ => return,
+    }
     let [from, to] = operands.as_slice() else { return };
     let resolved = Place::resolve(to, base).readings.into_iter().next().map(|reading| reading.path);
     let Some(name) = resolved.filter(|path| !path.is_loose()) else { return };

@@ -412,26 +412,29 @@ impl<'f> Walk<'f> {
 
     /// What is known of an input to which several commands write: plain words of some
     /// (`(crontab -l; echo '...') | crontab -`), or names that a program lists.
-    fn known_input(&self, task: &Task) -> Option<Input> {
+    fn known_input(&mut self, task: &Task) -> Option<Input> {
         if let Some(text) = follow::duplicated_input(&task.invocation) {
             return Some(text);
         }
         let Input::Pipe(writers) = &task.invocation.stdin else { return None };
         let (group, _) = task.group?;
         let invocations = &self.groups.get(group)?.invocations;
+        let runs_input = programs::runs_input(&task.invocation, Knowledge::shipped());
         let mut lines = Vec::new();
         for writer in writers.iter().filter_map(|index| invocations.get(*index)) {
             if let Some(listed) = programs::output(writer) {
                 return Some(Input::Text(listed));
             }
-            let (program, words) = writer.argv.split_first()?;
-            if matches!(program.as_str(), Some("echo" | "printf")) {
-                let words: Vec<&[u8]> = words.iter().filter_map(Value::as_known).collect();
-                lines.extend(words.join(&b' '));
-                lines.push(b'\n');
-            }
+            written(writer, invocations, runs_input, FARTHEST, &mut lines);
         }
-        (!lines.is_empty()).then_some(Input::Known(lines))
+        let known = !lines.is_empty() && (!runs_input || self.parses(&lines));
+        known.then_some(Input::Known(lines))
+    }
+
+    /// Whether a text that is a guess reads as a program: one that does not says nothing.
+    fn parses(&mut self, text: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(text);
+        shell::read(&text, None, &reader::of_request(self.facts), &mut self.budget).is_ok()
     }
 
     /// One command in one reading: its acts, and what it starts.
@@ -450,7 +453,14 @@ impl<'f> Walk<'f> {
             fed,
             has_effects: !all.is_empty(),
         });
+        // what is received is received before it is written
         let mut gives = fed;
+        if all.iter().any(|effect| matches!(effect, Effect::Fetch { .. })) {
+            gives = gives.max(Feed::Network);
+        }
+        if shows_environment(invocation) {
+            gives = gives.max(Feed::Credential);
+        }
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
         aliases::learn_program(invocation, &base, &mut self.programs);
@@ -668,6 +678,54 @@ impl<'f> Walk<'f> {
     }
 }
 
+/// How far back a pipeline is followed for the text that comes through it.
+const FARTHEST: usize = 8;
+
+/// The text that a command of a pipeline writes, as far as it stands in its words or comes to it: plain words, what a
+/// filter may pass on, and, where the text is going to be run, the literals of code that prints.
+fn written(
+    writer: &Invocation,
+    invocations: &[Rc<Invocation>],
+    runs_input: bool,
+    depth: usize,
+    lines: &mut Vec<u8>,
+) {
+    let Some((program, words)) = writer.argv.split_first() else { return };
+    let mut line = |text: &[u8]| {
+        lines.extend_from_slice(text);
+        lines.push(b'\n');
+    };
+    match program.as_str().map(|program| program.rsplit('/').next().unwrap_or(program)) {
+        Some("echo" | "printf") => {
+            let words: Vec<&[u8]> = words.iter().filter_map(Value::as_known).collect();
+            line(&words.join(&b' '));
+        }
+        _ if !runs_input || depth == 0 => {}
+        // without end
+        Some("yes") => {
+            let words: Vec<&[u8]> = words.iter().filter_map(Value::as_known).collect();
+            line(&[b"while :; do\n", words.join(&b' ').as_slice(), b"\ndone"].concat());
+        }
+        Some(
+            "cat" | "sort" | "uniq" | "head" | "tail" | "tac" | "shuf" | "grep" | "egrep" | "fgrep" | "rg" | "tee"
+            | "nl" | "fold" | "column" | "paste" | "expand" | "unexpand" | "fmt" | "pv" | "sponge" | "stdbuf"
+            | "unbuffer" | "cut" | "tr" | "sed" | "awk" | "perl",
+        ) if writer.stdin != Input::Inherited => {
+            match &writer.stdin {
+                Input::Known(bytes) => line(bytes),
+                Input::Text(text) => text.as_known().into_iter().for_each(line),
+                Input::Pipe(from) => {
+                    for from in from.iter().filter_map(|index| invocations.get(*index)) {
+                        written(from, invocations, runs_input, depth - 1, lines);
+                    }
+                }
+                _ => {}
+            }
+        }
+        _ => programs::literals(writer, Knowledge::shipped()).iter().for_each(|literal| line(literal)),
+    }
+}
+
 /// A search path that leads only to the system's programs, to those of a home and of the project is an ordinary one.
 fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
     let Effect::Persist { what, value } = effect else { return false };
@@ -685,6 +743,20 @@ fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
 fn program_name(invocation: &Invocation) -> String {
     let Some(word) = invocation.argv.first().and_then(Value::as_str) else { return String::new() };
     word.rsplit('/').next().unwrap_or(word).to_owned()
+}
+
+/// Whether a command prints the environment, in which credentials are: `env`, `printenv`, `export -p`.
+fn shows_environment(invocation: &Invocation) -> bool {
+    let Some((_, arguments)) = invocation.argv.split_first() else { return false };
+    match program_name(invocation).as_str() {
+        "env" => arguments.iter().all(|word| matches!(word.as_str(), Some("-0" | "--null"))),
+        "printenv" => arguments.iter().all(|word| word.prefix().starts_with(b"-")),
+        "set" => arguments.is_empty(),
+        "export" | "declare" | "typeset" => {
+            arguments.is_empty() || arguments.iter().all(|word| matches!(word.as_str(), Some("-p" | "-x" | "-px" | "-xp")))
+        }
+        _ => false,
+    }
 }
 
 /// The path of an effect that has one.

@@ -446,7 +446,12 @@ impl Filling<'_> {
 
     fn exec(&self, template: &Template, effects: &mut Vec<Effect>) {
         let mut argv = self.values(template);
-        // `kubectl exec pod -- command`
+        // `kubectl exec pod -c web -- command`: options that stand behind an operand are no program
+        if argv.first().is_some_and(|word| word.prefix().starts_with(b"-"))
+            && let Some(at) = argv.iter().position(|word| word.as_known() == Some(b"--"))
+        {
+            argv.drain(..at);
+        }
         if argv.first().and_then(Value::as_known) == Some(b"--") {
             argv.remove(0);
         }
@@ -485,9 +490,8 @@ impl Filling<'_> {
 
     fn script(&self, template: &Template, language: Language, effects: &mut Vec<Effect>) {
         let target = self.target(template);
-        let arguments = self
-            .setting(template, Setting::Arguments)
-            .map_or_else(Vec::new, |selection| self.select(selection));
+        let arguments = template.settings.iter().filter(|(setting, _)| *setting == Setting::Arguments);
+        let arguments: Vec<Value> = arguments.flat_map(|(_, selection)| self.select(selection)).collect();
         let mut texts = Vec::new();
         for selection in &template.selections {
             match (selection, &self.context.invocation.stdin) {
@@ -552,7 +556,8 @@ impl Filling<'_> {
                 Verb::Run(language) => effects.push(Effect::RunFile { path: self.placed(value), language }),
                 Verb::Fetch => effects.push(Effect::Fetch { url: value }),
                 Verb::Send => {
-                    let path = self.setting_value(template, Setting::Path).map(|path| self.placed(path));
+                    let path = self.setting_value(template, Setting::Path);
+                    let path = path.map(|path| self.placed(sent_file(path)));
                     effects.push(Effect::Send { url: value, path });
                 }
                 Verb::Listen => effects.push(Effect::Listen { address: value }),
@@ -587,6 +592,14 @@ impl Filling<'_> {
             }
         }
         effects.push(Effect::Write { path, how });
+    }
+}
+
+/// The file in `@FILE`, `name=@FILE`, `name=<FILE`, as clients of HTTP name what they send.
+fn sent_file(value: Value) -> Value {
+    match value.prefix().iter().position(|byte| matches!(byte, b'@' | b'<')) {
+        Some(at) => words::skip(&value, at + 1),
+        None => value,
     }
 }
 

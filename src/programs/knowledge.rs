@@ -18,6 +18,7 @@ use super::template::Template;
 pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("coreutils", include_str!("../../policies/programs/coreutils.toml")),
     ("wrappers", include_str!("../../policies/programs/wrappers.toml")),
+    ("launchers", include_str!("../../policies/programs/launchers.toml")),
     ("shells", include_str!("../../policies/programs/shells.toml")),
     ("system", include_str!("../../policies/programs/system.toml")),
     ("git", include_str!("../../policies/programs/git.toml")),

@@ -26,4 +26,4 @@ mod tests;
 pub use effect::{Attribute, Effect, Language, Operation, Target};
 pub use engine::{effects, is_guess};
 pub use knowledge::{Knowledge, KnowledgeError};
-pub use output::output;
+pub use output::{literals, output, runs_input};

@@ -1,7 +1,11 @@
 //! What a program prints, where that is what another program will act on: `find / | xargs rm`.
 
+use super::effect::{Effect, Language};
+use super::engine;
+use super::knowledge::Knowledge;
 use super::program_word;
-use super::words;
+use super::template::{Selection, Verb};
+use super::{code, words};
 use crate::shell::{Invocation, Piece, Unknown, Value};
 
 /// Words that a program prints without end; a starter that takes them all starts without end.
@@ -32,6 +36,30 @@ pub fn output(invocation: &Invocation) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// Whether a program runs what it reads from its standard input: a shell, an interpreter, `xargs`.
+pub fn runs_input(invocation: &Invocation, knowledge: &Knowledge) -> bool {
+    let Some(name) = invocation.argv.first().and_then(program_word::standard_name) else { return false };
+    if matches!(name.as_str(), "." | "source") {
+        return true;
+    }
+    knowledge.find(&name).is_some_and(|program| {
+        matches!(program.hook.as_deref(), Some("xargs" | "parallel" | "crontab" | "python"))
+            || program.effects.iter().any(|template| {
+                matches!(template.verb, Verb::Script(_)) && template.selections.contains(&Selection::Stdin)
+            })
+    })
+}
+
+/// The quoted literals of the code that an invocation runs, in their order: `python3 -c 'print("rm x")'`.
+pub fn literals(invocation: &Invocation, knowledge: &Knowledge) -> Vec<Vec<u8>> {
+    let code = engine::effects(invocation, knowledge).into_iter().filter_map(|effect| match effect {
+        Effect::Script { language: Language::Shell(_), .. } => None,
+        Effect::Script { text, .. } => text.as_known().map(code::literals),
+        _ => None,
+    });
+    code.flatten().collect()
 }
 
 fn pattern(directory: &[u8], glob: &[u8]) -> Value {

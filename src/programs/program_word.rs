@@ -50,6 +50,9 @@ pub(super) fn find<'k>(word: &Value, knowledge: &'k Knowledge) -> Found<'k> {
     if let Some(name) = standard_name(word) {
         return Found { programs: knowledge.find(&name).into_iter().collect(), runs_file: false };
     }
+    if let Some(name) = looked_up(word) {
+        return Found { programs: knowledge.find(&name).into_iter().collect(), runs_file: false };
+    }
     match (word.as_known(), words::basename(word)) {
         // `./rm` is not rm, but may be a copy of it
         (Some(_), Some(name)) => {
@@ -59,6 +62,23 @@ pub(super) fn find<'k>(word: &Value, knowledge: &'k Knowledge) -> Found<'k> {
         _ if word.has_unknown() => Found { programs: tail_name(word, knowledge), runs_file: false },
         _ => Found { programs: by_pattern(word, knowledge), runs_file: true },
     }
+}
+
+/// `$(which rm)`, `$(command -v rm)`, `$(type -P rm)`: the program that the search path has for a name. Where nothing
+/// is found nothing runs.
+fn looked_up(word: &Value) -> Option<String> {
+    let [Piece::Unknown(hole)] = word.pieces.as_slice() else { return None };
+    let source = hole.source.as_str();
+    let inner = source.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
+    let inner = inner.or_else(|| source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))?;
+    let mut words = inner.split_ascii_whitespace();
+    let name = match (words.next()?, words.next()?) {
+        ("command", "-v") | ("type", "-p" | "-P") | ("whence", "-p") | ("which", "-a" | "--") => words.next()?,
+        ("which", name) => name,
+        _ => return None,
+    };
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.' | '+');
+    (words.next().is_none() && !name.starts_with('-') && name.chars().all(plain)).then(|| name.to_owned())
 }
 
 /// The name of a program that is looked up in PATH or stands in a standard directory.

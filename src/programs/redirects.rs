@@ -38,11 +38,18 @@ pub(super) fn effects(invocation: &Invocation, effects: &mut Vec<Effect>) {
     }
 }
 
-/// `> file` and `: > file` only make the file empty.
+/// `> file`, `: > file` and `cat /dev/null > file` only make the file empty.
 fn prints_nothing(invocation: &Invocation) -> bool {
     match invocation.argv.first() {
         None => true,
-        Some(word) => matches!(word.as_known(), Some(b":" | b"true" | b"false")),
+        Some(word) => match word.as_known() {
+            Some(b":" | b"true" | b"false") => true,
+            Some(b"cat") => {
+                let read = invocation.argv.get(1..).unwrap_or_default();
+                !read.is_empty() && read.iter().all(|word| word.as_known() == Some(b"/dev/null"))
+            }
+            _ => false,
+        },
     }
 }
 

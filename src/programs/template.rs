@@ -326,6 +326,9 @@ fn setting(word: &str) -> Option<Setting> {
 }
 
 fn selection(word: &str, grammar: &Grammar) -> Result<Selection, String> {
+    if let Some(literal) = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        return Ok(Selection::Literal(literal.to_owned()));
+    }
     if let Some(range) = word.strip_prefix('@') {
         let number = |text: &str, empty: isize| {
             if text.is_empty() {

@@ -210,7 +210,10 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
         effects.push(shell(words::concat(&[&Value::known(": \""), value, &Value::known("\"")])));
     } else if COMMANDS.contains(&name) || command_family(name) {
         if value.as_known() != Some(b"") {
-            effects.push(shell(value.clone()));
+            // `LESSOPEN="|-command %s"`: less reads from the command, and that it may print nothing
+            let marks = value.prefix().iter().take_while(|byte| matches!(byte, b'|' | b'-')).count();
+            let marks = if name.starts_with("LESS") { marks } else { 0 };
+            effects.push(shell(words::skip(value, marks)));
         }
         if lasting && !ORDINARY.contains(&name) {
             effects.push(Effect::Persist { what: name.to_owned(), value: value.clone() });

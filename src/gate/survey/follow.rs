@@ -166,7 +166,8 @@ pub(super) fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
     let Effect::RunFile { path, language } = &effect else { return vec![effect] };
     let invocation = &task.invocation;
     let files = task.files.iter().rev().chain(&invocation.files);
-    let content = files.into_iter().find(|(name, _)| name == path).map(|(_, content)| content.clone());
+    let same = |name: &Value| name == path || plain_name(name).is_some_and(|name| Some(name) == plain_name(path));
+    let content = files.into_iter().find(|(name, _)| same(name)).map(|(_, content)| content.clone());
     let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return vec![effect] };
     let text = match content {
         Input::Known(bytes) => Value::known(bytes),
@@ -179,6 +180,22 @@ pub(super) fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
     let mut found = programs::code::code_effects(language, &text, invocation, Knowledge::shipped());
     found.push(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() });
     found
+}
+
+/// A name without what does not change it: `./x`, `.//x`, `a/../x`.
+fn plain_name(path: &Value) -> Option<Vec<&str>> {
+    let path = path.as_str()?;
+    let mut parts: Vec<&str> = if path.starts_with('/') { vec!["/"] } else { Vec::new() };
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| !matches!(*last, ".." | "/")) => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts)
 }
 
 /// `exec 3<<< text; bash <&3`: the text that the descriptor stands for.

@@ -106,7 +106,7 @@ const PYTHON_MODULES: &[&str] = &[
     "copy",
     "ipaddress",
     "tomllib",
-    "ast_literal",
+    "ast",
 ];
 
 const PYTHON: &[&str] = &[

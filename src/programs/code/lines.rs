@@ -150,6 +150,13 @@ pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
         at = start;
     }
     for line in text.split(|byte| *byte == b'\n') {
+        // what runs the recipes
+        let shell_of = line.trim_ascii_start().strip_prefix(b"SHELL").map(<[u8]>::trim_ascii_start);
+        if let Some(program) = shell_of.and_then(|rest| {
+            [b":=".as_slice(), b"?=", b"="].into_iter().find_map(|sign| rest.strip_prefix(sign))
+        }) {
+            effects.push(shell(Value::known(program.trim_ascii())));
+        }
         let recipe = if let Some(recipe) = line.strip_prefix(b"\t") {
             Some(recipe)
         } else if let Some(at) = find(line, b"!=") {

@@ -11,6 +11,7 @@ mod scan;
 mod tcl;
 
 pub use inert::is_inert;
+pub(in crate::programs) use scan::literals;
 
 use super::effect::{Effect, Language, Target};
 use super::engine::{self, Context};
@@ -79,14 +80,29 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
         });
     }
     // a command that is computed: any literal of the text, and what comes by standard input, may be it
-    if found.computed {
+    if found.computed || language == Language::Other && names_a_start(text) {
         let stdin = match &context.invocation.stdin {
             Input::Known(bytes) => Some(bytes.clone()),
             _ => None,
         };
-        for literal in scan::literals(text).into_iter().chain(stdin) {
-            if is_command(&literal, context) {
-                effects.push(shell(Value::known(literal)));
+        let literals: Vec<Vec<u8>> = literals(text).into_iter().chain(stdin).collect();
+        let mut lists = MAX_LISTS;
+        for (at, literal) in literals.iter().enumerate() {
+            if !is_command(literal, context) {
+                continue;
+            }
+            effects.push(shell(Value::known(literal.clone())));
+            // `run "rm", "-rf", "/"`: a program by itself, its arguments in the literals that follow
+            if lists > 0 && !literal.iter().any(u8::is_ascii_whitespace) {
+                lists -= 1;
+                let argv = literals.iter().skip(at).take(MAX_ARGUMENTS).cloned().map(Value::known).collect();
+                effects.push(Effect::Exec {
+                    argv,
+                    via: "code".to_owned(),
+                    target: Target::Here,
+                    assignments: Vec::new(),
+                    cwd: None,
+                });
             }
         }
     }
@@ -98,6 +114,22 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
             calls(language, &decoded, context, depth + 1, effects);
         }
     }
+}
+
+/// Lists of literals in one text that are taken for an argv, and how long one may be.
+const MAX_LISTS: usize = 8;
+const MAX_ARGUMENTS: usize = 32;
+
+/// Words by which languages that are not read otherwise start programs.
+const STARTS: &[&[u8]] = &[
+    b"system", b"shell", b"exec", b"execute", b"run", b"cmd", b"command", b"process", b"spawn", b"popen", b"sh",
+    b"runtime", b"createprocess", b"proc", b"open3", b"program", b"execshellcmd", b"processbuilder",
+];
+
+/// Whether a text in a language that is not read has a word that starts programs.
+fn names_a_start(text: &[u8]) -> bool {
+    text.split(|byte| !byte.is_ascii_alphabetic())
+        .any(|word| word.len() > 1 && STARTS.iter().any(|start| start.eq_ignore_ascii_case(word)))
 }
 
 /// Whether a literal begins with a program that is known.

@@ -3,7 +3,7 @@
 mod literals;
 mod names;
 
-pub(super) use literals::literals;
+pub(in crate::programs) use literals::literals;
 
 use literals::{from_base64, from_hex, perl_quote, quoted, unescaped};
 use names::{CALLS, Call, is_called, means_the_call};
@@ -51,6 +51,14 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             at += 1;
         }
         let word = text.get(start..at).unwrap_or_default();
+        if word == b"qx"
+            && language == Language::Perl
+            && let Some((command, end)) = perl_quote(text, start)
+        {
+            found.effects.push(shell(Value::known(command)));
+            at = end;
+            continue;
+        }
         let Some((_, call)) = CALLS.iter().find(|(name, _)| name.as_bytes() == word) else { continue };
         let before = text.get(..start).unwrap_or_default();
         if !means_the_call(language, *call, word, before, text) || !is_called(language, word, text, at) {
@@ -182,6 +190,10 @@ fn happens(
         Call::Delete | Call::DeleteTree => {
             let recursive = call == Call::DeleteTree || contains(&arguments.raw, b"recursive");
             let how = if word.starts_with(b"truncate") { Operation::Truncate } else { Operation::Remove };
+            if let Some(command) = in_home(arguments, recursive) {
+                found.effects.push(shell(Value::known(command)));
+                return;
+            }
             for path in paths(literals, arguments, before) {
                 found.effects.push(Effect::Delete { path, recursive, how });
             }
@@ -333,6 +345,28 @@ fn paths(literals: &[Vec<u8>], arguments: &Arguments, before: &[u8]) -> Vec<Valu
         if active { Value { pieces: vec![Piece::Glob(path.clone())] } } else { Value::known(path.clone()) }
     };
     literals.iter().map(pattern).collect()
+}
+
+/// Expressions by which languages name the home: `Path.home()`, `os.path.expanduser("~")`, `process.env.HOME`.
+const HOMES: &[&[u8]] = &[b"expanduser", b"Path.home", b"homedir(", b"Dir.home", b"HOME", b"user_home"];
+
+/// The deletion of something in the home, as a shell would be told it: only the shell is told where the home is.
+fn in_home(arguments: &Arguments, recursive: bool) -> Option<Vec<u8>> {
+    if !HOMES.iter().any(|home| contains(&arguments.raw, home)) {
+        return None;
+    }
+    let mut command: Vec<u8> = if recursive { b"rm -rf".to_vec() } else { b"rm -f".to_vec() };
+    command.extend_from_slice(b" \"$HOME\"");
+    for part in arguments.literals.iter().filter(|part| *part != b"HOME" && *part != b"~") {
+        let part = part.strip_prefix(b"~").unwrap_or(part);
+        if part.contains(&b'\'') {
+            return None;
+        }
+        command.extend_from_slice(b"/'");
+        command.extend_from_slice(part);
+        command.push(b'\'');
+    }
+    Some(command)
 }
 
 /// `Path("x").` in front of a method.

@@ -117,7 +117,7 @@ pub(in super::super) fn found(arguments: &[Value]) -> Option<Value> {
         }
         negated = false;
     }
-    let start = starts(&paths).into_iter().next()?;
+    let start = starts_at(&paths).into_iter().next()?;
     Some(if narrowed { words::below(&start, "{}") } else { start })
 }
 
@@ -220,8 +220,15 @@ fn unreadable(program: &Program, word: &Value, context: &Context<'_>, effects: &
     engine::guess(context.argv, context.knowledge, effects);
 }
 
+/// Options of fd with a value.
+const FD_VALUES: &[&str] = &[
+    "-e", "--extension", "-t", "--type", "-d", "--max-depth", "--min-depth", "--exact-depth", "-E", "--exclude", "-S",
+    "--size", "--changed-within", "--changed-before", "-o", "--owner", "-j", "--threads", "--max-results", "-c",
+    "--color", "--ignore-file", "--format", "--batch-size", "--and",
+];
+
 /// Where it looks; the current directory when nothing is named.
-fn starts(paths: &[Value]) -> Vec<Value> {
+fn starts_at(paths: &[Value]) -> Vec<Value> {
     if paths.is_empty() { vec![Value::known(".")] } else { paths.to_vec() }
 }
 
@@ -238,7 +245,7 @@ fn found_below(path: &Value, name: Option<&Value>) -> Value {
 }
 
 fn delete(paths: &[Value], narrowed: bool, name: Option<&Value>, effects: &mut Vec<Effect>) {
-    for path in starts(paths) {
+    for path in starts_at(paths) {
         effects.push(if narrowed {
             Effect::Delete { path: found_below(&path, name), recursive: false, how: Operation::Remove }
         } else {
@@ -259,7 +266,7 @@ fn start(
     if inner.is_empty() {
         return;
     }
-    let paths = starts(paths);
+    let paths = starts_at(paths);
     let taken = if paths.len().saturating_mul(inner.len()) <= MAX_WORDS { paths.len() } else { MAX_COMMANDS };
     if taken < paths.len() {
         let word = words::unknown("more directories than are looked at");
@@ -309,16 +316,41 @@ pub(super) fn fd(arguments: &[Value], effects: &mut Vec<Effect>) {
         None => false,
     };
     let Some(at) = arguments.iter().position(starts) else { return };
-    let found = words::below(&Value::known("."), "{}");
     let command = arguments.iter().skip(at + 1).take_while(|word| word.as_known() != Some(b";"));
-    let mut argv: Vec<Value> = command.map(|word| replaced(word, b"{}", &found)).collect();
-    if argv.is_empty() {
+    let command: Vec<&Value> = command.collect();
+    if command.is_empty() {
         return;
     }
-    if !argv.contains(&found) {
-        argv.push(found);
+    // the first operand is the pattern, the others are where it looks; a value of an option is none of them
+    let mut operands = Vec::new();
+    let mut narrowed = false;
+    let mut before = arguments.iter().take(at);
+    while let Some(word) = before.next() {
+        match word.as_str() {
+            Some("--search-path" | "--base-directory" | "-C") => {
+                operands.push(Value::known("."));
+                operands.extend(before.next().cloned());
+            }
+            Some(option) if FD_VALUES.contains(&option) => {
+                narrowed |= !matches!(option, "-t" | "--type" | "-j" | "--threads" | "-d" | "--max-depth");
+                before.next();
+            }
+            Some(option) if option.starts_with('-') => {
+                narrowed |= option.starts_with("-e") || option.starts_with("--ext");
+            }
+            _ => operands.push(word.clone()),
+        }
     }
-    effects.push(exec(argv, "fd"));
+    narrowed |= operands.first().is_some_and(|pattern| !matches!(pattern.as_known(), Some(b"." | b"" | b".*")));
+    let below = operands.get(1..).unwrap_or_default();
+    for path in starts_at(below) {
+        let found = if narrowed { words::below(&path, "{}") } else { path };
+        let mut argv: Vec<Value> = command.iter().map(|word| replaced(word, b"{}", &found)).collect();
+        if !argv.contains(&found) {
+            argv.push(found);
+        }
+        effects.push(exec(argv, "fd"));
+    }
 }
 
 /// The word with each `hole` in its known bytes filled.

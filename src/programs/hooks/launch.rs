@@ -1,8 +1,9 @@
 //! Launchers whose inner command starts where a plain grammar cannot see.
 
-use super::super::effect::{Effect, Language, Target};
+use super::super::effect::{Effect, Language, Operation, Target};
 use super::super::engine::{self, Context};
 use super::super::knowledge::Program;
+use super::super::template::Verb;
 use super::exec;
 use crate::shell::{Dialect, Value};
 
@@ -32,6 +33,69 @@ pub(super) fn flock(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
             target: Target::Here,
             arguments: Vec::new(),
         });
+    }
+}
+
+/// `guix shell PACKAGES -- COMMAND...`: what stands before the dashes is for the table, what follows is a command.
+pub(super) fn after_dashes(
+    program: &Program,
+    arguments: &[Value],
+    context: &Context<'_>,
+    effects: &mut Vec<Effect>,
+) -> bool {
+    let Some(at) = arguments.iter().position(|word| word.as_known() == Some(b"--")) else { return false };
+    let (before, after) = (arguments.get(..at), arguments.get(at + 1..));
+    let command = after.unwrap_or_default().to_vec();
+    if !command.is_empty() {
+        effects.push(exec(command, &program.name));
+    }
+    // of a table whose operands are themselves a command, only the options count
+    let starts = program.effects.iter().any(|template| template.verb == Verb::Exec);
+    let before = before.unwrap_or_default().iter();
+    let before: Vec<Value> =
+        before.filter(|word| !starts || word.prefix().starts_with(b"-")).cloned().collect();
+    engine::run_parsed(program, program.grammar.parse(&before), context, effects);
+    true
+}
+
+/// `nix develop FLAKE -c COMMAND...`, `nix run FLAKE#PROGRAM -- ARGUMENTS...`.
+pub(super) fn nix(program: &Program, arguments: &[Value], effects: &mut Vec<Effect>) -> bool {
+    let operand = arguments.iter().position(|word| !word.prefix().starts_with(b"-"));
+    let Some(verb) = operand.and_then(|at| arguments.get(at)).and_then(Value::as_str) else { return false };
+    let rest_after = |markers: &[&[u8]]| {
+        let at = arguments.iter().position(|word| word.as_known().is_some_and(|word| markers.contains(&word)))?;
+        Some((at, arguments.get(at + 1..).unwrap_or_default().to_vec()))
+    };
+    let name = Value::known("nix");
+    let install = |names: Vec<Value>| Effect::Package {
+        manager: name.to_string(),
+        action: Operation::Install,
+        names,
+    };
+    match verb {
+        "develop" | "shell" | "env" => {
+            let Some((at, command)) = rest_after(&[b"-c", b"--command"]) else { return false };
+            if !command.is_empty() {
+                effects.push(exec(command, &program.name));
+            }
+            let operands = arguments.get(..at).unwrap_or_default().iter().skip(1);
+            effects.push(install(operands.filter(|word| !word.prefix().starts_with(b"-")).cloned().collect()));
+            true
+        }
+        "run" => {
+            let Some((at, words)) = rest_after(&[b"--"]) else { return false };
+            let operands = arguments.get(..at).unwrap_or_default().iter().skip(1);
+            let named: Vec<Value> =
+                operands.filter(|word| !word.prefix().starts_with(b"-")).cloned().collect();
+            if let Some((_, name)) = named.first().and_then(Value::as_str).and_then(|name| name.split_once('#')) {
+                let mut argv = vec![Value::known(name)];
+                argv.extend(words);
+                effects.push(exec(argv, &program.name));
+            }
+            effects.push(install(named));
+            true
+        }
+        _ => false,
     }
 }
 
@@ -239,7 +303,7 @@ pub(super) fn python(
         || name == "tarfile"
         || name == "gzip"
     {
-        let how = super::super::effect::Operation::Create;
+        let how = Operation::Create;
         effects.extend(
             rest.iter()
                 .filter(|word| !word.prefix().starts_with(b"-"))
@@ -288,7 +352,7 @@ pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
                 arguments: Vec::new(),
             }),
             "FILE" | "OPEN" | "GOPEN" | "CREATE" | "CREAT" | "PIPE" if at > 0 => {
-                let how = super::super::effect::Operation::Overwrite;
+                let how = Operation::Overwrite;
                 effects.push(Effect::Write { path: plain, how });
             }
             "FILE" | "OPEN" | "GOPEN" | "CREATE" | "CREAT" | "PIPE" => {

@@ -47,6 +47,8 @@ pub(super) fn run(
         "database" => data::database(program, arguments, context, effects),
         "cmake" => data::cmake(arguments, context, effects),
         "flock" => launch::flock(program, arguments, effects),
+        "after-dashes" => return launch::after_dashes(program, arguments, context, effects),
+        "nix" => return launch::nix(program, arguments, effects),
         "capsh" => launch::capsh(arguments, effects),
         "bwrap" => launch::bwrap(program, arguments, context, effects),
         "kill" => signals::kill(arguments, effects),

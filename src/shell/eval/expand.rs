@@ -287,6 +287,11 @@ impl Evaluator<'_> {
         match self.context.homes.get(name) {
             Some(home) => Some(home.clone()),
             None if name == "root" => Some("/root".to_owned()),
+            // Whoever it is: a tilde and a name stand for a home, and homes are in one place.
+            None if is_account(name) => Some(match self.context.home.rsplit_once('/') {
+                Some((_, own)) if own == name => self.context.home.clone(),
+                _ => format!("/home/{name}"),
+            }),
             None => None,
         }
     }
@@ -498,4 +503,11 @@ pub(super) fn split(bytes: &[u8], ifs: &[u8], fields: &mut Fields) {
         fields.next();
     }
     fields.current.text(&run, false);
+}
+
+/// Whether a name is one that an account may have (useradd(8)).
+fn is_account(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.'))
 }

@@ -105,7 +105,7 @@ pub(super) fn unescaped(literal: &[u8]) -> Vec<u8> {
 }
 
 /// Every quoted literal of a text.
-pub(in crate::programs::code) fn literals(text: &[u8]) -> Vec<Vec<u8>> {
+pub(in crate::programs) fn literals(text: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(byte) = text.get(at) {

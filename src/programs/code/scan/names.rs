@@ -69,6 +69,10 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("command", Call::Start),
     ("system2", Call::Start),
     ("Command", Call::Start),
+    ("cmd", Call::Start),
+    ("sh", Call::Start),
+    ("execShellCmd", Call::Start),
+    ("ProcessBuilder", Call::Start),
     ("createProcess", Call::Start),
     ("callCommand", Call::Start),
     ("readProcess", Call::Start),
@@ -102,7 +106,12 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("truncateSync", Call::Delete),
     ("readFileSync", Call::Read),
     ("readdirSync", Call::Read),
+    ("directory", Call::DeleteTree),
+    ("file", Call::Delete),
     ("writeFileSync", Call::Write),
+    ("writeTextFile", Call::Write),
+    ("writeTextFileSync", Call::Write),
+    ("write", Call::Write),
     ("writeFile", Call::Write),
     ("appendFileSync", Call::Write),
     ("write_text", Call::Write),
@@ -176,6 +185,10 @@ pub(super) fn means_the_call(
         (Language::Lua, b"exec" | b"delete" | b"copy" | b"move") => false,
         (Language::Lua, b"remove" | b"rename" | b"execute") => qualifier(&["os."]),
         (Language::Awk, _) => matches!(word, b"system"),
+        (_, b"cmd" | b"sh") => language == Language::Other,
+        (_, b"write") => language == Language::Ruby && qualifier(&["File.", "IO."]),
+        // `(delete-directory "x" t)`
+        (_, b"directory" | b"file") => qualifier(&["delete-"]),
         (_, b"command") => qualifier(&["shell-"]),
         (
             Language::Other,
@@ -192,7 +205,9 @@ pub(super) fn means_the_call(
 
 /// Whether arguments follow: in parentheses, or, where the language has that, as a literal right behind the name.
 pub(super) fn is_called(language: Language, word: &[u8], text: &[u8], at: usize) -> bool {
-    let next = text.get(at..).unwrap_or_default().trim_ascii_start().first();
+    let rest = text.get(at..).unwrap_or_default();
+    // `File.rm_rf!("x")`
+    let next = rest.strip_prefix(b"!").unwrap_or(rest).trim_ascii_start().first();
     match language {
         Language::Perl | Language::Ruby if word != b"rm" => true,
         Language::Other | Language::Ruby | Language::Perl => matches!(next, Some(b'(' | b'"' | b'\'' | b'`')),
