@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::gate::{Command, Finding, render};
+use crate::policy::Network;
 use crate::shell::Span;
-use crate::stage::{Digest, Network, Pending};
+use crate::stage::{Digest, Pending};
 
 /// Lines of a command that are shown of each end of a long one.
 const LINES: usize = 24;
@@ -28,8 +29,9 @@ pub fn prompt(pending: &Pending, timeout: Duration) -> String {
             let _ = writeln!(out, "     instead  {}", render(&finding.hint));
         }
     }
-    let network = match request.terms.network {
+    let network = match &request.terms.profile.network {
         Network::None => "without network",
+        Network::Proxy(_) => "with network to the policy's hosts",
         Network::Host => "with the host's network",
     };
     let _ = writeln!(out, "\n  in    {}", render(&request.facts.cwd));

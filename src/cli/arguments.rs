@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::policy::parse_duration;
-use crate::stage::Network;
+use crate::wire::runner::Network;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -133,6 +133,9 @@ pub(super) struct Run {
     /// Permit `/`, a home or /tmp as the workspace
     #[arg(long)]
     pub(super) allow_broad_workspace: bool,
+    /// The policy's profile to run under
+    #[arg(long, value_name = "NAME")]
+    pub(super) profile: Option<String>,
     /// What the command reaches; `host` only where the policy permits it
     #[arg(long, value_name = "WHAT")]
     pub(super) network: Option<NetworkName>,

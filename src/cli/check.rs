@@ -86,7 +86,7 @@ fn facts(
         None if current.starts_with(&workspace) => current,
         None => workspace.clone(),
     };
-    local.facts_of(&workspace, &cwd, policy, std::env::vars_os()).map_err(|error| error.to_string())
+    local.facts_of(&workspace, &cwd, policy.base(), std::env::vars_os()).map_err(|error| error.to_string())
 }
 
 fn judge(policy: &Source, command: &Command, facts: &Facts) -> (Judgement, u64) {

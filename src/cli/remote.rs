@@ -11,12 +11,12 @@ use super::run::explain;
 use super::screen::{Screen, print, shown};
 use crate::client::{Client, ClientError, Foreground, Ran, Stdio, Watch, Where};
 use crate::gate::{Command, Decision};
-use crate::stage::Network;
 use crate::supervisor::Completed;
 use crate::wire::rpc::{
     Bounded, Code, Collected, ExecId, OpenSession, Outcome, PathText, RefusedBy, Report, SessionId, VarName,
-    VarValue,
+    VarValue, Words,
 };
+use crate::wire::runner::Network;
 
 /// A run as the command line asks a daemon for it.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(super) struct Remote {
     pub(super) workspace: Option<PathBuf>,
     pub(super) cwd: Option<PathBuf>,
     pub(super) timeout: Option<Duration>,
+    pub(super) profile: Option<String>,
     pub(super) network: Option<Network>,
     /// Names of variables to send beside the usual ones.
     pub(super) env: Vec<String>,
@@ -88,7 +89,7 @@ impl Remote {
         };
         let open = OpenSession {
             workspace: path(&workspace)?,
-            profile: None,
+            profile: self.profile.as_deref().map(words).transpose()?,
             network: self.network,
             limits: None,
             label: None,
@@ -217,6 +218,10 @@ pub(super) fn failed(error: &str, hint: &str, json: bool, screen: Screen) -> Exi
     screen.error(shown(error));
     screen.hint(shown(hint));
     Exit::FAILED
+}
+
+fn words(text: &str) -> Result<Words, String> {
+    Words::try_from(text.to_owned()).map_err(|error| format!("the profile {text:?}: {error}"))
 }
 
 fn path(path: &Path) -> Result<PathText, String> {

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::condition::{Arguments, Condition, Effects, Many, Source, Where};
-use super::sections::{Approval, Environment, Limits, Network, Workspace};
+use super::profile::{NetworkSection, ProfileSection, SandboxSection};
+use super::sections::{ApprovalSection, Environment, LimitsSection, Workspace};
 use crate::gate::Decision;
 
 /// A whole policy file.
@@ -15,9 +16,11 @@ use crate::gate::Decision;
 pub(super) struct Document {
     pub(super) environment: Environment,
     pub(super) workspace: Workspace,
-    pub(super) network: Network,
-    pub(super) limits: Limits,
-    pub(super) approval: Approval,
+    pub(super) network: NetworkSection,
+    pub(super) limits: LimitsSection,
+    pub(super) approval: ApprovalSection,
+    pub(super) sandbox: SandboxSection,
+    pub(super) profile: BTreeMap<Spanned<String>, Spanned<ProfileSection>>,
     /// What happens to an effect that no rule speaks of.
     pub(super) default: Verdict,
     pub(super) rule: Vec<Spanned<RuleDocument>>,

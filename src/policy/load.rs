@@ -8,7 +8,8 @@ use toml::Spanned;
 use super::document::{Document, Example, RuleDocument};
 use super::index::Index;
 use super::rule::Rule;
-use super::{Policy, PolicyError};
+use super::sections::Approval;
+use super::{Limits, Policy, PolicyError, Profile, profile};
 use crate::gate::{Command, Facts};
 use crate::shell::Dialect;
 
@@ -23,15 +24,16 @@ pub(super) fn load(text: &str, name: &str) -> Result<Policy, PolicyError> {
         toml::from_str(text).map_err(|error| PolicyError::from_toml(name, text, &error))?;
     check(&document)
         .map_err(|mistake| PolicyError::at(name, text, mistake.span, &mistake.message, mistake.hint))?;
+    let (base, profiles) = profiles(&document)
+        .map_err(|mistake| PolicyError::at(name, text, mistake.span, &mistake.message, mistake.hint))?;
     let rules: Vec<Rule> = document.rule.iter().map(|rule| Rule::new(rule.get_ref())).collect();
     let policy = Policy {
         index: Index::new(&rules),
         rules,
-        environment: document.environment,
-        workspace: document.workspace,
-        network: document.network,
-        limits: document.limits,
-        approval: document.approval,
+        roots: document.workspace.roots,
+        approval: Approval { timeout: document.approval.timeout.unwrap_or(Approval::default().timeout) },
+        profiles,
+        base,
         default: document.default,
         name: name.to_owned(),
         digest: digest(text),
@@ -94,22 +96,79 @@ fn check(document: &Document) -> Result<(), Mistake> {
             return Err(Mistake::new(except.span(), "the exception has no condition".to_owned(), hint));
         }
     }
-    for root in &document.workspace.roots {
+    for root in document.workspace.roots.iter().flatten() {
         if !root.starts_with('/') {
             let message = format!("the workspace root `{root}` is not an absolute path");
             return Err(Mistake { span: None, message, hint: "start it with `/`" });
         }
     }
-    for name in &document.environment.pass {
+    Ok(())
+}
+
+/// The profile of the sections at the top, and the others by name.
+fn profiles(document: &Document) -> Result<(Profile, BTreeMap<String, Profile>), Mistake> {
+    let plain = |message: String, hint| Mistake { span: None, message, hint };
+    let base = Profile {
+        name: profile::DEFAULT.to_owned(),
+        network: document
+            .network
+            .network()
+            .map_err(|message| plain(format!("[network]: {message}"), NETWORK_HINT))?,
+        workspace: document.workspace.access,
+        limits: document.limits.over(&Limits::default()),
+        pass: document.environment.pass.clone(),
+        masked: document.sandbox.masked.clone(),
+        minimum: document.sandbox.minimum.unwrap_or_default(),
+        selectable: true,
+    };
+    proper(&base).map_err(|(message, hint)| plain(message, hint))?;
+    let mut profiles = BTreeMap::new();
+    for (name, section) in &document.profile {
+        let (at, name) = (name.span(), name.get_ref());
+        let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 64 || !name.chars().all(named) {
+            let hint = "use lower-case letters, digits and `-`, as in `no-network`";
+            return Err(Mistake::new(at, format!("`{name}` is not the name of a profile"), hint));
+        }
+        if name == profile::DEFAULT {
+            let message = "the profile `default` is what the sections at the top say".to_owned();
+            return Err(Mistake::new(at, message, "write [network], [limits], [environment] or [sandbox]"));
+        }
+        let stated = section.get_ref();
+        let mut profile = stated.over(name, &base).map_err(|message| {
+            Mistake::new(at.clone(), format!("profile `{name}`: {message}"), NETWORK_HINT)
+        })?;
+        proper(&profile).map_err(|(message, hint)| {
+            Mistake::new(at.clone(), format!("profile `{name}`: {message}"), hint)
+        })?;
+        let beyond = profile.beyond(&base);
+        profile.selectable = beyond.is_empty() || stated.selectable;
+        profiles.insert(name.clone(), profile);
+    }
+    Ok((base, profiles))
+}
+
+const NETWORK_HINT: &str = "as in `network = { mode = \"proxy\", allow = [\"registry.npmjs.org:443\"] }`";
+
+/// What the types cannot say of a profile.
+fn proper(profile: &Profile) -> Result<(), (String, &'static str)> {
+    for name in &profile.pass {
         let stem = name.strip_suffix('*').unwrap_or(name);
-        let proper = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if stem.is_empty() || !stem.chars().all(proper) {
-            let message = format!("`{name}` is not the name of a variable");
-            return Err(Mistake {
-                span: None,
-                message,
-                hint: "a name is letters, digits and `_`; a trailing `*` stands for any rest",
-            });
+        if stem.is_empty() || !stem.chars().all(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            return Err((
+                format!("`{name}` is not the name of a variable"),
+                "a name is letters, digits and `_`; a trailing `*` stands for any rest",
+            ));
+        }
+    }
+    for path in &profile.masked {
+        let rest = path.strip_prefix("~/").unwrap_or(path);
+        let rest = rest.strip_prefix('/').unwrap_or(rest);
+        if rest.is_empty() || rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err((
+                format!("`{path}` cannot be masked"),
+                "name it by an absolute path, below the home (`~/x`) or below the workspace (`x/y`)",
+            ));
         }
     }
     Ok(())

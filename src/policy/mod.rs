@@ -9,18 +9,23 @@
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub(crate) mod condition;
+mod destination;
 mod document;
 mod error;
 mod index;
 mod load;
+pub mod profile;
 mod rule;
 mod sections;
 mod units;
 
+pub use destination::{Allowlist, Destination};
 pub use error::PolicyError;
-pub use sections::{Approval, Environment, Limits, Network, NetworkMode, Workspace};
+pub use profile::{Access, Level, Network, Profile};
+pub use sections::{Approval, Limits};
 pub use units::{ByteSize, parse_duration};
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::gate::{self, Act, Command, Facts, Finding, Judgement};
@@ -34,16 +39,13 @@ const BUILTIN: &str = include_str!("../../policies/default.toml");
 /// A policy that was read, checked against its own examples, and can judge.
 #[derive(Debug)]
 pub struct Policy {
-    /// Which variables reach a command.
-    pub environment: Environment,
-    /// Where commands may work.
-    pub workspace: Workspace,
-    /// What of the network a command reaches.
-    pub network: Network,
-    /// What a command may use.
-    pub limits: Limits,
+    /// Absolute directories below which a command may work; `None`: the directory in which it was asked for. An empty list
+    /// permits none.
+    pub roots: Option<Vec<String>>,
     /// How a person is asked.
     pub approval: Approval,
+    profiles: BTreeMap<String, Profile>,
+    base: Profile,
     default: Verdict,
     rules: Vec<Rule>,
     index: Index,
@@ -93,6 +95,21 @@ impl Policy {
         &self.name
     }
 
+    /// The profile that holds where none is selected: what the sections at the top say.
+    pub fn base(&self) -> &Profile {
+        &self.base
+    }
+
+    /// The profile of this name.
+    pub fn profile(&self, name: &str) -> Option<&Profile> {
+        if name == profile::DEFAULT { Some(&self.base) } else { self.profiles.get(name) }
+    }
+
+    /// Every profile, `default` first.
+    pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        std::iter::once(&self.base).chain(self.profiles.values())
+    }
+
     /// Ids of the rules, in the order of the file.
     pub fn rule_ids(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().map(Rule::id)
@@ -122,11 +139,10 @@ impl Policy {
     /// A policy that refuses everything.
     fn refusing() -> Self {
         Self {
-            environment: Environment::default(),
-            workspace: Workspace::default(),
-            network: Network::default(),
-            limits: Limits::default(),
+            roots: Some(Vec::new()),
             approval: Approval::default(),
+            profiles: BTreeMap::new(),
+            base: Profile::default(),
             default: Verdict::Deny,
             rules: Vec::new(),
             index: Index::default(),

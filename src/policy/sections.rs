@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::profile::Access;
 use super::units::{ByteSize, duration};
 
 /// Which variables reach a command.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Environment {
     /// Names that pass beyond the built-in allowlist; a trailing `*` stands for any rest (`"LC_*"`). Naming a variable
@@ -16,41 +18,23 @@ pub struct Environment {
 }
 
 /// Where commands may work.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Workspace {
-    /// Absolute directories below which a command may work. Empty: the directory in which it was asked for.
-    pub roots: Vec<String>,
-}
-
-/// What of the network a command reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkMode {
-    /// Nothing but its own loopback.
-    #[default]
-    None,
-    /// The host's network, unfiltered.
-    Host,
-}
-
-/// The `[network]` section.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Network {
-    /// See [`NetworkMode`].
-    pub mode: NetworkMode,
+pub(super) struct Workspace {
+    /// Absolute directories below which a command may work. Left out, it may work in the directory in which it was asked
+    /// for; an empty list permits none.
+    pub roots: Option<Vec<String>>,
+    /// What may be done with it.
+    pub access: Access,
 }
 
 /// What a command may use.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Limits {
     /// Wall-clock time of a command; its tree is ended then (exit code 124).
-    #[serde(deserialize_with = "duration")]
     pub time: Duration,
     /// Time between the polite signal and SIGKILL.
-    #[serde(deserialize_with = "duration")]
     pub grace: Duration,
     /// Memory of a command's whole tree.
     pub memory: ByteSize,
@@ -60,6 +44,59 @@ pub struct Limits {
     pub open_files: u32,
     /// Largest file that a process may write.
     pub file_size: ByteSize,
+}
+
+/// The `[limits]` section: what is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct LimitsSection {
+    /// Wall-clock time of a command (`"10m"`).
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Option<String>")]
+    pub time: Option<Duration>,
+    /// Time between the polite signal and SIGKILL (`"2s"`).
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Option<String>")]
+    pub grace: Option<Duration>,
+    /// Memory of a command's whole tree (`"4GiB"`).
+    #[schemars(with = "Option<String>")]
+    pub memory: Option<ByteSize>,
+    /// Processes and threads of a command's whole tree.
+    pub processes: Option<u32>,
+    /// Open descriptors of one process.
+    pub open_files: Option<u32>,
+    /// Largest file that a process may write (`"16GiB"`).
+    #[schemars(with = "Option<String>")]
+    pub file_size: Option<ByteSize>,
+}
+
+impl LimitsSection {
+    /// These limits in place of the others where they are given.
+    pub(super) fn over(&self, base: &Limits) -> Limits {
+        Limits {
+            time: self.time.unwrap_or(base.time),
+            grace: self.grace.unwrap_or(base.grace),
+            memory: self.memory.unwrap_or(base.memory),
+            processes: self.processes.unwrap_or(base.processes),
+            open_files: self.open_files.unwrap_or(base.open_files),
+            file_size: self.file_size.unwrap_or(base.file_size),
+        }
+    }
+}
+
+impl Limits {
+    /// The smaller of each.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        Self {
+            time: self.time.min(other.time),
+            grace: self.grace.min(other.grace),
+            memory: self.memory.min(other.memory),
+            processes: self.processes.min(other.processes),
+            open_files: self.open_files.min(other.open_files),
+            file_size: self.file_size.min(other.file_size),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -76,11 +113,9 @@ impl Default for Limits {
 }
 
 /// How a person is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {
     /// How long an answer is waited for. No answer in time is a deny.
-    #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
 }
 
@@ -88,4 +123,14 @@ impl Default for Approval {
     fn default() -> Self {
         Self { timeout: Duration::from_secs(60) }
     }
+}
+
+/// The `[approval]` section.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ApprovalSection {
+    /// How long an answer is waited for (`"60s"`).
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Option<String>")]
+    pub timeout: Option<Duration>,
 }

@@ -80,15 +80,46 @@ fn sections_are_read() {
     let text = "[environment]\npass = [\"LC_*\"]\n[workspace]\nroots = [\"/srv/w\"]\n[network]\nmode = \"host\"\n\
                 [limits]\ntime = \"90s\"\nmemory = \"512MiB\"\nopen-files = 64\n[approval]\ntimeout = \"2m\"\n";
     let policy = Policy::parse(text, "p.toml").unwrap();
-    assert_eq!(policy.environment.pass, ["LC_*"]);
-    assert_eq!(policy.workspace.roots, ["/srv/w"]);
-    assert_eq!(policy.network.mode, NetworkMode::Host);
-    assert_eq!(policy.limits.time.as_secs(), 90);
-    assert_eq!(policy.limits.memory, ByteSize(512 << 20));
-    assert_eq!(policy.limits.open_files, 64);
-    assert_eq!(policy.limits.processes, Limits::default().processes);
+    let base = policy.base();
+    assert_eq!(base.pass, ["LC_*"]);
+    assert_eq!(policy.roots.as_deref(), Some(&["/srv/w".to_owned()][..]));
+    assert_eq!(base.network, Network::Host);
+    assert_eq!(base.limits.time.as_secs(), 90);
+    assert_eq!(base.limits.memory, ByteSize(512 << 20));
+    assert_eq!(base.limits.open_files, 64);
+    assert_eq!(base.limits.processes, Limits::default().processes);
     assert_eq!(policy.approval.timeout.as_secs(), 120);
     assert_ne!(policy.digest(), Policy::parse("", "p.toml").unwrap().digest());
+}
+
+#[test]
+fn profiles_differ_from_the_sections_at_the_top() {
+    let text = "[network]\nmode = \"host\"\n[sandbox]\nmasked = [\"~/notes\"]\n\
+                [profile.readonly]\nworkspace = \"read\"\nnetwork = { mode = \"none\" }\n\
+                [profile.more]\nlimits = { memory = \"8GiB\" }\nselectable = true\n\
+                [profile.hidden]\nminimum = \"landlock-seccomp\"\nmasked = [\"data/keys\"]\n";
+    let policy = Policy::parse(text, "p.toml").unwrap();
+    let readonly = policy.profile("readonly").unwrap();
+    assert_eq!((readonly.workspace, &readonly.network), (Access::Read, &Network::None));
+    assert_eq!(readonly.masked, ["~/notes"]);
+    let names: Vec<(&str, bool)> =
+        policy.profiles().map(|profile| (profile.name.as_str(), profile.selectable)).collect();
+    // One that gives more is only for who is told so.
+    assert_eq!(names, [("default", true), ("hidden", false), ("more", true), ("readonly", true)]);
+    assert_eq!(policy.profile("hidden").unwrap().masked, ["~/notes", "data/keys"]);
+    for (text, message, line) in [
+        ("[profile.default]\n", "is what the sections at the top say", Some(1)),
+        ("[profile.\"A b\"]\n", "is not the name of a profile", Some(1)),
+        ("[profile.x]\nnetwork = { mode = \"proxy\" }\n", "needs `allow`", Some(1)),
+        ("[profile.x]\nmasked = [\"../x\"]\n", "cannot be masked", Some(1)),
+        ("[profile.x]\nenvironment = { pass = [\"*\"] }\n", "is not the name of a variable", Some(1)),
+        ("[profile.x.network]\nmode = \"proxy\"\nallow = [\"x\"]\n", "is not a destination", Some(3)),
+        ("[network]\nallow = []\n", "give `mode", None),
+    ] {
+        let error = error(text);
+        assert!(error.message().contains(message), "{error}");
+        assert_eq!(error.place().map(|place| place.0), line, "{error}");
+    }
 }
 
 #[test]

@@ -54,6 +54,12 @@ impl fmt::Display for ByteSize {
     }
 }
 
+impl serde::Serialize for ByteSize {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Size;
@@ -102,8 +108,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
-/// For `#[serde(deserialize_with)]` on a [`Duration`].
-pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+/// For `#[serde(deserialize_with)]` on an optional [`Duration`] with a default.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     struct Time;
     impl Visitor<'_> for Time {
         type Value = Duration;
@@ -114,7 +120,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
             parse_duration(text).map_err(E::custom)
         }
     }
-    deserializer.deserialize_str(Time)
+    deserializer.deserialize_str(Time).map(Some)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) use link::for_tests;
 pub use link::{Link, Receiver, Sender};
 
 use crate::prepare::Directory;
-use crate::wire::runner::{Failure, Limits, Network};
+use crate::wire::runner::{Failure, Level, Limits, Network};
 
 /// A sandbox as asked for.
 #[derive(Debug)]
@@ -33,6 +33,10 @@ pub struct Asked<'a> {
     pub network: Network,
     /// What they may use up.
     pub limits: Limits,
+    /// The least isolation below which there is none.
+    pub minimum: Level,
+    /// Paths that show as empty beyond the shipped ones: absolute, below the home (`~/x`), or below the workspace.
+    pub masked: &'a [String],
     /// Absolute paths of execward's own state and configuration: never visible, whatever the workspace is.
     pub own_state: Vec<PathBuf>,
 }

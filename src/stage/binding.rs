@@ -5,8 +5,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Place, Request, Terms};
 use crate::gate::{Command, Facts};
+use crate::policy::{Limits, Network, Profile};
 use crate::shell::Dialect;
-use crate::wire::runner::{FileId, Network};
+use crate::wire::runner::FileId;
 
 /// A SHA-256 digest. It stays in the process unless it is of something public (a policy): a plain digest of a short
 /// secret can be guessed.
@@ -88,11 +89,8 @@ pub(super) fn bind(request: &Request, policy: Digest) -> Digest {
     let Place { cwd, workspace } = place;
     hash.file(*cwd);
     hash.file(*workspace);
-    let Terms { network, timeout, grace } = terms;
-    hash.text(match network {
-        Network::None => "none",
-        Network::Host => "host",
-    });
+    let Terms { profile, timeout, grace } = terms;
+    hash.profile(profile);
     hash.number(timeout.map_or(u64::MAX, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)));
     hash.number(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
     hash.bytes(&policy.0);
@@ -119,6 +117,28 @@ impl Fields {
     fn file(&mut self, file: FileId) {
         self.number(file.dev);
         self.number(file.ino);
+    }
+
+    fn profile(&mut self, profile: &Profile) {
+        let Profile { name, network, workspace, limits, pass, masked, minimum, selectable } = profile;
+        self.text(name);
+        self.text(network.name());
+        if let Network::Proxy(allowed) = network {
+            let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            self.list(allowed.iter());
+        }
+        self.number(*workspace as u64);
+        let Limits { time, grace, memory, processes, open_files, file_size } = limits;
+        for duration in [time, grace] {
+            self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        }
+        for number in [memory.0, u64::from(*processes), u64::from(*open_files), file_size.0] {
+            self.number(number);
+        }
+        self.list(pass.iter());
+        self.list(masked.iter());
+        self.number(*minimum as u64);
+        self.number(u64::from(*selectable));
     }
 
     fn list<'a>(&mut self, items: impl Iterator<Item = &'a String>) {

@@ -140,7 +140,7 @@ mod wire;
 
 pub use binding::Digest;
 pub use report::{Outcome, Report, Timing};
-pub use request::{Malformed, Network, Parsed, Place, Principal, Request, RequestId, Terms};
+pub use request::{Malformed, Parsed, Place, Principal, Request, RequestId, Terms};
 pub use run::{Changed, Finished, Prepared, Running, Seen, Ticket, WrongTicket};
 pub use verdict::{Agreed, Cleared, Denial, DenialReason, Grant, GrantMismatch, Pending, RefusedBy, Verdict};
 

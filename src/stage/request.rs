@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::MAX_COMMAND;
 use super::verdict::{Judged, Verdict};
 use crate::gate::{Command, Facts};
-use crate::policy::Policy;
+use crate::policy::{Policy, Profile};
 use crate::wire::runner::FileId;
-pub use crate::wire::runner::Network;
 
 /// The name of one request, unique on this machine: 128 random bits in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,8 +61,8 @@ pub struct Place {
 /// The terms on which a command would run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Terms {
-    /// What it reaches.
-    pub network: Network,
+    /// What confines it.
+    pub profile: Profile,
     /// Wall-clock limit.
     pub timeout: Option<Duration>,
     /// Between the polite signal and the final one when a limit ends it.

@@ -35,7 +35,11 @@ fn request(command: Command) -> Request {
             backend: "jail".into(),
         },
         place: Place { cwd: CWD, workspace: WORKSPACE },
-        terms: Terms { network: Network::None, timeout: None, grace: Duration::from_secs(2) },
+        terms: Terms {
+            profile: crate::policy::Profile::default(),
+            timeout: None,
+            grace: Duration::from_secs(2),
+        },
         interpreter: "/bin/bash".into(),
     }
 }
@@ -154,7 +158,7 @@ fn a_grant_cannot_move() {
         ("cwd inode", |r| r.place.cwd.ino = 3),
         ("cwd device", |r| r.place.cwd.dev = 3),
         ("workspace inode", |r| r.place.workspace.ino = 3),
-        ("network", |r| r.terms.network = Network::Host),
+        ("network", |r| r.terms.profile.network = crate::policy::Network::Host),
         ("timeout", |r| r.terms.timeout = Some(Duration::from_secs(1))),
         ("grace", |r| r.terms.grace = Duration::from_secs(3)),
     ];

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, raise};
 
 use super::journal::{Failure, Journal};
 use super::local::{Local, LocalError};
-use super::pipeline;
+use super::pipeline::{self, ProfileError};
 use super::policy_file::{self, PolicyFileError, Source};
 use super::relay::{Captured, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
 use super::scribe::{Keeping, Scribe, Unwritten};
@@ -22,16 +22,16 @@ use super::state::Directories;
 use crate::approval::{Answer, Terminal};
 use crate::audit::LogError;
 use crate::gate::{Command, Decision};
+use crate::policy::Access;
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, DirectoryError, EnvironmentError, Root, Withheld};
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{self, LaunchError, Link, jail};
 use crate::stage::{
-    Cleared, Denial, DenialReason, Network, Outcome, Pending, Place, Prepared, Report, Request, RequestId,
-    Seen, Terms,
+    Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
-use crate::wire::runner::{FileId, Receipt, SandboxSpec};
+use crate::wire::runner::{FileId, Network, Receipt, SandboxSpec};
 
 /// A command as the command line asks for it.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub struct Asked {
     pub allow_broad_workspace: bool,
     /// Wall-clock limit; never beyond the policy's.
     pub timeout: Option<Duration>,
+    /// The profile of the policy that it runs under; `default` where none is named.
+    pub profile: Option<String>,
     /// What it is to reach; what the policy says where nothing is asked.
     pub network: Option<Network>,
     /// Variables to pass that no rule passes by itself.
@@ -114,9 +116,9 @@ pub enum EmbeddedError {
     /// A path that cannot be told to the gate or to the command.
     #[error("the path {} is not UTF-8", .0.display())]
     NotText(PathBuf),
-    /// The policy does not permit it.
-    #[error("the policy permits no network")]
-    Network,
+    /// The profile cannot be had.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// There is too much of it.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -160,7 +162,7 @@ impl EmbeddedError {
                  /tmp"
                 .to_owned()
             }
-            Self::Network => "a policy permits it with `mode = \"host\"` under [network]".to_owned(),
+            Self::Profile(error) => error.hint(),
             Self::Sandbox(error) => error.hint().to_owned(),
             _ => String::new(),
         }
@@ -261,20 +263,23 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
     let (workspace, cwd) = directories(asked, &local, &policy, draft)?;
     tracing::debug!(workspace = ?workspace.directory().path, cwd = ?cwd.path, "directories opened");
-    let network = pipeline::network(asked.network, &policy).ok_or(EmbeddedError::Network)?;
+    let profile = pipeline::profile(&policy, asked.profile.as_deref(), asked.network)?;
     let mut spec = jail::spec(&sandbox::Asked {
         requester: (local.principal.uid, local.principal.gid),
         user: &local.principal.name,
         home: local.home.clone(),
         workspace: workspace.directory(),
-        writable: true,
-        network,
-        limits: pipeline::limits(&policy),
+        writable: profile.workspace == Access::Write,
+        network: pipeline::network(&profile)?,
+        limits: pipeline::limits(&profile),
+        minimum: pipeline::minimum(&profile),
+        masked: &profile.masked,
         own_state: local.directories.own(),
     })?;
     // A command must not change what the next one is judged by.
     spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
-    let environment = pipeline::environment(&local, &policy, &spec, &cwd.path, &asked.variables, &asked.env)?;
+    let environment =
+        pipeline::environment(&local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
     let Environment { vars, withheld, secrets } = environment;
     let redactor = Redactor::new(&Rules::builtin(), secrets);
 
@@ -284,14 +289,14 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     facts.cwd = text(&cwd.path)?;
     facts.workspaces = vec![text(&workspace.directory().path)?];
     facts.environment = vars.clone();
-    let timeout = asked.timeout.map_or(policy.limits.time, |timeout| timeout.min(policy.limits.time));
+    let timeout = asked.timeout.map_or(profile.limits.time, |timeout| timeout.min(profile.limits.time));
     let request = Request {
         id: id.clone(),
         principal: local.principal.clone(),
         command: asked.command.clone(),
         facts,
         place: Place { cwd: cwd.id, workspace: workspace.directory().id },
-        terms: Terms { network, timeout: Some(timeout), grace: policy.limits.grace },
+        terms: Terms { timeout: Some(timeout), grace: profile.limits.grace, profile },
         interpreter: local.interpreter.to_owned(),
     };
     let ground = Ground { workspace, cwd, spec, environment: vars.into_iter().collect() };
@@ -481,9 +486,9 @@ fn directories(
     let rules = WorkspaceRules { home: &local.home, state: &own, allow_broad: asked.allow_broad_workspace };
     let refused = |role| move |error| EmbeddedError::Directory { role, error };
     let workspace = directory::workspace(&path, rules).map_err(refused("workspace"))?;
-    if !policy.workspace.roots.is_empty() {
+    if let Some(roots) = &policy.roots {
         let roots: Result<Vec<Root>, DirectoryError> =
-            policy.workspace.roots.iter().map(|root| Root::open(Path::new(root))).collect();
+            roots.iter().map(|root| Root::open(Path::new(root))).collect();
         directory::open(&workspace.path, &roots.map_err(refused("workspace"))?)
             .map_err(refused("workspace"))?;
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::local::Local;
 use crate::approval::Answer;
 use crate::gate::Facts;
-use crate::policy::{NetworkMode, Policy};
+use crate::policy::{self, Policy, Profile};
 use crate::prepare::EnvironmentError;
 use crate::prepare::environment::{self, Environment, Why};
 use crate::redact::Redactor;
-use crate::stage::{Cleared, Denial, Network, Outcome, Pending, Report, Request, Verdict};
-use crate::wire::runner::{Limits, SandboxSpec};
+use crate::stage::{Cleared, Denial, Outcome, Pending, Report, Request, Verdict};
+use crate::wire::runner::{Level, Limits, Network, SandboxSpec};
 
 /// The name of the backend that commands run in.
 const BACKEND: &str = "jail";
@@ -51,19 +51,113 @@ pub(super) async fn clear(
     }
 }
 
-/// What a command reaches: what was asked for where the policy permits it, what the policy says where nothing was;
-/// `None` where it does not permit it.
-pub(super) fn network(asked: Option<Network>, policy: &Policy) -> Option<Network> {
-    match (policy.network.mode, asked) {
-        (NetworkMode::Host, None | Some(Network::Host)) => Some(Network::Host),
-        (NetworkMode::None, Some(Network::Host)) => None,
-        (NetworkMode::None, _) | (_, Some(Network::None)) => Some(Network::None),
+/// Why a request cannot run under the profile that it selects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// The policy has none of this name.
+    #[error("the policy has no profile `{name}`")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        names: Vec<String>,
+    },
+    /// It gives more than the policy's default does, and is for rules and operators.
+    #[error("the profile `{0}` is not one that a requester may select")]
+    NotSelectable(String),
+    /// It gives less than it did when the session's sandbox was built.
+    #[error("the policy was changed, and its profile `{0}` gives less than this session's sandbox does")]
+    Changed(String),
+    /// More network than the profile gives.
+    #[error("the policy permits no network")]
+    Network,
+    /// What the profile asks for cannot be had.
+    #[error("the profile `{profile}` asks for {what}, which this build of execward cannot give")]
+    Missing {
+        /// The profile.
+        profile: String,
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+impl ProfileError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { names, .. } => format!("there are: {}", names.join(", ")),
+            Self::NotSelectable(_) => {
+                "an operator permits it with `selectable = true` in the profile".to_owned()
+            }
+            Self::Network => "a policy permits it with `mode = \"host\"` under [network]".to_owned(),
+            Self::Changed(_) => "close the session and open another".to_owned(),
+            Self::Missing { .. } => "select another profile".to_owned(),
+        }
+    }
+}
+
+/// What a request runs under: the profile that it selects, with no more network than it asks for.
+pub(super) fn profile(
+    policy: &Policy,
+    selected: Option<&str>,
+    network: Option<Network>,
+) -> Result<Profile, ProfileError> {
+    let mut profile = match selected {
+        None => policy.base().clone(),
+        Some(name) => policy.profile(name).cloned().ok_or_else(|| ProfileError::Unknown {
+            name: name.to_owned(),
+            names: policy
+                .profiles()
+                .filter(|profile| profile.selectable)
+                .map(|profile| profile.name.clone())
+                .collect(),
+        })?,
+    };
+    if !profile.selectable {
+        return Err(ProfileError::NotSelectable(profile.name));
+    }
+    match network {
+        Some(Network::Host) if profile.network != policy::Network::Host => return Err(ProfileError::Network),
+        Some(Network::None) => profile.network = policy::Network::None,
+        _ => {}
+    }
+    Ok(profile)
+}
+
+/// What a session's profile has become under the policy that holds now. What a command gets is decided anew for each; what
+/// its sandbox is was decided when the session was opened.
+pub(super) fn standing(opened: &Profile, policy: &Policy) -> Result<Profile, ProfileError> {
+    let now = policy.profile(&opened.name).ok_or_else(|| ProfileError::Changed(opened.name.clone()))?;
+    let built = ["network", "workspace", "masked", "minimum"];
+    if opened.beyond(now).iter().any(|part| built.contains(part)) {
+        return Err(ProfileError::Changed(opened.name.clone()));
+    }
+    Ok(Profile { limits: now.limits.clone(), pass: now.pass.clone(), ..opened.clone() })
+}
+
+/// What the sandbox of a profile reaches.
+pub(super) fn network(profile: &Profile) -> Result<Network, ProfileError> {
+    match profile.network {
+        policy::Network::None => Ok(Network::None),
+        policy::Network::Host => Ok(Network::Host),
+        policy::Network::Proxy(_) => {
+            Err(ProfileError::Missing { profile: profile.name.clone(), what: "a proxied network" })
+        }
+    }
+}
+
+/// The least isolation that a profile asks for, for the sandbox.
+pub(super) fn minimum(profile: &Profile) -> Level {
+    match profile.minimum {
+        policy::Level::Full => Level::Full,
+        policy::Level::LandlockSeccomp => Level::LandlockSeccomp,
     }
 }
 
 /// What the commands of a sandbox may use up.
-pub(super) fn limits(policy: &Policy) -> Limits {
-    let limits = &policy.limits;
+pub(super) fn limits(profile: &Profile) -> Limits {
+    let limits = &profile.limits;
     Limits {
         memory: limits.memory.0,
         processes: limits.processes.into(),
@@ -78,7 +172,7 @@ pub(super) fn limits(policy: &Policy) -> Limits {
 /// for one by one: they pass where nothing but a rule that names them is missing. Only a policy can name a credential.
 pub(super) fn environment(
     local: &Local,
-    policy: &Policy,
+    profile: &Profile,
     spec: &SandboxSpec,
     cwd: &Path,
     variables: &[(OsString, OsString)],
@@ -99,15 +193,14 @@ pub(super) fn environment(
     };
     let rules = environment::Rules::builtin();
     let build = |pass: &[String]| environment::build(&rules, variables.iter().cloned(), pass, facts);
-    let built = build(&policy.environment.pass)?;
+    let built = build(&profile.pass)?;
     if named.is_empty() {
         return Ok(built);
     }
     let plain = |name: &&String| {
         built.withheld.iter().any(|withheld| &withheld.name == *name && withheld.why == Why::NotListed)
     };
-    let pass: Vec<String> =
-        policy.environment.pass.iter().chain(named.iter().filter(plain)).cloned().collect();
+    let pass: Vec<String> = profile.pass.iter().chain(named.iter().filter(plain)).cloned().collect();
     build(&pass)
 }
 
@@ -137,7 +230,7 @@ impl Local {
         &self,
         workspace: &Path,
         cwd: &Path,
-        policy: &Policy,
+        profile: &Profile,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Facts, EnvironmentError> {
         let home = self.home.to_string_lossy();
@@ -152,7 +245,7 @@ impl Local {
             read_only: &[],
         };
         let rules = environment::Rules::builtin();
-        let environment = environment::build(&rules, variables, &policy.environment.pass, facts)?;
+        let environment = environment::build(&rules, variables, &profile.pass, facts)?;
         Ok(Facts {
             workspaces: vec![workspace.to_string_lossy().into_owned()],
             cwd: cwd.to_string_lossy().into_owned(),

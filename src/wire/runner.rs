@@ -201,6 +201,18 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// The name of the machine inside.
     pub hostname: String,
+    /// The least isolation that the policy permits; below it nothing is built.
+    pub minimum: Level,
+}
+
+/// How much of the isolation stands, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// landlock and seccomp alone.
+    LandlockSeccomp,
+    /// Every layer.
+    Full,
 }
 
 /// Who a command is inside its sandbox.

@@ -33,6 +33,14 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
     let mut masked = data.system.masked;
     masked.extend(in_home(data.home.masked));
     masked.extend(in_home(data.home.stores));
+    let mut below = data.workspace.masked;
+    for path in asked.masked {
+        match path.strip_prefix("~/") {
+            Some(rest) => masked.push(home.join(rest)),
+            None if path.starts_with('/') => masked.push(path.into()),
+            None => below.push(path.into()),
+        }
+    }
     // Both as they are named and as they are: the workspace is shown where it is, and a link may stand in the name.
     #[allow(clippy::disallowed_methods)]
     let real = asked.own_state.iter().filter_map(|path| fs::canonicalize(path).ok());
@@ -61,12 +69,13 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
             id: asked.workspace.id,
             writable: asked.writable,
             owner,
-            masked: data.workspace.masked,
+            masked: below,
             frozen: data.workspace.frozen,
         },
         view: View { visible, own, owner: (uid == 0).then_some(asked.requester), masked },
         network: asked.network,
         limits: asked.limits.clone(),
         hostname: HOSTNAME.into(),
+        minimum: asked.minimum,
     })
 }

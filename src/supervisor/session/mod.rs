@@ -33,11 +33,12 @@ use super::policy_file::Source;
 use super::scribe::Scribe;
 use super::state::Directories;
 use crate::approval::Broker;
+use crate::policy::Profile;
 use crate::prepare::Root;
 use crate::prepare::environment::Environment;
 use crate::redact::Redactor;
 use crate::sandbox::jail;
-use crate::stage::{Network, Principal};
+use crate::stage::Principal;
 use crate::wire::rpc::{self, ExecId, Separation, SessionId, State};
 use crate::wire::runner::{Receipt, SandboxSpec};
 
@@ -104,7 +105,7 @@ pub(super) struct Session {
     pub(super) workspace_path: String,
     spec: SandboxSpec,
     receipt: Receipt,
-    network: Network,
+    profile: Profile,
     label: Option<String>,
     opened: Timestamp,
     linger: Duration,

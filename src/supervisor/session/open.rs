@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::link::{self, Orders, Routes};
 use super::look::look_as;
 use super::{Common, Peer, Running, Session, Used, sleep};
+use crate::policy::{Access, Profile};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
 use crate::redact::{Redactor, Rules};
@@ -21,7 +22,7 @@ use crate::supervisor::local::Local;
 use crate::supervisor::pipeline;
 use crate::supervisor::policy_file::Source;
 use crate::wire::rpc::{self, Code, Error, OpenSession, SessionId};
-use crate::wire::runner::{Limits, Network, SandboxSpec};
+use crate::wire::runner::{Limits, SandboxSpec};
 
 /// What a look at the requester's files brings.
 struct Seen {
@@ -40,23 +41,14 @@ impl Session {
         if common.stopping.is_cancelled() {
             return Err(stopping());
         }
-        if let Some(profile) = &asked.profile {
-            return Err(Error::new(
-                Code::UnknownProfile,
-                format!("there is no profile {:?}", profile.as_str()),
-            )
-            .hint("leave it out: there is one policy"));
-        }
         let places = common.accounts.admit_session(&peer.account).ok_or_else(|| {
             Error::new(Code::Limit, "there are as many sessions as there may be")
                 .hint("close one with session/close; session/list shows yours")
         })?;
         let policy = common.policy();
-        let network = pipeline::network(asked.network, &policy).ok_or_else(|| {
-            Error::new(Code::Terms, "the policy permits no network")
-                .hint("a policy permits it with `mode = \"host\"` under [network]")
-        })?;
-        let mut limits = pipeline::limits(&policy);
+        let selected = asked.profile.as_ref().map(rpc::Words::as_str);
+        let profile = pipeline::profile(&policy, selected, asked.network).map_err(unusable)?;
+        let mut limits = pipeline::limits(&profile);
         let lifetime = asked.limits.as_ref().and_then(|limits| limits.lifetime_ms).map(|ms| ms.millis());
         if let Some(asked) = asked.limits {
             let least = |limit: &mut u64, asked: Option<u64>| {
@@ -67,9 +59,9 @@ impl Session {
             limits.tmpfs = limits.tmpfs.min(limits.memory / 2);
         }
         let Seen { local, workspace, spec } =
-            look(common, peer, &policy, asked.workspace.as_str(), network, limits).await?;
+            look(common, peer, &policy, asked.workspace.as_str(), &profile, limits).await?;
         let workspace_path = workspace.path.to_string_lossy().into_owned();
-        let environment = pipeline::environment(&local, &policy, &spec, &workspace.path, &[], &[])
+        let environment = pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[])
             .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
         let link =
             common.launcher.launch(spec.clone()).await.map_err(|error| {
@@ -89,7 +81,7 @@ impl Session {
             workspace_path,
             spec,
             receipt,
-            network,
+            profile,
             label: asked.label.map(Into::into),
             opened: Timestamp::now(),
             linger: asked.linger_ms.millis(),
@@ -120,6 +112,17 @@ impl Session {
     }
 }
 
+/// A profile that cannot be had, as the protocol says it.
+pub(super) fn unusable(error: pipeline::ProfileError) -> Error {
+    let code = match error {
+        pipeline::ProfileError::Unknown { .. } | pipeline::ProfileError::NotSelectable(_) => {
+            Code::UnknownProfile
+        }
+        _ => Code::Terms,
+    };
+    Error::new(code, error.to_string()).hint(error.hint())
+}
+
 pub(super) fn stopping() -> Error {
     Error::new(Code::Stopping, "the daemon is stopping and starts nothing more")
 }
@@ -129,11 +132,14 @@ async fn look(
     peer: &Peer,
     policy: &Arc<Source>,
     workspace: &str,
-    network: Network,
+    profile: &Profile,
     limits: Limits,
 ) -> Result<Seen, Error> {
     let (uid, gid) = (peer.uid, peer.gid);
     let (common, policy, path) = (Arc::clone(common), Arc::clone(policy), PathBuf::from(workspace));
+    let network = pipeline::network(profile).map_err(unusable)?;
+    let (writable, minimum) = (profile.workspace == Access::Write, pipeline::minimum(profile));
+    let masked = profile.masked.clone();
     let look = move || -> Result<Seen, Error> {
         let local = Local::peer(uid, gid, common.directories.clone())
             .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
@@ -147,9 +153,11 @@ async fn look(
             user: &local.principal.name,
             home: local.home.clone(),
             workspace: &workspace,
-            writable: true,
+            writable,
             network,
             limits,
+            minimum,
+            masked: &masked,
             own_state,
         })
         .map_err(|error| Error::new(Code::Sandbox, error.to_string()).hint(error.hint()))?;
@@ -168,9 +176,9 @@ fn open_workspace(
 ) -> Result<Directory, DirectoryError> {
     let rules = WorkspaceRules { home: &local.home, state: own_state, allow_broad: false };
     let workspace = directory::workspace(path, rules)?;
-    if !policy.workspace.roots.is_empty() {
+    if let Some(roots) = &policy.roots {
         let roots: Result<Vec<Root>, DirectoryError> =
-            policy.workspace.roots.iter().map(|root| Root::open(Path::new(root))).collect();
+            roots.iter().map(|root| Root::open(Path::new(root))).collect();
         directory::open(&workspace.path, &roots?)?;
     }
     // An O_PATH descriptor says nothing of what may be done with the directory.

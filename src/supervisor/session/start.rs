@@ -35,6 +35,7 @@ use crate::wire::runner::{Cause, Ended, FileId, Spawn, ToRunner};
 
 /// The place and the environment of one command.
 struct Ground {
+    profile: crate::policy::Profile,
     cwd: String,
     cwd_id: FileId,
     /// Held until the command has been started.
@@ -202,7 +203,8 @@ impl Session {
             }
         };
         let terminal = asked.pty.map(rpc::Size::window);
-        let Ground { cwd, cwd_id, environment: Environment { vars, withheld, .. }, redactor, _cwd } = ground;
+        let Ground { profile, cwd, cwd_id, environment: Environment { vars, withheld, .. }, redactor, _cwd } =
+            ground;
         let mut facts = self.local.facts(Path::new(&cwd));
         facts.home = self.spec.identity.home.to_string_lossy().into_owned();
         facts.user.clone_from(&self.spec.identity.name);
@@ -212,20 +214,21 @@ impl Session {
         let environment: Vec<(String, String)> =
             facts.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut timeout = if asked.background {
-            policy.limits.time.max(self.common.lifetime.background)
+            profile.limits.time.max(self.common.lifetime.background)
         } else {
-            policy.limits.time
+            profile.limits.time
         };
         if let Some(limit) = asked.timeout_ms {
             timeout = timeout.min(limit.millis());
         }
+        let grace = profile.limits.grace;
         let request = Request {
             id,
             principal: self.principal().clone(),
             command: asked.command,
             facts,
             place,
-            terms: Terms { network: self.network, timeout: Some(timeout), grace: policy.limits.grace },
+            terms: Terms { timeout: Some(timeout), grace, profile },
             interpreter: self.local.interpreter.to_owned(),
         };
         let finish = |mut report: Report, masked: u64| {
@@ -261,7 +264,7 @@ impl Session {
                             if let Some(reply) = reply.take() {
                                 let _ = reply.send(Ok(State::Running));
                             }
-                            self.outlive(exec, timeout, policy.limits.grace, passing).await
+                            self.outlive(exec, timeout, grace, passing).await
                         }
                         Err(error) => Outlived {
                             ended: Err(format!("cannot relay the command's descriptors: {error}")),
@@ -451,10 +454,12 @@ impl Session {
         policy: &Arc<Source>,
     ) -> Result<Ground, Error> {
         let StartExec { cwd, env, .. } = asked;
+        let profile = pipeline::standing(&self.profile, policy).map_err(super::open::unusable)?;
         let workspace = self.workspace[0].directory();
         if cwd.is_none() && env.is_empty() {
             let Environment { vars, withheld, .. } = &self.environment;
             return Ok(Ground {
+                profile,
                 cwd: self.workspace_path.clone(),
                 cwd_id: workspace.id,
                 _cwd: None,
@@ -471,14 +476,14 @@ impl Session {
             env.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
         let named: Vec<String> = env.keys().map(|name| name.as_str().to_owned()).collect();
         let (roots, local, spec) = (Arc::clone(&self.workspace), Arc::clone(&self.local), self.spec.clone());
-        let policy = Arc::clone(policy);
+        let within = profile.clone();
         let look = move || -> Result<(Option<Directory>, PathBuf, Environment), Error> {
             let cwd = cwd
                 .map(|cwd| directory::open(&cwd, roots.as_slice()))
                 .transpose()
                 .map_err(|error| Error::new(Code::Directory, format!("the working directory: {error}")))?;
             let path = cwd.as_ref().map_or_else(|| roots[0].directory().path.clone(), |cwd| cwd.path.clone());
-            let environment = pipeline::environment(&local, &policy, &spec, &path, &variables, &named)
+            let environment = pipeline::environment(&local, &within, &spec, &path, &variables, &named)
                 .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
             Ok((cwd, path, environment))
         };
@@ -493,6 +498,7 @@ impl Session {
         };
         exec.redact_with(&redactor);
         Ok(Ground {
+            profile,
             cwd: path.to_string_lossy().into_owned(),
             cwd_id: cwd.as_ref().map_or(workspace.id, |cwd| cwd.id),
             _cwd: cwd,
@@ -570,7 +576,7 @@ pub(in crate::supervisor) fn check(
             .hint("give an absolute `cwd`, or open a session"));
     }
     let facts = local
-        .facts_of(&cwd, &cwd, &policy, std::iter::empty())
+        .facts_of(&cwd, &cwd, policy.base(), std::iter::empty())
         .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
     judge(&policy, &asked.command, &facts)
 }

@@ -1,0 +1,346 @@
+//! Profiles: what confines a command, as a policy states it.
+//!
+//! The sections at the top of a policy are its profile `default`; each `[profile.NAME]` says in what it differs. A requester
+//! selects one for a session or a run, and a rule can have a command run under another (`run-under`): what holds then is
+//! what both give ([`Profile::meet`]), so that a rule only ever takes away.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::destination::{Allowlist, Destination};
+use super::sections::{Limits, LimitsSection};
+
+/// The profile that holds where none is selected.
+pub const DEFAULT: &str = "default";
+
+/// What of the network a command reaches, least first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(tag = "mode", content = "allow", rename_all = "lowercase")]
+pub enum Network {
+    /// Nothing but its own loopback.
+    #[default]
+    None,
+    /// These hosts and ports, through execward's proxy.
+    Proxy(Allowlist),
+    /// The host's network, unfiltered.
+    Host,
+}
+
+/// What may be done with the workspace, least first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// It can be read.
+    Read,
+    /// It can be changed.
+    #[default]
+    Write,
+}
+
+/// The least isolation below which nothing runs, weakest first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// landlock and seccomp alone: where user namespaces are forbidden.
+    LandlockSeccomp,
+    /// Every layer: namespaces, a private root, landlock, seccomp.
+    #[default]
+    Full,
+}
+
+/// What confines a command.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Profile {
+    /// Its name; of a meet, both names with `+` between them.
+    pub name: String,
+    /// What it reaches.
+    pub network: Network,
+    /// What it may do with the workspace.
+    pub workspace: Access,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Names of variables that pass beyond the built-in allowlist; a trailing `*` stands for any rest.
+    pub pass: Vec<String>,
+    /// Paths that show as empty, beyond the built-in ones: absolute, below the home (`~/x`), or below the workspace.
+    pub masked: Vec<String>,
+    /// The least isolation that it runs in.
+    pub minimum: Level,
+    /// Whether a requester may select it.
+    pub selectable: bool,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            name: DEFAULT.to_owned(),
+            network: Network::None,
+            workspace: Access::default(),
+            limits: Limits::default(),
+            pass: Vec::new(),
+            masked: Vec::new(),
+            minimum: Level::default(),
+            selectable: true,
+        }
+    }
+}
+
+impl Profile {
+    /// What both give: the greatest profile that gives nothing which one of them does not.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        if self.name == other.name {
+            return self.clone();
+        }
+        let mut masked: Vec<String> = self.masked.iter().chain(&other.masked).cloned().collect();
+        masked.sort();
+        masked.dedup();
+        Self {
+            name: format!("{}+{}", self.name, other.name),
+            network: self.network.meet(&other.network),
+            workspace: self.workspace.min(other.workspace),
+            limits: self.limits.meet(&other.limits),
+            pass: meet_names(&self.pass, &other.pass),
+            masked,
+            minimum: self.minimum.max(other.minimum),
+            selectable: self.selectable && other.selectable,
+        }
+    }
+
+    /// What this one gives that the other does not, as the names of the sections; empty where it gives no more.
+    pub fn beyond(&self, other: &Self) -> Vec<&'static str> {
+        let both = self.meet(&Self { name: String::new(), ..other.clone() });
+        let mut beyond = Vec::new();
+        // Compared as sets: the meet of two lists has an order of its own.
+        let sorted = |names: &[String]| {
+            let mut names = names.to_vec();
+            names.sort();
+            names.dedup();
+            names
+        };
+        if both.network != self.network.meet(&self.network) {
+            beyond.push("network");
+        }
+        if both.workspace != self.workspace {
+            beyond.push("workspace");
+        }
+        if both.limits != self.limits {
+            beyond.push("limits");
+        }
+        if sorted(&both.pass) != sorted(&meet_names(&self.pass, &self.pass)) {
+            beyond.push("environment");
+        }
+        if !other.masked.iter().all(|path| self.masked.contains(path)) {
+            beyond.push("masked");
+        }
+        if both.minimum != self.minimum {
+            beyond.push("minimum");
+        }
+        beyond
+    }
+}
+
+impl Network {
+    /// What both reach.
+    fn meet(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::None, _) | (_, Self::None) => Self::None,
+            (Self::Proxy(one), Self::Proxy(other)) => Self::Proxy(one.meet(other)),
+            (Self::Proxy(list), Self::Host) | (Self::Host, Self::Proxy(list)) => Self::Proxy(list.meet(list)),
+            (Self::Host, Self::Host) => Self::Host,
+        }
+    }
+
+    /// The word for it in policies, requests and messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Proxy(_) => "proxy",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl Level {
+    /// The word for it in policies and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LandlockSeccomp => "landlock-seccomp",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The names that both lists let pass.
+fn meet_names(one: &[String], other: &[String]) -> Vec<String> {
+    let covers = |pattern: &String, name: &String| match pattern.strip_suffix('*') {
+        Some(stem) => name.starts_with(stem),
+        None => pattern == name,
+    };
+    let within = |names: &[String], patterns: &[String]| -> Vec<String> {
+        names.iter().filter(|name| patterns.iter().any(|pattern| covers(pattern, name))).cloned().collect()
+    };
+    let mut both = within(one, other);
+    both.extend(within(other, one));
+    both.sort();
+    both.dedup();
+    both
+}
+
+/// How a policy names a [`Network`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// Nothing but its own loopback.
+    #[default]
+    None,
+    /// What `allow` lists, through execward's proxy.
+    Proxy,
+    /// The host's network, unfiltered.
+    Host,
+}
+
+/// The `[network]` section.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkSection {
+    /// See [`NetworkMode`].
+    pub mode: NetworkMode,
+    /// For `proxy`: hosts with their ports (`"registry.npmjs.org:443"`, `"*.example.org:443"`). An empty list permits
+    /// nothing.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub allow: Option<Vec<Destination>>,
+}
+
+impl NetworkSection {
+    /// Puts mode and list together.
+    pub(super) fn network(&self) -> Result<Network, &'static str> {
+        match (self.mode, &self.allow) {
+            (NetworkMode::Proxy, Some(list)) => Ok(Network::Proxy(Allowlist::new(list.clone()))),
+            (NetworkMode::Proxy, None) => {
+                Err("a proxied network needs `allow`, a list of hosts with their ports")
+            }
+            (_, Some(_)) => {
+                Err("`allow` says where a proxied network leads: give `mode = \"proxy\"` with it")
+            }
+            (NetworkMode::None, None) => Ok(Network::None),
+            (NetworkMode::Host, None) => Ok(Network::Host),
+        }
+    }
+}
+
+/// The `[sandbox]` section.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxSection {
+    /// The least isolation below which nothing runs.
+    pub minimum: Option<Level>,
+    /// Paths that show as empty, beyond the built-in ones: absolute, below the home (`"~/x"`), or below the workspace.
+    pub masked: Vec<String>,
+}
+
+/// A `[profile.NAME]`: in what it differs from the sections at the top.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfileSection {
+    /// What it is for, for people.
+    pub description: String,
+    /// Whether requesters may select it although it gives more than the sections at the top do.
+    pub selectable: bool,
+    /// In place of `[network]`.
+    pub network: Option<NetworkSection>,
+    /// What may be done with the workspace.
+    pub workspace: Option<Access>,
+    /// Limits that differ.
+    pub limits: LimitsSection,
+    /// In place of `environment.pass`.
+    pub environment: Option<super::sections::Environment>,
+    /// Paths that show as empty as well.
+    pub masked: Vec<String>,
+    /// The least isolation below which nothing runs.
+    pub minimum: Option<Level>,
+}
+
+impl ProfileSection {
+    /// The profile, over the one of the sections at the top.
+    pub(super) fn over(&self, name: &str, base: &Profile) -> Result<Profile, &'static str> {
+        let mut masked = base.masked.clone();
+        masked.extend(self.masked.iter().cloned());
+        Ok(Profile {
+            name: name.to_owned(),
+            network: self
+                .network
+                .as_ref()
+                .map_or_else(|| Ok(base.network.clone()), NetworkSection::network)?,
+            workspace: self.workspace.unwrap_or(base.workspace),
+            limits: self.limits.over(&base.limits),
+            pass: self.environment.as_ref().map_or_else(|| base.pass.clone(), |own| own.pass.clone()),
+            masked,
+            minimum: self.minimum.unwrap_or(base.minimum),
+            selectable: true,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::ByteSize;
+
+    fn build() -> Profile {
+        Profile {
+            name: "build".into(),
+            network: Network::Proxy(Allowlist::new(vec!["*.example.org:443".parse().unwrap()])),
+            pass: vec!["LC_*".into(), "CC".into()],
+            ..Profile::default()
+        }
+    }
+
+    #[test]
+    fn a_meet_gives_what_both_give() {
+        let tight = Profile {
+            name: "tight".into(),
+            network: Network::Host,
+            workspace: Access::Read,
+            limits: Limits { time: Duration::from_secs(5), memory: ByteSize(1 << 40), ..Limits::default() },
+            pass: vec!["LC_ALL".into(), "CXX".into()],
+            masked: vec!["~/notes".into()],
+            minimum: Level::LandlockSeccomp,
+            selectable: true,
+        };
+        let both = build().meet(&tight);
+        assert_eq!(both.name, "build+tight");
+        assert_eq!(both.network, build().network);
+        assert_eq!(both.workspace, Access::Read);
+        assert_eq!(both.limits.time, Duration::from_secs(5));
+        assert_eq!(both.limits.memory, Limits::default().memory);
+        assert_eq!(both.pass, ["LC_ALL"]);
+        assert_eq!(both.masked, ["~/notes"]);
+        assert_eq!(both.minimum, Level::Full);
+        assert!(both.beyond(&build()).is_empty() && both.beyond(&tight).is_empty());
+        assert_eq!(tight.beyond(&build()), ["network", "limits", "environment", "minimum"]);
+        assert_eq!(Network::None.meet(&Network::Host), Network::None);
+    }
+
+    #[test]
+    fn lists_and_modes_go_together() {
+        let section = |text: &str| toml::from_str::<NetworkSection>(text).unwrap().network();
+        assert_eq!(section("mode = \"proxy\"\nallow = []"), Ok(Network::Proxy(Allowlist::default())));
+        assert!(section("mode = \"proxy\"").is_err());
+        assert!(section("mode = \"host\"\nallow = [\"a.example:443\"]").is_err());
+        assert_eq!(section(""), Ok(Network::None));
+    }
+}
