@@ -289,6 +289,7 @@ fn do_exec(arguments: Exec, screen: Screen) -> Result<Exit, Trouble> {
                 return Err("-t needs a terminal on standard input".to_owned().into());
             }
             let remote = Remote {
+                profile: None,
                 command: words.command()?,
                 within: Some(of.ids()?),
                 workspace: None,
