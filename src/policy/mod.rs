@@ -71,8 +71,9 @@ impl Policy {
     /// The policy that holds where no file says otherwise: `policies/default.toml`.
     pub fn builtin() -> &'static Self {
         static POLICY: LazyLock<Policy> = LazyLock::new(|| {
-            // The shipped file is checked by this module's tests. Should it fail all the same, everything is refused.
-            Policy::parse(BUILTIN, "policies/default.toml").unwrap_or_else(|_| Policy::refusing())
+            // The shipped file and its examples are checked by this module's tests. Should it fail all the same,
+            // everything is refused.
+            load::load_tested(BUILTIN, "policies/default.toml").unwrap_or_else(|_| Policy::refusing())
         });
         &POLICY
     }

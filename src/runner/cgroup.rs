@@ -2,12 +2,25 @@
 //!
 //! Made by the outer runner on the host, where it has the right; removed by it when the session has ended. Commands
 //! join through a descriptor that was opened before the host's tree went out of sight.
+//!
+//! What joins is the init of a command's pid namespace, once, and everything that it starts is in the group from the
+//! start: by clone3(2) on v2, by writing itself to `tasks` on v1. Not by `cgroup.procs`: moving what may have threads waits
+//! for every fork and exec of the host to be over, which takes milliseconds.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::wire::runner::{Layer, Limits};
+
+/// How an init gets under the limits.
+#[derive(Debug, Default)]
+pub(super) struct Joins {
+    /// v1: open `tasks` files. A thread that writes 0 to each is under the limits, with all that it starts.
+    pub(super) tasks: Vec<OwnedFd>,
+    /// v2: the group's directory, to be born in.
+    pub(super) group: Option<OwnedFd>,
+}
 
 /// Where cgroups of execward live, below the root of each hierarchy.
 const PARENT: &str = "execward";
@@ -16,7 +29,7 @@ const PARENT: &str = "execward";
 #[derive(Debug, Default)]
 pub(super) struct Cgroup {
     directories: Vec<PathBuf>,
-    joins: Vec<OwnedFd>,
+    joins: Joins,
     /// Locks on the directories, which end with the runner however it ends: a group without one is nobody's.
     locks: Vec<File>,
 }
@@ -52,8 +65,8 @@ impl Cgroup {
         (cgroup, layer)
     }
 
-    /// Open `cgroup.procs` files: a process that writes 0 to each is under the limits, with all that it starts.
-    pub(super) fn take_joins(&mut self) -> Vec<OwnedFd> {
+    /// The way into the groups.
+    pub(super) fn take_joins(&mut self) -> Joins {
         std::mem::take(&mut self.joins)
     }
 
@@ -82,6 +95,9 @@ impl Cgroup {
             create_dir(&parent)?;
             set(&parent.join("cgroup.subtree_control"), "+memory +pids")?;
             let group = self.add(&parent, &name)?;
+            self.joins.group = Some(
+                File::open(&group).map_err(|error| format!("open {}: {error}", group.display()))?.into(),
+            );
             set(&group.join("memory.max"), &limits.memory.to_string())?;
             let _ = set(&group.join("memory.swap.max"), "0");
             let _ = set(&group.join("memory.oom.group"), "1");
@@ -94,11 +110,13 @@ impl Cgroup {
         let bytes = limits.memory.to_string();
         create_dir(&memory.join(PARENT))?;
         let group = self.add(&memory.join(PARENT), &name)?;
+        self.join_by_tasks(&group)?;
         set(&group.join("memory.limit_in_bytes"), &bytes)?;
         // Memory and swap together, so that swap does not add to the limit; missing where swap is not accounted.
         let _ = set(&group.join("memory.memsw.limit_in_bytes"), &bytes);
         create_dir(&pids.join(PARENT))?;
         let group = self.add(&pids.join(PARENT), &name)?;
+        self.join_by_tasks(&group)?;
         set(&group.join("pids.max"), &limits.processes.to_string())?;
         Ok("v1")
     }
@@ -115,13 +133,17 @@ impl Cgroup {
         let lock = File::open(&directory).map_err(failed)?;
         lock.lock_shared().map_err(failed)?;
         self.locks.push(lock);
-        let procs = directory.join("cgroup.procs");
+        Ok(directory)
+    }
+
+    fn join_by_tasks(&mut self, group: &Path) -> Result<(), String> {
+        let tasks = group.join("tasks");
         let file = OpenOptions::new()
             .write(true)
-            .open(&procs)
-            .map_err(|error| format!("open {}: {error}", procs.display()))?;
-        self.joins.push(file.into());
-        Ok(directory)
+            .open(&tasks)
+            .map_err(|error| format!("open {}: {error}", tasks.display()))?;
+        self.joins.tasks.push(file.into());
+        Ok(())
     }
 }
 

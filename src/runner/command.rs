@@ -11,25 +11,32 @@ use nix::sys::signal::Signal;
 use nix::unistd::{pipe2, read, write};
 
 use super::failure::{Doing, Result};
+use super::init::{Init, Said, Told};
 use crate::sys::mount::{self, Attributes};
-use crate::sys::process::{self, Usage};
-use crate::sys::spawn::{self, Confinement, Launch, Said, Started, Step, Told};
-use crate::sys::{socket, terminal};
+use crate::sys::process::Usage;
+use crate::sys::spawn::{Step, Words};
+use crate::sys::terminal;
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
 use crate::wire::runner::{Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Spawn, Stream, Window};
 
 /// How much a pipe to or from a command holds: pipe(7). Fewer turns of the loop for the same bytes.
 const PIPE_SIZE: i32 = 1 << 20;
 
-/// A command from its start until its end has been reported.
+/// A command from the moment that it is made ready until its end has been reported.
 #[derive(Debug)]
 pub(super) struct Command {
     id: u64,
     /// What was to be executed, for the one message that names it.
     program: String,
     cwd: String,
-    init: Started,
-    pub(super) control: Option<OwnedFd>,
+    init: Init,
+    /// Its init may still say something.
+    pub(super) listening: bool,
+    /// Nothing of the command is left, and its init may serve another.
+    pub(super) init_is_idle: bool,
+    with_terminal: bool,
+    /// Lets it be executed.
+    gate: Option<OwnedFd>,
     pub(super) stdin: Option<OwnedFd>,
     pending: VecDeque<u8>,
     stdin_ended: bool,
@@ -39,7 +46,8 @@ pub(super) struct Command {
     terminal: Option<OwnedFd>,
     /// Nobody takes its output at present: it stays in the pipes.
     pub(super) held: bool,
-    started: Instant,
+    started: Option<Instant>,
+    time: Option<Duration>,
     deadline: Option<Instant>,
     grace: Duration,
     cause: Option<Cause>,
@@ -49,41 +57,44 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Starts a command under its limits, with its streams, in its own namespaces.
-    pub(super) fn start(spawn: &Spawn, confinement: &Confinement) -> Result<Self> {
+    /// Makes a command ready, under its limits, with its streams, in namespaces of its own. `init` gives one to serve it, with
+    /// an instance of devpts of its own where there is a terminal; `ids` are the user's.
+    pub(super) fn prepare(
+        spawn: &Spawn,
+        ids: (u32, u32),
+        mut init: impl FnMut(Option<&OwnedFd>) -> Result<Init>,
+    ) -> Result<Self> {
         let doing = || "start the command".to_owned();
         let Streams { command, stdin, stdout, stderr, devpts } = match spawn.terminal {
             None => Streams::pipes(),
-            Some(window) => Streams::terminal(window, confinement.ids),
+            Some(window) => Streams::terminal(window, ids),
         }
         .doing("streams", doing)?;
-        let (control, init_control) = socket::packet_pair().doing("streams", doing)?;
-        let stdio = match &command {
-            Ends::Pipes(ends) => ends.each_ref().map(AsFd::as_fd),
-            Ends::Terminal(terminal) => [terminal.as_fd(); 3],
+        let (command_gate, gate) = pipe2(OFlag::O_CLOEXEC).doing("streams", doing)?;
+        let words = words(spawn)?;
+        let cwd_id = (spawn.cwd_id.dev, spawn.cwd_id.ino);
+        let init = loop {
+            let init = init(devpts.as_ref())?;
+            let streams = match &command {
+                Ends::Pipes(ends) => ends.each_ref().map(AsFd::as_fd),
+                Ends::Terminal(terminal) => [terminal.as_fd(); 3],
+            };
+            match init.start(&words, cwd_id, streams, command_gate.as_fd(), devpts.is_some()) {
+                Ok(()) => break init,
+                // It has ended since it was seen: memory was short.
+                Err(Errno::EPIPE | Errno::ECONNRESET) => init.destroy(),
+                other => other.doing("init", doing)?,
+            }
         };
-        let launch = Launch {
-            stdio,
-            terminal: devpts.as_ref().map(AsFd::as_fd),
-            control: init_control.as_fd(),
-            programs: programs(spawn)?,
-            argv: spawn.argv.iter().map(|word| text(word)).collect::<Result<_>>()?,
-            env: spawn
-                .env
-                .iter()
-                .map(|(name, value)| text(&format!("{name}={value}")))
-                .collect::<Result<_>>()?,
-            cwd: text(&spawn.cwd.to_string_lossy())?,
-            cwd_id: (spawn.cwd_id.dev, spawn.cwd_id.ino),
-        };
-        let init = spawn::start(confinement, launch).doing("namespaces", doing)?;
-        let now = Instant::now();
         Ok(Self {
             id: spawn.id,
             program: spawn.argv.first().cloned().unwrap_or_default(),
             cwd: spawn.cwd.to_string_lossy().into_owned(),
             init,
-            control: Some(control),
+            listening: true,
+            init_is_idle: false,
+            with_terminal: devpts.is_some(),
+            gate: Some(gate),
             stdin: Some(stdin),
             terminal: match command {
                 Ends::Terminal(terminal) => Some(terminal),
@@ -94,8 +105,9 @@ impl Command {
             stdout: Some(stdout),
             stderr,
             held: false,
-            started: now,
-            deadline: spawn.timeout_ms.map(|limit| now + Duration::from_millis(limit)),
+            started: None,
+            time: spawn.timeout_ms.map(Duration::from_millis),
+            deadline: None,
             grace: Duration::from_millis(spawn.grace_ms),
             cause: None,
             end: None,
@@ -104,9 +116,34 @@ impl Command {
         })
     }
 
+    /// Lets it be executed. Its time runs from here.
+    pub(super) fn run(&mut self) {
+        let Some(gate) = self.gate.take() else { return };
+        // One that has failed on its way to the gate is not behind it any more, and its init says so.
+        let _ = write(&gate, &[1]);
+        let now = Instant::now();
+        self.started = Some(now);
+        self.deadline = self.time.map(|limit| now + limit);
+    }
+
+    /// Its init, to serve another.
+    pub(super) fn into_init(self) -> Init {
+        self.init
+    }
+
+    /// What its init says comes here.
+    pub(super) fn control(&self) -> Option<&OwnedFd> {
+        self.listening.then_some(&self.init.control)
+    }
+
     /// Readable when init has ended.
     pub(super) fn pidfd(&self) -> &OwnedFd {
         &self.init.pidfd
+    }
+
+    /// Whether nothing of it is left but what is to be reported.
+    pub(super) fn is_over(&self) -> bool {
+        self.reaped.is_some()
     }
 
     /// Whether standard input can be passed on or closed.
@@ -168,13 +205,14 @@ impl Command {
         }
     }
 
-    /// Reads one chunk of output straight into its frame.
-    pub(super) fn pass_output(&mut self, stream: Stream, out: &mut Vec<u8>) {
+    /// Reads one chunk of output straight into its frame. Says whether there was any.
+    pub(super) fn pass_output(&mut self, stream: Stream, out: &mut Vec<u8>) -> bool {
+        let over = self.reaped.is_some();
         let pipe = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        let Some(fd) = pipe else { return };
+        let Some(fd) = pipe else { return false };
         let start = out.len();
         let data = start + OUTPUT_HEADER;
         out.resize(data + MAX_CHUNK, 0);
@@ -182,27 +220,37 @@ impl Command {
             Ok(count) if count > 0 => {
                 out[start..data].copy_from_slice(&output_header(self.id, stream, count));
                 out.truncate(data + count);
+                return true;
             }
-            Err(Errno::EAGAIN | Errno::EINTR) => out.truncate(start),
-            Ok(_) | Err(_) => {
-                out.truncate(start);
-                *pipe = None;
-            }
+            Err(Errno::EINTR) => {}
+            // Whatever the command wrote is there once it is over, and whoever else holds the pipe is another.
+            Err(Errno::EAGAIN) if !over => {}
+            Ok(_) | Err(_) => *pipe = None,
         }
+        out.truncate(start);
+        false
     }
 
     /// Hears what init has to say.
     pub(super) fn listen(&mut self, out: &mut Vec<u8>) {
-        let Some(control) = &self.control else { return };
-        match Said::receive(control.as_fd()) {
-            Some(Said::Started) => FromRunner::Started { id: self.id }.encode(out),
-            Some(Said::Ended(status)) => self.end = Some(end_of(status)),
-            Some(Said::NotRun(Step::Execute, errno)) => {
-                let program = self.program.clone();
-                self.end = Some(End::NotExecuted { errno: errno as i32, program });
+        match self.init.listen() {
+            Some(Said::Ended(status, usage)) => {
+                self.end = Some(end_of(status));
+                // One with a terminal shows it in its /dev/pts.
+                self.init_is_idle = !self.with_terminal;
+                self.over(usage, out);
             }
-            Some(Said::NotRun(step, errno)) => self.failed = Some(self.failure(step, errno)),
-            None => self.control = None,
+            Some(Said::NotRun(step, errno)) => {
+                if step == Step::Execute {
+                    let program = self.program.clone();
+                    self.end = Some(End::NotExecuted { errno: errno as i32, program });
+                } else {
+                    self.failed = Some(self.failure(step, errno));
+                }
+                self.listening = false;
+                self.init.destroy();
+            }
+            None => self.listening = false,
         }
     }
 
@@ -222,6 +270,7 @@ impl Command {
             }
             Step::Landlock => ("landlock", "restrict the file system".into()),
             Step::Seccomp => ("seccomp", "install the filter".into()),
+            Step::Gate => ("init", "wait for the record of the decision".into()),
             Step::Execute => ("execute", format!("execute {}", self.program)),
         };
         let hint = match (step, errno) {
@@ -241,7 +290,7 @@ impl Command {
 
     /// Sends a signal to the command's process group.
     pub(super) fn signal(&self, signal: i32) {
-        self.tell(Told::Signal(signal));
+        self.init.tell(Told::Signal(signal));
     }
 
     /// Gives its terminal another size, where it has one.
@@ -252,23 +301,16 @@ impl Command {
         }
     }
 
-    fn tell(&self, told: Told) {
-        if let Some(control) = &self.control {
-            told.send(control.as_fd());
-        }
-    }
-
     /// Ends the whole tree at once. The first cause stands.
     pub(super) fn kill(&mut self, cause: Cause) {
+        if self.reaped.is_some() {
+            return;
+        }
         if self.end.is_none() {
             self.cause.get_or_insert(cause);
         }
-        self.destroy();
-    }
-
-    fn destroy(&self) {
         // The end of the namespace's init is the end of all in it: pid_namespaces(7).
-        let _ = process::signal(self.init.pidfd.as_fd(), Signal::SIGKILL);
+        self.init.destroy();
     }
 
     /// When this command must next be looked at although nothing has happened.
@@ -284,34 +326,48 @@ impl Command {
         if self.cause.is_none() && self.end.is_none() && !self.grace.is_zero() {
             self.cause = Some(Cause::Time);
             self.deadline = Some(now + self.grace);
-            self.tell(Told::SignalAll(Signal::SIGTERM as i32));
+            self.init.tell(Told::SignalAll(Signal::SIGTERM as i32));
         } else {
             self.deadline = None;
             self.kill(Cause::Time);
         }
     }
 
-    /// Reaps init if it has ended.
+    /// Reaps init if it has ended, and with it everything in its namespace.
     pub(super) fn reap(&mut self, out: &mut Vec<u8>) {
         if self.reaped.is_some() {
             return;
         }
-        if let Ok(Some((_, _, usage))) = process::reap(self.init.pid) {
-            self.reaped = Some((Instant::now(), usage));
+        if let Some(usage) = self.init.reap() {
             // What init said last may still be unread.
-            while self.control.is_some() {
+            while self.listening && self.reaped.is_none() {
                 self.listen(out);
             }
-            let lost = self.pending.len();
-            self.pending.clear();
-            (self.stdin, self.terminal) = (None, None);
-            self.credit(lost, out);
+            self.init_is_idle = false;
+            self.over(usage, out);
         }
     }
 
-    /// Reports the end once nothing of the command is left and all of its output has been read.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> bool {
+    /// Nothing of the command is left.
+    fn over(&mut self, usage: Usage, out: &mut Vec<u8>) {
+        if self.reaped.is_some() {
+            return;
+        }
+        self.reaped = Some((Instant::now(), usage));
+        self.gate = None;
+        let lost = self.pending.len();
+        self.pending.clear();
+        (self.stdin, self.terminal) = (None, None);
+        self.credit(lost, out);
+    }
+
+    /// Reports the end once nothing of the command is left and all of its output has been read. `room` is how much
+    /// output may wait for the supervisor.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>, room: usize) -> bool {
         let Some((at, usage)) = self.reaped else { return false };
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            while !self.held && out.len() < room && self.pass_output(stream, out) {}
+        }
         if self.stdout.is_some() || self.stderr.is_some() {
             return false;
         }
@@ -329,7 +385,9 @@ impl Command {
         FromRunner::Exited(Ended {
             id: self.id,
             end,
-            wall_us: u64::try_from(at.duration_since(self.started).as_micros()).unwrap_or(u64::MAX),
+            wall_us: self.started.map_or(0, |started| {
+                u64::try_from(at.duration_since(started).as_micros()).unwrap_or(u64::MAX)
+            }),
             cpu_us: usage.cpu_us,
             max_rss_kib: usage.max_rss_kib,
         })
@@ -385,21 +443,21 @@ impl Streams {
     }
 }
 
+fn words(spawn: &Spawn) -> Result<Words> {
+    let env = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Words::new(spawn.cwd.as_os_str().as_encoded_bytes(), &programs(spawn), &spawn.argv, env)
+        .doing("execute", || "pass a word with a NUL byte to a program".into())
+}
+
 /// The paths that may be executed: as execvp(3), but only absolute directories of the command's own PATH.
-fn programs(spawn: &Spawn) -> Result<Vec<CString>> {
-    let Some(program) = spawn.argv.first() else { return Ok(Vec::new()) };
+fn programs(spawn: &Spawn) -> Vec<Vec<u8>> {
+    let Some(program) = spawn.argv.first() else { return Vec::new() };
     if program.contains('/') {
-        return Ok(vec![text(program)?]);
+        return vec![program.clone().into_bytes()];
     }
     let path = spawn.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let directories = path.split(':').filter(|directory| directory.starts_with('/') && !program.is_empty());
-    directories.map(|directory| text(&format!("{directory}/{program}"))).collect()
-}
-
-fn text(value: &str) -> Result<CString> {
-    CString::new(value)
-        .map_err(std::io::Error::other)
-        .doing("execute", || "pass a word with a NUL byte to a program".into())
+    directories.map(|directory| format!("{directory}/{program}").into_bytes()).collect()
 }
 
 fn end_of(status: i32) -> End {

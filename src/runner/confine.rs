@@ -36,13 +36,7 @@ pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     if uid == 0 || gid == 0 {
         return Err(Errno::EINVAL).doing("ids", || "run commands as uid or gid 0".into());
     }
-    Ok(Confinement {
-        ids: (uid, gid),
-        drop_groups: inside.privileged,
-        ruleset,
-        filter,
-        cgroups: inside.cgroup.take_joins(),
-    })
+    Ok(Confinement { ids: (uid, gid), drop_groups: inside.privileged, ruleset, filter })
 }
 
 fn limit(spec: &SandboxSpec) -> Result<()> {

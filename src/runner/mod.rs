@@ -23,6 +23,7 @@ mod cgroup;
 mod command;
 mod confine;
 mod failure;
+mod init;
 mod namespaces;
 mod outer;
 mod root;

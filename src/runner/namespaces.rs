@@ -56,7 +56,7 @@ pub(super) fn of_session(network: Network) -> CloneFlags {
 pub(super) fn for_owner(owner: (u32, u32), identity: &Identity) -> Result<OwnedFd> {
     let doing = || format!("make a user namespace that maps uid {} to {}", owner.0, identity.uid);
     let (keep, held) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing("id-map", doing)?;
-    let side = process::clone(CloneFlags::CLONE_NEWUSER).doing("id-map", doing)?;
+    let side = process::clone(CloneFlags::CLONE_NEWUSER, None).doing("id-map", doing)?;
     match side {
         Side::Child => {
             // Holds the namespace until the parent has opened it and closes its end.

@@ -93,7 +93,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
         (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
     }
     let doing = || "make the session's namespaces".to_owned();
-    let side = process::clone(namespaces::of_session(spec.network));
+    let side = process::clone(namespaces::of_session(spec.network), None);
     let side = side.doing("namespaces", doing).hint(|| namespaces::why_no_namespaces(privileged));
     match side.inspect_err(|_| cgroup.remove())? {
         Side::Child => {

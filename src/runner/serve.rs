@@ -8,18 +8,23 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::cgroup::Joins;
 use super::command::Command;
 use super::confine::{self, LANDLOCK_HINT};
 use super::failure::{Doing, Hint, Result};
+use super::init::Init;
 use super::outer::{Inside, refuse};
 use super::root;
 use crate::sys::spawn::Confinement;
 use crate::sys::{net, process};
 use crate::wire::frame::{Decoder, Frame};
-use crate::wire::runner::{FromRunner, Layer, Network, Receipt, Stream, ToRunner};
+use crate::wire::runner::{Failure, FromRunner, Layer, Network, Receipt, Spawn, Stream, ToRunner};
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
 const BACKLOG: usize = 1 << 20;
+
+/// Inits that wait for a command, at most. A session that runs more at once makes more, and ends them afterwards.
+const SPARES: usize = 2;
 
 /// How much is read from the supervisor at a time.
 const READ: usize = 64 << 10;
@@ -35,14 +40,20 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
             return 1;
         }
     };
-    let mut server =
-        Server { stream, decoder, out: Vec::new(), sent: 0, commands: BTreeMap::new(), confinement };
+    let joins = inside.cgroup.take_joins();
+    let mut server = Server {
+        stream,
+        decoder,
+        out: Vec::new(),
+        sent: 0,
+        commands: BTreeMap::new(),
+        spares: Vec::new(),
+        ending: Vec::new(),
+        confinement,
+        joins,
+    };
     FromRunner::Ready(receipt).encode(&mut server.out);
-    let code = i32::from(server.run().is_err());
-    // The inits of commands that are left live in this memory until this process, PID 1 of the session's namespace,
-    // takes them with it: nothing of it may be freed before.
-    std::mem::forget(server);
-    code
+    i32::from(server.run().is_err())
 }
 
 fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Receipt)> {
@@ -94,7 +105,12 @@ struct Server {
     /// How much of `out` has been written.
     sent: usize,
     commands: BTreeMap<u64, Command>,
+    /// Inits without a command.
+    spares: Vec<Init>,
+    /// Inits that were told to end, and have not been reaped.
+    ending: Vec<Init>,
     confinement: Confinement,
+    joins: Joins,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -112,6 +128,11 @@ impl Server {
     /// Serves until the supervisor has gone.
     fn run(&mut self) -> std::io::Result<()> {
         fcntl(&self.stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        // Said first: whoever asked for the session waits for it, and not for what comes next.
+        self.flush_some()?;
+        if let Ok(init) = Init::make(&self.confinement, &self.joins, None) {
+            self.spares.push(init);
+        }
         // Frames may have come together with the one that opened the session.
         self.obey()?;
         loop {
@@ -124,12 +145,48 @@ impl Server {
                 }
                 self.serve(source);
             }
-            let out = &mut self.out;
-            self.commands.retain(|_, command| {
-                command.check_deadline(now);
-                !command.finish(out)
-            });
+            self.finish(now);
         }
+    }
+
+    /// Reports what has ended, and keeps the inits that can serve others.
+    fn finish(&mut self, now: Instant) {
+        let out = &mut self.out;
+        let mut over = Vec::new();
+        for (&id, command) in &mut self.commands {
+            command.check_deadline(now);
+            if command.finish(out, self.sent + BACKLOG) {
+                over.push(id);
+            }
+        }
+        for command in over.into_iter().filter_map(|id| self.commands.remove(&id)) {
+            let idle = command.init_is_idle;
+            let init = command.into_init();
+            if idle && self.spares.len() < SPARES {
+                self.spares.push(init);
+            } else {
+                init.destroy();
+                self.ending.push(init);
+            }
+        }
+        self.ending.retain(Init::is_alive);
+    }
+
+    /// Makes a command ready with an init that waits, or with a new one.
+    fn prepare(&mut self, spawn: &Spawn) -> Result<Command> {
+        let Self { spares, confinement, joins, .. } = self;
+        Command::prepare(spawn, confinement.ids, |devpts| {
+            while devpts.is_none()
+                && let Some(spare) = spares.pop()
+            {
+                if spare.is_alive() {
+                    return Ok(spare);
+                }
+            }
+            Init::make(confinement, joins, devpts)
+                .doing("namespaces", || "start the command".into())
+                .hint(|| "the session, or the host, has as many processes as its limit allows".into())
+        })
     }
 
     /// Waits until something is ready, and says what.
@@ -140,11 +197,14 @@ impl Server {
             polled.push((Source::Writable, self.stream.as_fd(), PollFlags::POLLOUT));
         }
         for (&id, command) in &self.commands {
-            polled.push((Source::Init(id), command.pidfd().as_fd(), PollFlags::POLLIN));
+            // The end of the socket comes before the end of the process.
+            if command.control().is_none() && !command.is_over() {
+                polled.push((Source::Init(id), command.pidfd().as_fd(), PollFlags::POLLIN));
+            }
             let mut add = |source, fd: Option<BorrowedFd<'a>>, flags| {
                 polled.extend(fd.map(|fd| (source, fd, flags)));
             };
-            add(Source::Control(id), command.control.as_ref().map(AsFd::as_fd), PollFlags::POLLIN);
+            add(Source::Control(id), command.control().map(AsFd::as_fd), PollFlags::POLLIN);
             if command.wants_stdin() {
                 add(Source::Stdin(id), command.stdin.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT);
             }
@@ -182,7 +242,7 @@ impl Server {
             Source::Control(_) => command.listen(out),
             Source::Init(_) => command.reap(out),
             Source::Stdin(_) => command.pass_stdin(out),
-            Source::Output(_, stream) => command.pass_output(stream, out),
+            Source::Output(_, stream) => drop(command.pass_output(stream, out)),
             Source::Supervisor | Source::Writable => {}
         }
     }
@@ -208,17 +268,16 @@ impl Server {
             let out = &mut self.out;
             match message {
                 ToRunner::Open(_) => return Err(std::io::Error::other("a session is opened once")),
-                // The memory of a command that lives must stay.
-                ToRunner::Start(spawn) if self.commands.contains_key(&spawn.id) => {
+                ToRunner::Prepare(spawn) if self.commands.contains_key(&spawn.id) => {
                     return Err(std::io::Error::other("two commands with one id"));
                 }
-                ToRunner::Start(spawn) => match Command::start(&spawn, &self.confinement) {
+                ToRunner::Prepare(spawn) => match self.prepare(&spawn) {
                     Ok(command) => drop(self.commands.insert(spawn.id, command)),
                     Err(failure) => {
-                        FromRunner::Failed(crate::wire::runner::Failure { id: Some(spawn.id), ..failure })
-                            .encode(out);
+                        FromRunner::Failed(Failure { id: Some(spawn.id), ..failure }).encode(&mut self.out);
                     }
                 },
+                ToRunner::Run { id } => self.commands.get_mut(&id).into_iter().for_each(Command::run),
                 ToRunner::Stdin { id, data } => match self.commands.get_mut(&id) {
                     Some(command) => command.push_stdin(&data, out),
                     None => FromRunner::Credit { id, bytes: data.len() }.encode(out),

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::process::Child;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -34,7 +34,7 @@ impl Link {
         spec: SandboxSpec,
     ) -> Result<Self, LaunchError> {
         let (reader, writer) = stream.into_split();
-        let mut sender = Sender { writer, buffer: Vec::new() };
+        let mut sender = Sender::new(writer);
         let mut receiver = Receiver { reader, decoder: Decoder::default(), runner };
         let opened = sender.send(ToRunner::Open(Box::new(spec))).await;
         // A runner that refuses says why before it closes the stream.
@@ -61,22 +61,59 @@ impl Link {
 #[cfg(test)]
 pub(crate) fn for_tests(stream: UnixStream, runner: Child) -> (Sender, Receiver) {
     let (reader, writer) = stream.into_split();
-    (Sender { writer, buffer: Vec::new() }, Receiver { reader, decoder: Decoder::default(), runner })
+    (Sender::new(writer), Receiver { reader, decoder: Decoder::default(), runner })
 }
 
 /// Frames to the runner.
 #[derive(Debug)]
 pub struct Sender {
-    writer: OwnedWriteHalf,
-    buffer: Vec<u8>,
+    writer: Arc<OwnedWriteHalf>,
+    /// Not written yet, from `sent` on.
+    unsent: Vec<u8>,
+    sent: usize,
 }
 
 impl Sender {
+    fn new(writer: OwnedWriteHalf) -> Self {
+        Self { writer: Arc::new(writer), unsent: Vec::new(), sent: 0 }
+    }
+
     /// Sends one frame. Waits while the runner does not read.
     pub async fn send(&mut self, frame: ToRunner) -> io::Result<()> {
-        self.buffer.clear();
-        frame.encode(&mut self.buffer);
-        self.writer.write_all(&self.buffer).await
+        let mut all = self.offer(&frame)?;
+        while !all {
+            self.writer.writable().await?;
+            all = self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sends one frame after what was offered before, without waiting. `false` where the runner has not taken all of it
+    /// yet: wait for [`Self::room`], then [`Self::flush`].
+    pub fn offer(&mut self, frame: &ToRunner) -> io::Result<bool> {
+        frame.encode(&mut self.unsent);
+        self.flush()
+    }
+
+    /// Writes what the runner takes without waiting. Whether that was everything.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.writer.try_write(rest) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.sent = 0;
+        self.unsent.clear();
+        // A large frame is rare, a session need not keep the room for one.
+        self.unsent.shrink_to(READ);
+        Ok(true)
+    }
+
+    /// Where to wait until the runner takes more.
+    pub fn room(&self) -> Arc<OwnedWriteHalf> {
+        Arc::clone(&self.writer)
     }
 }
 

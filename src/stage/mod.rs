@@ -141,7 +141,7 @@ mod wire;
 pub use binding::Digest;
 pub use report::{Outcome, Report, Timing};
 pub use request::{Malformed, Parsed, Place, Principal, Request, RequestId, Terms};
-pub use run::{Changed, Finished, Prepared, Running, Seen, Ticket, WrongTicket};
+pub use run::{Changed, Finished, Go, Prepared, Running, Seen, Ticket, WrongTicket};
 pub use verdict::{Agreed, Cleared, Denial, DenialReason, Grant, GrantMismatch, Pending, RefusedBy, Verdict};
 
 /// Most bytes of a command: the text, or the arguments with one byte after each. Beyond it a request is refused; a

@@ -5,7 +5,7 @@ use super::{Agreed, Digest, Place, Request};
 use crate::audit::chain::Durable;
 use crate::gate::{Command, Judgement};
 use crate::shell::Dialect;
-use crate::wire::runner::{Ended, Spawn};
+use crate::wire::runner::{Ended, Spawn, ToRunner};
 
 /// What the supervisor holds when it is about to run a command: taken from descriptors and from the environment as it
 /// will be passed, never from the strings that were asked for.
@@ -82,28 +82,32 @@ impl Prepared {
         self.cleared.refuse(reason)
     }
 
-    /// Trades the ticket for the one message that starts the command; `id` names it to its runner.
-    ///
-    /// # Errors
-    /// When the ticket's record is not the one that lets this request run. Nothing runs then.
-    pub fn start(self, ticket: Ticket, id: u64) -> Result<(Running, Spawn), WrongTicket> {
-        let Ticket { durable } = ticket;
-        if durable.clears() != Some(self.request().id.as_str()) {
-            return Err(WrongTicket);
-        }
-        let Self { cleared, seen } = self;
-        let Request { command, facts, place, terms, interpreter, .. } = cleared.request();
-        let spawn = Spawn {
+    /// What a runner needs to make the command ready; `id` names it there. Nothing is executed by it: a runner holds the
+    /// command back until [`Self::start`] lets it go, so that it can be made ready while its record is being written.
+    pub fn spawn(&self, id: u64) -> Spawn {
+        let Request { command, facts, place, terms, interpreter, .. } = self.cleared.request();
+        Spawn {
             id,
             argv: argv(command, facts.dialect, interpreter),
-            env: seen.environment,
+            env: self.seen.environment.clone(),
             cwd: facts.cwd.clone().into(),
             cwd_id: place.cwd,
             timeout_ms: terms.timeout.map(milliseconds),
             grace_ms: milliseconds(terms.grace),
             terminal: None,
-        };
-        Ok((Running { cleared }, spawn))
+        }
+    }
+
+    /// Trades the ticket for the one message that has the command executed; `id` names it to its runner.
+    ///
+    /// # Errors
+    /// When the ticket's record is not the one that lets this request run. Nothing runs then.
+    pub fn start(self, ticket: Ticket, id: u64) -> Result<(Running, Go), WrongTicket> {
+        let Ticket { durable } = ticket;
+        if durable.clears() != Some(self.request().id.as_str()) {
+            return Err(WrongTicket);
+        }
+        Ok((Running { cleared: self.cleared }, Go { id }))
     }
 }
 
@@ -135,6 +139,26 @@ impl From<Durable> for Ticket {
     /// Takes the audit log's word that a record is durable. Only the log can give it.
     fn from(durable: Durable) -> Self {
         Self { durable }
+    }
+}
+
+/// The message that has a command executed. Only a ticket gives it.
+#[derive(Debug)]
+pub struct Go {
+    id: u64,
+}
+
+#[cfg(test)]
+impl Go {
+    /// For tests that play the runner.
+    pub(crate) fn for_tests(id: u64) -> Self {
+        Self { id }
+    }
+}
+
+impl From<Go> for ToRunner {
+    fn from(Go { id }: Go) -> Self {
+        Self::Run { id }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::gate::{Command, Decision, Facts, Finding, Judgement};
 use crate::shell::{Dialect, Span};
-use crate::wire::runner::{Cause, End, Ended, FileId, Receipt};
+use crate::wire::runner::{Cause, End, Ended, FileId, Receipt, ToRunner};
 
 use super::verdict::Judged;
 
@@ -221,7 +221,9 @@ fn a_ticket_is_for_one_request() {
 fn spawned(request: Request) -> Vec<String> {
     let ticket = Ticket::from(crate::audit::chain::Durable::for_tests(request.id.as_str()));
     let prepared = cleared(request).prepare(seen()).expect("nothing changed");
-    let (_, spawn) = prepared.start(ticket, 1).expect("the ticket fits");
+    let spawn = prepared.spawn(1);
+    let (_, go) = prepared.start(ticket, 1).expect("the ticket fits");
+    assert_eq!(ToRunner::from(go), ToRunner::Run { id: 1 });
     assert_eq!(spawn.cwd_id, CWD);
     assert_eq!(spawn.env, seen().environment);
     spawn.argv

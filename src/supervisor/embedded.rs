@@ -16,7 +16,7 @@ use super::journal::{Failure, Journal};
 use super::local::{Local, LocalError};
 use super::pipeline::{self, ProfileError};
 use super::policy_file::{self, PolicyFileError, Source};
-use super::relay::{Captured, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
+use super::relay::{Captured, Going, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
 use super::scribe::{Keeping, Scribe, Unwritten};
 use super::state::Directories;
 use crate::approval::{Answer, Terminal};
@@ -27,11 +27,11 @@ use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, DirectoryError, EnvironmentError, Root, Withheld};
 use crate::redact::{Redactor, Rules};
-use crate::sandbox::{self, LaunchError, Link, jail};
+use crate::sandbox::{self, LaunchError, Receiver, Sender, jail};
 use crate::stage::{
     Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
-use crate::wire::runner::{FileId, Network, Receipt, SandboxSpec};
+use crate::wire::runner::{FileId, Network, Receipt, SandboxSpec, Spawn, ToRunner};
 
 /// A command as the command line asks for it.
 #[derive(Debug, Clone)]
@@ -370,24 +370,30 @@ async fn execute(
         Ok(prepared) => prepared,
         Err(denial) => return Ok(refuse(*denial, journal, redactor).await),
     };
-    let (ticket, number) = journal.cleared(&prepared, redactor).await?;
+    let mut spawn = prepared.spawn(1);
+    spawn.terminal = asked.terminal.then(window);
+    let limits = (spawn.timeout_ms.map(Duration::from_millis), Duration::from_millis(spawn.grace_ms));
+    // Everything but the execution, for which the record is needed, does not wait for the record.
+    let (recorded, launched) = tokio::join!(
+        journal.cleared(&prepared, redactor),
+        launch(ground.spec, ground.workspace.directory(), spawn, asked, redactor),
+    );
+    let (ticket, number) = recorded?;
     tracing::debug!(record = number, "decision is durable");
-    let (link, stdio) = match launch(ground.spec, ground.workspace.directory(), asked, redactor).await {
-        Ok(both) => both,
+    let Launched { receipt, sender, receiver, stdio } = match launched {
+        Ok(launched) => launched,
         Err(error) => return Ok(unlaunched(prepared, &error, number, journal, redactor).await),
     };
-    let receipt = link.receipt().clone();
     tracing::debug!(layers = receipt.layers.len(), "sandbox stands");
-    let (running, mut spawn) = match prepared.start(ticket, 1) {
+    let (running, go) = match prepared.start(ticket, 1) {
         Ok(started) => started,
         // The log's own fault: it vouched for another request.
         Err(error) => {
             return Err(EmbeddedError::System { what: "the audit log", error: std::io::Error::other(error) });
         }
     };
-    spawn.terminal = asked.terminal.then(window);
-    let (sender, receiver) = link.split();
-    let relayed = relay(spawn, sender, receiver, stdio, signals).await;
+    let going = Going { id: 1, go, limit: limits.0, grace: limits.1 };
+    let relayed = relay(going, sender, receiver, stdio, signals).await;
     let mut notes = Vec::new();
     let error = |lost: &Lost| lost.to_string();
     let recorded = journal.ended(
@@ -411,13 +417,26 @@ async fn execute(
     Ok(Completed { report, masked, withheld: Vec::new(), stdout, stderr, notes })
 }
 
+/// A sandbox with the command in it, made ready.
+struct Launched {
+    receipt: Receipt,
+    sender: Sender,
+    receiver: Receiver,
+    stdio: Stdio,
+}
+
 async fn launch(
     spec: SandboxSpec,
     workspace: &Directory,
+    spawn: Spawn,
     asked: &Asked,
     redactor: &Redactor,
-) -> Result<(Link, Stdio), EmbeddedError> {
+) -> Result<Launched, EmbeddedError> {
     let link = jail::launch(spec, workspace.fd.as_fd()).await?;
+    let receipt = link.receipt().clone();
+    let (mut sender, receiver) = link.split();
+    // Where it has gone already, whoever receives from it hears of that.
+    let _ = sender.send(ToRunner::Prepare(Box::new(spawn))).await;
     let stdio = match (asked.keep_output, asked.terminal) {
         (true, _) => Stdio::keep(redactor),
         (false, true) => Stdio::terminal(redactor),
@@ -425,7 +444,7 @@ async fn launch(
     };
     let stdio =
         stdio.map_err(|error| EmbeddedError::System { what: "cannot relay the command's output", error })?;
-    Ok((link, stdio))
+    Ok(Launched { receipt, sender, receiver, stdio })
 }
 
 /// A cleared command whose sandbox could not be made does not run, least of all without one.

@@ -21,25 +21,44 @@ pub enum Side {
 }
 
 /// Makes a child with a copy of this process's memory, in new namespaces of the kinds given: clone(2) with
-/// `CLONE_PIDFD`. Only where this process has one thread (EBUSY otherwise): the child would have a copy of every lock
-/// that another thread holds, and nobody to release it. Needs /proc.
-pub fn clone(namespaces: nix::sched::CloneFlags) -> Result<Side> {
+/// `CLONE_PIDFD`. Where a control group of v2 is given the child is in it from the start: clone3(2), `CLONE_INTO_CGROUP`.
+/// Only where this process has one thread (EBUSY otherwise): the child would have a copy of every lock that another thread
+/// holds, and nobody to release it. Needs /proc.
+pub fn clone(namespaces: nix::sched::CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
+    /// libc's is an int, which it does not fit.
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     if std::fs::read_dir("/proc/self/task").map_err(|_| Errno::ENOSYS)?.count() != 1 {
         return Err(Errno::EBUSY);
     }
     let mut pidfd: libc::c_int = -1;
-    let flags = libc::c_long::from(namespaces.bits() | libc::CLONE_PIDFD | libc::SIGCHLD);
-    // SAFETY: no CLONE_VM, so the child has its own copy of the stack (a null stack is then allowed), and no other
-    // thread's state is in it. The third argument is where the kernel puts the pidfd.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone,
-            flags,
-            std::ptr::null::<u8>(),
-            &raw mut pidfd,
-            std::ptr::null::<u8>(),
-            std::ptr::null::<u8>(),
-        )
+    let pid = match cgroup {
+        // Where clone3 is forbidden, as in some containers, this need not be.
+        None => {
+            let flags = libc::c_long::from(namespaces.bits() | libc::CLONE_PIDFD | libc::SIGCHLD);
+            // SAFETY: no CLONE_VM, so the child has its own copy of the stack (a null stack is then allowed), and no
+            // other thread's state is in it. The third argument is where the kernel puts the pidfd.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_clone,
+                    flags,
+                    std::ptr::null::<u8>(),
+                    &raw mut pidfd,
+                    std::ptr::null::<u8>(),
+                    std::ptr::null::<u8>(),
+                )
+            }
+        }
+        Some(cgroup) => {
+            // SAFETY: clone_args is plain data for which all zeroes are a value.
+            let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+            let flags = u64::from((namespaces.bits() | libc::CLONE_PIDFD).cast_unsigned());
+            arguments.flags = flags | CLONE_INTO_CGROUP;
+            arguments.pidfd = (&raw mut pidfd).addr() as u64;
+            arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+            arguments.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+            // SAFETY: as above; the arguments outlive the call.
+            unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }
+        }
     };
     match Errno::result(pid)? {
         0 => Ok(Side::Child),
@@ -49,6 +68,41 @@ pub fn clone(namespaces: nix::sched::CloneFlags) -> Result<Side> {
             Ok(Side::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
         }
     }
+}
+
+/// Sends a signal by number to a process, or to many as kill(2) says.
+pub fn kill(target: libc::pid_t, signal: libc::c_int) -> Result<()> {
+    // SAFETY: plain numbers.
+    Errno::result(unsafe { libc::kill(target, signal) }).map(drop)
+}
+
+/// Closes every descriptor from 3 on but these: close_range(2).
+pub fn close_all_but<const N: usize>(mut keep: [std::os::fd::RawFd; N]) -> Result<()> {
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep.map(|fd| u32::try_from(fd).unwrap_or(0)) {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, u32::MAX)
+}
+
+/// Of a runner's capabilities the ones that an init needs: to make a command's process another user's, and to end it.
+/// capset(2).
+pub fn keep_capabilities_of_an_init() -> Result<()> {
+    const KEEP: u32 = 1 << 5 | 1 << 6 | 1 << 7; // CAP_KILL, CAP_SETGID, CAP_SETUID
+    /// Header, then effective, permitted and inheritable; low words, then high words.
+    #[repr(C)]
+    struct Capabilities {
+        version: u32,
+        pid: i32,
+        sets: [u32; 6],
+    }
+    let keep = Capabilities { version: 0x2008_0522, pid: 0, sets: [KEEP, KEEP, 0, 0, 0, 0] };
+    // SAFETY: both parts are inside `keep`, which outlives the call.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const keep, keep.sets.as_ptr()) }).map(drop)
 }
 
 /// Sends a signal to the process that the descriptor refers to: pidfd_send_signal(2).
@@ -67,7 +121,7 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: nix::sys::signal::Signal) -> Result
 }
 
 /// What a child used: wait4(2).
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// User and system time with that of all children waited for, in microseconds.
     pub cpu_us: u64,
@@ -75,26 +129,45 @@ pub struct Usage {
     pub max_rss_kib: u64,
 }
 
+impl Usage {
+    /// Counts what another process used.
+    pub fn add(&mut self, other: Self) {
+        self.cpu_us += other.cpu_us;
+        self.max_rss_kib = self.max_rss_kib.max(other.max_rss_kib);
+    }
+}
+
 /// Reaps a child if it has ended: wait4(2) with `WNOHANG`. The status is as waitpid(2) gives it.
 pub fn reap(pid: Pid) -> Result<Option<(Pid, i32, Usage)>> {
+    let (pid, status, usage) = wait(pid, libc::WNOHANG)?;
+    Ok((pid.as_raw() != 0).then_some((pid, status, usage)))
+}
+
+/// Waits for the end of any child, and says what it used. ECHILD where there is none.
+pub fn wait_for_any() -> Result<Usage> {
+    loop {
+        match wait(Pid::from_raw(-1), 0) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|(.., usage)| usage),
+        }
+    }
+}
+
+fn wait(pid: Pid, options: libc::c_int) -> Result<(Pid, i32, Usage)> {
     let mut status = 0;
     // SAFETY: rusage is plain data for which all zeroes are a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to locals that outlive the call.
-    let pid = unsafe { libc::wait4(pid.as_raw(), &raw mut status, libc::WNOHANG, &raw mut usage) };
-    match Errno::result(pid)? {
-        0 => Ok(None),
-        pid => {
-            let micros = |time: libc::timeval| {
-                u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
-            };
-            let usage = Usage {
-                cpu_us: micros(usage.ru_utime) + micros(usage.ru_stime),
-                max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
-            };
-            Ok(Some((Pid::from_raw(pid), status, usage)))
-        }
-    }
+    let pid = unsafe { libc::wait4(pid.as_raw(), &raw mut status, options, &raw mut usage) };
+    let pid = Pid::from_raw(Errno::result(pid)?);
+    let micros = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+    };
+    let usage = Usage {
+        cpu_us: micros(usage.ru_utime) + micros(usage.ru_stime),
+        max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+    };
+    Ok((pid, status, usage))
 }
 
 /// Ends this process at once, running nothing on the way: `_exit(2)`.
@@ -132,9 +205,13 @@ pub fn reach_files_as(uid: u32, gid: u32) -> Result<()> {
 
 /// Closes every descriptor from `first` on: close_range(2), Linux 5.9.
 pub fn close_from(first: u32) -> Result<()> {
-    // SAFETY: the caller is about to exec or owns none of these descriptors; none of our types holds one of them
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: the callers are about to exec or never use these descriptors again; none of our types holds one of them
     // across this call in the places that use it.
-    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// Gives every signal its default action and unblocks all, whatever a parent may have ignored; only SIGPIPE gets a

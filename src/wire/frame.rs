@@ -176,7 +176,7 @@ mod tests {
 
     fn messages() -> Vec<FromRunner> {
         vec![
-            FromRunner::Started { id: 7 },
+            FromRunner::Credit { id: 7, bytes: 1 },
             FromRunner::Output { id: 7, stream: Stream::Stdout, data: vec![0, 255, b'\n'] },
             FromRunner::Output { id: u64::MAX, stream: Stream::Stderr, data: vec![] },
             FromRunner::Exited(Ended {

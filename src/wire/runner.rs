@@ -28,8 +28,13 @@ pub enum ToRunner {
     /// Makes the session's sandbox. The first frame, once. In the jail the descriptor of the workspace directory
     /// travels with it (SCM_RIGHTS).
     Open(Box<SandboxSpec>),
-    /// Starts a command.
-    Start(Box<Spawn>),
+    /// Makes a command ready to be executed: everything but the execution, which [`Self::Run`] lets happen.
+    Prepare(Box<Spawn>),
+    /// Executes a command that was made ready. Its time runs from here.
+    Run {
+        /// Of the command.
+        id: u64,
+    },
     /// More standard input for a command.
     Stdin {
         /// Of the command.
@@ -63,7 +68,7 @@ pub enum ToRunner {
         /// The size.
         window: Window,
     },
-    /// Ends the command's whole tree at once.
+    /// Ends the command's whole tree at once; one that was only made ready is never executed.
     Kill {
         /// Of the command.
         id: u64,
@@ -79,11 +84,6 @@ pub enum FromRunner {
     Ready(Receipt),
     /// The sandbox, or a command, could not be made; nothing runs.
     Failed(Failure),
-    /// The command has been executed.
-    Started {
-        /// Of the command.
-        id: u64,
-    },
     /// Output.
     Output {
         /// Of the command.

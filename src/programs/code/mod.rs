@@ -95,9 +95,9 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
             // `run "rm", "-rf", "/"`: a program by itself, its arguments in the literals that follow
             if lists > 0 && !literal.iter().any(u8::is_ascii_whitespace) {
                 lists -= 1;
-                let argv = literals.iter().skip(at).take(MAX_ARGUMENTS).cloned().map(Value::known).collect();
+                let argv: Vec<_> = literals.iter().skip(at).take(MAX_ARGUMENTS).cloned().map(Value::known).collect();
                 effects.push(Effect::Exec {
-                    argv,
+                    argv: argv.into(),
                     via: "code".to_owned(),
                     target: Target::Here,
                     assignments: Vec::new(),

@@ -28,7 +28,7 @@ impl Launcher {
     /// # Errors
     /// When either cannot be had.
     pub fn new() -> Result<Self, LaunchError> {
-        let image = image::sealed().map_err(LaunchError::Image)?;
+        let image = image::open().map_err(LaunchError::Image)?;
         let (orders, receive) = mpsc::channel::<oneshot::Sender<Started>>();
         std::thread::Builder::new()
             .name("launcher".to_owned())

@@ -24,7 +24,7 @@ use crate::wire::runner::{ROLE, SandboxSpec};
 /// [`Launcher`].
 pub async fn launch(spec: SandboxSpec, workspace: BorrowedFd<'_>) -> Result<Link, LaunchError> {
     let _ = workspace;
-    let image = image::sealed().map_err(LaunchError::Image)?;
+    let image = image::open().map_err(LaunchError::Image)?;
     let (stream, runner) = start(image.as_fd())?;
     open(stream, runner, spec).await
 }

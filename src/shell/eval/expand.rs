@@ -289,7 +289,7 @@ impl Evaluator<'_> {
             None if name == "root" => Some("/root".to_owned()),
             // Whoever it is: a tilde and a name stand for a home, and homes are in one place.
             None if is_account(name) => Some(match self.context.home.rsplit_once('/') {
-                Some((_, own)) if own == name => self.context.home.clone(),
+                Some((_, own)) if own == name => self.context.home.clone().into_owned(),
                 _ => format!("/home/{name}"),
             }),
             None => None,

@@ -43,8 +43,8 @@ use crate::sandbox::{LaunchError, jail};
 use crate::wire::peer;
 use crate::wire::rpc::{Code, Error, Reply, Role, SessionId};
 
-/// Threads that serve connections.
-const WORKERS: usize = 2;
+/// Threads that serve connections, at most.
+const WORKERS: usize = 8;
 
 /// How long a listener rests when there are no descriptors left: EMFILE does not go away by trying again at once.
 const REST: Duration = Duration::from_millis(50);
@@ -175,7 +175,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         tasks: TaskTracker::new(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(workers())
         .thread_name("execward")
         .enable_all()
         .build()
@@ -184,6 +184,12 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     // Threads that hang in somebody's file system are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.map_err(system("cannot serve"))
+}
+
+/// One thread for two processors: the other is for what the commands do. A thread more than is needed costs each
+/// command several times that it is woken for nothing.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).clamp(1, WORKERS))
 }
 
 /// Descriptors as many as the limit allows, and no death by the memory that others take. Both as far as they go.

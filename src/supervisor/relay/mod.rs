@@ -26,9 +26,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::output::Output;
 use crate::redact::Redactor;
 use crate::sandbox::{Receiver, Sender};
-use crate::stage::Outcome;
+use crate::stage::{Go, Outcome};
 use crate::sys::terminal::{self, Raw};
-use crate::wire::runner::{Cause, Ended, Failure, FromRunner, Spawn, Stream, ToRunner, Window};
+use crate::wire::runner::{Cause, Ended, Failure, FromRunner, Stream, ToRunner, Window};
 
 /// An output that is silent for this long lets out what redaction holds back but need not: a prompt has no newline.
 const IDLE: Duration = Duration::from_millis(10);
@@ -165,9 +165,9 @@ fn stream_name(stream: Stream) -> &'static str {
     }
 }
 
-/// Starts a command and stays with it until it has ended and all of its output has been written.
+/// Lets a command go that was made ready, and stays with it until it has ended and all of its output has been written.
 pub(super) async fn relay(
-    spawn: Spawn,
+    going: Going,
     sender: Sender,
     mut receiver: Receiver,
     stdio: Stdio,
@@ -175,9 +175,9 @@ pub(super) async fn relay(
 ) -> Relayed {
     let Stdio { input, stdout, stderr, mut broken, terminal } = stdio;
     let watch = Watch {
-        id: spawn.id,
-        grace: Duration::from_millis(spawn.grace_ms),
-        limit: spawn.timeout_ms.map(Duration::from_millis),
+        id: going.id,
+        grace: going.grace,
+        limit: going.limit,
         ended: RefCell::default(),
         stopped: Cell::default(),
         terminal,
@@ -189,7 +189,7 @@ pub(super) async fn relay(
     };
     let received = tokio::select! {
         received = watch.receive(&mut receiver, credit, stdout, stderr) => received,
-        lost = watch.control(spawn, sender, input, signals, &mut broken) => Received { lost, ..Received::default() },
+        lost = watch.control(going.go, sender, input, signals, &mut broken) => Received { lost, ..Received::default() },
     };
     // The last of the output may have failed after the command had ended.
     if let (None, Ok(Broken { stream, errno })) = (watch.stopped.get(), broken.try_recv()) {
@@ -206,6 +206,18 @@ pub(super) async fn relay(
         stdout: received.stdout,
         stderr: received.stderr,
     }
+}
+
+/// A command that waits at its gate.
+#[derive(Debug)]
+pub(super) struct Going {
+    /// Its number on the link.
+    pub(super) id: u64,
+    /// Opens the gate.
+    pub(super) go: Go,
+    /// Its limit, and what it gets beyond it, as the runner knows them.
+    pub(super) limit: Option<Duration>,
+    pub(super) grace: Duration,
 }
 
 /// What both loops know of the command.
@@ -274,14 +286,14 @@ impl Watch {
     /// Sends what the command is to have. Returns only when there is no use in waiting for the other loop.
     async fn control(
         &self,
-        spawn: Spawn,
+        go: Go,
         mut sender: Sender,
         mut input: Option<Input>,
         signals: &mut Signals,
         broken: &mut mpsc::UnboundedReceiver<Broken>,
     ) -> Option<Lost> {
         let id = self.id;
-        if let Err(error) = sender.send(ToRunner::Start(Box::new(spawn))).await {
+        if let Err(error) = sender.send(go.into()).await {
             return Some(Lost::Broke(error));
         }
         // The runner keeps the time limit; this is for one that does not.

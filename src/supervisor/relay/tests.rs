@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 use super::*;
 use crate::redact::Rules;
 use crate::wire::frame::{Decoder, Frame as _};
-use crate::wire::runner::{End, FileId};
+use crate::wire::runner::End;
 
 /// A relay whose runner is the test.
 struct Runner {
@@ -20,17 +20,8 @@ struct Pipes {
     stderr: PipeReader,
 }
 
-fn spawn() -> Spawn {
-    Spawn {
-        id: 1,
-        argv: vec!["cat".into()],
-        env: vec![],
-        cwd: "/".into(),
-        cwd_id: FileId { dev: 0, ino: 0 },
-        timeout_ms: None,
-        grace_ms: 50,
-        terminal: None,
-    }
+fn going() -> Going {
+    Going { id: 1, go: Go::for_tests(1), limit: None, grace: Duration::from_millis(50) }
 }
 
 fn set_up() -> (Sender, Receiver, Stdio, Runner, Pipes) {
@@ -76,7 +67,7 @@ impl Runner {
     }
 
     async fn started(&mut self) {
-        assert!(matches!(self.recv().await, Some(ToRunner::Start(_))));
+        assert_eq!(self.recv().await, Some(ToRunner::Run { id: 1 }));
     }
 }
 
@@ -100,7 +91,7 @@ async fn bytes_pass_both_ways_unchanged() {
         runner.output(Stream::Stderr, b"err").await;
         runner.exit(End::Code { code: 3 }).await;
     };
-    let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
     assert_eq!(relayed.ended.expect("it ended").end, End::Code { code: 3 });
     assert_eq!(relayed.stopped, None);
     assert_eq!(drained(pipes.stdout), b"out\xff");
@@ -125,7 +116,7 @@ async fn a_closed_stdout_ends_the_command_as_a_pipe_would() {
         assert_eq!(runner.recv().await, Some(kill));
         runner.exit(End::Killed { cause: Cause::Cancelled }).await;
     };
-    let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
     assert_eq!(relayed.stopped, Some(Stopped::Output(Stream::Stdout, Errno::EPIPE)));
     assert!(relayed.ended.is_ok());
     drop(pipes.stdin);
@@ -140,7 +131,7 @@ async fn a_runner_that_goes_away_is_told_from_an_end() {
         runner.output(Stream::Stdout, b"half").await;
         drop(runner);
     };
-    let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
     assert!(matches!(relayed.ended, Err(Lost::Gone)), "{relayed:?}");
     assert_eq!(drained(pipes.stdout), b"half");
     drop(pipes.stdin);
@@ -162,7 +153,7 @@ async fn a_command_that_cannot_be_started_is_said() {
         runner.started().await;
         runner.send(FromRunner::Failed(told)).await;
     };
-    let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
     assert!(matches!(relayed.ended, Err(Lost::Failed(said)) if said == failure));
     drop(pipes.stdin);
 }
@@ -180,7 +171,7 @@ async fn frames_of_another_command_are_passed_over() {
         runner.send(FromRunner::Exited(ended)).await;
         runner.exit(End::Code { code: 9 }).await;
     };
-    let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
     assert_eq!(relayed.ended.expect("it ended").end, End::Code { code: 9 });
     assert_eq!(drained(pipes.stdout), b"");
     drop(pipes.stdin);
@@ -208,7 +199,7 @@ async fn a_slow_reader_makes_the_command_wait() {
         std::thread::spawn(move || drained(pipes.stdout).len())
     };
     let (relayed, (), reader) =
-        tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play, read);
+        tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play, read);
     assert!(relayed.ended.is_ok());
     assert_eq!(reader.join().expect("it ends"), CHUNKS * chunk.len());
     drop(pipes.stdin);
@@ -225,7 +216,7 @@ async fn output_that_fails_at_the_very_end_is_not_lost_in_silence() {
         runner.output(Stream::Stdout, b"last words").await;
         runner.exit(End::Code { code: 0 }).await;
     };
-    let (relayed, ()) = tokio::join!(relay(spawn(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
     assert_eq!(relayed.stopped, Some(Stopped::Output(Stream::Stdout, Errno::EPIPE)));
     drop(pipes.stdin);
 }

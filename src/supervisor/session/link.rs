@@ -1,10 +1,10 @@
 //! The two tasks between a session's commands and its runner.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -18,34 +18,66 @@ const IDLE: Duration = Duration::from_millis(10);
 /// Frames of a client's making that may wait for the runner.
 const IN_TURN: usize = 64;
 
-/// Frames for the runner.
+/// Frames for the runner. They are written at once where the runner takes them, and by [`send`] where it does not.
 ///
 /// What execward itself sends is bounded by what it is about: a window of standard input, one message when an output is
 /// held. What a client can send as often as it likes takes its turn.
 #[derive(Debug, Clone)]
 pub(super) struct Orders {
-    frames: mpsc::UnboundedSender<(ToRunner, Option<OwnedSemaphorePermit>)>,
+    out: Arc<Mutex<Out>>,
+    /// Something is left for [`send`].
+    left: Arc<Notify>,
     turns: Arc<Semaphore>,
 }
 
-/// The frames that [`send`] takes.
-pub(super) type Ordered = mpsc::UnboundedReceiver<(ToRunner, Option<OwnedSemaphorePermit>)>;
+#[derive(Debug)]
+struct Out {
+    sender: Sender,
+    /// Of frames that have not been written.
+    turns: Vec<OwnedSemaphorePermit>,
+    /// Nobody reads any more.
+    broken: bool,
+}
 
 impl Orders {
-    pub(super) fn new() -> (Self, Ordered) {
-        let (frames, receive) = mpsc::unbounded_channel();
-        (Self { frames, turns: Arc::new(Semaphore::new(IN_TURN)) }, receive)
+    pub(super) fn new(sender: Sender) -> Self {
+        let out = Out { sender, turns: Vec::new(), broken: false };
+        Self {
+            out: Arc::new(Mutex::new(out)),
+            left: Arc::new(Notify::new()),
+            turns: Arc::new(Semaphore::new(IN_TURN)),
+        }
     }
 
     /// Sends. Where the runner has gone, every command hears of that by another way.
     pub(super) fn send(&self, frame: ToRunner) {
-        let _ = self.frames.send((frame, None));
+        self.put(&frame, None);
     }
 
     /// Sends when it is this one's turn.
     pub(super) async fn send_in_turn(&self, frame: ToRunner) {
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
-        let _ = self.frames.send((frame, turn));
+        self.put(&frame, turn);
+    }
+
+    fn put(&self, frame: &ToRunner, turn: Option<OwnedSemaphorePermit>) {
+        let mut out = self.out();
+        if out.broken {
+            return;
+        }
+        match out.sender.offer(frame) {
+            Ok(true) => {}
+            Ok(false) => {
+                out.turns.extend(turn);
+                drop(out);
+                self.left.notify_one();
+            }
+            Err(_) => out.broken = true,
+        }
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,7 +94,7 @@ impl Routes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 
-    fn remove(&self, number: u64) -> Option<Arc<Exec>> {
+    pub(super) fn remove(&self, number: u64) -> Option<Arc<Exec>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number)
     }
 
@@ -72,13 +104,30 @@ impl Routes {
     }
 }
 
-/// Sends frames until the session or the runner is gone.
-pub(super) async fn send(mut sender: Sender, mut frames: Ordered, end: CancellationToken) {
+/// Sends what the runner did not take at once, until the session or the runner is gone.
+pub(super) async fn send(orders: Orders, end: CancellationToken) {
+    let room = orders.out().sender.room();
     let sending = async {
-        while let Some((frame, _turn)) = frames.recv().await {
-            if sender.send(frame).await.is_err() {
-                // The other task sees the end of the connection too, after everything that came before it.
-                return;
+        loop {
+            orders.left.notified().await;
+            loop {
+                if room.writable().await.is_err() {
+                    return;
+                }
+                let mut out = orders.out();
+                match out.sender.flush() {
+                    Ok(true) => {
+                        out.turns.clear();
+                        break;
+                    }
+                    Ok(false) => {}
+                    // The other task sees the end of the connection too, after everything that came before it.
+                    Err(_) => {
+                        out.broken = true;
+                        out.turns.clear();
+                        return;
+                    }
+                }
             }
         }
     };
@@ -124,7 +173,7 @@ pub(super) async fn receive(mut receiver: Receiver, routes: Arc<Routes>, end: Ca
                 None => {}
             },
             // Nothing new: the runner is not trusted to make sense.
-            Ok(Some(FromRunner::Started { .. } | FromRunner::Ready(_))) => {}
+            Ok(Some(FromRunner::Ready(_))) => {}
             Ok(None) => break "the runner went away while the command ran".to_owned(),
             Err(error) => break format!("the connection to the runner broke: {error}"),
         }

@@ -72,7 +72,7 @@ impl Session {
             .map_err(|error| Error::new(Code::Internal, format!("no random numbers: {error}")))?;
         let receipt = link.receipt().clone();
         let (sender, receiver) = link.split();
-        let (orders, ordered) = Orders::new();
+        let orders = Orders::new(sender);
         let session = Arc::new(Self {
             id: SessionId::from_random(id),
             local: Arc::new(local),
@@ -97,7 +97,7 @@ impl Session {
             tasks: TaskTracker::new(),
             _places: places,
         });
-        session.tasks.spawn(link::send(sender, ordered, session.end.clone()));
+        session.tasks.spawn(link::send(session.orders.clone(), session.end.clone()));
         session.tasks.spawn(link::receive(receiver, Arc::clone(&session.routes), session.end.clone()));
         if let Some(lifetime) = lifetime {
             let end = session.end.clone();

@@ -22,8 +22,8 @@ use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, Withheld, directory};
 use crate::redact::Redactor;
 use crate::stage::{
-    Cleared, Denial, DenialReason, Digest, Malformed, Outcome, Pending, Place, RefusedBy, Report, Request,
-    RequestId, Seen, Terms,
+    Cleared, Denial, DenialReason, Digest, Go, Malformed, Outcome, Pending, Place, RefusedBy, Report,
+    Request, RequestId, Seen, Terms,
 };
 use crate::supervisor::journal::Journal;
 use crate::supervisor::local::Local;
@@ -31,7 +31,7 @@ use crate::supervisor::pipeline::{self, Ask};
 use crate::supervisor::policy_file::Source;
 use crate::supervisor::relay::{Broken, Stopped, stopped_outcome};
 use crate::wire::rpc::{self, Code, Error, StartExec, Started, State};
-use crate::wire::runner::{Cause, Ended, FileId, Spawn, ToRunner};
+use crate::wire::runner::{Cause, Ended, FileId, ToRunner, Window};
 
 /// The place and the environment of one command.
 struct Ground {
@@ -241,7 +241,7 @@ impl Session {
             Err(denial) => return self.refuse(*denial, &journal, &redactor, finish).await,
         };
         let waited = matches!(cleared.agreed(), crate::stage::Agreed::Once { .. });
-        match self.begin(*cleared, exec, Seen { place, environment }, &journal, &redactor).await {
+        match self.begin(*cleared, exec, Seen { place, environment }, terminal, &journal, &redactor).await {
             Begun::Refused(denial) => self.refuse(*denial, &journal, &redactor, finish).await,
             Begun::Unrecorded(denial, error) => {
                 let report = finish(denial.report(), 0);
@@ -252,26 +252,27 @@ impl Session {
                 let error = Error::new(Code::Record, error).request(exec.request_id.clone());
                 (self.failed(exec, &error), (!waited).then_some(error))
             }
-            Begun::Started { running, mut spawn, number } => {
-                spawn.terminal = terminal;
+            Begun::Started { running, go, number } => {
                 let Outlived { ended, masked, cancelled, stopped } =
                     match Passing::begin(passed, exec, &self.tasks) {
                         Ok(passing) => {
-                            // The runner hears of the command before anybody can have it told anything.
-                            self.routes.add(exec);
-                            self.orders.send(ToRunner::Start(spawn));
+                            // The runner hears of it before anybody can have the command told anything.
+                            self.orders.send(go.into());
                             exec.running();
                             if let Some(reply) = reply.take() {
                                 let _ = reply.send(Ok(State::Running));
                             }
                             self.outlive(exec, timeout, grace, passing).await
                         }
-                        Err(error) => Outlived {
-                            ended: Err(format!("cannot relay the command's descriptors: {error}")),
-                            masked: 0,
-                            cancelled: false,
-                            stopped: None,
-                        },
+                        Err(error) => {
+                            self.give_up(exec);
+                            Outlived {
+                                ended: Err(format!("cannot relay the command's descriptors: {error}")),
+                                masked: 0,
+                                cancelled: false,
+                                stopped: None,
+                            }
+                        }
                     };
                 let recorded = journal.ended(
                     number,
@@ -298,12 +299,14 @@ impl Session {
         }
     }
 
-    /// From a cleared command to one that the runner may start: prepared, recorded, and not given up meanwhile.
+    /// From a cleared command to one that the runner may execute: made ready there while the decision is recorded, and not
+    /// given up meanwhile.
     async fn begin(
         &self,
         cleared: Cleared,
         exec: &Arc<Exec>,
         seen: Seen,
+        terminal: Option<Window>,
         journal: &Journal,
         redactor: &Redactor,
     ) -> Begun {
@@ -314,9 +317,14 @@ impl Session {
             Ok(prepared) => prepared,
             Err(denial) => return Begun::Refused(denial),
         };
+        self.routes.add(exec);
+        let mut spawn = prepared.spawn(exec.number);
+        spawn.terminal = terminal;
+        self.orders.send(ToRunner::Prepare(Box::new(spawn)));
         let (ticket, number) = match journal.cleared(&prepared, redactor).await {
             Ok(recorded) => recorded,
             Err(error) => {
+                self.give_up(exec);
                 let error = error.to_string();
                 return Begun::Unrecorded(
                     Box::new(prepared.refuse(DenialReason::Failed(error.clone()))),
@@ -325,12 +333,19 @@ impl Session {
             }
         };
         match prepared.start(ticket, exec.number) {
-            Ok((running, spawn)) => {
-                Begun::Started { running: Box::new(running), spawn: Box::new(spawn), number }
-            }
+            Ok((running, go)) => Begun::Started { running: Box::new(running), go, number },
             // The log's own fault: it vouched for another request. The prepared command is gone with the ticket.
-            Err(error) => Begun::Lost(error.to_string()),
+            Err(error) => {
+                self.give_up(exec);
+                Begun::Lost(error.to_string())
+            }
         }
+    }
+
+    /// Has the runner end a command that it made ready.
+    fn give_up(&self, exec: &Exec) {
+        self.routes.remove(exec.number);
+        self.orders.send(ToRunner::Kill { id: exec.number, cause: Cause::Cancelled });
     }
 
     /// Why nobody wants the command any more, if so.
@@ -617,7 +632,7 @@ enum Begun {
     Lost(String),
     Started {
         running: Box<crate::stage::Running>,
-        spawn: Box<Spawn>,
+        go: Go,
         number: u64,
     },
 }
