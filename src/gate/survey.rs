@@ -707,21 +707,19 @@ fn written(
             line(&[b"while :; do\n", words.join(&b' ').as_slice(), b"\ndone"].concat());
         }
         Some(
-            "cat" | "sort" | "uniq" | "head" | "tail" | "tac" | "shuf" | "grep" | "egrep" | "fgrep" | "rg" | "tee"
-            | "nl" | "fold" | "column" | "paste" | "expand" | "unexpand" | "fmt" | "pv" | "sponge" | "stdbuf"
-            | "unbuffer" | "cut" | "tr" | "sed" | "awk" | "perl",
-        ) if writer.stdin != Input::Inherited => {
-            match &writer.stdin {
-                Input::Known(bytes) => line(bytes),
-                Input::Text(text) => text.as_known().into_iter().for_each(line),
-                Input::Pipe(from) => {
-                    for from in from.iter().filter_map(|index| invocations.get(*index)) {
-                        written(from, invocations, runs_input, depth - 1, lines);
-                    }
+            "cat" | "sort" | "uniq" | "head" | "tail" | "tac" | "shuf" | "grep" | "egrep" | "fgrep" | "rg"
+            | "tee" | "nl" | "fold" | "column" | "paste" | "expand" | "unexpand" | "fmt" | "pv" | "sponge"
+            | "stdbuf" | "unbuffer" | "cut" | "tr" | "sed" | "awk" | "perl",
+        ) if writer.stdin != Input::Inherited => match &writer.stdin {
+            Input::Known(bytes) => line(bytes),
+            Input::Text(text) => text.as_known().into_iter().for_each(line),
+            Input::Pipe(from) => {
+                for from in from.iter().filter_map(|index| invocations.get(*index)) {
+                    written(from, invocations, runs_input, depth - 1, lines);
                 }
-                _ => {}
             }
-        }
+            _ => {}
+        },
         _ => programs::literals(writer, Knowledge::shipped()).iter().for_each(|literal| line(literal)),
     }
 }
@@ -753,7 +751,8 @@ fn shows_environment(invocation: &Invocation) -> bool {
         "printenv" => arguments.iter().all(|word| word.prefix().starts_with(b"-")),
         "set" => arguments.is_empty(),
         "export" | "declare" | "typeset" => {
-            arguments.is_empty() || arguments.iter().all(|word| matches!(word.as_str(), Some("-p" | "-x" | "-px" | "-xp")))
+            arguments.is_empty()
+                || arguments.iter().all(|word| matches!(word.as_str(), Some("-p" | "-x" | "-px" | "-xp")))
         }
         _ => false,
     }

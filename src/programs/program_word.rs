@@ -73,7 +73,9 @@ fn looked_up(word: &Value) -> Option<String> {
     let inner = inner.or_else(|| source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))?;
     let mut words = inner.split_ascii_whitespace();
     let name = match (words.next()?, words.next()?) {
-        ("command", "-v") | ("type", "-p" | "-P") | ("whence", "-p") | ("which", "-a" | "--") => words.next()?,
+        ("command", "-v") | ("type", "-p" | "-P") | ("whence", "-p") | ("which", "-a" | "--") => {
+            words.next()?
+        }
         ("which", name) => name,
         _ => return None,
     };

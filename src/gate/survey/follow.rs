@@ -166,7 +166,8 @@ pub(super) fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
     let Effect::RunFile { path, language } = &effect else { return vec![effect] };
     let invocation = &task.invocation;
     let files = task.files.iter().rev().chain(&invocation.files);
-    let same = |name: &Value| name == path || plain_name(name).is_some_and(|name| Some(name) == plain_name(path));
+    let same =
+        |name: &Value| name == path || plain_name(name).is_some_and(|name| Some(name) == plain_name(path));
     let content = files.into_iter().find(|(name, _)| same(name)).map(|(_, content)| content.clone());
     let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return vec![effect] };
     let text = match content {

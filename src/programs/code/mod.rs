@@ -95,7 +95,8 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
             // `run "rm", "-rf", "/"`: a program by itself, its arguments in the literals that follow
             if lists > 0 && !literal.iter().any(u8::is_ascii_whitespace) {
                 lists -= 1;
-                let argv: Vec<_> = literals.iter().skip(at).take(MAX_ARGUMENTS).cloned().map(Value::known).collect();
+                let argv: Vec<_> =
+                    literals.iter().skip(at).take(MAX_ARGUMENTS).cloned().map(Value::known).collect();
                 effects.push(Effect::Exec {
                     argv: argv.into(),
                     via: "code".to_owned(),
@@ -122,8 +123,24 @@ const MAX_ARGUMENTS: usize = 32;
 
 /// Words by which languages that are not read otherwise start programs.
 const STARTS: &[&[u8]] = &[
-    b"system", b"shell", b"exec", b"execute", b"run", b"cmd", b"command", b"process", b"spawn", b"popen", b"sh",
-    b"runtime", b"createprocess", b"proc", b"open3", b"program", b"execshellcmd", b"processbuilder",
+    b"system",
+    b"shell",
+    b"exec",
+    b"execute",
+    b"run",
+    b"cmd",
+    b"command",
+    b"process",
+    b"spawn",
+    b"popen",
+    b"sh",
+    b"runtime",
+    b"createprocess",
+    b"proc",
+    b"open3",
+    b"program",
+    b"execshellcmd",
+    b"processbuilder",
 ];
 
 /// Whether a text in a language that is not read has a word that starts programs.

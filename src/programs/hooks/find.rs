@@ -222,9 +222,31 @@ fn unreadable(program: &Program, word: &Value, context: &Context<'_>, effects: &
 
 /// Options of fd with a value.
 const FD_VALUES: &[&str] = &[
-    "-e", "--extension", "-t", "--type", "-d", "--max-depth", "--min-depth", "--exact-depth", "-E", "--exclude", "-S",
-    "--size", "--changed-within", "--changed-before", "-o", "--owner", "-j", "--threads", "--max-results", "-c",
-    "--color", "--ignore-file", "--format", "--batch-size", "--and",
+    "-e",
+    "--extension",
+    "-t",
+    "--type",
+    "-d",
+    "--max-depth",
+    "--min-depth",
+    "--exact-depth",
+    "-E",
+    "--exclude",
+    "-S",
+    "--size",
+    "--changed-within",
+    "--changed-before",
+    "-o",
+    "--owner",
+    "-j",
+    "--threads",
+    "--max-results",
+    "-c",
+    "--color",
+    "--ignore-file",
+    "--format",
+    "--batch-size",
+    "--and",
 ];
 
 /// Where it looks; the current directory when nothing is named.
@@ -341,7 +363,8 @@ pub(super) fn fd(arguments: &[Value], effects: &mut Vec<Effect>) {
             _ => operands.push(word.clone()),
         }
     }
-    narrowed |= operands.first().is_some_and(|pattern| !matches!(pattern.as_known(), Some(b"." | b"" | b".*")));
+    narrowed |=
+        operands.first().is_some_and(|pattern| !matches!(pattern.as_known(), Some(b"." | b"" | b".*")));
     let below = operands.get(1..).unwrap_or_default();
     for path in starts_at(below) {
         let found = if narrowed { words::below(&path, "{}") } else { path };

@@ -63,15 +63,13 @@ pub(super) fn nix(program: &Program, arguments: &[Value], effects: &mut Vec<Effe
     let operand = arguments.iter().position(|word| !word.prefix().starts_with(b"-"));
     let Some(verb) = operand.and_then(|at| arguments.get(at)).and_then(Value::as_str) else { return false };
     let rest_after = |markers: &[&[u8]]| {
-        let at = arguments.iter().position(|word| word.as_known().is_some_and(|word| markers.contains(&word)))?;
+        let at =
+            arguments.iter().position(|word| word.as_known().is_some_and(|word| markers.contains(&word)))?;
         Some((at, arguments.get(at + 1..).unwrap_or_default().to_vec()))
     };
     let name = Value::known("nix");
-    let install = |names: Vec<Value>| Effect::Package {
-        manager: name.to_string(),
-        action: Operation::Install,
-        names,
-    };
+    let install =
+        |names: Vec<Value>| Effect::Package { manager: name.to_string(), action: Operation::Install, names };
     match verb {
         "develop" | "shell" | "env" => {
             let Some((at, command)) = rest_after(&[b"-c", b"--command"]) else { return false };
@@ -79,7 +77,8 @@ pub(super) fn nix(program: &Program, arguments: &[Value], effects: &mut Vec<Effe
                 effects.push(exec(command, &program.name));
             }
             let operands = arguments.get(..at).unwrap_or_default().iter().skip(1);
-            effects.push(install(operands.filter(|word| !word.prefix().starts_with(b"-")).cloned().collect()));
+            effects
+                .push(install(operands.filter(|word| !word.prefix().starts_with(b"-")).cloned().collect()));
             true
         }
         "run" => {
@@ -87,7 +86,9 @@ pub(super) fn nix(program: &Program, arguments: &[Value], effects: &mut Vec<Effe
             let operands = arguments.get(..at).unwrap_or_default().iter().skip(1);
             let named: Vec<Value> =
                 operands.filter(|word| !word.prefix().starts_with(b"-")).cloned().collect();
-            if let Some((_, name)) = named.first().and_then(Value::as_str).and_then(|name| name.split_once('#')) {
+            if let Some((_, name)) =
+                named.first().and_then(Value::as_str).and_then(|name| name.split_once('#'))
+            {
                 let mut argv = vec![Value::known(name)];
                 argv.extend(words);
                 effects.push(exec(argv, &program.name));
