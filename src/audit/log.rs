@@ -161,6 +161,8 @@ impl Log {
         };
         let _lock = log.lock()?;
         log.key = Key::new(keys::read_or_make(&log.directory, dir, KEY_FILE)?);
+        // Made with the log, not when the first checkpoint is due: by then the disk may be full.
+        log.signer()?;
         if log.find_tail()?.is_some() {
             // Left to the first append, which names it.
             log.tail.size = Tail::UNKNOWN;

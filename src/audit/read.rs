@@ -14,6 +14,9 @@ use super::log::{self, LOG_FILE, LogError, MAX_LINE, io};
 /// How long a writer is waited for, so that a line is not read while half of it is there.
 const WAIT: Duration = Duration::from_millis(500);
 
+/// How much of a log is looked at for its last lines.
+const WINDOW: u64 = 4 * MAX_LINE;
+
 /// A line as it stands in a file.
 #[derive(Debug, Clone)]
 pub struct Raw {
@@ -120,6 +123,20 @@ impl Follow {
         Ok(Self { dir: dir.to_owned(), file, ino, at })
     }
 
+    /// The last `lines` lines of the newest file, as far as 4 MiB hold them, and a reader that begins after them.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn after_last(dir: &Path, lines: usize) -> Result<(Vec<Vec<u8>>, Self), LogError> {
+        let mut follow = Self::end(dir)?;
+        let start = follow.at.saturating_sub(WINDOW);
+        follow.at = start;
+        let mut last = follow.read()?;
+        let cut = usize::from(start > 0).max(last.len().saturating_sub(lines));
+        last.drain(..cut.min(last.len()));
+        Ok((last, follow))
+    }
+
     fn open(dir: &Path) -> Result<(File, u64, u64), LogError> {
         let path = dir.join(LOG_FILE);
         let file = log::open_to_read(&path)?;
@@ -154,5 +171,30 @@ impl Follow {
         bytes.truncate(whole);
         self.at += whole as u64;
         Ok(bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(lines: Vec<Vec<u8>>) -> Vec<String> {
+        lines.into_iter().map(|line| String::from_utf8(line).expect("text")).collect()
+    }
+
+    #[test]
+    fn the_last_lines_and_then_what_is_new() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(LOG_FILE);
+        std::fs::write(&path, "1\n2\n3\nhalf").expect("written");
+        let (last, mut follow) = Follow::after_last(directory.path(), 2).expect("it reads");
+        assert_eq!(texts(last), ["2", "3"]);
+        std::fs::write(&path, "1\n2\n3\nhalf and whole\n").expect("written");
+        assert_eq!(texts(follow.appended().expect("it reads")), ["half and whole"]);
+        // The file is put aside, with a last line that was not seen yet, and another takes its place.
+        std::fs::write(&path, "1\n2\n3\nhalf and whole\n5\n").expect("written");
+        std::fs::rename(&path, directory.path().join("aside")).expect("put aside");
+        std::fs::write(&path, "6\n").expect("written");
+        assert_eq!(texts(follow.appended().expect("it reads")), ["5", "6"]);
     }
 }

@@ -439,7 +439,8 @@ mod tests {
             }
         }
         assert_eq!(alone.len(), 1000);
-        assert!(counted > 800, "{counted}");
+        // The first of a kind, and what one wait for the disk took along with them, are written in full.
+        assert!(counted > 500, "{counted}");
         assert_eq!(verify::verify(&path).expect("it can be read").problems, vec![]);
     }
 

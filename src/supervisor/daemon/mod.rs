@@ -9,7 +9,6 @@ mod connection;
 mod operator;
 mod principals;
 mod sockets;
-mod tail;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener as StdListener;

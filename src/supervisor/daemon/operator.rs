@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::connection::{Connection, Serve};
-use super::tail;
 use crate::approval;
+use crate::audit::read::Follow;
 use crate::stage::Principal;
 use crate::supervisor::session::{Common, Peer};
 use crate::wire::rpc::{
@@ -157,34 +157,33 @@ impl Connection {
         let directory = self.house.common.directories.audit();
         let connection = Arc::clone(self);
         self.spawn(async move {
-            let read = {
-                let directory = directory.clone();
-                tokio::task::spawn_blocking(move || tail::last(&directory, lines)).await
-            };
-            let mut at = match read {
-                Ok(Ok((records, at))) => {
-                    connection.reply(id, Ok(rpc::Records { records })).await;
-                    at
+            let read = tokio::task::spawn_blocking(move || Follow::after_last(&directory, lines)).await;
+            let mut log = match read {
+                Ok(Ok((lines, log))) => {
+                    connection.reply(id, Ok(rpc::Records { records: records(&lines) })).await;
+                    log
                 }
                 Ok(Err(error)) => {
-                    let error = Error::new(Code::Record, format!("the log: {error}"));
+                    let error = Error::new(Code::Record, error.to_string());
                     return connection.reply::<Done>(id, Err(error)).await;
                 }
                 Err(_) => return,
             };
             while follow && !connection.house.closing.is_cancelled() {
                 tokio::time::sleep(FOLLOW).await;
-                let directory = directory.clone();
-                let Ok(Ok((records, end))) =
-                    tokio::task::spawn_blocking(move || tail::since(&directory, at)).await
-                else {
-                    return;
-                };
-                at = end;
-                for record in records {
+                let read =
+                    tokio::task::spawn_blocking(move || log.appended().map(|lines| (lines, log))).await;
+                let Ok(Ok((lines, again))) = read else { return };
+                log = again;
+                for record in records(&lines) {
                     connection.notify(&Event::Record(rpc::RecordEvent { record })).await;
                 }
             }
         });
     }
+}
+
+/// Lines of the log as records; one that is none is `audit verify`'s to find.
+fn records(lines: &[Vec<u8>]) -> Vec<serde_json::Value> {
+    lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
