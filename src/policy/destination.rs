@@ -2,8 +2,8 @@
 //!
 //! An empty list permits nothing (an allowlist that means "everything" when it is empty: CVE-2025-66479).
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -75,7 +75,7 @@ fn words_that_were_read_wrongly() {
         "printf '<%s>' S .${x=b c}",
         "za=1 zb=2; printf '<%s>' S $z{a,b}",
         "xa=1; printf '<%s>' S {$x,}a",
-        "printf '<%s>' S ~{a,} {~,}a ~\\\n/x",
+        "printf '<%s>' S ~{A,} {~,}A ~\\\n/x",
         "printf '<%s>' S 1.{},} a{b}c,d} {} a{,} {a,b}{} {a..c} {a..}",
         "set -- p q; printf '<%s>' S ${@:0:1} ${@: -1} \"${@:2}\"",
         "m=a.b; printf '<%s>' S ${m[@]:1}",
