@@ -154,7 +154,9 @@ mod tests {
     fn each_condition_finds_and_leaves_out() {
         let time = |text: &str| Some(text.parse::<Timestamp>().unwrap());
         let some = |text: &str| Some(text.to_owned());
-        let cases: [(fn(&mut Filter, Option<String>), &[&str], &[&str]); 8] = [
+        /// How a condition is set, what it finds, what it leaves out.
+        type Case<'a> = (fn(&mut Filter, Option<String>), &'a [&'a str], &'a [&'a str]);
+        let cases: [Case<'_>; 8] = [
             (|filter, it| filter.principal = it, &["1000", "ann"], &["100", "an", "r1"]),
             (|filter, it| filter.decision = it, &["ask", "run"], &["deny", "as"]),
             (|filter, it| filter.rule = it, &["git.push", "git."], &["git", "git.pus", "git.pull"]),

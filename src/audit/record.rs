@@ -182,19 +182,21 @@ impl Record {
     /// them, names each request, and repeats what a query asks for.
     pub fn repeated(of: u64, records: &[(&Self, Timestamp)]) -> Self {
         let ids: Vec<&Value> = records.iter().filter_map(|(record, _)| record.body.get("id")).collect();
-        let mut body = serde_json::json!({ "of": of, "count": records.len(), "ids": ids });
-        let times = [("first", records.first()), ("last", records.last())];
-        for (name, time) in times.into_iter().filter_map(|(name, it)| Some((name, it?.1))) {
-            body[name] = time.to_string().into();
-        }
-        if let Some((sample, _)) = records.first() {
+        let mut body = serde_json::Map::new();
+        let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
+        put("of", of.into());
+        put("count", records.len().into());
+        put("ids", serde_json::json!(ids));
+        if let (Some((sample, first)), Some((_, last))) = (records.first(), records.last()) {
+            put("first", first.to_string().into());
+            put("last", last.to_string().into());
             for name in ["requester", "session", "command", "digest", "verdict", "outcome", "redacted"] {
                 if let Some(value) = sample.body.get(name) {
-                    body[name] = value.clone();
+                    put(name, value.clone());
                 }
             }
         }
-        Self::plain("repeated", body)
+        Self::plain("repeated", body.into())
     }
 
     fn plain(kind: &'static str, body: Value) -> Self {
