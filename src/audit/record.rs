@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::gate::{self, Command, Facts, Finding};
 use crate::redact::Redactor;
-use crate::wire::runner::{self, Receipt};
+use crate::wire::runner::{self, Aftermath, Receipt};
 
 use super::chain::Hash;
 use super::checkpoint::Checkpoint;
@@ -126,6 +126,9 @@ pub struct End {
     pub cpu_us: u64,
     /// Places masked in its output.
     pub masked: u64,
+    /// What it left in the workspace that others would execute or obey later.
+    #[serde(skip_serializing_if = "Aftermath::is_empty")]
+    pub aftermath: Aftermath,
     /// What went wrong, where something did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

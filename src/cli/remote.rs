@@ -200,6 +200,7 @@ fn refused(error: &crate::wire::rpc::Error, client: &Client) -> Option<Report> {
         findings: error.data.findings.clone(),
         timing: None,
         receipt: None,
+        aftermath: crate::wire::runner::Aftermath::default(),
         separation: client.welcome().separation,
         masked: 0,
         withheld: Vec::new(),

@@ -16,6 +16,7 @@ use crate::gate::{Command, Finding};
 use crate::prepare::Withheld;
 use crate::stage::{Outcome, RefusedBy, Report};
 use crate::supervisor::{Asked, Captured, Completed, serve};
+use crate::wire::runner::{Aftermath, Fate, Found, FoundKind};
 
 pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
     let Run {
@@ -143,8 +144,46 @@ pub(super) fn explain(completed: &Completed, command: &Command, screen: Screen) 
         };
         screen.note(format_args!("{places} masked: the output is not exactly what the command wrote"));
     }
+    aftermath(&report.aftermath, screen);
     for note in &completed.notes {
         screen.note(shown(note));
+    }
+}
+
+/// Says what the command left for others to execute or obey, and what became of it.
+fn aftermath(aftermath: &Aftermath, screen: Screen) {
+    let mut restorable = false;
+    for Found { path, kind, setting, fate } in &aftermath.found {
+        let what = match kind {
+            FoundKind::GitHook => "which git executes",
+            FoundKind::GitSetting => "by which git executes something, or works elsewhere",
+            FoundKind::GitPointer => "which leads git out of the workspace",
+            FoundKind::Settings => "which agents, editors or shells obey",
+            FoundKind::Instructions => "which agents or services follow",
+        };
+        let path = shown(path);
+        let it = setting.as_ref().map_or_else(|| path.clone(), |key| format!("{} in {path}", shown(key)));
+        let fate = match (fate, setting) {
+            (Fate::SetAside { to }, None) => format!("it is now {}", shown(to)),
+            (Fate::SetAside { to }, Some(_)) => {
+                format!("it was taken out; the file as it was is {}", shown(to))
+            }
+            (Fate::Left, _) => "it was left there".to_owned(),
+            (Fate::Stays { error }, _) => format!("it is still there and could not be set aside: {error}"),
+        };
+        restorable |= !fate.starts_with("it was left") && !fate.starts_with("it is still");
+        screen.note(format_args!("the command left {it}, {what}: {fate}"));
+    }
+    if aftermath.more > 0 {
+        screen.note(format_args!("and {} more of the kind, treated alike", aftermath.more));
+    }
+    if let Some(unseen) = &aftermath.unseen {
+        screen.note(format_args!("not all of the workspace was looked at afterwards: {}", shown(unseen)));
+    }
+    if restorable {
+        screen.hint(
+            "rename it back with `mv` if you want it; `later = \"allow\"` under [workspace] permits it",
+        );
     }
 }
 

@@ -48,6 +48,7 @@ fn read(text: &str, name: &str) -> Result<(Policy, Document), PolicyError> {
         index: Index::new(&rules),
         rules,
         roots: document.workspace.roots.clone(),
+        later: document.workspace.later,
         approval: Approval { timeout: document.approval.timeout.unwrap_or(Approval::default().timeout) },
         profiles,
         base,

@@ -22,7 +22,7 @@ mod units;
 pub use destination::{Allowlist, Destination};
 pub use error::PolicyError;
 pub use profile::{Access, Level, Network, Profile};
-pub use sections::{Approval, Limits};
+pub use sections::{Approval, Later, Limits};
 pub use units::{ByteSize, parse_duration};
 
 use std::collections::BTreeMap;
@@ -42,6 +42,8 @@ pub struct Policy {
     /// Absolute directories below which a command may work; `None`: the directory in which it was asked for. An empty list
     /// permits none.
     pub roots: Option<Vec<String>>,
+    /// What becomes of what a command leaves for others to execute later.
+    pub later: Later,
     /// How a person is asked.
     pub approval: Approval,
     profiles: BTreeMap<String, Profile>,
@@ -141,6 +143,7 @@ impl Policy {
     fn refusing() -> Self {
         Self {
             roots: Some(Vec::new()),
+            later: Later::default(),
             approval: Approval::default(),
             profiles: BTreeMap::new(),
             base: Profile::default(),

@@ -26,6 +26,22 @@ pub(super) struct Workspace {
     pub roots: Option<Vec<String>>,
     /// What may be done with it.
     pub access: Access,
+    /// What becomes of what others would execute later.
+    pub later: Later,
+}
+
+/// What becomes of git hooks, executing git settings, and settings of agents, editors and shells that a command leaves
+/// in its workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Later {
+    /// They are reported and set aside; what exists before is read-only.
+    #[default]
+    SetAside,
+    /// They are reported; what exists before is read-only.
+    Report,
+    /// Nothing: commands may change them.
+    Allow,
 }
 
 /// What a command may use.

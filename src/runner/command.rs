@@ -17,7 +17,9 @@ use crate::sys::process::Usage;
 use crate::sys::spawn::{Step, Words};
 use crate::sys::terminal;
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
-use crate::wire::runner::{Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Spawn, Stream, Window};
+use crate::wire::runner::{
+    Aftermath, Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Spawn, Stream, Window,
+};
 
 /// How much a pipe to or from a command holds: pipe(7). Fewer turns of the loop for the same bytes.
 const PIPE_SIZE: i32 = 1 << 20;
@@ -362,8 +364,13 @@ impl Command {
     }
 
     /// Reports the end once nothing of the command is left and all of its output has been read. `room` is how much
-    /// output may wait for the supervisor.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>, room: usize) -> bool {
+    /// output may wait for the supervisor; `look` says what the command left in the workspace.
+    pub(super) fn finish(
+        &mut self,
+        out: &mut Vec<u8>,
+        room: usize,
+        look: impl FnOnce() -> Aftermath,
+    ) -> bool {
         let Some((at, usage)) = self.reaped else { return false };
         for stream in [Stream::Stdout, Stream::Stderr] {
             while !self.held && out.len() < room && self.pass_output(stream, out) {}
@@ -390,6 +397,7 @@ impl Command {
             }),
             cpu_us: usage.cpu_us,
             max_rss_kib: usage.max_rss_kib,
+            aftermath: look(),
         })
         .encode(out);
         true

@@ -85,7 +85,10 @@ fn keep_only_what_a_runner_needs() -> Result<()> {
     ]);
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).doing("capabilities", doing)?;
     caps::set(None, CapSet::Effective, &keep).doing("capabilities", doing)?;
-    caps::set(None, CapSet::Permitted, &keep).doing("capabilities", doing)
+    // Raised for the moment in which it looks at the workspace as commands do: [`super::later`].
+    let mut permitted = keep;
+    permitted.insert(Capability::CAP_DAC_OVERRIDE);
+    caps::set(None, CapSet::Permitted, &permitted).doing("capabilities", doing)
 }
 
 /// Landlock over the mount view: what is read-only there is read-only here too, so that each holds alone. Nothing below

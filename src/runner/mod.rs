@@ -24,6 +24,7 @@ mod command;
 mod confine;
 mod failure;
 mod init;
+mod later;
 mod namespaces;
 mod outer;
 mod root;

@@ -51,8 +51,16 @@ impl Idmaps {
     }
 }
 
+/// A root that stands.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) layer: Layer,
+    /// The workspace once more, attached nowhere, with nothing mounted in it.
+    pub(super) workspace: OwnedFd,
+}
+
 /// Builds the root and enters it. Must run in the session's new mount and pid namespaces.
-pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Vec<Layer>> {
+pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Built> {
     let host = open(AT_FDCWD, Path::new("/"), OFlag::O_DIRECTORY).doing("root", || "open /".into())?;
     mount::make_private(host.as_fd()).doing("root", || "keep mounts private".into())?;
     let workspace = workspace(&host, &spec.workspace, idmaps.workspace.as_ref())?;
@@ -81,6 +89,9 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Vec<Layer>> {
         root.place(path, part)?;
     }
     root.account_files()?;
+    let workspace = &spec.workspace.path;
+    let workspace = root.look(workspace).and_then(|shown| mount::clone_tree(shown.as_fd(), false));
+    let workspace = workspace.doing("workspace", || "keep hold of the workspace".into())?;
     let in_workspace = |paths: &[PathBuf]| paths.iter().map(|path| spec.workspace.path.join(path)).collect();
     let frozen: Vec<_> = in_workspace(&spec.workspace.frozen);
     let mut masked: Vec<_> = in_workspace(&spec.workspace.masked);
@@ -94,7 +105,7 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Vec<Layer>> {
         root.mask(path)?;
     }
     root.finish()?;
-    Ok(vec![Layer {
+    let layer = Layer {
         name: "private-root".into(),
         enforced: true,
         detail: format!(
@@ -102,7 +113,8 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Vec<Layer>> {
             spec.workspace.path.display(),
             if spec.workspace.writable { "read-write" } else { "read-only" }
         ),
-    }])
+    };
+    Ok(Built { layer, workspace })
 }
 
 /// One thing to put into the root.

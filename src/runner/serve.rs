@@ -13,18 +13,21 @@ use super::command::Command;
 use super::confine::{self, LANDLOCK_HINT};
 use super::failure::{Doing, Hint, Result};
 use super::init::Init;
+use super::later::Watch;
 use super::outer::{Inside, refuse};
 use super::root;
 use crate::sys::spawn::Confinement;
 use crate::sys::{net, process};
 use crate::wire::frame::{Decoder, Frame};
-use crate::wire::runner::{Failure, FromRunner, Layer, Network, Receipt, Spawn, Stream, ToRunner};
+use crate::wire::runner::{Cause, Failure, FromRunner, Layer, Network, Receipt, Spawn, Stream, ToRunner};
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
 const BACKLOG: usize = 1 << 20;
 
 /// Inits that wait for a command, at most. A session that runs more at once makes more, and ends them afterwards.
 const SPARES: usize = 2;
+/// How long the commands of a session that ends may take to end: they have only to die.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How much is read from the supervisor at a time.
 const READ: usize = 64 << 10;
@@ -33,7 +36,7 @@ const READ: usize = 64 << 10;
 pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) -> i32 {
     let _ = process::die_with_parent();
     let _ = nix::sys::prctl::set_dumpable(false);
-    let (confinement, receipt) = match set_up(&mut inside) {
+    let (confinement, watch, receipt) = match set_up(&mut inside) {
         Ok(ready) => ready,
         Err(failure) => {
             refuse(stream, failure);
@@ -51,12 +54,15 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
         ending: Vec::new(),
         confinement,
         joins,
+        watch,
     };
     FromRunner::Ready(receipt).encode(&mut server.out);
-    i32::from(server.run().is_err())
+    let code = i32::from(server.run().is_err());
+    server.end();
+    code
 }
 
-fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Receipt)> {
+fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Option<Watch>, Receipt)> {
     let spec = inside.spec;
     let mut layers = std::mem::take(&mut inside.layers);
     nix::unistd::sethostname(&spec.hostname).doing("namespaces", || "name the machine".into())?;
@@ -76,8 +82,10 @@ fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Receipt)> {
     let abi = process::landlock_abi()
         .doing("landlock", || "ask for the landlock ABI".into())
         .hint(|| LANDLOCK_HINT.into())?;
-    layers.extend(root::enter(spec, &inside.idmaps)?);
+    let root = root::enter(spec, &inside.idmaps)?;
+    layers.push(root.layer);
     let confinement = confine::session(inside)?;
+    let watch = Watch::new(spec, root.workspace);
     let mut layer = |name: &str, detail: String| {
         layers.push(Layer { name: name.into(), enforced: true, detail });
     };
@@ -95,7 +103,9 @@ fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Receipt)> {
     layer("no-new-privs", String::new());
     layer("landlock", format!("ABI {abi}"));
     layer("seccomp", "allowlist; foreign architectures and x32 closed".into());
-    Ok((confinement, Receipt { backend: "jail".into(), layers }))
+    let later = watch.as_ref().map_or("not looked for", |_| "looked for after each command");
+    layer("later", format!("what others would execute later in the workspace is {later}"));
+    Ok((confinement, watch, Receipt { backend: "jail".into(), layers }))
 }
 
 struct Server {
@@ -111,6 +121,7 @@ struct Server {
     ending: Vec<Init>,
     confinement: Confinement,
     joins: Joins,
+    watch: Option<Watch>,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -151,11 +162,12 @@ impl Server {
 
     /// Reports what has ended, and keeps the inits that can serve others.
     fn finish(&mut self, now: Instant) {
-        let out = &mut self.out;
+        let Self { out, watch, .. } = self;
         let mut over = Vec::new();
         for (&id, command) in &mut self.commands {
             command.check_deadline(now);
-            if command.finish(out, self.sent + BACKLOG) {
+            let look = || watch.as_mut().map(Watch::look).unwrap_or_default();
+            if command.finish(out, self.sent + BACKLOG, look) {
                 over.push(id);
             }
         }
@@ -187,6 +199,20 @@ impl Server {
                 .doing("namespaces", || "start the command".into())
                 .hint(|| "the session, or the host, has as many processes as its limit allows".into())
         })
+    }
+
+    /// Ends what still runs, and looks a last time at what it left. Nobody hears of it any more.
+    fn end(&mut self) {
+        if self.commands.is_empty() {
+            return;
+        }
+        let until = Instant::now() + FAREWELL;
+        for command in self.commands.values_mut() {
+            command.kill(Cause::Orphaned);
+            let mut ended = [PollFd::new(command.pidfd().as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut ended, timeout(Some(until)));
+        }
+        drop(self.watch.as_mut().map(Watch::look));
     }
 
     /// Waits until something is ready, and says what.

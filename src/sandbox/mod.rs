@@ -13,7 +13,7 @@ pub(crate) use link::for_tests;
 pub use link::{Link, Receiver, Sender};
 
 use crate::prepare::Directory;
-use crate::wire::runner::{Failure, Level, Limits, Network};
+use crate::wire::runner::{Failure, LaterAction, Level, Limits, Network};
 
 /// A sandbox as asked for.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Asked<'a> {
     pub workspace: &'a Directory,
     /// Whether commands may change the workspace.
     pub writable: bool,
+    /// What is done with what others would execute later in the workspace.
+    pub later: LaterAction,
     /// What commands reach.
     pub network: Network,
     /// What they may use up.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::run::Finished;
 use super::{Agreed, Denial, DenialReason, RefusedBy, RequestId};
 use crate::gate::{Decision, Finding};
-use crate::wire::runner::{Cause, End, Receipt};
+use crate::wire::runner::{Aftermath, Cause, End, Receipt};
 
 /// How a request came out: the `outcome` of every result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,6 +90,9 @@ pub struct Report {
     /// What confined it; `None` where nothing was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
+    /// What it left in the workspace that others would execute or obey later.
+    #[serde(skip_serializing_if = "Aftermath::is_empty")]
+    pub aftermath: Aftermath,
 }
 
 impl Finished {
@@ -101,9 +104,9 @@ impl Finished {
             cpu_us: ended.cpu_us,
             max_rss_kib: ended.max_rss_kib,
         });
-        let outcome = match ended {
-            Ok(ended) => Outcome::from(ended.end),
-            Err((error, hint)) => Outcome::Failed { error, hint },
+        let (outcome, aftermath) = match ended {
+            Ok(ended) => (Outcome::from(ended.end), ended.aftermath),
+            Err((error, hint)) => (Outcome::Failed { error, hint }, Aftermath::default()),
         };
         Report {
             outcome,
@@ -113,6 +116,7 @@ impl Finished {
             findings: cleared.judged.judgement.findings,
             timing,
             receipt: Some(receipt),
+            aftermath,
         }
     }
 }
@@ -135,6 +139,7 @@ impl Denial {
             findings: self.judged.judgement.findings,
             timing: None,
             receipt: None,
+            aftermath: Aftermath::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::gate::{Command, Decision, Facts, Finding, Judgement};
 use crate::shell::{Dialect, Span};
-use crate::wire::runner::{Cause, End, Ended, FileId, Receipt, ToRunner};
+use crate::wire::runner::{Aftermath, Cause, End, Ended, FileId, Receipt, ToRunner};
 
 use super::verdict::Judged;
 
@@ -243,7 +243,7 @@ fn outcome_of(end: End) -> Outcome {
     let ticket = Ticket::from(crate::audit::chain::Durable::for_tests(shell("x").id.as_str()));
     let prepared = cleared(shell("x")).prepare(seen()).expect("nothing changed");
     let (running, _) = prepared.start(ticket, 1).expect("the ticket fits");
-    let ended = Ended { id: 1, end, wall_us: 1, cpu_us: 2, max_rss_kib: 3 };
+    let ended = Ended { id: 1, end, wall_us: 1, cpu_us: 2, max_rss_kib: 3, aftermath: Aftermath::default() };
     running.finish(ended).report(Receipt::default()).outcome
 }
 

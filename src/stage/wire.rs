@@ -111,6 +111,7 @@ impl From<rpc::Report> for Report {
             findings: report.findings,
             timing,
             receipt: report.receipt,
+            aftermath: report.aftermath,
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::sandbox::{self, LaunchError, Receiver, Sender, jail};
 use crate::stage::{
     Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
-use crate::wire::runner::{FileId, Network, Receipt, SandboxSpec, Spawn, ToRunner};
+use crate::wire::runner::{Aftermath, FileId, Network, Receipt, SandboxSpec, Spawn, ToRunner};
 
 /// A command as the command line asks for it.
 #[derive(Debug, Clone)]
@@ -211,6 +211,7 @@ impl Completed {
             findings: Vec::new(),
             timing: None,
             receipt: None,
+            aftermath: Aftermath::default(),
         };
         Self::quiet(report)
     }
@@ -270,6 +271,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         home: local.home.clone(),
         workspace: workspace.directory(),
         writable: profile.workspace == Access::Write,
+        later: pipeline::later(&policy),
         network: pipeline::network(&profile)?,
         limits: pipeline::limits(&profile),
         minimum: pipeline::minimum(&profile),

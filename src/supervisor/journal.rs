@@ -6,7 +6,7 @@ use crate::gate::{self, Command, Facts, Finding};
 use crate::redact::Redactor;
 use crate::stage::{Agreed, Denial, DenialReason, Digest, Prepared, Principal, RequestId, Ticket};
 use crate::wire::rpc::SessionId;
-use crate::wire::runner::{Ended, Receipt};
+use crate::wire::runner::{Aftermath, Ended, Receipt};
 
 /// The audit log, as one request writes to it.
 #[derive(Debug)]
@@ -125,6 +125,7 @@ impl Journal {
             wall_us: ended.map_or(0, |ended| ended.wall_us),
             cpu_us: ended.map_or(0, |ended| ended.cpu_us),
             masked,
+            aftermath: ended.map_or_else(Aftermath::default, |ended| ended.aftermath.clone()),
             error,
         };
         self.scribe.end(audit::Record::end(&end, redactor))

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::local::Local;
 use crate::approval::Answer;
 use crate::gate::Facts;
-use crate::policy::{self, Policy, Profile};
+use crate::policy::{self, Later, Policy, Profile};
 use crate::prepare::EnvironmentError;
 use crate::prepare::environment::{self, Environment, Why};
 use crate::redact::Redactor;
 use crate::stage::{Cleared, Denial, Outcome, Pending, Report, Request, Verdict};
-use crate::wire::runner::{Level, Limits, Network, SandboxSpec};
+use crate::wire::runner::{LaterAction, Level, Limits, Network, SandboxSpec};
 
 /// The name of the backend that commands run in.
 const BACKEND: &str = "jail";
@@ -152,6 +152,15 @@ pub(super) fn minimum(profile: &Profile) -> Level {
     match profile.minimum {
         policy::Level::Full => Level::Full,
         policy::Level::LandlockSeccomp => Level::LandlockSeccomp,
+    }
+}
+
+/// What the policy does with what others would execute later in the workspace.
+pub(super) fn later(policy: &Policy) -> LaterAction {
+    match policy.later {
+        Later::SetAside => LaterAction::SetAside,
+        Later::Report => LaterAction::Report,
+        Later::Allow => LaterAction::Allow,
     }
 }
 

@@ -4,6 +4,7 @@
 //! decides anything.
 #![allow(unsafe_code)]
 
+pub mod file;
 pub mod mount;
 pub mod net;
 pub mod passing;

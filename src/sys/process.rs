@@ -203,6 +203,37 @@ pub fn reach_files_as(uid: u32, gid: u32) -> Result<()> {
     if is(now_gid, gid) && is(now_uid, uid) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
+/// While it lives, the calling process reaches files as another user, whatever their modes: setfsuid(2), setfsgid(2) and
+/// CAP_DAC_OVERRIDE, where it is permitted. For a process of one thread.
+#[derive(Debug)]
+#[must_use]
+pub struct FilesAs {
+    before: (u32, u32),
+}
+
+impl FilesAs {
+    /// Becomes `uid` and `gid` for files.
+    pub fn enter(uid: u32, gid: u32) -> Self {
+        // SAFETY: plain numbers. Both say who it was before.
+        let before = unsafe { (libc::setfsuid(uid).cast_unsigned(), libc::setfsgid(gid).cast_unsigned()) };
+        // After the change of user, which takes it away.
+        let _ = caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_DAC_OVERRIDE);
+        Self { before }
+    }
+}
+
+impl Drop for FilesAs {
+    fn drop(&mut self) {
+        // SAFETY: plain numbers.
+        unsafe {
+            libc::setfsgid(self.before.1);
+            libc::setfsuid(self.before.0);
+        }
+        // The change back to root gives it back, as capabilities(7) says.
+        let _ = caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_DAC_OVERRIDE);
+    }
+}
+
 /// Closes every descriptor from `first` on: close_range(2), Linux 5.9.
 pub fn close_from(first: u32) -> Result<()> {
     close_range(first, u32::MAX)

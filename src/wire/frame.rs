@@ -172,7 +172,7 @@ fn encode_control(message: &impl serde::Serialize, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::runner::{Cause, End, Ended};
+    use crate::wire::runner::{Aftermath, Cause, End, Ended};
 
     fn messages() -> Vec<FromRunner> {
         vec![
@@ -185,6 +185,7 @@ mod tests {
                 wall_us: 1,
                 cpu_us: 2,
                 max_rss_kib: 3,
+                aftermath: Aftermath::default(),
             }),
         ]
     }

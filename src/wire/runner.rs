@@ -127,6 +127,80 @@ pub struct Ended {
     pub cpu_us: u64,
     /// Largest resident set of any of its processes, in KiB.
     pub max_rss_kib: u64,
+    /// What was found in the workspace afterwards.
+    #[serde(default, skip_serializing_if = "Aftermath::is_empty")]
+    pub aftermath: Aftermath,
+}
+
+/// What appeared or changed in the workspace that others would execute or obey later, outside any sandbox.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Aftermath {
+    /// Each, in the order in which it was found; at most [`MAX_FOUND`].
+    pub found: Vec<Found>,
+    /// How many more there were. They were set aside as well.
+    #[serde(default)]
+    pub more: u64,
+    /// Why not everything was looked at; absent where all was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
+}
+
+impl Aftermath {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.more == 0 && self.unseen.is_none()
+    }
+}
+
+/// Most finds that one command's end reports by name.
+pub const MAX_FOUND: usize = 64;
+
+/// Something that would be executed or obeyed later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Found {
+    /// Where, relative to the workspace; bytes that are not UTF-8 are replaced.
+    pub path: String,
+    /// What it is.
+    pub kind: FoundKind,
+    /// The setting, for one of a git configuration: `core.fsmonitor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What kind of thing was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoundKind {
+    /// A program that git runs by itself: githooks(5).
+    GitHook,
+    /// A setting by which git runs a program, or works elsewhere: git-config(1).
+    GitSetting,
+    /// A `.git` file or `commondir` that leads out of the workspace.
+    GitPointer,
+    /// Settings of an agent, an editor or a shell.
+    Settings,
+    /// Instructions that agents or services follow.
+    Instructions,
+}
+
+/// What became of a find.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It has another name now, under which nothing obeys it. Renaming it back restores it.
+    SetAside {
+        /// Relative to the workspace.
+        to: String,
+    },
+    /// It is where it was, as the policy says.
+    Left,
+    /// It is where it was, because it could not be set aside.
+    Stays {
+        /// Why.
+        error: String,
+    },
 }
 
 /// The end of a command.
@@ -244,6 +318,36 @@ pub struct Workspace {
     pub masked: Vec<PathBuf>,
     /// Files and directories below it, relative, that cannot be changed: what is executed later outside.
     pub frozen: Vec<PathBuf>,
+    /// What is looked for after each command.
+    pub later: Later,
+}
+
+/// What of a workspace is executed or obeyed later, outside any sandbox. Looked for after each command, beside
+/// [`Workspace::frozen`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Later {
+    /// What to do with it.
+    pub action: LaterAction,
+    /// Names that are obeyed in any directory, of one part or more: `.vscode`, `.github/copilot-instructions.md`.
+    pub nested: Vec<PathBuf>,
+    /// The same of what is never set aside: instructions that agents are often asked to write.
+    pub reported: Vec<PathBuf>,
+    /// Settings of git that execute something or lead elsewhere, in lower case; `*` stands for any subsection or name.
+    pub settings: Vec<String>,
+}
+
+/// What is done with what is executed later.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LaterAction {
+    /// It is reported and set aside.
+    #[default]
+    SetAside,
+    /// It is reported.
+    Report,
+    /// It is not looked for, and nothing is frozen.
+    Allow,
 }
 
 /// The identity of a file, whatever its name: stat(2).

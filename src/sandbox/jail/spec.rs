@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::{Asked, LaunchError};
 use super::view;
-use crate::wire::runner::{Identity, SandboxSpec, View, Workspace};
+use crate::wire::runner::{Identity, Later, LaterAction, SandboxSpec, View, Workspace};
 
 /// User ids for sandboxes of root: each sandbox has its own, so that none shares limits or rights with another. Above
 /// what distributions give to users and subordinate ids by default, and below 2,097,152, the last that ustar archives
@@ -62,6 +62,12 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
         Identity { uid, gid, name: asked.user.into(), home }
     };
     let owner = (uid == 0).then_some(asked.workspace.owner);
+    let frozen = match asked.later {
+        LaterAction::Allow => Vec::new(),
+        LaterAction::SetAside | LaterAction::Report => {
+            [data.workspace.frozen, data.workspace.nested.clone()].concat()
+        }
+    };
     Ok(SandboxSpec {
         identity,
         workspace: Workspace {
@@ -70,7 +76,13 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
             writable: asked.writable,
             owner,
             masked: below,
-            frozen: data.workspace.frozen,
+            frozen,
+            later: Later {
+                action: asked.later,
+                nested: data.workspace.nested,
+                reported: data.workspace.reported,
+                settings: data.workspace.settings,
+            },
         },
         view: View { visible, own, owner: (uid == 0).then_some(asked.requester), masked },
         network: asked.network,

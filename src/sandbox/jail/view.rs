@@ -38,6 +38,9 @@ pub(super) struct Home {
 pub(super) struct WorkspaceData {
     pub(super) masked: Vec<PathBuf>,
     pub(super) frozen: Vec<PathBuf>,
+    pub(super) nested: Vec<PathBuf>,
+    pub(super) reported: Vec<PathBuf>,
+    pub(super) settings: Vec<String>,
 }
 
 /// The shipped view.
@@ -56,8 +59,15 @@ mod tests {
             assert!(path.is_absolute(), "{} must be absolute", path.display());
         }
         let Home { visible, masked, stores } = &data.home;
-        let WorkspaceData { masked: hidden, frozen } = &data.workspace;
-        for path in [visible, masked, stores, hidden, frozen].into_iter().flatten() {
+        let WorkspaceData { masked: hidden, frozen, nested, reported, settings } = &data.workspace;
+        for setting in settings {
+            assert_eq!(*setting, setting.to_lowercase(), "sections and names are compared in lower case");
+            assert!(setting.contains('.'), "{setting} names no section");
+        }
+        for path in [frozen, nested, reported].into_iter().flatten() {
+            assert_eq!(path.as_os_str().to_ascii_lowercase(), path.as_os_str(), "names are compared folded");
+        }
+        for path in [visible, masked, stores, hidden, frozen, nested, reported].into_iter().flatten() {
             assert!(path.is_relative(), "{} must be relative", path.display());
             assert!(!path.components().any(|part| part.as_os_str() == ".."), "{}", path.display());
         }

@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 use super::*;
 use crate::redact::Rules;
 use crate::wire::frame::{Decoder, Frame as _};
-use crate::wire::runner::End;
+use crate::wire::runner::{Aftermath, End};
 
 /// A relay whose runner is the test.
 struct Runner {
@@ -62,7 +62,8 @@ impl Runner {
     }
 
     async fn exit(&mut self, end: End) {
-        let ended = Ended { id: 1, end, wall_us: 1, cpu_us: 1, max_rss_kib: 1 };
+        let ended =
+            Ended { id: 1, end, wall_us: 1, cpu_us: 1, max_rss_kib: 1, aftermath: Aftermath::default() };
         self.send(FromRunner::Exited(ended)).await;
     }
 
@@ -167,7 +168,14 @@ async fn frames_of_another_command_are_passed_over() {
         runner.started().await;
         let data = b"not ours".to_vec();
         runner.send(FromRunner::Output { id: 2, stream: Stream::Stdout, data }).await;
-        let ended = Ended { id: 2, end: End::Code { code: 0 }, wall_us: 0, cpu_us: 0, max_rss_kib: 0 };
+        let ended = Ended {
+            id: 2,
+            end: End::Code { code: 0 },
+            wall_us: 0,
+            cpu_us: 0,
+            max_rss_kib: 0,
+            aftermath: Aftermath::default(),
+        };
         runner.send(FromRunner::Exited(ended)).await;
         runner.exit(End::Code { code: 9 }).await;
     };

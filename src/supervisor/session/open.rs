@@ -154,6 +154,7 @@ async fn look(
             home: local.home.clone(),
             workspace: &workspace,
             writable,
+            later: pipeline::later(&policy),
             network,
             limits,
             minimum,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RequestId, Separation};
 use crate::gate::{Decision, Finding};
-use crate::wire::runner::Receipt;
+use crate::wire::runner::{Aftermath, Receipt};
 
 /// How a request came out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -142,6 +142,9 @@ pub struct Report {
     /// What confined it; there where something was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
+    /// What it left in the workspace that others would execute or obey later.
+    #[serde(default, skip_serializing_if = "Aftermath::is_empty")]
+    pub aftermath: Aftermath,
     /// Whether something separates the requester from those who approve.
     pub separation: Separation,
     /// Places masked in its output.
