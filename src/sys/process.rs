@@ -192,15 +192,21 @@ pub fn give_back_memory() {
 pub fn reach_files_as(uid: u32, gid: u32) -> Result<()> {
     // SAFETY: an empty list may be null.
     Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) })?;
-    // Both say who it was before, not whether it worked; asked with an impossible id they change nothing.
+    // Both say who it was before, not whether it worked.
     // SAFETY: plain numbers.
-    let (now_gid, now_uid) = unsafe {
+    unsafe {
         libc::setfsgid(gid);
         libc::setfsuid(uid);
-        (libc::setfsgid(u32::MAX), libc::setfsuid(u32::MAX))
-    };
-    let is = |now: libc::c_int, wanted: u32| now.cast_unsigned() == wanted;
-    if is(now_gid, gid) && is(now_uid, uid) { Ok(()) } else { Err(Errno::EPERM) }
+    }
+    if files_are_reached_as(uid, gid) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Whether the calling thread reaches files as this user and group.
+fn files_are_reached_as(uid: u32, gid: u32) -> bool {
+    // Asked with an impossible id they change nothing, and say who it is.
+    // SAFETY: plain numbers.
+    let (now_gid, now_uid) = unsafe { (libc::setfsgid(u32::MAX), libc::setfsuid(u32::MAX)) };
+    (now_uid.cast_unsigned(), now_gid.cast_unsigned()) == (uid, gid)
 }
 
 /// While it lives, the calling process reaches files as another user, whatever their modes: setfsuid(2), setfsgid(2) and
@@ -213,24 +219,37 @@ pub struct FilesAs {
 
 impl FilesAs {
     /// Becomes `uid` and `gid` for files.
-    pub fn enter(uid: u32, gid: u32) -> Self {
-        // SAFETY: plain numbers. Both say who it was before.
+    ///
+    /// # Errors
+    /// `EPERM` where the kernel does not do it: nothing has changed then.
+    pub fn enter(uid: u32, gid: u32) -> Result<Self> {
+        // SAFETY: plain numbers. Both say who it was before, not whether it worked.
         let before = unsafe { (libc::setfsuid(uid).cast_unsigned(), libc::setfsgid(gid).cast_unsigned()) };
-        // After the change of user, which takes it away.
-        let _ = caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_DAC_OVERRIDE);
-        Self { before }
+        let entered = Self { before };
+        if files_are_reached_as(uid, gid) {
+            // After the change of user, which takes it away.
+            let _ = caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_DAC_OVERRIDE);
+            Ok(entered)
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 }
 
 impl Drop for FilesAs {
     fn drop(&mut self) {
+        let (uid, gid) = self.before;
         // SAFETY: plain numbers.
         unsafe {
-            libc::setfsgid(self.before.1);
-            libc::setfsuid(self.before.0);
+            libc::setfsgid(gid);
+            libc::setfsuid(uid);
         }
         // The change back to root gives it back, as capabilities(7) says.
-        let _ = caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_DAC_OVERRIDE);
+        let dropped = caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_DAC_OVERRIDE);
+        if dropped.is_err() || !files_are_reached_as(uid, gid) {
+            // Nothing may go on with more rights, or as somebody else, than it believes to have.
+            exit_now(1);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod everyday;
+mod later;
 mod own_tests;
 mod redaction;
 mod stream;

@@ -135,7 +135,7 @@ impl Watch {
             walked: false,
             look: Look::default(),
         };
-        let _as = FilesAs::enter(watch.ids.0, watch.ids.1);
+        let _as = FilesAs::enter(watch.ids.0, watch.ids.1).ok()?;
         // As the commands' user, of whom there may be a limited number of these.
         watch.inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
         let frozen = workspace.frozen.iter().map(|path| path.strip_prefix(&watch.top).unwrap_or(path));
@@ -150,7 +150,10 @@ impl Watch {
 
     /// Looks at what has happened since the last look, and sets aside what is not to be obeyed.
     pub(super) fn look(&mut self) -> Aftermath {
-        let _as = FilesAs::enter(self.ids.0, self.ids.1);
+        let Ok(_as) = FilesAs::enter(self.ids.0, self.ids.1) else {
+            let unseen = Some("the runner could not look as the commands' user".to_owned());
+            return Aftermath { unseen, ..Aftermath::default() };
+        };
         self.look = Look::start();
         let changed = self.known.iter().filter(|(path, (known, _))| {
             self.tree.stat(path).map_or_else(|_| true, |stat| stamp(&stat) != *known)

@@ -83,11 +83,7 @@ pub(super) fn resolve(top: &Path, base: &Path, target: &Path) -> Option<PathBuf>
     for part in rest.components() {
         match part {
             std::path::Component::Normal(name) => at.push(name),
-            std::path::Component::ParentDir => {
-                if !at.pop() {
-                    return None;
-                }
-            }
+            std::path::Component::ParentDir => at.pop().then_some(())?,
             _ => {}
         }
     }
