@@ -1,6 +1,7 @@
 //! Variables and settings that hold commands, name files that are run, or inject code.
 
 use super::effect::{Effect, Language, Target};
+use super::hooks::exec;
 use super::words;
 use crate::shell::{Dialect, Value};
 
@@ -412,15 +413,5 @@ pub(super) fn apt_setting(setting: &Value, effects: &mut Vec<Effect>) {
         effects.push(shell(value));
     } else if name.starts_with("dir::etc") || name.starts_with("acquire::allow") {
         effects.push(Effect::Persist { what: name, value });
-    }
-}
-
-fn exec(argv: Vec<Value>, via: &str) -> Effect {
-    Effect::Exec {
-        argv: argv.into(),
-        via: via.to_owned(),
-        target: Target::Here,
-        assignments: Vec::new(),
-        cwd: None,
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn run(
 }
 
 /// Starts a command here.
-fn exec(argv: Vec<Value>, via: &str) -> Effect {
+pub(super) fn exec(argv: Vec<Value>, via: &str) -> Effect {
     Effect::Exec {
         argv: argv.into(),
         via: via.to_owned(),
