@@ -343,8 +343,8 @@ impl Log {
         }
         self.file = Arc::new(open_file(&self.directory, &self.dir, &self.path)?);
         self.tail.size = Tail::UNKNOWN;
-        *lock = Lock::take(&self.file, &self.path)?;
-        check_file(&self.file, &self.path)?;
+        // Another may have begun the next file before, filled it, and put it aside already.
+        *lock = self.lock()?;
         match self.find_tail()? {
             None => Ok(()),
             // Somebody else was first, and died in the middle. The next one mends it.
