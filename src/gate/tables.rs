@@ -89,7 +89,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "**/*.jks", "**/*.keystore", "**/*.key", "**/*key.pem", "**/.git-credentials", "**/.netrc", "**/.pgpass",
             "**/.vault_pass*", "**/credentials.json", "**/service-account*.json", "**/service_account*.json",
             "**/.htpasswd", "**/secrets.y*ml", "**/secrets.json", "**/secrets.toml", "**/terraform.tfstate*",
-            "**/.ssh/**", "**/.aws/**", "**/.gnupg/**", "**/docker.sock",
+            "**/.ssh/**", "**/.password-store/**", "**/.config/op/**", "**/.aws/**", "**/.gnupg/**", "**/docker.sock",
         ],
     ),
     (

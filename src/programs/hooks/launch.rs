@@ -77,8 +77,12 @@ pub(super) fn nix(program: &Program, arguments: &[Value], effects: &mut Vec<Effe
                 effects.push(exec(command, &program.name));
             }
             let operands = arguments.get(..at).unwrap_or_default().iter().skip(1);
-            effects
-                .push(install(operands.filter(|word| !word.prefix().starts_with(b"-")).cloned().collect()));
+            let named: Vec<Value> =
+                operands.filter(|word| !word.prefix().starts_with(b"-")).cloned().collect();
+            // none named: the flake of the project, as locked
+            if !named.is_empty() {
+                effects.push(install(named));
+            }
             true
         }
         "run" => {
