@@ -5,12 +5,17 @@
 //! everywhere ([`super::pipeline`]).
 
 mod account;
+mod check;
 mod exec;
+mod ground;
 mod link;
 mod look;
 mod open;
+mod outlive;
 mod passed;
+mod report;
 mod ring;
+mod run;
 mod start;
 
 use std::collections::BTreeMap;
@@ -23,9 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use account::{Account, Accounts, Quota};
+pub(super) use check::check;
 pub(super) use exec::Exec;
 pub(super) use ring::{CAPACITY as OUTPUT_KEPT, Share};
-pub(super) use start::check;
 
 use self::link::{Orders, Routes};
 use super::local::Local;

@@ -1,0 +1,294 @@
+//! One command of a session, from the moment that it is named until nobody asks for it any more.
+
+mod input;
+mod output;
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::input::{WRITES, Write, feed};
+use self::output::{Sink, collected, index};
+use super::link::Orders;
+use super::ring::{Ring, Share};
+use crate::redact;
+use crate::stage::Digest;
+use crate::supervisor::relay::Captured;
+use crate::wire::rpc::{self, ExecId, RequestId, StartExec, State};
+use crate::wire::runner::{Ended, STDIN_WINDOW, Stream, ToRunner};
+
+/// A command.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Exec {
+    pub(in crate::supervisor) id: ExecId,
+    pub(in crate::supervisor) request_id: RequestId,
+    /// Its number on the link to the runner.
+    pub(super) number: u64,
+    /// Of everything that was asked for, to know a repeated start from another one.
+    pub(super) asked: Digest,
+    /// On one line, with secrets masked, not all of it where it is long.
+    display: String,
+    background: bool,
+    pub(super) stdin: rpc::Stdin,
+    /// It has a terminal: all that it writes is one stream.
+    terminal: bool,
+    /// Which of 0, 1 and 2 its client has passed by descriptor.
+    passed: [bool; 3],
+    pub(super) started: Timestamp,
+    /// The connection that it ends with; `None` for one in the background.
+    pub(in crate::supervisor) bound_to: Option<u64>,
+    /// Ends it politely, then for certain.
+    pub(in crate::supervisor) cancel: CancellationToken,
+    /// Ends it now.
+    pub(in crate::supervisor) kill: CancellationToken,
+    writes: mpsc::Sender<Write>,
+    /// Bytes in them.
+    written: AtomicUsize,
+    share: Arc<Share>,
+    orders: Orders,
+    inner: Mutex<Inner>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    sink: Sink,
+    /// What goes to descriptors.
+    passed: Ring,
+    redact: [redact::Stream; 2],
+    /// Redaction may hold something back for which a reader waits.
+    partial: bool,
+    masked: u64,
+    /// The runner was told to leave the output in its pipes.
+    held: bool,
+    /// The output may no longer wait for anybody.
+    unheld_for_good: bool,
+    stdin_window: usize,
+    ended: Option<Result<Ended, String>>,
+    report: Option<Arc<rpc::Report>>,
+    refused: Option<rpc::Error>,
+    closed: bool,
+}
+
+/// Everything that a command is named with.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) request_id: RequestId,
+    pub(super) number: u64,
+    pub(super) digest: Digest,
+    pub(super) display: String,
+    pub(super) bound_to: Option<u64>,
+    pub(super) redact: [redact::Stream; 2],
+}
+
+impl Exec {
+    /// Makes a command that nothing has been decided about, and the task that passes its standard input on.
+    pub(super) fn new(
+        asked: &StartExec,
+        named: Named,
+        orders: Orders,
+        share: Arc<Share>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
+        let Named { request_id, number, digest, display, bound_to, redact } = named;
+        let sink = match asked.output {
+            rpc::Output::Stream | rpc::Output::Poll => Sink::Chunks(Ring::new(Arc::clone(&share))),
+            rpc::Output::Collect { head, tail } => {
+                let captured = [(); 2].map(|()| Captured::bounded(head.size(), tail.size()));
+                Sink::Collect { captured, share: Arc::clone(&share) }
+            }
+        };
+        let passed = [rpc::Fd::Stdin, rpc::Fd::Stdout, rpc::Fd::Stderr].map(|fd| asked.fds.contains(&fd));
+        let inner = Inner {
+            state: State::Waiting,
+            sink,
+            passed: Ring::new(Arc::clone(&share)),
+            redact,
+            partial: false,
+            masked: 0,
+            held: false,
+            unheld_for_good: false,
+            stdin_window: STDIN_WINDOW,
+            ended: None,
+            report: None,
+            refused: None,
+            closed: false,
+        };
+        let (writes, receive) = mpsc::channel(WRITES);
+        let exec = Arc::new(Self {
+            id: asked.id.clone(),
+            request_id,
+            number,
+            asked: digest,
+            display,
+            background: asked.background,
+            stdin: if passed[0] { rpc::Stdin::Pipe } else { asked.stdin },
+            passed,
+            terminal: asked.pty.is_some(),
+            share,
+            started: Timestamp::now(),
+            bound_to,
+            cancel: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            writes,
+            written: AtomicUsize::new(0),
+            orders,
+            inner: Mutex::new(inner),
+            changed: watch::Sender::new(()),
+        });
+        (Arc::clone(&exec), feed(exec, receive))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something and tells whoever waits.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let changed = change(&mut self.inner());
+        self.changed.send_replace(());
+        changed
+    }
+
+    /// Waits until `done` has something, which is asked for again whenever anything changes.
+    async fn until<T>(&self, mut done: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        let mut changes = self.changed.subscribe();
+        loop {
+            changes.mark_unchanged();
+            if let Some(result) = done(&mut self.inner()) {
+                return result;
+            }
+            // The sender is in `self`, so that this cannot fail.
+            let _ = changes.changed().await;
+        }
+    }
+
+    // What the runner says.
+
+    /// The command has ended and all of its output has come, or it was lost with its runner.
+    pub(super) fn end(&self, ended: Result<Ended, String>) {
+        self.change(|inner| {
+            if inner.ended.is_some() {
+                return;
+            }
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let redact = &mut inner.redact[index(stream)];
+                let mut out = Vec::new();
+                redact.finish(&mut out);
+                inner.masked += redact.masked();
+                self.push(inner, stream, out);
+            }
+            inner.partial = false;
+            inner.ended = Some(ended);
+        });
+    }
+
+    // What the pipeline does.
+
+    /// Masks these secrets in what will be written; nothing has been yet.
+    pub(super) fn redact_with(&self, redactor: &redact::Redactor) {
+        self.inner().redact = [redactor.stream(), redactor.stream()];
+    }
+
+    /// Waits for the end; says how it came and how many places were masked.
+    pub(super) async fn ended(&self) -> (Result<Ended, String>, u64) {
+        self.until(|inner| inner.ended.clone().map(|ended| (ended, inner.masked))).await
+    }
+
+    pub(super) fn running(&self) {
+        self.change(|inner| inner.state = State::Running);
+    }
+
+    /// It is over, or never was.
+    pub(super) fn over(&self, report: rpc::Report, refused: Option<rpc::Error>) {
+        self.change(|inner| {
+            inner.state = State::Ended;
+            inner.report = Some(Arc::new(report));
+            inner.refused = refused;
+            inner.closed = true;
+        });
+        self.kill.cancel();
+    }
+
+    // What its principal asks.
+
+    pub(in crate::supervisor) fn state(&self) -> State {
+        self.inner().state
+    }
+
+    /// The refusal that a repeated start gets, too.
+    pub(super) fn refused(&self) -> Option<rpc::Error> {
+        self.inner().refused.clone()
+    }
+
+    /// Sends a signal to its process group.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(in crate::supervisor) async fn signal(&self, signal: i32) -> Result<(), rpc::Error> {
+        if self.state() != State::Running {
+            return Err(rpc::Error::new(rpc::Code::NotRunning, "the command does not run"));
+        }
+        self.orders.send_in_turn(ToRunner::Signal { id: self.number, signal }).await;
+        Ok(())
+    }
+
+    /// Gives its terminal another size.
+    ///
+    /// # Errors
+    /// When it has none, or does not run.
+    pub(in crate::supervisor) async fn resize(&self, size: rpc::Size) -> Result<(), rpc::Error> {
+        if !self.terminal {
+            return Err(rpc::Error::new(rpc::Code::NoTerminal, "the command has no terminal")
+                .hint("start it with `pty`"));
+        }
+        if self.state() != State::Running {
+            return Err(rpc::Error::new(rpc::Code::NotRunning, "the command does not run"));
+        }
+        let resize = ToRunner::Resize { id: self.number, window: size.window() };
+        self.orders.send_in_turn(resize).await;
+        Ok(())
+    }
+
+    /// Waits for the report.
+    pub(in crate::supervisor) async fn report(&self) -> Arc<rpc::Report> {
+        self.until(|inner| inner.report.clone()).await
+    }
+
+    /// How far it has come and what it left, for `exec/wait`.
+    pub(in crate::supervisor) fn waited(&self) -> rpc::Waited {
+        let inner = self.inner();
+        let collected = |index: usize| match &inner.sink {
+            Sink::Collect { captured, .. } if inner.report.is_some() && !self.passed[1 + index] => {
+                Some(collected(captured[index].clone()))
+            }
+            _ => None,
+        };
+        rpc::Waited {
+            id: self.id.clone(),
+            state: inner.state,
+            report: inner.report.as_deref().cloned(),
+            stdout: collected(0),
+            stderr: collected(1),
+        }
+    }
+
+    pub(in crate::supervisor) fn listed(&self) -> rpc::Exec {
+        let inner = self.inner();
+        rpc::Exec {
+            id: self.id.clone(),
+            request_id: self.request_id.clone(),
+            command: self.display.clone(),
+            state: inner.state,
+            background: self.background,
+            started: self.started.to_string(),
+            last_seq: match &inner.sink {
+                Sink::Chunks(ring) => ring.last(),
+                Sink::Collect { .. } => 0,
+            },
+        }
+    }
+}

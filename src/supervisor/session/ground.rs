@@ -1,0 +1,92 @@
+//! Where a command starts, and with which variables.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::exec::Exec;
+use super::look::look_as;
+use super::open::unusable;
+use super::{Peer, Session};
+use crate::prepare::environment::Environment;
+use crate::prepare::{Directory, directory};
+use crate::redact::Redactor;
+use crate::supervisor::pipeline;
+use crate::supervisor::policy_file::Source;
+use crate::wire::rpc::{Code, Error, StartExec};
+use crate::wire::runner::FileId;
+
+/// The place and the environment of one command.
+pub(super) struct Ground {
+    pub(super) profile: crate::policy::Profile,
+    pub(super) cwd: String,
+    pub(super) cwd_id: FileId,
+    /// Held until the command has been started.
+    pub(super) _cwd: Option<Directory>,
+    pub(super) environment: Environment,
+    pub(super) redactor: Redactor,
+}
+
+impl Session {
+    /// Where a command starts and with which variables.
+    pub(super) async fn ground(
+        &self,
+        exec: &Exec,
+        asked: &StartExec,
+        peer: &Peer,
+        policy: &Arc<Source>,
+    ) -> Result<Ground, Error> {
+        let StartExec { cwd, env, .. } = asked;
+        let profile = pipeline::standing(&self.profile, policy).map_err(unusable)?;
+        let workspace = self.workspace[0].directory();
+        if cwd.is_none() && env.is_empty() {
+            let Environment { vars, withheld, .. } = &self.environment;
+            return Ok(Ground {
+                profile,
+                cwd: self.workspace_path.clone(),
+                cwd_id: workspace.id,
+                _cwd: None,
+                environment: Environment {
+                    vars: vars.clone(),
+                    withheld: withheld.clone(),
+                    secrets: Vec::new(),
+                },
+                redactor: self.redactor.clone(),
+            });
+        }
+        let cwd = cwd.as_ref().map(|cwd| workspace.path.join(cwd.as_str()));
+        let variables: Vec<(OsString, OsString)> =
+            env.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
+        let named: Vec<String> = env.keys().map(|name| name.as_str().to_owned()).collect();
+        let (roots, local, spec) = (Arc::clone(&self.workspace), Arc::clone(&self.local), self.spec.clone());
+        let within = profile.clone();
+        let look = move || -> Result<(Option<Directory>, PathBuf, Environment), Error> {
+            let cwd = cwd
+                .map(|cwd| directory::open(&cwd, roots.as_slice()))
+                .transpose()
+                .map_err(|error| Error::new(Code::Directory, format!("the working directory: {error}")))?;
+            let path = cwd.as_ref().map_or_else(|| roots[0].directory().path.clone(), |cwd| cwd.path.clone());
+            let environment = pipeline::environment(&local, &within, &spec, &path, &variables, &named)
+                .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
+            Ok((cwd, path, environment))
+        };
+        let (cwd, path, mut environment) = look_as((peer.uid, peer.gid), &self.account.lookups, look)
+            .await
+            .map_err(|error| Error::new(Code::Directory, format!("the working directory: {error}")))??;
+        let secrets = std::mem::take(&mut environment.secrets);
+        let redactor = if secrets.is_empty() {
+            self.redactor.clone()
+        } else {
+            Redactor::new(&crate::redact::Rules::builtin(), secrets)
+        };
+        exec.redact_with(&redactor);
+        Ok(Ground {
+            profile,
+            cwd: path.to_string_lossy().into_owned(),
+            cwd_id: cwd.as_ref().map_or(workspace.id, |cwd| cwd.id),
+            _cwd: cwd,
+            environment,
+            redactor,
+        })
+    }
+}
