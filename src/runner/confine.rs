@@ -27,7 +27,6 @@ pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     let spec = inside.spec;
     // While the runner may still look into every directory.
     let ruleset = ruleset(spec)?;
-    let filter = seccomp::filter().map_err(std::io::Error::other).doing("seccomp", || "compile".into())?;
     limit(spec)?;
     drop_capabilities_for_good()?;
     nix::sys::prctl::set_no_new_privs().doing("no-new-privs", || "set no_new_privs".into())?;
@@ -36,7 +35,7 @@ pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     if uid == 0 || gid == 0 {
         return Err(Errno::EINVAL).doing("ids", || "run commands as uid or gid 0".into());
     }
-    Ok(Confinement { ids: (uid, gid), drop_groups: inside.privileged, ruleset, filter })
+    Ok(Confinement { ids: (uid, gid), drop_groups: inside.privileged, ruleset, filter: seccomp::FILTER })
 }
 
 fn limit(spec: &SandboxSpec) -> Result<()> {

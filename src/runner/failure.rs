@@ -55,12 +55,6 @@ impl From<landlock::PathFdError> for Cause {
     }
 }
 
-impl From<seccompiler::Error> for Cause {
-    fn from(error: seccompiler::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
 /// Gives a failure its remedy.
 pub(super) trait Hint<T> {
     /// `hint` is a sentence that says what to do.

@@ -17,8 +17,6 @@
 //! Each dies with its parent (`PR_SET_PDEATHSIG`), and the end of an `init` is the end of everything that its command
 //! ever started: the kernel kills the namespace (pid_namespaces(7)).
 
-pub mod seccomp;
-
 mod cgroup;
 mod command;
 mod confine;
@@ -28,6 +26,7 @@ mod later;
 mod namespaces;
 mod outer;
 mod root;
+mod seccomp;
 mod serve;
 
 pub use outer::main;

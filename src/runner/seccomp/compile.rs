@@ -1,4 +1,5 @@
-//! The seccomp filter: read from `policies/seccomp/`, its conditions compiled by seccompiler, arranged as a search tree.
+//! The compiler of the seccomp filter: from `policies/seccomp/`, its conditions compiled by seccompiler, arranged as a
+//! search tree. It runs when execward is built: a session starts in less time than it takes.
 //!
 //! seccompiler compares the number of a call with one listed number after the other. The kernel runs a new filter once
 //! for every call that there is (to cache those that are always allowed, Linux 5.11), so that a list of a few hundred
@@ -6,26 +7,21 @@
 //! check for x32 calls.
 
 use std::collections::{BTreeMap, HashMap};
-use std::env::consts::ARCH;
-use std::sync::LazyLock;
 
 use seccompiler::{BpfProgram, TargetArch, sock_filter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The shipped filter, as data.
-const DEFAULT: &str = include_str!("../../policies/seccomp/default.toml");
-
 /// A filter that cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FilterError {
+pub(super) enum FilterError {
     /// The TOML does not read.
     #[error("the seccomp filter does not read: {0}")]
     Data(#[from] toml::de::Error),
-    /// This machine's architecture has no table.
+    /// The architecture has no table.
     #[error("no seccomp filter for the architecture {0}")]
-    Architecture(&'static str),
+    Architecture(String),
     /// A compiled call has not the shape that this version of seccompiler gives.
     #[error("the seccomp filter for {0} has an unknown shape")]
     Shape(String),
@@ -34,23 +30,17 @@ pub enum FilterError {
     Compile(#[from] seccompiler::Error),
 }
 
-/// The shipped filter, compiled for this machine.
-pub fn filter() -> Result<&'static BpfProgram, &'static FilterError> {
-    static FILTER: LazyLock<Result<BpfProgram, FilterError>> = LazyLock::new(|| compile(DEFAULT));
-    FILTER.as_ref()
-}
-
-/// Compiles a filter from its TOML.
-pub fn compile(toml: &str) -> Result<BpfProgram, FilterError> {
+/// Compiles a filter from its TOML for an architecture, named as in `std::env::consts::ARCH`.
+pub(super) fn compile(toml: &str, arch: &str) -> Result<BpfProgram, FilterError> {
     let data: Data = toml::from_str(toml)?;
     let mut answers = BTreeMap::new();
     let mut prologue = Vec::new();
-    for (name, mut program) in programs(&data)? {
+    for (name, mut program) in programs(&data, arch)? {
         let number = program.get(CALL_COMPARED).map(|instruction| instruction.k);
         let number = number.ok_or_else(|| FilterError::Shape(name.clone()))?;
         let body = program.split_off(ARCH_CHECK);
         prologue = program;
-        let answer = match data.kind(&name) {
+        let answer = match data.kind(&name, arch) {
             Kind::Allowed => Answer::Allow,
             Kind::Refused => Answer::Fail(libc::EPERM),
             Kind::Conditional => Answer::Decide(body),
@@ -59,7 +49,7 @@ pub fn compile(toml: &str) -> Result<BpfProgram, FilterError> {
     }
     let mut program = prologue;
     program.push(LOAD_CALL);
-    program.extend(refuse_x32());
+    program.extend(refuse_x32(arch));
     search(&ranges(answers), &mut program);
     Ok(program)
 }
@@ -180,12 +170,12 @@ enum Kind {
 }
 
 impl Data {
-    fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.allow.iter().chain(&self.refuse).filter(|group| group.is_for(ARCH))
+    fn groups<'a>(&'a self, arch: &'a str) -> impl Iterator<Item = &'a Group> {
+        self.allow.iter().chain(&self.refuse).filter(move |group| group.is_for(arch))
     }
 
-    fn kind(&self, name: &str) -> Kind {
-        let lists = |group: &&Group| group.is_for(ARCH) && group.syscalls.iter().any(|call| call == name);
+    fn kind(&self, name: &str, arch: &str) -> Kind {
+        let lists = |group: &&Group| group.is_for(arch) && group.syscalls.iter().any(|call| call == name);
         match self.allow.iter().find(lists) {
             Some(group) if group.when.is_empty() => Kind::Allowed,
             Some(_) => Kind::Conditional,
@@ -202,10 +192,10 @@ impl Group {
 
 /// One program of seccompiler's for each listed call: it knows the numbers, and compiles the conditions. What does not
 /// match fails with EPERM.
-fn programs(data: &Data) -> Result<HashMap<String, BpfProgram>, FilterError> {
-    let target = TargetArch::try_from(ARCH).map_err(|_| FilterError::Architecture(ARCH))?;
+fn programs(data: &Data, arch: &str) -> Result<HashMap<String, BpfProgram>, FilterError> {
+    let target = TargetArch::try_from(arch).map_err(|_| FilterError::Architecture(arch.to_owned()))?;
     let mut rules: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-    for group in data.groups() {
+    for group in data.groups(arch) {
         for call in &group.syscalls {
             let rules = rules.entry(call).or_default();
             if group.when.is_empty() {
@@ -228,8 +218,8 @@ fn programs(data: &Data) -> Result<HashMap<String, BpfProgram>, FilterError> {
 
 /// x32 calls have the architecture of x86-64 and bit 30 set in their number: a filter by number alone lets them
 /// through. They fail with ENOSYS here, whether or not the kernel has them.
-fn refuse_x32() -> Vec<sock_filter> {
-    if cfg!(not(target_arch = "x86_64")) {
+fn refuse_x32(arch: &str) -> Vec<sock_filter> {
+    if arch != "x86_64" {
         return Vec::new();
     }
     const X32_BIT: u32 = 0x4000_0000;
@@ -243,7 +233,11 @@ fn refuse_x32() -> Vec<sock_filter> {
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation, reason = "a filter compares low halves")]
 mod tests {
+    use std::env::consts::ARCH;
+
     use super::*;
+
+    const DEFAULT: &str = include_str!("../../../policies/seccomp/default.toml");
 
     /// Runs a program on a call as the kernel would: only what our programs are made of.
     fn answer(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
@@ -281,10 +275,10 @@ mod tests {
     #[test]
     fn the_tree_says_of_every_call_what_the_list_says() {
         let data: Data = toml::from_str(DEFAULT).unwrap();
-        let program = compile(DEFAULT).unwrap();
+        let program = compile(DEFAULT, ARCH).unwrap();
         assert!(program.len() < 4096, "{} instructions; the kernel takes 4096", program.len());
         let mut numbers = BTreeMap::new();
-        for (name, program) in programs(&data).unwrap() {
+        for (name, program) in programs(&data, ARCH).unwrap() {
             numbers.insert(program[CALL_COMPARED].k, name);
         }
         let values = [0, 1, 2, 0o2000, 0o4000, 0o6755, 0x5412, 0x1000_0000, 1 << 32, u64::from(u32::MAX)];
@@ -293,11 +287,11 @@ mod tests {
                 let arguments = [value; 6];
                 let expected = match numbers.get(&number) {
                     None => ENOSYS,
-                    Some(name) => match data.kind(name) {
+                    Some(name) => match data.kind(name, ARCH) {
                         Kind::Allowed => ALLOW,
                         Kind::Refused => EPERM,
                         Kind::Conditional => {
-                            let groups = data.groups().filter(|group| group.syscalls.contains(name));
+                            let groups = data.groups(ARCH).filter(|group| group.syscalls.contains(name));
                             let mut alternatives = groups.flat_map(|group| &group.when);
                             let holds = |condition: &Condition| {
                                 let low = value as u32;
@@ -318,7 +312,7 @@ mod tests {
 
     #[test]
     fn foreign_and_x32_calls_are_closed() {
-        let program = compile(DEFAULT).unwrap();
+        let program = compile(DEFAULT, ARCH).unwrap();
         assert_eq!(answer(&program, 0x4000_0003, 4, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
         if cfg!(target_arch = "x86_64") {
             assert_eq!(answer(&program, NATIVE, 0x4000_0000, [0; 6]), ENOSYS);
@@ -350,8 +344,8 @@ mod tests {
     fn a_name_that_is_no_call_and_a_condition_without_a_value_do_not_compile() {
         let none = "refuse = []\n";
         let bad = format!("{none}[[allow]]\nreason = 'x'\nsyscalls = ['reed']\n");
-        assert!(matches!(compile(&bad), Err(FilterError::Compile(_))));
+        assert!(matches!(compile(&bad, ARCH), Err(FilterError::Compile(_))));
         let bad = format!("{none}[[allow]]\nreason = 'x'\nsyscalls = ['read']\nwhen = [[{{ arg = 0 }}]]\n");
-        assert!(matches!(compile(&bad), Err(FilterError::Compile(_))));
+        assert!(matches!(compile(&bad, ARCH), Err(FilterError::Compile(_))));
     }
 }

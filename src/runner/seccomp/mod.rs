@@ -1,0 +1,20 @@
+//! The seccomp filter of every command: `policies/seccomp/default.toml`, compiled when execward was built (`build.rs`).
+
+use seccompiler::sock_filter;
+
+#[cfg(test)]
+mod compile;
+
+/// The shipped filter for the architecture that this was built for.
+pub(super) const FILTER: &[sock_filter] = include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_was_compiled_at_the_build_is_what_the_data_says() {
+        let data = include_str!("../../../policies/seccomp/default.toml");
+        let compiled = super::compile::compile(data, std::env::consts::ARCH).unwrap();
+        assert!(compiled.len() > 100);
+        assert_eq!(super::FILTER, compiled);
+    }
+}
