@@ -89,35 +89,51 @@ pub(super) fn tail_before(dir: &Path) -> Result<Tail, LogError> {
     }
 }
 
+/// The last whole line, where there is one, and what stands after it.
+pub(super) type End = (Option<Tail>, Option<Vec<u8>>);
+
 /// The last whole line of a file of this size, and what stands after it: a line that a crash tore.
 pub(super) fn last_line(
     file: &File,
     path: &Path,
     size: u64,
-) -> Result<(Option<Tail>, Option<Vec<u8>>), LogError> {
-    let start = size.saturating_sub(2 * MAX_LINE);
+) -> Result<End, LogError> {
+    // Nearly every record is short; only where one is not, all that a line may be is read.
+    match last_line_within(SHORT, file, path, size)? {
+        Some(end) => Ok(end),
+        None => last_line_within(2 * MAX_LINE, file, path, size)?
+            .ok_or_else(|| LogError::Corrupt { path: path.to_owned() }),
+    }
+}
+
+/// What most records and what a crash may leave of one fit into.
+const SHORT: u64 = 32 * 1024;
+
+/// The last whole line and what stands after it; `None` where its beginning is not within the last `window` bytes.
+fn last_line_within(
+    window: u64,
+    file: &File,
+    path: &Path,
+    size: u64,
+) -> Result<Option<End>, LogError> {
+    let start = size.saturating_sub(window);
     let mut end = vec![0; usize::try_from(size - start).map_err(|_| failed("read", path, Errno::EFBIG))?];
     file.read_exact_at(&mut end, start).map_err(|error| io("read", path, &error))?;
 
     let complete = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let torn = end.split_off(complete);
     let torn = (!torn.is_empty()).then_some(torn);
-    let corrupt = || LogError::Corrupt { path: path.to_owned() };
-    let tail = match end.strip_suffix(b"\n") {
+    let Some(lines) = end.strip_suffix(b"\n") else {
         // A torn line and nothing before it.
-        None if start == 0 => None,
-        None => return Err(corrupt()),
-        Some(lines) => {
-            let from = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-            if from == 0 && start > 0 {
-                return Err(corrupt());
-            }
-            let last = lines.get(from..).unwrap_or_default();
-            let line: Line = serde_json::from_slice(last).map_err(|_| corrupt())?;
-            Some(Tail { size, seq: line.seq, hash: Hash::of(last) })
-        }
+        return Ok((start == 0).then_some((None, torn)));
     };
-    Ok((tail, torn))
+    let from = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    if from == 0 && start > 0 {
+        return Ok(None);
+    }
+    let last = lines.get(from..).unwrap_or_default();
+    let line: Line = serde_json::from_slice(last).map_err(|_| LogError::Corrupt { path: path.to_owned() })?;
+    Ok(Some((Some(Tail { size, seq: line.seq, hash: Hash::of(last) }), torn)))
 }
 
 /// When a file was begun: the time of its first record.

@@ -5,8 +5,9 @@
 //!
 //! A command that does nothing of the kind must cost next to nothing. So directories are watched by inotify(7), and
 //! what exists already is known by its stamp (inode and ctime, which only the clock sets): where no event waits and no
-//! stamp differs, nothing is looked at. The first look, and one after which the watches cannot be trusted, walks the
-//! tree, within bounds; what it finds is new where its ctime is of this session.
+//! stamp differs, nothing is looked at. The first looks, and one after which the watches cannot be trusted, walk the
+//! tree, within bounds; what they find is new where its ctime is of this session. A session of one command never has an
+//! inotify instance: the kernel takes some 20 ms to end one.
 //!
 //! Commands that still run can undo what is done here, and are found out at the next end. Everything happens on a mount
 //! that leads nowhere else ([`tree`]), as the commands' own user.
@@ -41,8 +42,13 @@ const MAX_ENTRIES: usize = 200_000;
 const MAX_TIME: Duration = Duration::from_millis(300);
 /// Most events that are read before the tree is walked instead.
 const MAX_EVENTS: usize = 16_384;
+/// The look that begins to watch.
+const WATCHED_FROM: u32 = 2;
 /// Where programs keep what others wrote: walked last.
 const DEPENDENCIES: [&str; 6] = ["node_modules", "target", "vendor", ".venv", "venv", "__pycache__"];
+
+/// The clock while what is there at the start is taken note of: nothing is newer.
+const START: (i64, i64) = (i64::MAX, 0);
 
 /// Watches one workspace for a session.
 #[derive(Debug)]
@@ -60,8 +66,12 @@ pub(super) struct Watch {
     /// What commands see read-only: what happens there was not them.
     fixed: BTreeSet<PathBuf>,
     known: BTreeMap<PathBuf, (Stamp, Role)>,
+    /// The directories at places of the workspace's own level that were there at the start, by inode: their times would not
+    /// show that an older directory was moved there and something was made in it.
+    stood: BTreeMap<PathBuf, u64>,
     /// What the configurations said before commands could change them.
     configurations: git::Configurations,
+    looks: u32,
     inotify: Option<Inotify>,
     watched: HashMap<WatchDescriptor, Directory>,
     /// Whether everything within bounds is watched.
@@ -126,18 +136,18 @@ impl Watch {
             action: workspace.later.action,
             places: places(workspace),
             settings: workspace.later.settings.clone(),
-            since: (i64::MAX, 0),
+            since: START,
             fixed: BTreeSet::new(),
             known: BTreeMap::new(),
+            stood: BTreeMap::new(),
             configurations: git::Configurations::new(),
+            looks: 0,
             inotify: None,
             watched: HashMap::new(),
             walked: false,
             look: Look::default(),
         };
         let _as = FilesAs::enter(watch.ids.0, watch.ids.1).ok()?;
-        // As the commands' user, of whom there may be a limited number of these.
-        watch.inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
         let frozen = workspace.frozen.iter().map(|path| path.strip_prefix(&watch.top).unwrap_or(path));
         watch.fixed = frozen.filter(|path| watch.tree.stat(path).is_ok()).map(Path::to_owned).collect();
         // With the clock at its end nothing is new: this is what was there.
@@ -155,6 +165,11 @@ impl Watch {
             return Aftermath { unseen, ..Aftermath::default() };
         };
         self.look = Look::start();
+        self.looks = self.looks.saturating_add(1);
+        if self.looks == WATCHED_FROM {
+            // As the commands' user, of whom there may be a limited number of these.
+            self.inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+        }
         let changed = self.known.iter().filter(|(path, (known, _))| {
             self.tree.stat(path).map_or_else(|_| true, |stat| stamp(&stat) != *known)
         });
@@ -317,6 +332,10 @@ impl Watch {
             Role::Configuration => return self.configuration(path, &stat),
             Role::Pointer if directory => return self.repository(path),
             Role::Hook if directory => return,
+            Role::Place(_) if directory && self.since == START => {
+                self.stood.insert(path.to_owned(), stat.st_ino);
+                return;
+            }
             Role::Place(index) if directory && !new && !self.is_new_directory(path, &stat) => {
                 self.look.queue.push_back(Directory { path: path.to_owned(), what: What::Place(index) });
                 return;
@@ -349,8 +368,11 @@ impl Watch {
     }
 
     /// Whether a directory at a place came there in this session. One in which something was merely made is older than
-    /// that; one that was moved there shows it by its ctime alone.
+    /// that; one that was moved there shows it by its ctime alone, or by not being the one that stood there.
     fn is_new_directory(&self, path: &Path, stat: &FileStat) -> bool {
+        if path.parent() == Some(Path::new("")) {
+            return self.stood.get(path) != Some(&stat.st_ino);
+        }
         if self.tree.born(path).is_some_and(|born| born >= self.since) {
             return true;
         }

@@ -146,6 +146,20 @@ fn what_is_moved_with_its_project_stays() {
 }
 
 #[test]
+fn an_old_directory_that_takes_a_place_is_found_whatever_its_times_say() {
+    let mut place = Place::new();
+    place.write("plain/tasks.json", "evil");
+    place.write("file", "evil");
+    place.open(LaterAction::SetAside);
+    fs::rename(place.path("plain"), place.path(".vscode")).unwrap();
+    fs::rename(place.path("file"), place.path(".envrc")).unwrap();
+    // As if nothing had been moved, but made in it.
+    place.write(".vscode/new", "evil");
+    assert_eq!(place.look(), [".envrc", ".vscode"]);
+    assert_eq!(place.look(), NOTHING);
+}
+
+#[test]
 fn git_works_as_it_does_and_leaves_nothing_to_find() {
     let mut place = Place::new();
     place.git(".", &["init", "-q", "."]);
