@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{Pid, getegid, geteuid};
 
 use super::failure::{Doing, Hint, Result};
 use crate::sys::process::{self, Side};
@@ -52,8 +52,8 @@ pub(super) fn of_session(network: Network) -> CloneFlags {
 }
 
 /// A user namespace that shows files of `owner` as files of `identity` and all others as they are, for an idmapped
-/// mount (mount_setattr(2)). Only root can make one.
-pub(super) fn for_owner(owner: (u32, u32), identity: &Identity) -> Result<OwnedFd> {
+/// mount (mount_setattr(2)), with the process that was its first and is to be waited for. Only root can make one.
+pub(super) fn for_owner(owner: (u32, u32), identity: &Identity) -> Result<(OwnedFd, Pid)> {
     let doing = || format!("make a user namespace that maps uid {} to {}", owner.0, identity.uid);
     let (keep, held) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing("id-map", doing)?;
     let side = process::clone(CloneFlags::CLONE_NEWUSER, None).doing("id-map", doing)?;
@@ -68,9 +68,9 @@ pub(super) fn for_owner(owner: (u32, u32), identity: &Identity) -> Result<OwnedF
             let mapped = write_map(&format!("/proc/{pid}/uid_map"), &id_map(owner.0, identity.uid))
                 .and_then(|()| write_map(&format!("/proc/{pid}/gid_map"), &id_map(owner.1, identity.gid)))
                 .and_then(|()| crate::sys::mount::user_namespace(pid).doing("id-map", doing));
+            // It ends by itself now. Nobody waits for that before there is time.
             drop(held);
-            let _ = nix::sys::wait::waitpid(pid, None);
-            mapped
+            mapped.map(|namespace| (namespace, pid))
         }
     }
 }

@@ -26,6 +26,7 @@ pub fn main() -> i32 {
     // Whatever the parent left open is not ours to hold, and never a command's: CVE-2024-21626.
     let _ = process::close_from(3);
     let _ = setsid();
+    let _ = nix::unistd::chdir("/");
     let _ = process::die_with_parent();
     // A hint for the kernel, before the file below becomes root's: of all processes, commands go first.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUSTMENT);
@@ -62,7 +63,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
     let privileged = geteuid().is_root();
     let _ = process::new_session_keyring();
     let mut layers = Vec::new();
-    let (mut cgroup, idmaps);
+    let (mut cgroup, mut idmaps);
     if privileged {
         let (made, layer) = Cgroup::create(&spec.limits);
         cgroup = made;
@@ -92,6 +93,7 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
         });
         (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
     }
+    let helpers = idmaps.made_by();
     let doing = || "make the session's namespaces".to_owned();
     let side = process::clone(namespaces::of_session(spec.network), None);
     let side = side.doing("namespaces", doing).hint(|| namespaces::why_no_namespaces(privileged));
@@ -103,6 +105,9 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
         Side::Parent { pid, .. } => {
             // The supervisor must see the stream end when the inner runner ends.
             drop(stream.take());
+            for helper in helpers {
+                let _ = waitpid(helper, None);
+            }
             let code = loop {
                 match waitpid(pid, None) {
                     Ok(WaitStatus::Exited(_, code)) => break code,

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, fchownat, symlinkat};
+use nix::unistd::{Gid, Pid, Uid, fchownat, symlinkat};
 
 use super::failure::{Doing, Hint, Result};
 use super::namespaces;
@@ -40,14 +40,33 @@ const MAX_LINKS: usize = 40;
 pub(super) struct Idmaps {
     workspace: Option<OwnedFd>,
     own: Option<OwnedFd>,
+    made_by: Vec<Pid>,
 }
 
 impl Idmaps {
     pub(super) fn new(spec: &SandboxSpec) -> Result<Self> {
-        let map = |owner: Option<(u32, u32)>| {
-            owner.map(|owner| namespaces::for_owner(owner, &spec.identity)).transpose()
+        let mut made_by = Vec::new();
+        let mut map = |owner: Option<(u32, u32)>| {
+            let map = owner.map(|owner| namespaces::for_owner(owner, &spec.identity)).transpose()?;
+            Ok(map.map(|(namespace, process)| {
+                made_by.push(process);
+                namespace
+            }))
         };
-        Ok(Self { workspace: map(spec.workspace.owner)?, own: map(spec.view.owner)? })
+        let workspace = map(spec.workspace.owner)?;
+        let own = match &workspace {
+            // As a rule: the requester's own files are mapped as the workspace is.
+            Some(same) if spec.workspace.owner == spec.view.owner => {
+                Some(same.try_clone().doing("id-map", || "keep hold of a user namespace".into())?)
+            }
+            _ => map(spec.view.owner)?,
+        };
+        Ok(Self { workspace, own, made_by })
+    }
+
+    /// The processes that were the first of the namespaces, and have ended or are about to.
+    pub(super) fn made_by(&mut self) -> Vec<Pid> {
+        std::mem::take(&mut self.made_by)
     }
 }
 
@@ -93,9 +112,13 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Built> {
     let workspace = root.look(workspace).and_then(|shown| mount::clone_tree(shown.as_fd(), false));
     let workspace = workspace.doing("workspace", || "keep hold of the workspace".into())?;
     let in_workspace = |paths: &[PathBuf]| paths.iter().map(|path| spec.workspace.path.join(path)).collect();
-    let frozen: Vec<_> = in_workspace(&spec.workspace.frozen);
+    let mut frozen: Vec<_> = in_workspace(&spec.workspace.frozen);
     let mut masked: Vec<_> = in_workspace(&spec.workspace.masked);
     masked.extend(spec.view.masked.iter().cloned());
+    // Nearly all of them are missing: one look each.
+    for paths in [&mut frozen, &mut masked] {
+        paths.retain(|path| root.find(path).is_ok());
+    }
     root.pin(frozen.iter().chain(&masked))?;
     // Elsewhere nothing can be changed anyway.
     for path in frozen.iter().filter(|path| path.starts_with(&spec.workspace.path)) {

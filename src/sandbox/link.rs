@@ -1,10 +1,14 @@
 //! The supervisor's end of the runner protocol.
 
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -98,10 +102,21 @@ impl Sender {
     /// Writes what the runner takes without waiting. Whether that was everything.
     pub fn flush(&mut self) -> io::Result<bool> {
         while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.writer.try_write(rest) {
+            // By the system first: tokio does not try before it has been told that there is room, which it never has been
+            // of a stream that is new, and the runner would wait for the event loop.
+            match send(
+                self.writer.as_ref().as_ref().as_raw_fd(),
+                rest,
+                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+            ) {
                 Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => match self.writer.try_write(rest) {
+                    Ok(count) => self.sent += count,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) => return Err(error),
+                },
+                Err(errno) => return Err(errno.into()),
             }
         }
         self.sent = 0;
@@ -154,20 +169,35 @@ impl Receiver {
     }
 }
 
+impl Receiver {
+    /// Lets the session end: the runner ends every command, and itself. What it still says is not heard. Whoever has other
+    /// things to do meanwhile says this before; whoever drops the receiver waits for it.
+    pub fn end(&self) {
+        let _ = shutdown(self.reader.as_ref().as_raw_fd(), Shutdown::Both);
+    }
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let _ = nix::sys::socket::shutdown(
-            std::os::fd::AsRawFd::as_raw_fd(self.reader.as_ref()),
-            nix::sys::socket::Shutdown::Both,
-        );
+        self.end();
         let until = Instant::now() + FAREWELL;
+        // A child that was not waited for keeps its number, so this is the runner.
+        let ended = crate::sys::peer::open_pid(self.runner.id().cast_signed());
         while matches!(self.runner.try_wait(), Ok(None)) {
-            if Instant::now() > until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 let _ = self.runner.kill();
                 let _ = self.runner.wait();
                 return;
             }
-            std::thread::sleep(Duration::from_micros(200));
+            match &ended {
+                Ok(pidfd) => {
+                    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                    let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout);
+                }
+                // As many descriptors as there may be.
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
         }
     }
 }

@@ -255,10 +255,11 @@ struct Ground {
 }
 
 async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Completed, EmbeddedError> {
+    // It starts while the policy is read and the command judged, and ends where nothing shall run.
+    let runner = jail::Waiting::start();
     let local = draft.local.insert(Local::look(asked.state.clone())?).clone();
     let mut signals = Signals::listen()
         .map_err(|error| EmbeddedError::System { what: "cannot listen to signals", error })?;
-    let journal = journal(&local, id)?;
     let policy = policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?;
     draft.policy = Some(policy.digest().into());
     tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
@@ -283,7 +284,6 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let environment =
         pipeline::environment(&local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
     let Environment { vars, withheld, secrets } = environment;
-    let redactor = Redactor::new(&Rules::builtin(), secrets);
 
     let mut facts = local.facts(&cwd.path);
     facts.home = text(&spec.identity.home)?;
@@ -304,9 +304,14 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let ground = Ground { workspace, cwd, spec, environment: vars.into_iter().collect() };
 
     let mut terminal = AtTerminal { local: &local, signals: &mut signals };
-    let mut completed = match pipeline::clear(request, &policy, &mut terminal).await {
-        Ok(cleared) => execute(*cleared, ground, asked, &journal, &redactor, &mut signals).await?,
-        Err(denial) => refuse(*denial, &journal, &redactor).await,
+    let cleared = pipeline::clear(request, &policy, &mut terminal).await;
+    let desk = || Ok::<_, EmbeddedError>((journal(&local, id)?, Redactor::new(&Rules::builtin(), secrets)));
+    let (mut completed, redactor) = match cleared {
+        Ok(cleared) => execute(*cleared, runner?, ground, asked, desk, &mut signals).await?,
+        Err(denial) => {
+            let (journal, redactor) = desk()?;
+            (refuse(*denial, &journal, &redactor).await, redactor)
+        }
     };
     for name in &asked.env {
         if withheld.iter().any(|withheld| &withheld.name == name) {
@@ -358,33 +363,39 @@ impl pipeline::Ask for AtTerminal<'_> {
     }
 }
 
-/// From a cleared command to its end.
+/// From a cleared command to its end. `desk` makes what records and masks, while the sandbox is being built.
 async fn execute(
     cleared: Cleared,
+    runner: jail::Waiting,
     ground: Ground,
     asked: &Asked,
-    journal: &Journal,
-    redactor: &Redactor,
+    desk: impl FnOnce() -> Result<(Journal, Redactor), EmbeddedError>,
     signals: &mut Signals,
-) -> Result<Completed, EmbeddedError> {
+) -> Result<(Completed, Redactor), EmbeddedError> {
     let place = Place { cwd: identity(&ground.cwd)?, workspace: identity(ground.workspace.directory())? };
     let prepared = match cleared.prepare(Seen { place, environment: ground.environment }) {
         Ok(prepared) => prepared,
-        Err(denial) => return Ok(refuse(*denial, journal, redactor).await),
+        Err(denial) => {
+            let (journal, redactor) = desk()?;
+            return Ok((refuse(*denial, &journal, &redactor).await, redactor));
+        }
     };
     let mut spawn = prepared.spawn(1);
     spawn.terminal = asked.terminal.then(window);
     let limits = (spawn.timeout_ms.map(Duration::from_millis), Duration::from_millis(spawn.grace_ms));
     // Everything but the execution, for which the record is needed, does not wait for the record.
-    let (recorded, launched) = tokio::join!(
-        journal.cleared(&prepared, redactor),
-        launch(ground.spec, ground.workspace.directory(), spawn, asked, redactor),
-    );
-    let (ticket, number) = recorded?;
+    let (launched, recorded) =
+        tokio::join!(launch(runner, ground.spec, ground.workspace.directory(), spawn), async {
+            let (journal, redactor) = desk()?;
+            let (ticket, number) = journal.cleared(&prepared, &redactor).await?;
+            Ok::<_, EmbeddedError>((journal, redactor, ticket, number))
+        });
+    let (journal, redactor, ticket, number) = recorded?;
     tracing::debug!(record = number, "decision is durable");
-    let Launched { receipt, sender, receiver, stdio } = match launched {
+    let launched = launched.and_then(|launched| Ok((launched, stdio(asked, &redactor)?)));
+    let (Launched { receipt, sender, mut receiver }, stdio) = match launched {
         Ok(launched) => launched,
-        Err(error) => return Ok(unlaunched(prepared, &error, number, journal, redactor).await),
+        Err(error) => return Ok((unlaunched(prepared, &error, number, &journal, &redactor).await, redactor)),
     };
     tracing::debug!(layers = receipt.layers.len(), "sandbox stands");
     let (running, go) = match prepared.start(ticket, 1) {
@@ -395,7 +406,9 @@ async fn execute(
         }
     };
     let going = Going { id: 1, go, limit: limits.0, grace: limits.1 };
-    let relayed = relay(going, sender, receiver, stdio, signals).await;
+    let relayed = relay(going, sender, &mut receiver, stdio, signals).await;
+    // The sandbox goes while the end is recorded.
+    receiver.end();
     let mut notes = Vec::new();
     let error = |lost: &Lost| lost.to_string();
     let recorded = journal.ended(
@@ -403,11 +416,12 @@ async fn execute(
         relayed.ended.as_ref().map_err(error),
         Some(receipt.clone()),
         relayed.masked,
-        redactor,
+        &redactor,
     );
-    if let Err(error) = settled(recorded, journal).await {
+    if let Err(error) = settled(recorded, &journal).await {
         notes.push(format!("the command's end could not be recorded: {error}"));
     }
+    drop(receiver);
     let Relayed { ended, stopped, masked, stdout, stderr } = relayed;
     let finished = match ended {
         Ok(ended) => running.finish(ended),
@@ -416,7 +430,7 @@ async fn execute(
     };
     let mut report = finished.report(receipt);
     report.outcome = stopped_outcome(report.outcome, stopped);
-    Ok(Completed { report, masked, withheld: Vec::new(), stdout, stderr, notes })
+    Ok((Completed { report, masked, withheld: Vec::new(), stdout, stderr, notes }, redactor))
 }
 
 /// A sandbox with the command in it, made ready.
@@ -424,29 +438,29 @@ struct Launched {
     receipt: Receipt,
     sender: Sender,
     receiver: Receiver,
-    stdio: Stdio,
 }
 
 async fn launch(
+    runner: jail::Waiting,
     spec: SandboxSpec,
     workspace: &Directory,
     spawn: Spawn,
-    asked: &Asked,
-    redactor: &Redactor,
 ) -> Result<Launched, EmbeddedError> {
-    let link = jail::launch(spec, workspace.fd.as_fd()).await?;
+    let link = runner.open(spec, workspace.fd.as_fd()).await?;
     let receipt = link.receipt().clone();
     let (mut sender, receiver) = link.split();
     // Where it has gone already, whoever receives from it hears of that.
     let _ = sender.send(ToRunner::Prepare(Box::new(spawn))).await;
+    Ok(Launched { receipt, sender, receiver })
+}
+
+fn stdio(asked: &Asked, redactor: &Redactor) -> Result<Stdio, EmbeddedError> {
     let stdio = match (asked.keep_output, asked.terminal) {
         (true, _) => Stdio::keep(redactor),
         (false, true) => Stdio::terminal(redactor),
         (false, false) => Stdio::pass(redactor),
     };
-    let stdio =
-        stdio.map_err(|error| EmbeddedError::System { what: "cannot relay the command's output", error })?;
-    Ok(Launched { receipt, sender, receiver, stdio })
+    stdio.map_err(|error| EmbeddedError::System { what: "cannot relay the command's output", error })
 }
 
 /// A cleared command whose sandbox could not be made does not run, least of all without one.

@@ -93,11 +93,7 @@ pub(super) fn tail_before(dir: &Path) -> Result<Tail, LogError> {
 pub(super) type End = (Option<Tail>, Option<Vec<u8>>);
 
 /// The last whole line of a file of this size, and what stands after it: a line that a crash tore.
-pub(super) fn last_line(
-    file: &File,
-    path: &Path,
-    size: u64,
-) -> Result<End, LogError> {
+pub(super) fn last_line(file: &File, path: &Path, size: u64) -> Result<End, LogError> {
     // Nearly every record is short; only where one is not, all that a line may be is read.
     match last_line_within(SHORT, file, path, size)? {
         Some(end) => Ok(end),
@@ -110,12 +106,7 @@ pub(super) fn last_line(
 const SHORT: u64 = 32 * 1024;
 
 /// The last whole line and what stands after it; `None` where its beginning is not within the last `window` bytes.
-fn last_line_within(
-    window: u64,
-    file: &File,
-    path: &Path,
-    size: u64,
-) -> Result<Option<End>, LogError> {
+fn last_line_within(window: u64, file: &File, path: &Path, size: u64) -> Result<Option<End>, LogError> {
     let start = size.saturating_sub(window);
     let mut end = vec![0; usize::try_from(size - start).map_err(|_| failed("read", path, Errno::EFBIG))?];
     file.read_exact_at(&mut end, start).map_err(|error| io("read", path, &error))?;

@@ -17,16 +17,43 @@ use super::{LaunchError, Link};
 use crate::sys::socket;
 use crate::wire::runner::{ROLE, SandboxSpec};
 
-/// Launches a runner and has it build the sandbox. `workspace` is the directory that the spec names; holding it open
-/// keeps its inode from becoming another directory's.
-///
-/// The runner ends with the calling thread (`PR_SET_PDEATHSIG` is about threads): a caller with more than one uses a
-/// [`Launcher`].
-pub async fn launch(spec: SandboxSpec, workspace: BorrowedFd<'_>) -> Result<Link, LaunchError> {
-    let _ = workspace;
-    let image = image::open().map_err(LaunchError::Image)?;
-    let (stream, runner) = start(image.as_fd())?;
-    open(stream, runner, spec).await
+/// A runner that waits to be told what its sandbox shall be. Dropped, it ends.
+#[derive(Debug)]
+pub struct Waiting(Option<(OwnedFd, Child)>);
+
+impl Waiting {
+    /// Starts the runner, which takes as long as it takes to read a policy.
+    ///
+    /// The runner ends with the calling thread (`PR_SET_PDEATHSIG` is about threads): a caller with more than one uses a
+    /// [`Launcher`].
+    ///
+    /// # Errors
+    /// When there is no image of it, or no process.
+    pub fn start() -> Result<Self, LaunchError> {
+        let image = image::open().map_err(LaunchError::Image)?;
+        Ok(Self(Some(start(image.as_fd())?)))
+    }
+
+    /// Has it build the sandbox. `workspace` is the directory that the spec names; holding it open keeps its inode from
+    /// becoming another directory's. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub async fn open(mut self, spec: SandboxSpec, workspace: BorrowedFd<'_>) -> Result<Link, LaunchError> {
+        let _ = workspace;
+        let gone = || LaunchError::Spawn(std::io::ErrorKind::NotConnected.into());
+        let (stream, runner) = self.0.take().ok_or_else(gone)?;
+        open(stream, runner, spec).await
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some((stream, mut runner)) = self.0.take() {
+            drop(stream);
+            let _ = runner.wait();
+        }
+    }
 }
 
 async fn open(stream: OwnedFd, runner: Child, spec: SandboxSpec) -> Result<Link, LaunchError> {
@@ -38,12 +65,13 @@ async fn open(stream: OwnedFd, runner: Child, spec: SandboxSpec) -> Result<Link,
 /// Starts a runner that waits to be told what its sandbox shall be.
 fn start(image: BorrowedFd<'_>) -> Result<(OwnedFd, Child), LaunchError> {
     let (ours, theirs) = socket::stream_pair().map_err(|errno| LaunchError::Spawn(errno.into()))?;
-    // The child opens the image by its own descriptor table before exec closes it.
+    // The child opens the image by its own descriptor table before exec closes it. Nothing is asked here that would
+    // keep std from posix_spawn(3), and have it copy the page tables of a large process with fork(2): the runner goes
+    // to / by itself.
     #[allow(clippy::disallowed_methods, reason = "this launches the runner, which starts everything else")]
     let runner = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
         .arg(ROLE)
         .env_clear()
-        .current_dir("/")
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())

@@ -169,7 +169,7 @@ fn stream_name(stream: Stream) -> &'static str {
 pub(super) async fn relay(
     going: Going,
     sender: Sender,
-    mut receiver: Receiver,
+    receiver: &mut Receiver,
     stdio: Stdio,
     signals: &mut Signals,
 ) -> Relayed {
@@ -188,7 +188,7 @@ pub(super) async fn relay(
         let _ = credit.as_ref().map(|credit| credit.send(bytes));
     };
     let received = tokio::select! {
-        received = watch.receive(&mut receiver, credit, stdout, stderr) => received,
+        received = watch.receive(receiver, credit, stdout, stderr) => received,
         lost = watch.control(going.go, sender, input, signals, &mut broken) => Received { lost, ..Received::default() },
     };
     // The last of the output may have failed after the command had ended.

@@ -80,7 +80,7 @@ fn drained(mut reader: PipeReader) -> Vec<u8> {
 
 #[tokio::test]
 async fn bytes_pass_both_ways_unchanged() {
-    let (sender, receiver, stdio, mut runner, mut pipes) = set_up();
+    let (sender, mut receiver, stdio, mut runner, mut pipes) = set_up();
     let mut signals = Signals::listen().expect("handlers");
     pipes.stdin.take().expect("once").write_all(b"in\0\xfe").expect("it is written");
     let play = async {
@@ -92,7 +92,7 @@ async fn bytes_pass_both_ways_unchanged() {
         runner.output(Stream::Stderr, b"err").await;
         runner.exit(End::Code { code: 3 }).await;
     };
-    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, &mut receiver, stdio, &mut signals), play);
     assert_eq!(relayed.ended.expect("it ended").end, End::Code { code: 3 });
     assert_eq!(relayed.stopped, None);
     assert_eq!(drained(pipes.stdout), b"out\xff");
@@ -101,7 +101,7 @@ async fn bytes_pass_both_ways_unchanged() {
 
 #[tokio::test]
 async fn a_closed_stdout_ends_the_command_as_a_pipe_would() {
-    let (sender, receiver, stdio, mut runner, pipes) = set_up();
+    let (sender, mut receiver, stdio, mut runner, pipes) = set_up();
     let mut signals = Signals::listen().expect("handlers");
     drop(pipes.stdout);
     let play = async {
@@ -117,7 +117,7 @@ async fn a_closed_stdout_ends_the_command_as_a_pipe_would() {
         assert_eq!(runner.recv().await, Some(kill));
         runner.exit(End::Killed { cause: Cause::Cancelled }).await;
     };
-    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, &mut receiver, stdio, &mut signals), play);
     assert_eq!(relayed.stopped, Some(Stopped::Output(Stream::Stdout, Errno::EPIPE)));
     assert!(relayed.ended.is_ok());
     drop(pipes.stdin);
@@ -125,14 +125,14 @@ async fn a_closed_stdout_ends_the_command_as_a_pipe_would() {
 
 #[tokio::test]
 async fn a_runner_that_goes_away_is_told_from_an_end() {
-    let (sender, receiver, stdio, mut runner, pipes) = set_up();
+    let (sender, mut receiver, stdio, mut runner, pipes) = set_up();
     let mut signals = Signals::listen().expect("handlers");
     let play = async {
         runner.started().await;
         runner.output(Stream::Stdout, b"half").await;
         drop(runner);
     };
-    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, &mut receiver, stdio, &mut signals), play);
     assert!(matches!(relayed.ended, Err(Lost::Gone)), "{relayed:?}");
     assert_eq!(drained(pipes.stdout), b"half");
     drop(pipes.stdin);
@@ -140,7 +140,7 @@ async fn a_runner_that_goes_away_is_told_from_an_end() {
 
 #[tokio::test]
 async fn a_command_that_cannot_be_started_is_said() {
-    let (sender, receiver, stdio, mut runner, pipes) = set_up();
+    let (sender, mut receiver, stdio, mut runner, pipes) = set_up();
     let mut signals = Signals::listen().expect("handlers");
     let failure = Failure {
         id: Some(1),
@@ -154,7 +154,7 @@ async fn a_command_that_cannot_be_started_is_said() {
         runner.started().await;
         runner.send(FromRunner::Failed(told)).await;
     };
-    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, &mut receiver, stdio, &mut signals), play);
     assert!(matches!(relayed.ended, Err(Lost::Failed(said)) if said == failure));
     drop(pipes.stdin);
 }
@@ -162,7 +162,7 @@ async fn a_command_that_cannot_be_started_is_said() {
 /// Frames about a command that was never started must not end or feed this one.
 #[tokio::test]
 async fn frames_of_another_command_are_passed_over() {
-    let (sender, receiver, stdio, mut runner, pipes) = set_up();
+    let (sender, mut receiver, stdio, mut runner, pipes) = set_up();
     let mut signals = Signals::listen().expect("handlers");
     let play = async {
         runner.started().await;
@@ -179,7 +179,7 @@ async fn frames_of_another_command_are_passed_over() {
         runner.send(FromRunner::Exited(ended)).await;
         runner.exit(End::Code { code: 9 }).await;
     };
-    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, &mut receiver, stdio, &mut signals), play);
     assert_eq!(relayed.ended.expect("it ended").end, End::Code { code: 9 });
     assert_eq!(drained(pipes.stdout), b"");
     drop(pipes.stdin);
@@ -189,7 +189,7 @@ async fn frames_of_another_command_are_passed_over() {
 #[tokio::test]
 async fn a_slow_reader_makes_the_command_wait() {
     const CHUNKS: usize = 128;
-    let (sender, receiver, stdio, mut runner, pipes) = set_up();
+    let (sender, mut receiver, stdio, mut runner, pipes) = set_up();
     let mut signals = Signals::listen().expect("handlers");
     let chunk = vec![b'x'; 64 << 10];
     let sent = Cell::new(0);
@@ -207,7 +207,7 @@ async fn a_slow_reader_makes_the_command_wait() {
         std::thread::spawn(move || drained(pipes.stdout).len())
     };
     let (relayed, (), reader) =
-        tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play, read);
+        tokio::join!(relay(going(), sender, &mut receiver, stdio, &mut signals), play, read);
     assert!(relayed.ended.is_ok());
     assert_eq!(reader.join().expect("it ends"), CHUNKS * chunk.len());
     drop(pipes.stdin);
@@ -216,7 +216,7 @@ async fn a_slow_reader_makes_the_command_wait() {
 /// The command is over before it shows that its output cannot be written.
 #[tokio::test]
 async fn output_that_fails_at_the_very_end_is_not_lost_in_silence() {
-    let (sender, receiver, stdio, mut runner, pipes) = set_up();
+    let (sender, mut receiver, stdio, mut runner, pipes) = set_up();
     let mut signals = Signals::listen().expect("handlers");
     drop(pipes.stdout);
     let play = async {
@@ -224,7 +224,7 @@ async fn output_that_fails_at_the_very_end_is_not_lost_in_silence() {
         runner.output(Stream::Stdout, b"last words").await;
         runner.exit(End::Code { code: 0 }).await;
     };
-    let (relayed, ()) = tokio::join!(relay(going(), sender, receiver, stdio, &mut signals), play);
+    let (relayed, ()) = tokio::join!(relay(going(), sender, &mut receiver, stdio, &mut signals), play);
     assert_eq!(relayed.stopped, Some(Stopped::Output(Stream::Stdout, Errno::EPIPE)));
     drop(pipes.stdin);
 }
