@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::gate::{Command, Finding, render};
+use crate::gate::{Command, Finding, render, render_pieces};
 use crate::policy::Network;
 use crate::shell::Span;
 use crate::stage::{Digest, Pending};
@@ -23,7 +23,7 @@ pub fn prompt(pending: &Pending, timeout: Duration) -> String {
     let mut out = String::from("\nexecward: a person must agree before this runs\n\n");
     out.push_str(&marked(&request.command, findings));
     for (index, finding) in findings.iter().enumerate() {
-        let _ = write!(out, "\n  {}. {}: {}\n", index + 1, render(&finding.rule), render(&finding.effect));
+        let _ = write!(out, "\n  {}. {}: {}\n", index + 1, render(&finding.rule), finding.effect);
         let _ = writeln!(out, "     because  {}", render(&finding.reason));
         if !finding.hint.is_empty() {
             let _ = writeln!(out, "     instead  {}", render(&finding.hint));
@@ -74,7 +74,7 @@ fn lines(out: &mut String, text: &str, spans: &[Span]) {
             if index == cut.start {
                 let _ = writeln!(
                     out,
-                    "  <<{} lines left out, but for those that something was found in>>",
+                    "    \\<{} lines left out, but for those that something was found in>",
                     cut.len()
                 );
             }
@@ -85,7 +85,7 @@ fn lines(out: &mut String, text: &str, spans: &[Span]) {
     }
     if !cut.is_empty() || text.len() > LONG {
         let digest = Digest::of(text.as_bytes()).to_hex();
-        let _ = writeln!(out, "  <<{} bytes in all, sha256 {digest}>>", text.len());
+        let _ = writeln!(out, "    \\<{} bytes in all, sha256 {digest}>", text.len());
     }
 }
 
@@ -114,10 +114,11 @@ fn marked_line(out: &mut String, line: &str, offset: usize, spans: &[Span]) {
     cuts.retain(|&at| line.is_char_boundary(at));
     cuts.sort_unstable();
     cuts.dedup();
-    let mut text = String::from("  ");
-    let mut marks = vec![String::from("  "); ranges.len()];
-    for (from, to) in cuts.iter().zip(cuts.iter().skip(1)) {
-        let piece = render(line.get(*from..*to).unwrap_or_default());
+    // The bar tells lines of the command from what is said of them, whatever a line looks like.
+    let mut text = String::from("  | ");
+    let mut marks = vec![String::from("    "); ranges.len()];
+    let inner = cuts.get(1..cuts.len().saturating_sub(1)).unwrap_or_default();
+    for (from, piece) in cuts.iter().zip(render_pieces(line, inner)) {
         for ((_, range), marks) in ranges.iter().zip(&mut marks) {
             let mark = if range.contains(from) { '^' } else { ' ' };
             marks.extend(std::iter::repeat_n(mark, piece.chars().count()));
@@ -143,19 +144,19 @@ mod tests {
 
     #[test]
     fn the_part_that_was_found_is_marked() {
-        assert_eq!(rendered("ls; rm -rf x", &[(4, 12)]), "  ls; rm -rf x\n      ^^^^^^^^ 1\n");
+        assert_eq!(rendered("ls; rm -rf x", &[(4, 12)]), "  | ls; rm -rf x\n        ^^^^^^^^ 1\n");
     }
 
     #[test]
     fn marks_follow_what_is_shown() {
-        assert_eq!(rendered("\x1b[0m rm", &[(5, 7)]), "  \\u{1b}[0m rm\n            ^^ 1\n");
+        assert_eq!(rendered("\x1b[0m rm", &[(5, 7)]), "  | \\u{1b}[0m rm\n              ^^ 1\n");
         // A span that does not end on a character marks no less than it.
         assert!(rendered("\u{e9}x", &[(0, 1)]).contains('^'));
     }
 
     #[test]
     fn a_span_over_lines_is_marked_on_each() {
-        let expected = "  echo a\n       ^ 1\n  rm b\n  ^^ 1\n    ^^ 2\n";
+        let expected = "  | echo a\n         ^ 1\n  | rm b\n    ^^ 1\n      ^^ 2\n";
         assert_eq!(rendered("echo a\nrm b", &[(5, 9), (9, 11)]), expected);
     }
 
@@ -165,8 +166,8 @@ mod tests {
         let text = lines.join("\n");
         let middle = u32::try_from(text.find("echo 500").expect("it is there")).expect("it is small");
         let out = rendered(&text, &[(middle, middle + 8)]);
-        assert!(out.contains("  echo 0\n") && out.contains("  echo 999\n"), "{out}");
-        assert!(out.contains("  echo 500\n  ^^^^^^^^ 1\n"), "{out}");
+        assert!(out.contains("  | echo 0\n") && out.contains("  | echo 999\n"), "{out}");
+        assert!(out.contains("  | echo 500\n    ^^^^^^^^ 1\n"), "{out}");
         assert!(out.contains("952 lines left out") && !out.contains("echo 499"), "{out}");
         assert!(out.contains("8889 bytes in all, sha256 "), "{out}");
     }
@@ -181,12 +182,12 @@ mod tests {
 
     #[test]
     fn one_part_is_marked_once() {
-        assert_eq!(rendered("rm x", &[(0, 4), (3, 4), (0, 4)]), "  rm x\n  ^^^^ 1 3\n     ^ 2\n");
+        assert_eq!(rendered("rm x", &[(0, 4), (3, 4), (0, 4)]), "  | rm x\n    ^^^^ 1 3\n       ^ 2\n");
     }
 
     #[test]
     fn a_span_past_the_text_marks_nothing() {
-        assert_eq!(rendered("ls", &[(7, 9)]), "  ls\n");
-        assert_eq!(rendered("", &[(0, 0)]), "  \n");
+        assert_eq!(rendered("ls", &[(7, 9)]), "  | ls\n");
+        assert_eq!(rendered("", &[(0, 0)]), "  | \n");
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn check(arguments: Check, screen: Screen) -> Exit {
     if explain {
         text.push_str("effects:\n");
         for effect in effects(&command, &facts) {
-            let _ = writeln!(text, "  {}: {}", shown(&effect.argv.join(" ")), shown(&effect.effect));
+            let _ = writeln!(text, "  {}: {}", shown(&effect.argv.join(" ")), effect.effect);
         }
     }
     print(screen, &text, exit)

@@ -29,7 +29,7 @@ pub use command::Command;
 pub use facts::Facts;
 pub use place::{Base, Path, Place, Reading};
 pub use survey::{Survey, survey};
-pub use text::render;
+pub use text::{render, render_pieces};
 pub use verdict::{Decision, Finding, Judgement};
 
 /// The finding that an act is, by this rule.

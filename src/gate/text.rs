@@ -2,46 +2,79 @@
 
 use std::fmt::Write as _;
 
+use sha2::{Digest as _, Sha256};
+
 /// Characters that are shown of a text at most; a longer one is shown as head, tail and length.
 const MOST_SHOWN: usize = 4000;
 /// Of these, so many at the end.
 const TAIL: usize = 1000;
-/// One blank more than are shown.
-const LONG_RUN: &str = "         ";
 /// Blanks in a row that are shown as they are.
 const MOST_BLANKS: usize = 8;
 
 /// Renders text so that it cannot deceive: what is invisible, turns the direction of writing or only looks like ASCII is
-/// shown by its code point, long runs of blanks by their length, and what is too long by its head, its tail and how much
-/// is left out between. Newlines and tabs are shown as `\n` and `\t`.
+/// shown by its code point, long runs of blanks by their length, and what is too long by its head, its tail, how much is left
+/// out between, and a digest of the whole. Newlines and tabs are shown as `\n` and `\t`.
+///
+/// | shown | stands for |
+/// |---|---|
+/// | `\n` `\t` `\r` | newline, tab, carriage return |
+/// | `\u{202e}` | the character with this code point |
+/// | `\<9 blanks>` | a run of blanks |
+/// | `\<12 of 4012 characters left out, sha256 ...>` | what stands between head and tail |
+/// | `\\` | a backslash that would else begin one of these |
+///
+/// No two texts that are shown whole are shown alike.
 pub fn render(text: &str) -> String {
     // Most of what is shown is short and plain.
-    if text.len() <= MOST_SHOWN
-        && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-        && !text.contains(LONG_RUN)
-    {
+    let plain = |byte: u8| (byte.is_ascii_graphic() && byte != b'\\') || byte == b' ';
+    if text.len() <= MOST_SHOWN && text.bytes().all(plain) && !text.contains("         ") {
         return text.to_owned();
     }
-    let count = text.chars().count();
-    if count <= MOST_SHOWN {
-        return escape(text);
-    }
-    let head: String = text.chars().take(MOST_SHOWN - TAIL).collect();
-    let tail: String = text.chars().skip(count - TAIL).collect();
-    let left_out = count - MOST_SHOWN;
-    format!("{} <<{left_out} of {count} characters left out>> {}", escape(&head), escape(&tail))
+    render_pieces(text, &[]).concat()
 }
 
-fn escape(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
+/// As [`render`], cut at these byte offsets: the pieces, one more than offsets, are together what is shown of the whole, and
+/// each that is too long is shown by its own head and tail. Offsets must ascend and lie between characters.
+pub fn render_pieces(text: &str, cuts: &[usize]) -> Vec<String> {
+    let chars: Vec<(usize, char)> = text.char_indices().collect();
+    let context: Vec<char> = chars.iter().map(|(_, c)| *c).collect();
+    let mut pieces = Vec::with_capacity(cuts.len() + 1);
+    let mut start = 0;
+    for end in cuts.iter().copied().chain([usize::MAX]) {
+        let end = chars.partition_point(|(at, _)| *at < end).max(start);
+        pieces.push(piece(text, &context, start, end));
+        start = end;
+    }
+    pieces
+}
+
+/// One piece, by the numbers of its characters.
+fn piece(text: &str, chars: &[char], start: usize, end: usize) -> String {
+    let count = end - start;
+    let mut shown = String::with_capacity(count.min(MOST_SHOWN) + 16);
+    if count <= MOST_SHOWN {
+        escape(chars, start, end, &mut shown);
+        return shown;
+    }
+    escape(chars, start, start + MOST_SHOWN - TAIL, &mut shown);
+    let left_out = count - MOST_SHOWN;
+    let digest = Sha256::digest(text.as_bytes());
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let _ = write!(shown, "\\<{left_out} of {count} characters left out, sha256 {digest}...>");
+    escape(chars, end - TAIL, end, &mut shown);
+    shown
+}
+
+fn escape(chars: &[char], start: usize, end: usize, shown: &mut String) {
     let mut blanks = 0usize;
-    let chars: Vec<char> = text.chars().collect();
-    for (index, c) in chars.iter().copied().enumerate() {
+    for index in start..end {
+        let Some(&c) = chars.get(index) else { break };
+        let next = chars.get(index + 1);
         if c == ' ' {
             blanks += 1;
-            if chars.get(index + 1) != Some(&' ') {
+            if next != Some(&' ') || index + 1 == end {
                 if blanks > MOST_BLANKS {
-                    let _ = write!(shown, "<<{blanks} blanks>>");
+                    let _ = write!(shown, "\\<{blanks} blanks>");
                 } else {
                     shown.extend(std::iter::repeat_n(' ', blanks));
                 }
@@ -53,13 +86,30 @@ fn escape(text: &str) -> String {
             '\n' => shown.push_str("\\n"),
             '\t' => shown.push_str("\\t"),
             '\r' => shown.push_str("\\r"),
-            _ if c.is_control() || deceives(&chars, index).is_some() => {
+            // it would be read as the beginning of an escape, together with what is shown behind it
+            '\\' if reads_as_escape(chars, index + 1) => shown.push_str("\\\\"),
+            _ if c.is_control() || has_no_shape(c) || deceives(chars, index).is_some() => {
                 let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
             }
             _ => shown.push(c),
         }
     }
-    shown
+}
+
+/// Whether a backslash in front of this character would make an escape of what is shown for it.
+fn reads_as_escape(chars: &[char], index: usize) -> bool {
+    match chars.get(index) {
+        Some('n' | 't' | 'r' | 'u' | '<' | '\\' | '\n' | '\t' | '\r') => true,
+        Some(' ') => chars.iter().skip(index).take_while(|c| **c == ' ').count() > MOST_BLANKS,
+        Some(c) => c.is_control() || has_no_shape(*c) || deceives(chars, index).is_some(),
+        None => false,
+    }
+}
+
+/// Characters that each font draws as it likes, or not at all: private use, and what is no character.
+fn has_no_shape(c: char) -> bool {
+    matches!(u32::from(c), 0xe000..=0xf8ff | 0xf0000..=0x0010_ffff | 0xfffc | 0xfdd0..=0xfdef)
+        || u32::from(c) & 0xfffe == 0xfffe
 }
 
 /// What is deceptive about a text, if anything: the first kind of character that shows as something else than it is.
@@ -114,8 +164,19 @@ fn deceives(chars: &[char], index: usize) -> Option<&'static str> {
             "letters that look like ASCII"
         }
         0x2010..=0x2012 | 0x2212 | 0xfe58 | 0xfe63 => "dashes that look like ASCII",
-        0x2044 | 0x2215 | 0x29f8 | 0x2571 => "slashes that look like ASCII",
+        0x2044 | 0x2215 | 0x29f8 | 0x2571 | 0x338 | 0xff3c | 0x29f5 | 0x2216 | 0xfe68 => {
+            "slashes that look like ASCII"
+        }
         0x037e | 0x05c3 | 0xa789 | 0x2223 | 0x01c0 | 0x2016 => "signs that look like ASCII",
+        // Strokes that lie over the letter in front of them.
+        0x0334..=0x0337 | 0x20d2 | 0x20d3 | 0x20d8..=0x20db | 0x20e5 | 0x20e6 | 0x20eb => {
+            "strokes that lie over other letters"
+        }
+        0xff02 | 0xff04 | 0xff06 | 0xff07 | 0xff0a | 0xff1c | 0xff1e | 0xff40 | 0xff5c
+            if !beside_text(chars, index) =>
+        {
+            "signs that look like ASCII"
+        }
         _ if looks_latin(c) && in_mixed_word(chars, index) => "letters that look like ASCII",
         _ => return None,
     })
@@ -184,7 +245,97 @@ mod tests {
         let text = format!("head{}tail", "x".repeat(10_000));
         let shown = render(&text);
         assert!(shown.starts_with("headx") && shown.ends_with("xtail"), "{shown}");
-        assert!(shown.contains("<<6008 of 10008 characters left out>>"), "{}", shown.len());
-        assert!(render(&format!("ls{}rm", " ".repeat(500))).contains("<<500 blanks>>"));
+        assert!(shown.contains("\\<6008 of 10008 characters left out, sha256 "), "{shown}");
+        let other = render(&format!("head{}y{}tail", "x".repeat(5000), "x".repeat(4999)));
+        assert_ne!(shown, other, "what differs in the middle only is shown alike");
+        assert!(render(&format!("ls{}rm", " ".repeat(500))).contains("\\<500 blanks>"));
+    }
+
+    #[test]
+    fn what_looks_like_an_escape_is_escaped() {
+        for (text, shown) in [
+            (r"grep '\n' x", r"grep '\\n' x"),
+            ("a\n", r"a\n"),
+            (r"\<9 blanks>", r"\\<9 blanks>"),
+            (r"\u{202e}", r"\\u{202e}"),
+            (r"sed s/\./x/", r"sed s/\./x/"),
+            (r"a\\b", r"a\\\b"),
+            ("\\\n", r"\\\n"),
+        ] {
+            assert_eq!(render(text), shown, "{text:?}");
+        }
+    }
+
+    /// Reads a rendering back.
+    fn unrender(shown: &str) -> String {
+        let mut text = String::new();
+        let mut rest = shown;
+        while let Some(at) = rest.find('\\') {
+            let (before, escape) = rest.split_at(at);
+            text.push_str(before);
+            let behind = &escape[1..];
+            rest = match behind.chars().next() {
+                Some('n') => {
+                    text.push('\n');
+                    &behind[1..]
+                }
+                Some('t') => {
+                    text.push('\t');
+                    &behind[1..]
+                }
+                Some('r') => {
+                    text.push('\r');
+                    &behind[1..]
+                }
+                Some('\\') => {
+                    text.push('\\');
+                    &behind[1..]
+                }
+                Some('u') => {
+                    let (code, rest) = behind[2..].split_once('}').unwrap();
+                    text.push(char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap());
+                    rest
+                }
+                Some('<') => {
+                    let (blanks, rest) = behind[1..].split_once(" blanks>").unwrap();
+                    text.push_str(&" ".repeat(blanks.parse().unwrap()));
+                    rest
+                }
+                _ => {
+                    text.push('\\');
+                    behind
+                }
+            };
+        }
+        text.push_str(rest);
+        text
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_rendering_can_be_read_back(
+            parts in proptest::collection::vec(proptest::prop_oneof![
+                "[\\\\ntru<>{} 0-9a-f]{0,6}", " {7,11}", "\\PC{0,4}", "[\u{200b}-\u{2069}\u{e000}\u{430}\n\t\u{7}]{0,3}",
+                proptest::strategy::Just(r"\<9 blanks>".to_owned()), proptest::strategy::Just(r"\n".to_owned()),
+            ], 0..12),
+            at in 0usize..64,
+        ) {
+            let text = parts.concat();
+            proptest::prop_assert_eq!(unrender(&render(&text)), text.as_str());
+            let shown = render(&text);
+            let visible = |c: char| !c.is_control() && deceives(&[c], 0).is_none() && !has_no_shape(c);
+            proptest::prop_assert!(shown.chars().all(|c| visible(c) || beside_letters(&shown, c)), "{:?}", shown);
+            // cut anywhere it is still the whole
+            let cut = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+            let pieces = render_pieces(&text, &[cut]);
+            proptest::prop_assert_eq!(pieces.len(), 2);
+            proptest::prop_assert_eq!(unrender(&pieces.concat()), text);
+        }
+    }
+
+    /// Joiners and wide signs are text beside letters of their script.
+    fn beside_letters(shown: &str, c: char) -> bool {
+        let chars: Vec<char> = shown.chars().collect();
+        chars.iter().enumerate().all(|(index, other)| *other != c || deceives(&chars, index).is_none())
     }
 }

@@ -53,7 +53,7 @@ fn check_says_allow_by_0_and_anything_else_by_1() {
         assert_eq!(output.stdout(), "allow\n");
         let output = ground.execward(["check", "--", "rm", "-rf", "/"]).output().expect(1);
         let text = output.stdout();
-        assert!(text.starts_with("hardline\n  rm -rf /\n  ^^^^^^^^ 1"), "{text}");
+        assert!(text.starts_with("hardline\n  | rm -rf /\n    ^^^^^^^^ 1"), "{text}");
     });
 }
 

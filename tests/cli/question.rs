@@ -52,7 +52,7 @@ fn a_yes_runs_it_once() {
     as_everyone(|ground| {
         let (seen, code) = asked(ground, b"", b"y\n");
         assert_eq!(code, Some(0), "{seen}");
-        assert!(seen.contains("touch ran\r\n  ^^^^^^^^^ 1") && seen.contains("ask.touch"), "{seen}");
+        assert!(seen.contains("  | touch ran\r\n    ^^^^^^^^^ 1") && seen.contains("ask.touch"), "{seen}");
         assert!(ran(ground));
     });
 }
