@@ -74,6 +74,22 @@ pub(super) fn learn_program(invocation: &Invocation, base: &Base, names: &mut Ve
     }
 }
 
+/// Learns what `hash -p PATH NAME` makes of a name.
+pub(super) fn learn_hashed(invocation: &Invocation, hashed: &mut Vec<(Vec<u8>, Value)>) {
+    let [program, option, path, names @ ..] = invocation.argv.as_slice() else { return };
+    let (Some("hash"), Some(option)) = (program.as_str(), option.as_str()) else { return };
+    // `-p/bin/rm ls` and `-p /bin/rm ls`
+    let attached = option.strip_prefix("-p").filter(|path| !path.is_empty()).map(Value::known);
+    let (path, names) = match attached {
+        Some(attached) => (attached, invocation.argv.get(2..).unwrap_or_default()),
+        None if option == "-p" => (path.clone(), names),
+        None => return,
+    };
+    let room = MOST.saturating_sub(hashed.len());
+    let names = names.iter().filter_map(Value::as_known).take(room);
+    hashed.extend(names.map(|name| (name.to_vec(), path.clone())));
+}
+
 fn is_mount_option(word: &Value) -> bool {
     word.as_str().is_some_and(|text| {
         matches!(text, "bind" | "rbind" | "rw" | "ro") || text.contains("bind,") || text.contains(",bind")

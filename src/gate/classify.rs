@@ -80,11 +80,19 @@ static CLASSES: LazyLock<Table> = LazyLock::new(|| {
 
 static SHARED: LazyLock<Table> = LazyLock::new(|| Table::new(&["/tmp", "/var/tmp", "/dev/shm"]));
 
+/// Whether a home is a service's: nobody lives in `/var/cache/man`, and what is guarded below `/var` is so by itself.
+fn is_of_service(home: &Path) -> bool {
+    let system =
+        [b"var".as_slice(), b"usr", b"run", b"bin", b"sbin", b"dev", b"proc", b"etc", b"lib", b"nonexistent"];
+    home.components.first().is_some_and(|first| system.iter().any(|name| first.may_be(name)))
+}
+
 impl Ground {
     /// Reads the facts.
     pub(crate) fn new(facts: &Facts) -> Self {
         let home = Path::literal(&facts.home);
-        let homes = facts.homes.values().map(|home| Path::literal(home)).filter(|other| *other != home);
+        let homes = facts.homes.values().map(|home| Path::literal(home));
+        let homes = homes.filter(|other| *other != home && !is_of_service(other));
         Self {
             has_home: !home.components.is_empty(),
             homes: homes.filter(|home| !home.components.is_empty()).collect(),
@@ -376,6 +384,8 @@ impl Entry {
             _ if matches!(self.class, PathClass::Build | PathClass::Stream | PathClass::Temp) => {
                 Reach::Surely
             }
+            // A hole that may be anything is no certainty, and what is said of these is no question.
+            _ if self.class == PathClass::Execward => Reach::Expanded,
             Anchor::Anywhere => Reach::Pointed,
             Anchor::Root | Anchor::Home => Reach::Maybe,
         }

@@ -124,7 +124,8 @@ fn of_path(effect: &Effect, reading: &Reading, ground: &Ground) -> Option<&'stat
                 .or_else(|| if empties { device().or_else(|| switch(reading)) } else { device_node(reading) })
         }
         Effect::Write { how, .. } => device().or_else(|| switch(reading)).or_else(|| match how {
-            Operation::Append | Operation::Edit => None,
+            // a link is made with `-f` only where something is, and that is an effect of its own
+            Operation::Append | Operation::Edit | Operation::Make | Operation::Link => None,
             _ => essential(&reading.path),
         }),
         Effect::Device { .. } => device(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Facts;
-use crate::shell::{Context, Dialect, Input, Invocation, Piece, Span, Unknown, Value};
+use crate::shell::{Context, Dialect, Input, Invocation, Piece, Span, Unknown, Value, Written};
 
 /// The name under which a hole of a text that is only known in part is given to the reader.
 const HOLE: &str = "EXECWARD_HOLE_";
@@ -32,6 +32,7 @@ pub(super) fn of_script<'f>(
     dialect: Dialect,
     arguments: &[Value],
     holes: BTreeMap<String, Value>,
+    files: &[Written],
     here: bool,
 ) -> Context<'f> {
     let mut context = of_request(facts);
@@ -41,6 +42,7 @@ pub(super) fn of_script<'f>(
     context.variables.extend(holes);
     context.arguments = Some(arguments.to_vec());
     context.stdin = invocation.stdin.clone();
+    context.files = files.to_vec();
     // `bash -O extglob`: reading the extended patterns where they are off can only find more.
     context.extglob = invocation.argv.iter().any(|word| word.as_str() == Some("extglob"));
     if matches!(context.stdin, Input::Pipe(_)) {

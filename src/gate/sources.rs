@@ -36,10 +36,20 @@ impl Sources<'_> {
     /// The effect, or several in its place: one for each thing that a hole of its operand stands for.
     pub(super) fn spread(&mut self, effect: Effect) -> Vec<Effect> {
         let Some(operand) = operand_of(&effect) else { return vec![effect] };
+        if matches!(effect, Effect::Kill { .. }) && every_process(operand) {
+            return with_operand(&effect, Value::known("-1")).into_iter().collect();
+        }
         let Some(values) = self.values(operand) else { return vec![effect] };
-        let mut effects: Vec<Effect> =
-            values.into_iter().filter_map(|value| with_operand(&effect, value)).collect();
-        effects.push(effect);
+        let kills = matches!(effect, Effect::Kill { .. });
+        let named = |value: Value| {
+            let all = kills && every_process(&value);
+            with_operand(&effect, if all { Value::known("-1") } else { value })
+        };
+        let mut effects: Vec<Effect> = values.into_iter().filter_map(named).collect();
+        // who listens at a port is no more of a question than a name
+        if !(kills && self.asks_for_listeners(operand)) {
+            effects.push(effect.clone());
+        }
         effects
     }
 
@@ -85,6 +95,18 @@ impl Sources<'_> {
                 && invocation.argv.iter().skip(1).any(|word| word.prefix().starts_with(below))
         };
         printed(self.invocations.iter().find(lists)?, self.invocations, 0)
+    }
+
+    /// `kill $(lsof -ti:3000)`
+    fn asks_for_listeners(&self, value: &Value) -> bool {
+        let of_port = |source: &str| {
+            let inner = source.trim_start_matches("$(").trim_start_matches('`');
+            let mut words = inner.split_ascii_whitespace();
+            words.next().is_some_and(|word| word == "lsof" || word.ends_with("/lsof"))
+                && words.any(|word| word.starts_with("-") && word.contains("i:"))
+                && !inner.contains(['|', ';', '&'])
+        };
+        value.pieces.iter().all(|piece| matches!(piece, Piece::Unknown(hole) if of_port(&hole.source)))
     }
 
     /// What arrives on standard input, entry by entry.
@@ -143,6 +165,9 @@ fn printed<I: Borrow<Invocation>>(
         }
         "df" | "findmnt" | "mount" => Some(vec![joined("/dev/sd", "*"), Value::known("/")]),
         "ps" | "pgrep" | "pidof" | "top" => pids(program, arguments),
+        "lsof" => {
+            Some(vec![Value::unknown(Unknown { source: "what lsof finds".to_owned(), ..Unknown::default() })])
+        }
         "git" if operands().next().and_then(Value::as_str) == Some("ls-files") => Some(vec![glob("*")]),
         // These pass on what they read, or some of it.
         "cat" | "sort" | "uniq" | "head" | "tail" | "tac" | "shuf" | "grep" | "egrep" | "rev" | "tee"
@@ -225,24 +250,57 @@ const NARROWING: &[&str] = &[
 
 /// Process ids: every process, unless some are asked for.
 fn pids(program: &str, arguments: &[Value]) -> Option<Vec<Value>> {
-    let options = arguments.iter().filter_map(Value::as_str).any(|word| {
-        matches!(
-            word,
-            "-e" | "-A"
-                | "-ef"
-                | "-eo"
-                | "aux"
-                | "ax"
-                | "-ax"
-                | "-axo"
-                | "axo"
-                | "-Ao"
-                | "auxww"
-                | "-el"
-                | "-fe"
-        )
-    });
-    (program == "ps" && options).then(|| vec![Value::known("-1")])
+    let words = || arguments.iter().filter_map(Value::as_str);
+    let all = match program {
+        "ps" => words().any(|word| {
+            matches!(
+                word,
+                "-e" | "-A"
+                    | "-ef"
+                    | "-eo"
+                    | "aux"
+                    | "ax"
+                    | "-ax"
+                    | "-axo"
+                    | "axo"
+                    | "-Ao"
+                    | "auxww"
+                    | "-el"
+                    | "-fe"
+            )
+        }),
+        // a pattern that fits every name, or all but some
+        "pgrep" => {
+            let mut patterns = words().filter(|word| !word.starts_with('-') || word.is_empty());
+            patterns.any(is_every_name)
+                || words().any(|word| word == "-v" || word == "--inverse")
+                || arguments.is_empty()
+        }
+        _ => false,
+    };
+    all.then(|| vec![Value::known("-1")])
+}
+
+/// Whether a pattern for names of processes fits all of them.
+fn is_every_name(pattern: &str) -> bool {
+    pattern.chars().all(|letter| matches!(letter, '.' | '*' | '+' | '^' | '$' | '?'))
+        || matches!(pattern, "[a-z]" | "[^x]*" | ".{1,}" | "[[:alpha:]]")
+}
+
+/// The ids of all processes, where what names them is the directory of processes: `ls /proc`, `/proc/[0-9]*`.
+fn every_process(value: &Value) -> bool {
+    let text: Vec<u8> = value
+        .pieces
+        .iter()
+        .flat_map(|piece| match piece {
+            Piece::Known(bytes) | Piece::Glob(bytes) => bytes.clone(),
+            Piece::Unknown(unknown) => unknown.below.clone().unwrap_or_default(),
+        })
+        .collect();
+    text.starts_with(b"[0-9]*")
+        || text.starts_with(b"/proc/[0-9]")
+        || text.starts_with(b"/proc/*")
+        || text == b"/proc"
 }
 
 /// What is in a directory.

@@ -4,7 +4,9 @@
 //! order of the text, with one budget for all. What is over the budget, or cannot be read, is a finding that refuses: a
 //! bound never downgrades a verdict.
 
+mod endless;
 mod follow;
+mod written;
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
@@ -18,8 +20,9 @@ use super::sources::Sources;
 use super::{ClassSet, Command, Decision, Facts, Finding, Judgement, PathClass};
 use super::{aliases, hardline, opaque, reader, text};
 use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
-use crate::shell::{self, Budget, Evaluation, Input, Invocation, Oddity, Origin, ReadError, Span, Value};
-use follow::with_content;
+use crate::shell::{
+    self, Budget, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, Span, Value, Written,
+};
 
 /// What a command does, as far as it can be known before running, with the findings that no policy is asked about.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ const DEEPEST: usize = 48;
 const LONGEST: usize = 1 << 20;
 /// Files from the network that are remembered; a text that fetches more is not an ordinary one.
 const MOST_RECEIVED: usize = 64;
+/// Holes of one command whose commands are looked at.
+const MOST_HOLES: usize = 8;
 /// Findings that are kept beside the strictest; a person reads no more.
 const MOST_FINDINGS: usize = 200;
 
@@ -82,8 +87,12 @@ struct Walk<'f> {
     base: OnceCell<Rc<Base>>,
     /// Programs that the text put under another name.
     programs: Vec<(Path, Value)>,
+    /// Names that the text made the shell remember for other programs.
+    hashed: Vec<(Vec<u8>, Value)>,
     /// What the text received from the network, and where it put it.
     received: Vec<Path>,
+    /// What the text wrote, and what is in it.
+    written: Vec<Written>,
     budget: Budget,
     commands: usize,
     over: bool,
@@ -130,7 +139,9 @@ impl<'f> Walk<'f> {
             links: Vec::new(),
             base: OnceCell::new(),
             programs: Vec::new(),
+            hashed: Vec::new(),
             received: Vec::new(),
+            written: Vec::new(),
             budget: Budget::default(),
             commands: 0,
             over: false,
@@ -226,7 +237,7 @@ impl<'f> Walk<'f> {
             decision,
             span,
             argv: argv.iter().map(Value::to_string).collect(),
-            effect,
+            effect: text::render(&effect),
             reason: reason.to_owned(),
             hint: hint.to_owned(),
         });
@@ -278,6 +289,7 @@ impl<'f> Walk<'f> {
             self.oddity(oddity);
         }
         self.growing(&evaluation.invocations);
+        self.remember(evaluation.written);
         let group = self.groups.len();
         let invocations: Vec<Rc<Invocation>> = evaluation.invocations.into_iter().map(Rc::new).collect();
         let invocations = Rc::new(invocations);
@@ -321,7 +333,7 @@ impl<'f> Walk<'f> {
     fn oddity(&mut self, oddity: &Oddity) {
         match oddity {
             Oddity::SelfForking { name, span } => {
-                let effect = format!("{} starts itself without end", text::render(name));
+                let effect = format!("{name} starts itself without end");
                 let (rule, reason) = hardline::FORK_BOMB;
                 self.found(rule, Decision::Hardline, *span, &[], effect, reason, "");
             }
@@ -401,7 +413,15 @@ impl<'f> Walk<'f> {
 
     /// The program that the text put where this command's program word leads.
     fn original(&self, task: &Task) -> Option<Value> {
-        let word = task.invocation.argv.first().filter(|_| !self.programs.is_empty())?;
+        let word = task.invocation.argv.first()?;
+        if let Some(name) = word.as_known().filter(|_| !self.hashed.is_empty())
+            && let Some((_, path)) = self.hashed.iter().rev().find(|(hashed, _)| hashed == name)
+        {
+            return Some(path.clone());
+        }
+        if self.programs.is_empty() {
+            return None;
+        }
         word.as_known().filter(|word| word.contains(&b'/'))?;
         // The name itself is asked for, not where a link leads.
         let base = Base { links: Vec::new(), ..Base::clone(&self.base(task)) };
@@ -442,8 +462,11 @@ impl<'f> Walk<'f> {
         let knowledge = Knowledge::shipped();
         let invocation = &task.invocation;
         let base = self.base(task);
-        let fed = self.fed(task);
         let all = effects(invocation, knowledge);
+        let mut fed = self.fed(task);
+        if fed < Feed::Credential && all.iter().any(|effect| matches!(effect, Effect::Send { .. })) {
+            fed = fed.max(self.carried(task));
+        }
         let scene = Arc::new(Scene {
             argv: Arc::clone(&invocation.argv),
             program: program_name(invocation),
@@ -461,14 +484,23 @@ impl<'f> Walk<'f> {
         if shows_environment(invocation) {
             gives = gives.max(Feed::Credential);
         }
+        if let Some(what) = endless::fills(task, self.invocations_of(task)) {
+            let reason = "a file grows until the disk is full";
+            self.found(
+                "opaque.growth",
+                Decision::Ask,
+                invocation.span,
+                &invocation.argv,
+                what,
+                reason,
+                "bound it with `head -c`",
+            );
+        }
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
         aliases::learn_program(invocation, &base, &mut self.programs);
-        let mut all = all;
-        if all.iter().any(|effect| matches!(effect, Effect::RunFile { .. })) {
-            all = all.into_iter().flat_map(|effect| with_content(effect, task)).collect();
-        }
-        for effect in all {
+        aliases::learn_hashed(invocation, &mut self.hashed);
+        for effect in self.with_contents(all, task, &base) {
             let guess = task.guess || is_guess(&effect);
             match effect {
                 Effect::Exec { argv, via, target, assignments, cwd } => {
@@ -508,16 +540,19 @@ impl<'f> Walk<'f> {
         inner
     }
 
+    /// The commands of the text that a command stands in.
+    fn invocations_of(&self, task: &Task) -> &[Rc<Invocation>] {
+        let group = task.group.and_then(|(group, _)| self.groups.get(group));
+        group.map_or(&[], |group| group.invocations.as_slice())
+    }
+
     /// The effect, or one for each thing that a hole in its operand stands for.
     fn spread(&mut self, effect: Effect, task: &Task) -> Vec<Effect> {
         if !Sources::has_hole(&effect) {
             return vec![effect];
         }
-        let invocations = task
-            .group
-            .and_then(|(group, _)| self.groups.get(group))
-            .map(|group| Rc::clone(&group.invocations));
-        let invocations = invocations.unwrap_or_default();
+        let group = task.group.and_then(|(group, _)| self.groups.get(group));
+        let invocations = group.map(|group| Rc::clone(&group.invocations)).unwrap_or_default();
         let mut sources = Sources {
             facts: self.facts,
             budget: &mut self.budget,
@@ -559,24 +594,22 @@ impl<'f> Walk<'f> {
                 _ => {}
             }
             self.receive(&act, base, *gives);
-            for mut finding in hardline::findings(&act, &ground) {
-                act.settled = !guess;
-                if guess {
-                    // The operands of a program that nobody knows look like a command, but may be data.
-                    "opaque.launcher".clone_into(&mut finding.rule);
-                    finding.decision = Decision::Ask;
-                    "if this program starts its operands as a command, it is on the hardline list"
-                        .clone_into(&mut finding.reason);
-                }
+            if guess {
+                // The operands of a program that nobody knows look like a command, but may be data.
+                let found = hardline::findings(&act, &ground);
+                self.survey.findings.extend(opaque::launched(&act, !found.is_empty()));
+                continue;
+            }
+            for finding in hardline::findings(&act, &ground) {
+                act.settled = true;
                 self.survey.findings.push(finding);
             }
-            if !guess {
-                self.survey.findings.extend(opaque::findings(&act));
-                if self.was_received(&act) {
-                    self.survey.findings.push(opaque::received(&act));
-                }
-                self.survey.acts.push(act);
+            self.survey.findings.extend(opaque::findings(&act));
+            self.survey.findings.extend(opaque::device(&act, base));
+            if self.was_received(&act) {
+                self.survey.findings.push(opaque::received(&act));
             }
+            self.survey.acts.push(act);
         }
     }
 
@@ -638,6 +671,36 @@ impl<'f> Walk<'f> {
                 Arc::clone(self.elsewhere.get_or_init(|| Arc::new(self.ground.elsewhere())))
             }
         }
+    }
+
+    /// What a command carries in its words: `curl -d "$(env)"`.
+    fn carried(&mut self, task: &Task) -> Feed {
+        let holes =
+            task.invocation.argv.iter().flat_map(|word| &word.pieces).filter_map(|piece| match piece {
+                Piece::Unknown(hole) => Some(hole.source.as_str()),
+                Piece::Known(_) | Piece::Glob(_) => None,
+            });
+        let base = self.base(task);
+        for source in holes.take(MOST_HOLES) {
+            let inner = source.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
+            let inner = inner.or_else(|| source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')));
+            let Some(inner) = inner else { continue };
+            let mut context = reader::of_request(self.facts);
+            context.cwd = Arc::clone(&task.invocation.cwd);
+            let Ok(evaluation) = shell::read(inner, None, &context, &mut self.budget) else { continue };
+            let is_secret = |effect: &Effect| match effect {
+                Effect::Read { path } => Place::resolve(path, &base).may_be().has(PathClass::Credential),
+                _ => false,
+            };
+            let tells = |invocation: &Invocation| {
+                shows_environment(invocation)
+                    || effects(invocation, Knowledge::shipped()).iter().any(is_secret)
+            };
+            if evaluation.invocations.iter().any(tells) {
+                return Feed::Credential;
+            }
+        }
+        Feed::Plain
     }
 
     /// How the paths of a command are resolved: the same for all that stay where the request began.

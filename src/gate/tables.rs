@@ -86,7 +86,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "~/.config/keybase/**", "~/.secrets/**", "~/.pki/**", "~/.cert/**", "**/.env", "**/.env.local",
             "**/.env.prod*", "**/.env.dev*", "**/.env.stag*", "**/.env.test", "**/.envrc.private", "**/id_rsa",
             "**/id_ed25519", "**/id_ecdsa", "**/id_dsa", "**/id_*_sk", "**/*.p12", "**/*.pfx", "**/*.kdbx",
-            "**/*.jks", "**/*.keystore", "**/*.key", "**/*key.pem", "**/.git-credentials", "**/.netrc", "**/.pgpass",
+            "**/*.jks", "**/*.keystore", "**/*.key", "**/*key.pem", "**/.vault-token", "**/.git-credentials", "**/.netrc", "**/.pgpass",
             "**/.vault_pass*", "**/credentials.json", "**/service-account*.json", "**/service_account*.json",
             "**/.htpasswd", "**/secrets.y*ml", "**/secrets.json", "**/secrets.toml", "**/terraform.tfstate*",
             "**/.ssh/**", "**/.password-store/**", "**/.config/op/**", "**/.aws/**", "**/.gnupg/**", "**/docker.sock",
@@ -187,7 +187,7 @@ pub(super) const CRITICAL_TREES: &[&str] = &[
 pub(super) const ESSENTIAL_FILES: &[&str] = &[
     "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/fstab", "/etc/crypttab", "/etc/inittab",
     "/etc/nsswitch.conf", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/sudoers", "/etc/mtab", "/etc/machine-id",
-    "/etc/pam.d/*", "/etc/security/*", "/etc/default/grub", "/etc/subuid", "/etc/subgid", "/etc/shells",
+    "/etc/pam.d/{common-auth,common-account,common-session,common-password,login,sshd,sudo,su,other,system-auth,password-auth,system-login}", "/etc/security/*", "/etc/default/grub", "/etc/subuid", "/etc/subgid", "/etc/shells",
     "/etc/login.defs", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/boot/vmlinuz*", "/boot/initrd*",
     "/boot/initramfs*", "/boot/System.map*", "/boot/grub/**", "/boot/grub2/**", "/boot/efi/**", "/boot/loader/**",
     "/boot/config-*", "/boot/kernel*", "/boot/*.img", "/boot/cmdline.txt", "/boot/config.txt", "/vmlinuz*",

@@ -212,6 +212,8 @@ pub enum Operation {
     Append,
     /// Creates, or replaces.
     Create,
+    /// Creates what is not there; what is there keeps its content.
+    Make,
     /// Edits in place.
     Edit,
     /// Moves to another name.

@@ -54,11 +54,29 @@ fn command(
             });
         }
     }
+    script_files(invocation, knowledge, effects);
     if found.programs.is_empty() {
         if !found.runs_file {
             effects.push(Effect::Opaque { argv: invocation.argv.to_vec() });
         }
         guess(&invocation.argv, knowledge, effects);
+    }
+}
+
+/// What is known of a file that an interpreter is given, with the words behind it: `python manage.py flush`.
+fn script_files(invocation: &Invocation, knowledge: &Knowledge, effects: &mut Vec<Effect>) {
+    let given = effects.iter().find_map(|effect| match effect {
+        Effect::RunFile { path, .. } => invocation.argv.iter().skip(1).position(|word| word == path),
+        _ => None,
+    });
+    let Some((file, arguments)) = given.and_then(|at| invocation.argv.get(at + 1..)?.split_first()) else {
+        return;
+    };
+    let name = words::basename(file);
+    let program = name.as_ref().and_then(Value::as_str).and_then(|name| knowledge.find(name));
+    if let Some(program) = program.filter(|program| program.is_file) {
+        let context = Context { invocation, knowledge, argv: &invocation.argv, cwd: None, depth: 0 };
+        run(program, arguments, &context, effects);
     }
 }
 

@@ -87,6 +87,8 @@ pub(super) struct Program {
     pub(super) hook: Option<String>,
     /// A file name may become an option that runs something (`tar cf x *`).
     pub(super) exec_options: bool,
+    /// It is a file that interpreters are given (`python manage.py flush`).
+    pub(super) is_file: bool,
     pub(super) examples: Vec<(String, String)>,
 }
 
@@ -122,6 +124,7 @@ struct Table {
     respelled: Option<String>,
     bundle_first: bool,
     exec_options: bool,
+    is_file: bool,
     assignments: bool,
     abbreviated: bool,
     fallback: Option<String>,
@@ -362,6 +365,7 @@ fn compile(name: &str, table: Table) -> Result<Program, String> {
         cwd,
         hook: table.hook,
         exec_options: table.exec_options,
+        is_file: table.is_file,
         examples: table.examples,
     })
 }

@@ -116,6 +116,7 @@ fn writing(how: Operation) -> &'static str {
     match how {
         Operation::Append => "append",
         Operation::Create => "create",
+        Operation::Make => "make",
         Operation::Edit => "edit",
         Operation::Link => "link",
         _ => "write",

@@ -272,6 +272,7 @@ fn operation(word: &str) -> Option<Operation> {
         "overwrite" => Operation::Overwrite,
         "append" => Operation::Append,
         "create" => Operation::Create,
+        "make" => Operation::Make,
         "edit" => Operation::Edit,
         "move" => Operation::Move,
         "link" => Operation::Link,

@@ -12,6 +12,7 @@ mod calls;
 mod constants;
 mod expand;
 mod field;
+mod files;
 mod flow;
 mod parameter;
 mod readings;
@@ -28,7 +29,8 @@ use std::sync::Arc;
 
 use super::ast::{Assign, Assigned, Id, Kind, Node, PartKind, Script, Slice, Target};
 use super::{
-    Dialect, Evaluation, Input, Limits, Oddity, Origin, ParseError, Redirect, Span, Unknown, Value, parse,
+    Dialect, Evaluation, Input, Limits, Oddity, Origin, ParseError, Redirect, Span, Unknown, Value, Written,
+    parse,
 };
 use readings::{initial, numbered};
 use state::{Slot, Slots, Variables, hole};
@@ -58,6 +60,8 @@ pub struct Context<'a> {
     pub arguments: Option<Vec<Value>>,
     /// What standard input is.
     pub stdin: Input,
+    /// Files that a text around this one wrote.
+    pub files: Vec<Written>,
     /// Whether `shopt -s extglob` is in force (`bash -O extglob`).
     pub extglob: bool,
     /// Whether aliases are expanded (`shopt -s expand_aliases`; a POSIX shell always does).
@@ -90,6 +94,7 @@ impl Default for Context<'_> {
             others_unset: true,
             arguments: None,
             stdin: Input::Inherited,
+            files: Vec::new(),
             extglob: false,
             aliases: false,
         }
@@ -199,6 +204,8 @@ struct Capture {
     known: Option<Vec<u8>>,
     /// The one command in it, where its output is known in part.
     value: Option<Value>,
+    /// All that may be printed, with holes, where it goes into a file.
+    text: Option<Value>,
     writers: Vec<usize>,
     conditional: u32,
 }
@@ -270,8 +277,10 @@ enum Task {
         invocations: usize,
     },
     Restore(Box<Place>),
-    /// Ends a compound command whose output went elsewhere.
-    EndDiscard,
+    /// Begins a text inside the text.
+    Enter(Origin),
+    /// Ends a compound command whose output went elsewhere: into these files, at their ends or not.
+    EndDiscard(Vec<(Vec<u8>, bool)>),
     RollBack(usize),
     Return {
         locals: Vec<(String, Option<Slots>)>,
@@ -325,7 +334,8 @@ struct Evaluator<'a> {
     /// Texts found in values, to be walked after the command.
     found: Vec<(String, bool, &'static str)>,
     processes: Vec<(Ix, Id)>,
-    files: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Files that the text wrote, with what is in them as far as it is known.
+    files: HashMap<Vec<u8>, Option<Value>>,
     traps: Vec<(String, String)>,
     /// What the output of an invocation looks like, where something is known of it.
     shapes: HashMap<usize, Value>,
@@ -372,7 +382,7 @@ impl<'a> Evaluator<'a> {
             extglob: context.extglob,
             found: Vec::new(),
             processes: Vec::new(),
-            files: HashMap::new(),
+            files: context.files.iter().map(|file| (file.path.clone(), file.content.clone())).collect(),
             traps: Vec::new(),
             shapes: HashMap::new(),
             zero_started: 0,
@@ -385,12 +395,23 @@ impl<'a> Evaluator<'a> {
     fn add(&mut self, script: Script, within: Option<Span>) -> Ix {
         if let Some(error) = &script.tail {
             let start = error.at.min(script.source);
-            let span = within.unwrap_or(Span { start, end: script.source });
-            self.out.oddities.push(Oddity::TailDoesNotParse { span, message: error.to_string() });
+            let message = error.to_string();
+            self.out.oddities.push(if let (Some(span), true) = (within, self.has_text()) {
+                // what is not known was filled in to make this text: that it cannot be read may be due to that
+                Oddity::Opaque { span, message: format!("text that is run again does not parse: {message}") }
+            } else {
+                let span = within.unwrap_or(Span { start, end: script.source });
+                Oddity::TailDoesNotParse { span, message }
+            });
         }
         self.scripts.push(Rc::new(script));
         self.within.push(within);
         self.scripts.len() - 1
+    }
+
+    /// Whether a text is being walked already.
+    fn has_text(&self) -> bool {
+        !self.scripts.is_empty()
     }
 
     fn spend(&mut self, steps: usize) -> Result<(), TooMuch> {
@@ -421,10 +442,10 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
-    /// Functions that nothing called, and traps: they may run after all that has been seen.
+    /// Functions that nothing called, and traps: they may run after all that has been seen, with what variables are then.
     fn walk_uncalled(&mut self) -> Result<(), TooMuch> {
         for (text, signal) in std::mem::take(&mut self.traps) {
-            if !self.functions.is_empty() {
+            if !self.functions.is_empty() || self.changed_variables {
                 self.text(&text, Origin::Trap(signal))?;
                 self.run()?;
             }
@@ -506,8 +527,16 @@ impl<'a> Evaluator<'a> {
                 self.place = *place;
                 Ok(())
             }
-            Task::EndDiscard => {
-                self.captures.pop();
+            Task::Enter(origin) => {
+                self.place.depth += 1;
+                self.place.origin = origin;
+                Ok(())
+            }
+            Task::EndDiscard(files) => {
+                let text = self.captures.pop().and_then(|capture| capture.text);
+                for (path, append) in files {
+                    self.write_file(&path, append, text.clone());
+                }
                 Ok(())
             }
             Task::RollBack(mark) => {
@@ -606,6 +635,7 @@ impl<'a> Evaluator<'a> {
         let Some(node) = script.node(id).copied() else { return Ok(()) };
         self.span = self.span_of(ix, node.span);
         let (redirects, stdin, stdout) = self.redirects(&script, ix, node.redirs)?;
+        let written = files::written_by(&redirects);
         let mut all = (*self.place.redirects).clone();
         all.extend(redirects);
         self.place.redirects = Rc::new(all);
@@ -613,8 +643,14 @@ impl<'a> Evaluator<'a> {
             self.place.stdin = stdin;
         }
         if stdout {
-            self.captures.push(Capture::default());
-            self.tasks.push(Task::EndDiscard);
+            let files: Vec<(Vec<u8>, bool)> = written
+                .into_iter()
+                .filter(|(.., own)| *own)
+                .map(|(path, append, _)| (path, append))
+                .collect();
+            let text = (!files.is_empty()).then(Value::default);
+            self.captures.push(Capture { text, ..Capture::default() });
+            self.tasks.push(Task::EndDiscard(files));
         }
         let mut words = Vec::new();
         own_words(&script, &node, &mut words);

@@ -14,6 +14,17 @@ pub struct Evaluation {
     pub invocations: Vec<Invocation>,
     /// Facts about the structure that are findings by themselves.
     pub oddities: Vec<Oddity>,
+    /// The files that the text writes, once for each time.
+    pub written: Vec<Written>,
+}
+
+/// A file that a text writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// Its path: absolute where the directory of the command is known.
+    pub path: Vec<u8>,
+    /// What is then in it; `None` where nothing of it is known.
+    pub content: Option<Value>,
 }
 
 /// One simple command.
@@ -43,8 +54,8 @@ pub struct Invocation {
     pub background: bool,
     /// How the text leads to it.
     pub origin: Origin,
-    /// Files named in `argv` or in a redirection whose content the text itself makes: process substitutions (named
-    /// `/dev/fd/63` and downwards), and files that an earlier command wrote.
+    /// Process substitutions that are named in `argv`, in an assignment or in a redirection, as `/dev/fd/63` and downwards,
+    /// with what is read from them.
     pub files: Vec<(Value, Input)>,
 }
 

@@ -16,7 +16,7 @@ pub mod value;
 
 pub use ast::Script;
 pub use eval::{Budget, Context, ReadError, TooMuch, evaluate, read};
-pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind};
+pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind, Written};
 pub use parse::{Limits, ParseError, parse};
 pub use value::{Piece, Unknown, Value};
 

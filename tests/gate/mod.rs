@@ -1,6 +1,7 @@
 //! The gate over corpora: commands with the verdict that they must get under the shipped policy.
 //!
-//! The committed corpus (`tests/corpus/gate.jsonl`) must hold line by line. A larger one, in a directory that the variable
+//! The committed corpora (`tests/corpus/gate.jsonl`, each of whose lines was a bug, and `adversarial.jsonl`, whose verdicts
+//! were written down before they were judged) must hold line by line. A larger one, in a directory that the variable
 //! `EXECWARD_CORPUS` names, is scored: its `dangerous.jsonl` and `benign.jsonl` hold lines of `command` and `expect`
 //! (`hardline`; `dangerous`: at least ask; `allow`; `ask`: at most ask). The commands are judged and never run.
 
@@ -83,8 +84,10 @@ fn cases(path: &Path) -> Vec<Case> {
 
 #[test]
 fn the_committed_corpus_holds() {
-    let cases = cases(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/gate.jsonl"));
-    assert!(cases.len() >= 300, "the corpus shrank to {} cases", cases.len());
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut cases = cases(&directory.join("gate.jsonl"));
+    cases.extend(self::cases(&directory.join("adversarial.jsonl")));
+    assert!(cases.len() >= 1500, "the corpus shrank to {} cases", cases.len());
     let mut wrong = String::new();
     for case in &cases {
         let judgement = judge(&case.command);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{DEEPEST, Task, Walk, program_name};
 use crate::gate::place::{Path, Place};
 use crate::gate::{Decision, hardline, reader};
-use crate::programs::{self, Effect, Knowledge, Language, Target};
-use crate::shell::{self, Dialect, Input, Invocation, Piece, Redirect, RedirectKind, Unknown, Value};
+use crate::programs::Target;
+use crate::shell::{self, Dialect, Input, Invocation, Piece, Redirect, RedirectKind, Value};
 
 impl Walk<'_> {
     #[allow(clippy::too_many_arguments, reason = "the parts of one effect")]
@@ -80,7 +80,8 @@ impl Walk<'_> {
             return Vec::new();
         }
         let here = matches!(target, Target::Here | Target::User(_));
-        let context = reader::of_script(self.facts, &task.invocation, dialect, arguments, holes, here);
+        let context =
+            reader::of_script(self.facts, &task.invocation, dialect, arguments, holes, &self.written, here);
         let span = task.invocation.span;
         let evaluation = shell::read(&readable, Some(span), &context, &mut self.budget);
         let mut via = task.via.clone();
@@ -161,44 +162,6 @@ impl Walk<'_> {
     }
 }
 
-/// A file that the same text wrote, a process substitution or a here-document is run as the text that is in it.
-pub(super) fn with_content(effect: Effect, task: &Task) -> Vec<Effect> {
-    let Effect::RunFile { path, language } = &effect else { return vec![effect] };
-    let invocation = &task.invocation;
-    let files = task.files.iter().rev().chain(&invocation.files);
-    let same =
-        |name: &Value| name == path || plain_name(name).is_some_and(|name| Some(name) == plain_name(path));
-    let content = files.into_iter().find(|(name, _)| same(name)).map(|(_, content)| content.clone());
-    let Some(content) = content.or_else(|| descriptor(path, invocation)) else { return vec![effect] };
-    let text = match content {
-        Input::Known(bytes) => Value::known(bytes),
-        Input::Text(value) => value,
-        Input::Pipe(_) | Input::File(_) | Input::Inherited => {
-            Value::unknown(Unknown { source: path.to_string(), may_be_empty: true, ..Unknown::default() })
-        }
-    };
-    let language = language.unwrap_or(Language::Shell(Dialect::Bash));
-    let mut found = programs::code::code_effects(language, &text, invocation, Knowledge::shipped());
-    found.push(Effect::Script { language, text, target: Target::Here, arguments: Vec::new() });
-    found
-}
-
-/// A name without what does not change it: `./x`, `.//x`, `a/../x`.
-fn plain_name(path: &Value) -> Option<Vec<&str>> {
-    let path = path.as_str()?;
-    let mut parts: Vec<&str> = if path.starts_with('/') { vec!["/"] } else { Vec::new() };
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| !matches!(*last, ".." | "/")) => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts)
-}
-
 /// `exec 3<<< text; bash <&3`: the text that the descriptor stands for.
 pub(super) fn duplicated_input(invocation: &Invocation) -> Option<Input> {
     let standard = |redirect: &&Redirect| redirect.fd == Some(0);
@@ -241,18 +204,6 @@ fn mount_of<'w>(word: &'w str, next: &'w str) -> Option<(&'w str, &'w str)> {
             bind(value.or_else(|| word.strip_prefix("-v"))?)
         }
     }
-}
-
-/// `/dev/fd/3` with `3<<< text`, `/dev/stdin`.
-fn descriptor(path: &Value, invocation: &Invocation) -> Option<Input> {
-    let path = path.as_str()?;
-    let number = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|directory| path.strip_prefix(directory));
-    let number: u32 = if path == "/dev/stdin" { 0 } else { number?.parse().ok()? };
-    let mut here = invocation.redirects.iter().rev().filter(|redirect| redirect.kind == RedirectKind::Here);
-    if let Some(redirect) = here.find(|redirect| redirect.fd.unwrap_or(0) == number) {
-        return Some(Input::Text(redirect.target.clone()));
-    }
-    (number == 0).then(|| invocation.stdin.clone()).filter(|stdin| *stdin != Input::Inherited)
 }
 
 /// Where what is started runs: on a host or in a container it stays there.

@@ -3,6 +3,9 @@
 mod literals;
 mod names;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 pub(in crate::programs) use literals::literals;
 
 use literals::{from_base64, from_hex, perl_quote, quoted, unescaped};
@@ -32,6 +35,8 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
     let mut found = Found::default();
     let mut budget = ARGUMENT_BUDGET;
     let mut at = 0;
+    // `from os import system as s`, `s = os.system`
+    let mut renamed: Vec<(&[u8], Call, &[u8])> = Vec::new();
     while let Some(byte) = text.get(at) {
         if *byte == b'`' && commands_in_backquotes(language) {
             // m4 closes a backquote with a quote
@@ -59,19 +64,68 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             at = end;
             continue;
         }
-        let Some((_, call)) = CALLS.iter().find(|(name, _)| name.as_bytes() == word) else { continue };
         let before = text.get(..start).unwrap_or_default();
-        if !means_the_call(language, *call, word, before, text) || !is_called(language, word, text, at) {
+        let Some(call) = call_of(word) else {
+            let renamed = renamed.iter().find(|(name, ..)| *name == word);
+            if let Some((_, call, original)) = renamed
+                && is_called(language, original, text, at)
+            {
+                let arguments = arguments(text, at, language, &mut budget);
+                found.exhausted |= budget == 0;
+                happens(language, *call, original, &arguments, before, text, &mut found);
+            }
+            continue;
+        };
+        if !means_the_call(language, call, word, before, text) {
+            continue;
+        }
+        if let Some(name) = new_name(text, start, at)
+            && renamed.len() < MOST_RENAMED
+        {
+            renamed.push((name, call, word));
+            continue;
+        }
+        if !is_called(language, word, text, at) {
             continue;
         }
         let arguments = arguments(text, at, language, &mut budget);
         found.exhausted |= budget == 0;
-        happens(language, *call, word, &arguments, before, text, &mut found);
+        happens(language, call, word, &arguments, before, text, &mut found);
     }
     if language == Language::Awk {
         awk_pipes(text, &mut found);
     }
     found
+}
+
+/// Calls that a text gives names of its own.
+const MOST_RENAMED: usize = 16;
+
+/// The call that a word names.
+fn call_of(word: &[u8]) -> Option<Call> {
+    static INDEX: LazyLock<HashMap<&'static [u8], Call>> =
+        LazyLock::new(|| CALLS.iter().rev().map(|(name, call)| (name.as_bytes(), *call)).collect());
+    INDEX.get(word).copied()
+}
+
+/// The name that a text gives to the call whose name stands at `start..end`: by `as NAME` behind it, or by `NAME =` before it
+/// when it is not called there.
+fn new_name(text: &[u8], start: usize, end: usize) -> Option<&[u8]> {
+    let after = text.get(end..)?.trim_ascii_start();
+    if let Some(name) = after.strip_prefix(b"as ") {
+        let name = name.trim_ascii_start();
+        let length = name.iter().take_while(|byte| is_word(**byte)).count();
+        return name.get(..length).filter(|name| !name.is_empty());
+    }
+    if !matches!(after.first(), None | Some(b';' | b',')) && text.get(end) != Some(&b'\n') {
+        return None;
+    }
+    let before = text.get(start.saturating_sub(128)..start)?;
+    let dotted = |byte: &&u8| is_word(**byte) || matches!(byte, b'.' | b':' | b'(' | b')' | b'"' | b'\'');
+    let before = before.get(..before.len() - before.iter().rev().take_while(dotted).count())?;
+    let before = before.trim_ascii_end().strip_suffix(b"=")?.trim_ascii_end();
+    let length = before.iter().rev().take_while(|byte| is_word(**byte)).count();
+    before.get(before.len() - length..).filter(|name| !name.is_empty())
 }
 
 fn is_word(byte: u8) -> bool {
@@ -389,7 +443,11 @@ fn awk_pipes(text: &[u8], found: &mut Found) {
             b'"' => {
                 let (literal, end) = quoted(text, at);
                 match operator {
-                    Some(b'|') => found.effects.push(shell(Value::known(literal.clone()))),
+                    Some(b'|') => {
+                        // any literal may be what is printed to it
+                        found.computed |= is_shell(&literal);
+                        found.effects.push(shell(Value::known(literal.clone())));
+                    }
                     Some(b'>') if printing(text, at) => {
                         let path = Value::known(literal.clone());
                         found.effects.push(Effect::Write { path, how: Operation::Overwrite });
@@ -422,6 +480,16 @@ fn awk_pipes(text: &[u8], found: &mut Found) {
     if contains(text, b"while") && contains(text, b"system") && contains(text, b"&") {
         found.effects.push(Effect::Flood { what: "starts commands in the background in a loop".to_owned() });
     }
+}
+
+/// Whether a command is a shell that reads what it runs.
+fn is_shell(command: &[u8]) -> bool {
+    let first = command.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let name = first.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    matches!(
+        name,
+        b"sh" | b"bash" | b"dash" | b"zsh" | b"ksh" | b"ash" | b"busybox" | b"xargs" | b"sudo" | b"ssh"
+    )
 }
 
 /// Whether a `>` belongs to a print statement rather than to a comparison.

@@ -327,35 +327,39 @@ fn whole_tree(argv: &[Value], path: &Value, context: &Context<'_>, effects: &mut
     }
 }
 
-/// `fd PATTERN -x COMMAND...`: what follows up to `;` is a command.
-pub(super) fn fd(arguments: &[Value], effects: &mut Vec<Effect>) {
+/// `fd PATTERN -x COMMAND... ;`: what follows up to `;` is a command.
+pub(super) fn fd(arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
     let starts = |word: &Value| match word.as_known() {
         Some(b"-x" | b"-X" | b"--exec" | b"--exec-batch") => true,
         // `-tfx`: a bundle that ends in the option
         Some(word) => {
-            word.len() > 2 && word.starts_with(b"-") && !word.starts_with(b"--") && word.ends_with(b"x")
+            word.len() > 2
+                && word.starts_with(b"-")
+                && !word.starts_with(b"--")
+                && (word.ends_with(b"x") || word.ends_with(b"X"))
         }
         None => false,
     };
     let Some(at) = arguments.iter().position(starts) else { return };
-    let command = arguments.iter().skip(at + 1).take_while(|word| word.as_known() != Some(b";"));
-    let command: Vec<&Value> = command.collect();
+    let behind = arguments.get(at + 1..).unwrap_or_default();
+    let length = behind.iter().position(|word| word.as_known() == Some(b";")).unwrap_or(behind.len());
+    let (command, after) = behind.split_at(length);
     if command.is_empty() {
         return;
     }
     // the first operand is the pattern, the others are where it looks; a value of an option is none of them
     let mut operands = Vec::new();
     let mut narrowed = false;
-    let mut before = arguments.iter().take(at);
-    while let Some(word) = before.next() {
+    let mut rest = arguments.iter().take(at).chain(after.iter().skip(1));
+    while let Some(word) = rest.next() {
         match word.as_str() {
             Some("--search-path" | "--base-directory" | "-C") => {
                 operands.push(Value::known("."));
-                operands.extend(before.next().cloned());
+                operands.extend(rest.next().cloned());
             }
             Some(option) if FD_VALUES.contains(&option) => {
                 narrowed |= !matches!(option, "-t" | "--type" | "-j" | "--threads" | "-d" | "--max-depth");
-                before.next();
+                rest.next();
             }
             Some(option) if option.starts_with('-') => {
                 narrowed |= option.starts_with("-e") || option.starts_with("--ext");
@@ -367,10 +371,13 @@ pub(super) fn fd(arguments: &[Value], effects: &mut Vec<Effect>) {
         operands.first().is_some_and(|pattern| !matches!(pattern.as_known(), Some(b"." | b"" | b".*")));
     let below = operands.get(1..).unwrap_or_default();
     for path in starts_at(below) {
-        let found = if narrowed { words::below(&path, "{}") } else { path };
+        let found = if narrowed { words::below(&path, "{}") } else { path.clone() };
         let mut argv: Vec<Value> = command.iter().map(|word| replaced(word, b"{}", &found)).collect();
         if !argv.contains(&found) {
             argv.push(found);
+        }
+        if !narrowed {
+            whole_tree(&argv, &path, context, effects);
         }
         effects.push(exec(argv, "fd"));
     }

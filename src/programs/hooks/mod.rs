@@ -37,7 +37,7 @@ pub(super) fn run(
             return false;
         }
         "git-config" => git::config(program, arguments, effects),
-        "fd" => find::fd(arguments, effects),
+        "fd" => find::fd(arguments, context, effects),
         "xargs" => jobs::xargs(program, arguments, context, effects),
         "parallel" => jobs::parallel(program, arguments, context, effects),
         "crontab" => return jobs::crontab(program, arguments, context, effects),
@@ -47,6 +47,10 @@ pub(super) fn run(
         "database" => data::database(program, arguments, context, effects),
         "cmake" => data::cmake(arguments, context, effects),
         "flock" => launch::flock(program, arguments, effects),
+        "remote-script" => {
+            remote::scripts(program, arguments, effects);
+            return false;
+        }
         "after-dashes" => return launch::after_dashes(program, arguments, context, effects),
         "nix" => return launch::nix(program, arguments, effects),
         "capsh" => launch::capsh(arguments, effects),

@@ -1,11 +1,11 @@
 //! Command-line clients of remote services: what they do is said by a verb among their operands.
 
-use super::super::effect::Effect;
+use super::super::effect::{Effect, Language, Target};
 use super::super::engine::Context;
 use super::super::grammar::Parsed;
 use super::super::knowledge::{Program, Verbs};
 use super::super::words;
-use crate::shell::Value;
+use crate::shell::{Dialect, Value};
 
 /// Operands that are looked at for a verb; behind them stand names of resources.
 const VERB_DEPTH: usize = 5;
@@ -48,4 +48,33 @@ pub(in super::super) fn effects(
             return;
         }
     }
+}
+
+/// The shell text in `--parameters commands=...` of `aws ssm send-command`: shorthand or JSON, as the client reads it.
+pub(in super::super) fn scripts(program: &Program, arguments: &[Value], effects: &mut Vec<Effect>) {
+    let Some(option) = program.grammar.find("--parameters") else { return };
+    let parsed = program.grammar.parse(arguments);
+    for value in parsed.values(option) {
+        let Some(text) = value.as_str() else {
+            effects.push(remote_script(value.clone()));
+            continue;
+        };
+        let list = text.strip_prefix("commands=").unwrap_or(text).trim();
+        let texts: Vec<String> = match serde_json::from_str::<serde_json::Value>(list) {
+            Ok(json) => {
+                let commands = json.get("commands").unwrap_or(&json);
+                let strings = commands.as_array().into_iter().flatten().chain([commands]);
+                strings.filter_map(serde_json::Value::as_str).map(str::to_owned).collect()
+            }
+            Err(_) => vec![list.trim_start_matches('[').trim_end_matches(']').to_owned()],
+        };
+        effects.extend(
+            texts.into_iter().take(super::MAX_COMMANDS).map(|text| remote_script(Value::known(text))),
+        );
+    }
+}
+
+fn remote_script(text: Value) -> Effect {
+    let (language, target) = (Language::Shell(Dialect::Posix), Target::Host("instances".to_owned()));
+    Effect::Script { language, text, target, arguments: Vec::new() }
 }

@@ -91,8 +91,8 @@ impl Evaluator<'_> {
                 let ix = self.add(script, Some(self.span));
                 self.tasks.push(Task::Restore(Box::new(self.place.clone())));
                 self.tasks.push(Task::Node(ix, root));
-                self.place.depth += 1;
-                self.place.origin = origin;
+                // several texts may be queued one after the other, none of them inside another
+                self.tasks.push(Task::Enter(origin));
             }
             Err(error) => self.opaque(&format!("text that is run again does not parse: {error}")),
         }

@@ -66,6 +66,7 @@ pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
             [script] | [b"-e", script] => substitute(script, stdin?)?,
             _ => return None,
         },
+        b"seq" => numbers(args)?,
         b"dirname" => match args {
             [path] => with_newline(dirname(path)),
             _ => return None,
@@ -84,6 +85,26 @@ pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
         _ => return None,
     };
     (out.len() <= MOST).then_some(out)
+}
+
+/// Numbers of `seq` that are written out.
+const MOST_NUMBERS: i64 = 256;
+
+fn numbers(args: &[&[u8]]) -> Option<Vec<u8>> {
+    let known: Option<Vec<i64>> =
+        args.iter().map(|arg| std::str::from_utf8(arg).ok()?.parse().ok()).collect();
+    let (first, step, last) = match known?.as_slice() {
+        [last] => (1, 1, *last),
+        [first, last] => (*first, 1, *last),
+        [first, step, last] if *step != 0 => (*first, *step, *last),
+        _ => return None,
+    };
+    let count = last.checked_sub(first)?.checked_div(step)?.checked_add(1)?;
+    if count > MOST_NUMBERS {
+        return None;
+    }
+    let number = |index: i64| format!("{}\n", first.saturating_add(index.saturating_mul(step)));
+    Some((0..count.max(0)).map(number).collect::<String>().into_bytes())
 }
 
 fn with_newline(path: &[u8]) -> Vec<u8> {

@@ -293,6 +293,11 @@ impl Evaluator<'_> {
         let Some(bytes) = value.as_known().map(<[u8]>::to_vec) else {
             return Ok(match param.op {
                 Op::Transform(b'E') => value,
+                // `${p#/proc/}` of `/proc/*`: what is known in front is taken away
+                Op::Strip(b'#', false) => match without_front(&value, &pattern) {
+                    Some(value) => value,
+                    None => unknown(),
+                },
                 _ => unknown(),
             });
         };
@@ -433,4 +438,18 @@ fn replace(bytes: &[u8], pattern: &Pattern, new: &[u8], kind: u8) -> Vec<u8> {
         }
     }
     out
+}
+
+/// A value without the bytes that it is known to begin with, where those are exactly the pattern.
+fn without_front(value: &Value, pattern: &Field) -> Option<Value> {
+    let literal = pattern.clone().plain();
+    let front = literal.as_known().filter(|front| !front.is_empty())?;
+    let (first, rest) = value.pieces.split_first()?;
+    let Piece::Known(bytes) = first else { return None };
+    let mut left = Value::default();
+    left.push(Piece::Known(bytes.strip_prefix(front)?.to_vec()));
+    for piece in rest {
+        left.push(piece.clone());
+    }
+    Some(left)
 }

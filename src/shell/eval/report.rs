@@ -33,8 +33,7 @@ impl Evaluator<'_> {
         let read = !self.captures.is_empty() || !self.processes.is_empty() || !reading.redirects.is_empty();
         let mut printed = match &known {
             _ if !read => None,
-            Some(argv) if argv.is_empty() => Some(Vec::new()),
-            Some(argv) => self.printed_by(argv, input, &cwd),
+            Some(argv) => self.printed_by(argv, reading, input, &cwd),
             None => None,
         };
         if reading.argv.first().and_then(Value::as_str) == Some("printf")
@@ -42,25 +41,30 @@ impl Evaluator<'_> {
         {
             printed = Some(Vec::new());
         }
-        self.record_files(reading, printed.as_deref(), input);
+        self.record_files(reading, printed.as_deref(), &stdin);
         let shape = if read && printed.is_none() { self.shape(reading, &stdin) } else { None };
         if let Some(shape) = &shape {
             self.shapes.insert(index, shape.clone());
         }
+        let kept = printed.is_none()
+            && !reading.stdout
+            && self.captures.last().is_some_and(|last| last.text.is_some());
+        let part = if kept { self.in_part(reading, &stdin) } else { None };
         if reading.stdout {
             self.output(None, Some(Vec::new()), None);
         } else {
+            self.keep(printed.as_deref(), part);
             self.output(Some(index), printed.clone(), shape);
         }
         let mut redirects = (*self.place.redirects).clone();
         redirects.extend(reading.redirects.iter().cloned());
         let mut files = Vec::new();
-        let named = reading.argv.iter().skip(1).chain(redirects.iter().map(|redirect| &redirect.target));
-        if !self.processes.is_empty() || !self.files.is_empty() {
-            // `BASH_ENV=file` names a file too
+        if !self.processes.is_empty() {
+            let named = reading.argv.iter().skip(1).chain(redirects.iter().map(|redirect| &redirect.target));
+            // `BASH_ENV=<(...)` names one too
             let assigned = reading.assigns.iter().map(|(name, slot)| flatten(slot, name));
             for value in named.cloned().chain(assigned).collect::<Vec<_>>() {
-                if let Some(content) = self.made(&value) {
+                if let Some(content) = value.as_known().and_then(|path| self.process(path)) {
                     files.push((value, content));
                 }
             }
@@ -121,9 +125,23 @@ impl Evaluator<'_> {
         }
     }
 
-    fn printed_by(&self, argv: &[&[u8]], input: Option<&[u8]>, cwd: &Value) -> Option<Vec<u8>> {
+    fn printed_by(
+        &self,
+        argv: &[&[u8]],
+        reading: &Reading,
+        input: Option<&[u8]>,
+        cwd: &Value,
+    ) -> Option<Vec<u8>> {
         match argv {
             [b"pwd", ..] => cwd.as_known().map(|cwd| [cwd, b"\n"].concat()),
+            // `$(<file)`
+            [] => match reading.redirects.as_slice() {
+                [only] if only.kind == RedirectKind::Read => match self.made(&only.target) {
+                    Some(Input::Known(bytes)) => Some(bytes),
+                    _ => None,
+                },
+                _ => Some(Vec::new()),
+            },
             [b"cat", path] if path.starts_with(b"/") || !self.files.is_empty() => {
                 match self.made(&Value::known(*path))? {
                     Input::Known(bytes) => Some(bytes),
@@ -169,6 +187,17 @@ impl Evaluator<'_> {
         }
     }
 
+    /// Keeps the text that goes into a file, with a hole for what of it is not known.
+    fn keep(&mut self, printed: Option<&[u8]>, part: Option<Value>) {
+        let Some(text) = self.captures.last_mut().and_then(|capture| capture.text.as_mut()) else { return };
+        let more = match (printed, part) {
+            (Some(bytes), _) => Value::known(bytes),
+            (None, Some(part)) => part,
+            (None, None) => super::hole("what is printed", false),
+        };
+        super::files::add(text, &more);
+    }
+
     /// Adds to the output that is being collected.
     pub(super) fn output(&mut self, writer: Option<usize>, bytes: Option<Vec<u8>>, value: Option<Value>) {
         let conditional = self.place.conditional;
@@ -183,55 +212,6 @@ impl Evaluator<'_> {
                 }
             }
             _ => capture.known = None,
-        }
-    }
-
-    /// Files that a command with known output writes.
-    fn record_files(&mut self, reading: &Reading, printed: Option<&[u8]>, input: Option<&[u8]>) {
-        let mut writes: Vec<(Vec<u8>, bool, Option<Vec<u8>>)> = Vec::new();
-        for redirect in &reading.redirects {
-            let append = match redirect.kind {
-                RedirectKind::Write => false,
-                RedirectKind::Append => true,
-                _ => continue,
-            };
-            if let Some(path) = redirect.target.as_known() {
-                let content = if redirect.fd == Some(1) || redirect.fd.is_none() {
-                    printed.map(<[u8]>::to_vec)
-                } else {
-                    None
-                };
-                writes.push((path.to_vec(), append, content));
-            }
-        }
-        if reading
-            .argv
-            .first()
-            .and_then(Value::as_str)
-            .is_some_and(|name| name.rsplit('/').next() == Some("tee"))
-        {
-            let append = reading.argv.iter().any(|value| value.as_known() == Some(b"-a"));
-            for path in
-                reading.argv.iter().skip(1).filter_map(Value::as_known).filter(|path| !path.starts_with(b"-"))
-            {
-                writes.push((path.to_vec(), append, input.map(<[u8]>::to_vec)));
-            }
-        }
-        for (path, append, content) in writes {
-            if path.starts_with(b"/dev/") {
-                continue;
-            }
-            let path = self.absolute(&path);
-            let content = content.filter(|content| content.len() <= 1 << 16);
-            let content = match (append, self.files.get(&path)) {
-                (true, Some(Some(old))) if old.len() < 1 << 16 => {
-                    content.map(|new| [old.as_slice(), &new].concat())
-                }
-                (true, Some(_)) => None,
-                _ => content,
-            };
-            self.debt += content.as_ref().map_or(0, Vec::len) / 64;
-            self.files.insert(path, content);
         }
     }
 

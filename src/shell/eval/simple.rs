@@ -5,8 +5,8 @@ use std::rc::Rc;
 use super::super::ast::{Assign, Assigned, Kind, Node, RedirOp, Script, Slice, Target};
 use super::super::{Input, Piece, Redirect, RedirectKind, Span, Value};
 use super::report::flatten;
-use super::state::{CWD, Slot};
-use super::{Evaluator, Ix, TooMuch, arith, constants, numbered};
+use super::state::Slot;
+use super::{Evaluator, Ix, TooMuch, arith, numbered};
 
 /// Most readings of one command, for alternatives of the variables in it.
 const READINGS: usize = 64;
@@ -286,48 +286,6 @@ impl Evaluator<'_> {
             redirects.push(Redirect { kind, fd, target, span: self.span_of(ix, redir.span) });
         }
         Ok((redirects, stdin, stdout))
-    }
-
-    /// What is read from a file of this name.
-    pub(super) fn content(&self, path: &Value) -> Input {
-        self.made(path).unwrap_or_else(|| Input::File(path.clone()))
-    }
-
-    /// The content of a file that the text itself makes.
-    pub(super) fn made(&self, path: &Value) -> Option<Input> {
-        let bytes = path.as_known()?;
-        if bytes == b"/dev/stdin" || bytes == b"/dev/fd/0" || bytes == b"/proc/self/fd/0" {
-            return Some(self.place.stdin.clone());
-        }
-        if let Some(number) = bytes.strip_prefix(b"/dev/fd/") {
-            let number: usize = std::str::from_utf8(number).ok()?.parse().ok()?;
-            let process = self.processes.get(63usize.checked_sub(number)?)?;
-            let printed = self.printed.get(process)?;
-            return Some(match &printed.known {
-                Some(bytes) => Input::Known(bytes.clone()),
-                None => Input::Pipe(printed.writers.clone()),
-            });
-        }
-        if self.files.is_empty() {
-            return None;
-        }
-        let path = self.absolute(bytes);
-        self.files.get(&path)?.clone().map(Input::Known)
-    }
-
-    /// A path made absolute where the current directory is known.
-    pub(super) fn absolute(&self, path: &[u8]) -> Vec<u8> {
-        if path.starts_with(b"/") {
-            return constants::normal(path);
-        }
-        let cwd = match self.variables.get(CWD).and_then(|slots| slots.first()) {
-            Some(Slot::Scalar(value)) => value.as_known(),
-            _ => self.context.cwd.as_known(),
-        };
-        match cwd {
-            Some(cwd) => constants::normal(&[cwd, b"/", path].concat()),
-            None => path.to_vec(),
-        }
     }
 
     /// Reports one reading of a command and does to the state what the shell would.

@@ -1,0 +1,213 @@
+//! Files that the same text wrote and that it runs: they are judged by what is in them.
+
+use super::{Task, Walk, program_name};
+use crate::gate::place::{Base, Path, Place};
+use crate::programs::{self, Effect, Knowledge, Language, Target};
+use crate::shell::{Dialect, Input, RedirectKind, Unknown, Value, Written};
+
+/// Files that are remembered for one request, and how much of them is followed in one command.
+const MOST_FILES: usize = 1024;
+const MOST_FOLLOWED: usize = 32;
+
+impl Walk<'_> {
+    /// Remembers what a text writes.
+    pub(super) fn remember(&mut self, written: Vec<Written>) {
+        for file in written {
+            if self.written.len() >= MOST_FILES {
+                let reason = "more files are written than are followed";
+                let span = crate::shell::Span::default();
+                return self.refuse("parse.too-much", span, reason, "split the command into smaller ones");
+            }
+            if !self.written.contains(&file) {
+                self.written.push(file);
+            }
+        }
+    }
+
+    /// The effects of a command, with those of the files that it runs in their place.
+    pub(super) fn with_contents(&self, all: Vec<Effect>, task: &Task, base: &Base) -> Vec<Effect> {
+        let runs_file = all.iter().any(|effect| matches!(effect, Effect::RunFile { .. }));
+        if self.written.is_empty() && !runs_file {
+            return all;
+        }
+        let mut found = Vec::with_capacity(all.len());
+        for effect in self.by_name(task).into_iter().chain(all) {
+            match &effect {
+                Effect::RunFile { path, language } => self.run_file(path, *language, task, base, &mut found),
+                _ => found.push(effect),
+            }
+        }
+        if !self.written.is_empty() {
+            self.implied(task, &mut found);
+        }
+        found
+    }
+
+    fn run_file(
+        &self,
+        path: &Value,
+        language: Option<Language>,
+        task: &Task,
+        base: &Base,
+        found: &mut Vec<Effect>,
+    ) {
+        let invocation = &task.invocation;
+        let own = task.files.iter().rev().chain(&invocation.files).find(|(name, _)| name == path);
+        let mut contents: Vec<Value> = Vec::new();
+        match own.map(|(_, content)| content.clone()).or_else(|| descriptor(path, task)) {
+            Some(Input::Known(bytes)) => contents.push(Value::known(bytes)),
+            Some(Input::Text(value)) => contents.push(value),
+            Some(_) => contents.push(unknown(path)),
+            None if self.written.is_empty() => {}
+            None => {
+                let place = Place::resolve(path, base);
+                let same =
+                    |file: &&Written| place.readings.iter().any(|reading| is(&reading.path, &file.path));
+                let of_file = |file: &Written| file.content.clone().unwrap_or_else(|| unknown(path));
+                contents.extend(self.written.iter().filter(same).take(MOST_FOLLOWED).map(of_file));
+            }
+        }
+        if contents.is_empty() {
+            found.push(Effect::RunFile { path: path.clone(), language });
+            return;
+        }
+        let at = invocation.argv.iter().position(|word| word == path);
+        let arguments = at.and_then(|at| invocation.argv.get(at..)).unwrap_or_default();
+        for text in contents {
+            match (language, interpreter(&text)) {
+                // the kernel starts what the first line names
+                (None, Some(mut argv)) => {
+                    argv.push(path.clone());
+                    argv.extend(arguments.iter().skip(1).cloned());
+                    found.push(exec(argv, path));
+                }
+                (language, _) => {
+                    let language = language.unwrap_or(Language::Shell(Dialect::Bash));
+                    script(language, text, arguments, task, found);
+                }
+            }
+        }
+    }
+
+    /// A name without a directory, where the text wrote a program of that name and put its directory on the search path.
+    fn by_name(&self, task: &Task) -> Vec<Effect> {
+        let invocation = &task.invocation;
+        let Some(name) = invocation.argv.first().and_then(Value::as_known) else { return Vec::new() };
+        if name.is_empty() || name.contains(&b'/') {
+            return Vec::new();
+        }
+        let path_is_set =
+            invocation.assignments.iter().chain(&invocation.exported).any(|(name, _)| name == "PATH");
+        let found = |path: &[u8]| {
+            let (directory, own) = split(path);
+            own == name && (path_is_set || directory.ends_with(b"bin"))
+        };
+        let mut paths: Vec<&[u8]> =
+            self.written.iter().map(|file| file.path.as_slice()).filter(|path| found(path)).collect();
+        paths.dedup();
+        let run = |path: &[u8]| Effect::RunFile { path: Value::known(path), language: None };
+        paths.into_iter().take(MOST_FOLLOWED).map(run).collect()
+    }
+
+    /// Files that a program runs without their being named: makefiles, hooks, the scripts of a package.
+    fn implied(&self, task: &Task, found: &mut Vec<Effect>) {
+        let program = program_name(&task.invocation);
+        let files = self.written.iter().filter_map(|file| Some((split(&file.path), file.content.as_ref()?)));
+        let mut read: Vec<(Language, Value)> = Vec::new();
+        for ((directory, name), content) in files.take(MOST_FOLLOWED) {
+            match (program.as_str(), name) {
+                ("make" | "gmake" | "bmake", b"Makefile" | b"makefile" | b"GNUmakefile" | b"BSDmakefile")
+                | ("just", b"justfile" | b"Justfile" | b".justfile") => {
+                    read.push((Language::Make, content.clone()));
+                }
+                ("npm" | "yarn" | "pnpm" | "bun" | "npx", b"package.json") => {
+                    let scripts = content.as_known().map(scripts_of).unwrap_or_default();
+                    read.extend(scripts.into_iter().map(|text| (Language::Shell(Dialect::Posix), text)));
+                }
+                ("git", _) if directory.ends_with(b"hooks") => {
+                    let arguments = [Value::known(name)];
+                    match interpreter(content) {
+                        Some(mut argv) => {
+                            argv.push(Value::known([directory, b"/".as_slice(), name].concat()));
+                            found.push(exec(argv, &arguments[0]));
+                        }
+                        None => read.push((Language::Shell(Dialect::Posix), content.clone())),
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (language, text) in read {
+            script(language, text, &[], task, found);
+        }
+    }
+}
+
+fn exec(argv: Vec<Value>, via: &Value) -> Effect {
+    Effect::Exec {
+        argv: argv.into(),
+        via: via.to_string(),
+        target: Target::Here,
+        assignments: Vec::new(),
+        cwd: None,
+    }
+}
+
+fn script(language: Language, text: Value, arguments: &[Value], task: &Task, found: &mut Vec<Effect>) {
+    found.extend(programs::code::code_effects(language, &text, &task.invocation, Knowledge::shipped()));
+    if language == Language::Make {
+        return;
+    }
+    found.push(Effect::Script { language, text, target: Target::Here, arguments: arguments.to_vec() });
+}
+
+fn unknown(path: &Value) -> Value {
+    Value::unknown(Unknown { source: path.to_string(), may_be_empty: true, ..Unknown::default() })
+}
+
+/// The words of a first line `#!interpreter argument`: the kernel takes what follows the interpreter as one word, `env -S`
+/// apart.
+fn interpreter(text: &Value) -> Option<Vec<Value>> {
+    let line = text.prefix().strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let words: Vec<Value> = words.map(Value::known).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// The values of `scripts` in a package.json.
+fn scripts_of(text: &[u8]) -> Vec<Value> {
+    let package: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    let scripts = package.get("scripts").and_then(serde_json::Value::as_object);
+    let texts = scripts.into_iter().flat_map(serde_json::Map::values).filter_map(serde_json::Value::as_str);
+    texts.take(MOST_FOLLOWED).map(Value::known).collect()
+}
+
+/// Whether a path may be the one that was written.
+fn is(path: &Path, written: &[u8]) -> bool {
+    if !written.starts_with(b"/") || path.is_loose() {
+        return matches!(path.components.last(), Some(last) if last.may_be(split(written).1));
+    }
+    let literal = Path::literal(&String::from_utf8_lossy(written));
+    literal.components.len() == path.components.len() && literal.may_hold(&path.components)
+}
+
+/// Directory and name.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
+        None => (b"", path),
+    }
+}
+
+/// `/dev/fd/3` with `3<<< text`, `/dev/stdin`.
+fn descriptor(path: &Value, task: &Task) -> Option<Input> {
+    let invocation = &task.invocation;
+    let path = path.as_str()?;
+    let number = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|directory| path.strip_prefix(directory));
+    let number: u32 = if path == "/dev/stdin" { 0 } else { number?.parse().ok()? };
+    let mut here = invocation.redirects.iter().rev().filter(|redirect| redirect.kind == RedirectKind::Here);
+    if let Some(redirect) = here.find(|redirect| redirect.fd.unwrap_or(0) == number) {
+        return Some(Input::Text(redirect.target.clone()));
+    }
+    (number == 0).then(|| invocation.stdin.clone()).filter(|stdin| *stdin != Input::Inherited)
+}
