@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use execward::gate::{Command, Facts};
-use execward::policy::Policy;
+use execward::policy::{Loader, Policy, Role};
 use execward::shell::Dialect;
 
 fn facts() -> Facts {
@@ -31,6 +31,7 @@ fn facts() -> Facts {
         environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         dialect: Dialect::Bash,
         backend: "jail".to_owned(),
+        profile: String::new(),
     }
 }
 
@@ -149,17 +150,32 @@ fn percentiles(_: &mut Criterion) {
 fn thousand(criterion: &mut Criterion) {
     let mut text = include_str!("../policies/default.toml").to_owned();
     for number in 0..1000 {
-        let rule = match number % 3 {
-            0 => format!("program = \"tool{number}\""),
-            1 => format!("effect = {{ delete = {{ path = \"/srv/data{number}/**\" }} }}"),
-            _ => format!("program = \"tool{number}\"\narguments = {{ first = [\"drop\"] }}"),
+        let (rule, example) = match number % 3 {
+            0 => (format!("program = \"tool{number}\""), format!("tool{number} x")),
+            1 => (
+                format!("effect = {{ delete = {{ path = \"/srv/data{number}/**\" }} }}"),
+                format!("rm /srv/data{number}/a/b"),
+            ),
+            _ => (
+                format!("program = \"tool{number}\"\narguments = {{ first = [\"drop\"] }}"),
+                format!("tool{number} drop it"),
+            ),
         };
         text.push_str(&format!(
-            "\n[[rule]]\nid = \"made.rule-{number}\"\n{rule}\ndecision = \"ask\"\nreason = \"made\"\n"
+            "\n[[rule]]\nid = \"made.rule-{number}\"\n{rule}\ndecision = \"ask\"\nreason = \"made\"\n\
+             examples = [{{ command = \"{example}\", expect = \"ask\" }}]\n"
         ));
     }
     criterion.bench_function("policy/load-1000", |bencher| {
         bencher.iter(|| Policy::parse(black_box(&text), "large.toml").unwrap());
+    });
+    // As it is loaded when its examples were tried before.
+    let tried = |_: &[u8; 32]| true;
+    criterion.bench_function("policy/load-1000-tried", |bencher| {
+        bencher.iter(|| {
+            let loader = Loader { examples_hold: Some(&tried), ..Loader::new(Role::System) };
+            loader.load(black_box(&text), "large.toml").unwrap()
+        });
     });
     let (policy, facts, commands) = (Policy::parse(&text, "large.toml").unwrap(), facts(), corpus());
     criterion.bench_function("judge/corpus-1000-rules", |bencher| {

@@ -10,6 +10,5 @@ mod escape;
 mod gate;
 mod layers;
 mod protocol;
-mod proxy;
 mod real;
 mod support;

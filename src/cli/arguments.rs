@@ -76,7 +76,7 @@ pub(super) enum Command {
     Check(Check),
     /// Look at policies
     #[command(subcommand)]
-    Policy(Policy),
+    Policy(super::policy::Policy),
     /// Look at the record of what was decided and run
     #[command(subcommand)]
     Audit(super::audit::Audit),
@@ -136,7 +136,7 @@ pub(super) struct Run {
     /// The policy's profile to run under
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,
-    /// What the command reaches; never more than the policy permits
+    /// What the command reaches; `host` only where the policy permits it
     #[arg(long, value_name = "WHAT")]
     pub(super) network: Option<NetworkName>,
     /// Pass this variable on; one that looks like a credential passes only where the policy names it
@@ -179,7 +179,6 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum NetworkName {
     None,
-    Proxy,
     Host,
 }
 
@@ -187,7 +186,6 @@ impl From<NetworkName> for Network {
     fn from(name: NetworkName) -> Self {
         match name {
             NetworkName::None => Self::None,
-            NetworkName::Proxy => Self::Proxy,
             NetworkName::Host => Self::Host,
         }
     }
@@ -208,26 +206,6 @@ pub(super) struct Check {
     /// Check the JSON lines of standard input, and answer in JSON lines
     #[arg(long, conflicts_with_all = ["text", "argv"])]
     pub(super) batch: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Policy {
-    /// Read a policy and try the examples inside it
-    Test {
-        /// The file; without it, the policy in force
-        file: Option<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print the policy in force, or a file's, once it has been read and its examples hold
-    Show {
-        /// The file; without it, the policy in force
-        file: Option<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,8 @@
 //! `execward check`: the verdict without the run.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -10,12 +11,13 @@ use serde_json::value::RawValue;
 
 use super::arguments::Check;
 use super::exit::Exit;
+use super::lines::{Line, read_line};
 use super::run::listed;
 use super::screen::{Screen, print, shown, unwritten};
 use crate::approval::marked;
 use crate::gate::{self, Command, Decision, Facts, Finding, Judgement};
 use crate::stage::{MAX_COMMAND, Malformed};
-use crate::supervisor::{Local, Source, load_policy};
+use crate::supervisor::{Local, PolicyFileError, Project, Source, Tried, load_policy};
 
 /// Longest line of a batch: the longest command with each of its bytes escaped (`\u0000`), and room for the rest.
 const MAX_LINE: usize = 6 * MAX_COMMAND + (64 << 10);
@@ -36,17 +38,21 @@ pub(super) fn check(arguments: Check, screen: Screen) -> Exit {
         Ok(local) => local,
         Err(error) => return failed(&error.to_string(), error.hint()),
     };
-    let policy = match load_policy(at.policy.as_deref(), &local.directories, local.principal.uid) {
-        Ok(policy) => policy,
-        Err(error) => return failed(&error.to_string(), &error.hint()),
-    };
-    let facts = match facts(&local, &policy, at.workspace, at.cwd) {
-        Ok(facts) => facts,
-        Err(error) => return failed(&error, ""),
-    };
     if batch {
-        return self::batch(&policy, &facts, screen);
+        // A line may be about another workspace, of which nothing is opened.
+        return match load_policy(at.policy.as_deref(), &local.directories, local.principal.uid) {
+            Ok(policy) => match facts(&local, &policy, at.workspace, at.cwd) {
+                Ok(facts) => self::batch(&policy, &facts, screen),
+                Err(error) => failed(&error, ""),
+            },
+            Err(error) => failed(&error.to_string(), &error.hint()),
+        };
     }
+    let (policy, facts) = match world(&local, at.policy.as_deref(), at.workspace, at.cwd) {
+        Ok(world) => world,
+        Err(NoWorld::Policy(error)) => return failed(&error.to_string(), &error.hint()),
+        Err(NoWorld::Other(error)) => return failed(&error, ""),
+    };
     let command = match words.command() {
         Ok(command) => command,
         Err(error) => return failed(&error, "execward check -c TEXT, or execward check -- CMD..."),
@@ -70,6 +76,35 @@ pub(super) fn check(arguments: Check, screen: Screen) -> Exit {
         }
     }
     print(screen, &text, exit)
+}
+
+/// Why nothing can be judged.
+pub(super) enum NoWorld {
+    /// The policy cannot be used.
+    Policy(PolicyFileError),
+    /// Anything else, in a sentence.
+    Other(String),
+}
+
+/// The policy that holds here, the project's included, and what the gate is told.
+pub(super) fn world(
+    local: &Local,
+    policy: Option<&Path>,
+    workspace: Option<PathBuf>,
+    cwd: Option<PathBuf>,
+) -> Result<(Source, Facts), NoWorld> {
+    let uid = local.principal.uid;
+    let mut policy = load_policy(policy, &local.directories, uid).map_err(NoWorld::Policy)?;
+    let facts = facts(local, &policy, workspace, cwd).map_err(NoWorld::Other)?;
+    // A check may be about a place that is not there.
+    let opened = facts.workspaces.first().and_then(|workspace| std::fs::File::open(workspace).ok());
+    if let Some(workspace) = opened.filter(|opened| opened.metadata().is_ok_and(|about| about.is_dir()))
+        && let Some(project) = Project::read(workspace.as_fd()).map_err(NoWorld::Policy)?
+    {
+        let joined = policy.with_project(&project, Some(&Tried::of(&local.directories, uid)));
+        policy = joined.map_err(|error| NoWorld::Policy(error.into()))?;
+    }
+    Ok((policy, facts))
 }
 
 /// What the gate is told: here, as this user, with the environment that a run would have.
@@ -108,6 +143,7 @@ fn malformed(rule: &str, reason: &str) -> Judgement {
         effect: "cannot be run".to_owned(),
         reason: reason.to_owned(),
         hint: String::new(),
+        run_under: String::new(),
     }])
 }
 
@@ -150,14 +186,37 @@ struct Question<'a> {
     workspace: Option<String>,
 }
 
-/// The answer to one line of a batch.
+/// The answer to one line of a batch. Every field is always there, in this order; `id` is `null` where none was given.
 #[derive(Debug, Serialize)]
 struct Answered<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a RawValue>,
-    #[serde(flatten)]
-    judgement: &'a Judgement,
+    decision: Decision,
+    findings: Vec<Found<'a>>,
     us: u64,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    run_under: &'a [String],
+}
+
+/// A finding in the answer to a line.
+#[derive(Debug, Serialize)]
+struct Found<'a> {
+    rule: &'a str,
+    span: crate::shell::Span,
+    argv: &'a [String],
+    effect: &'a str,
+    reason: &'a str,
+    hint: &'a str,
+}
+
+impl<'a> Answered<'a> {
+    fn new(id: Option<&'a RawValue>, judgement: &'a Judgement, us: u64) -> Self {
+        let found = |finding: &'a Finding| {
+            let Finding { rule, span, argv, effect, reason, hint, .. } = finding;
+            Found { rule, span: *span, argv, effect, reason, hint }
+        };
+        let findings = judgement.findings.iter().map(found).collect();
+        Self { id, decision: judgement.decision, findings, us, run_under: &judgement.run_under }
+    }
 }
 
 /// Answers line by line, in order, and holds one line at a time.
@@ -193,7 +252,7 @@ fn answer_all<R: io::Read>(
         if input.buffer().is_empty() {
             output.flush().map_err(Interrupted::Output)?;
         }
-        let whole = match read_line(input, &mut bytes).map_err(Interrupted::Input)? {
+        let whole = match read_line(input, &mut bytes, MAX_LINE).map_err(Interrupted::Input)? {
             Line::End => break,
             Line::Whole => true,
             Line::TooLong => false,
@@ -206,8 +265,7 @@ fn answer_all<R: io::Read>(
         } else {
             let judgement =
                 malformed("request.too-long", &format!("the line is longer than {MAX_LINE} bytes"));
-            write_answer(output, &Answered { id: None, judgement: &judgement, us: 0 })
-                .map(|()| Decision::Deny)
+            write_answer(output, &Answered::new(None, &judgement, 0)).map(|()| Decision::Deny)
         };
         if decision.map_err(Interrupted::Output)? != Decision::Allow {
             exit = Exit::NO;
@@ -226,7 +284,7 @@ fn answer(policy: &Source, facts: &Facts, bytes: &[u8], output: &mut impl Write)
         Err(error) => (None, malformed("request.unreadable", &error), 0),
     };
     let decision = judgement.decision;
-    write_answer(output, &Answered { id, judgement: &judgement, us })?;
+    write_answer(output, &Answered::new(id, &judgement, us))?;
     Ok(decision)
 }
 
@@ -279,46 +337,6 @@ fn line(answer: &Answer<'_>) -> String {
         |error| format!("{{\"outcome\":\"failed\",\"error\":\"{error}\"}}\n"),
         |line| line + "\n",
     )
-}
-
-/// What was read of a batch.
-#[derive(Debug, PartialEq, Eq)]
-enum Line {
-    Whole,
-    TooLong,
-    End,
-}
-
-/// Reads one line into `bytes`, without its newline. One that is too long is read past and not kept.
-fn read_line(input: &mut impl BufRead, bytes: &mut Vec<u8>) -> io::Result<Line> {
-    bytes.clear();
-    let mut any = false;
-    let mut too_long = false;
-    loop {
-        let buffer = match input.fill_buf() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            buffer => buffer?,
-        };
-        if buffer.is_empty() {
-            return Ok(match (any, too_long) {
-                (false, _) => Line::End,
-                (true, false) => Line::Whole,
-                (true, true) => Line::TooLong,
-            });
-        }
-        any = true;
-        let newline = buffer.iter().position(|&byte| byte == b'\n');
-        let part = &buffer[..newline.unwrap_or(buffer.len())];
-        too_long |= bytes.len() + part.len() > MAX_LINE;
-        if !too_long {
-            bytes.extend_from_slice(part);
-        }
-        let taken = part.len() + usize::from(newline.is_some());
-        input.consume(taken);
-        if newline.is_some() {
-            return Ok(if too_long { Line::TooLong } else { Line::Whole });
-        }
-    }
 }
 
 #[cfg(test)]

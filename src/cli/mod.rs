@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod exit;
 mod generate;
+mod lines;
 mod policy;
 mod protocol;
 mod redact;

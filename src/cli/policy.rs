@@ -1,51 +1,83 @@
-//! `execward policy`.
+//! `execward policy`: what those need who write policies.
 
-use super::arguments::Policy as Arguments;
+mod arguments;
+mod author;
+mod replay;
+
+use std::path::Path;
+
+pub(super) use self::arguments::Policy;
 use super::exit::Exit;
 use super::screen::{Screen, print};
 use crate::stage::Digest;
-use crate::supervisor::{Local, load_policy};
+use crate::supervisor::{Local, PolicyFileError, Source, load_policy, load_policy_alone};
 
-pub(super) fn policy(arguments: Arguments, screen: Screen) -> Exit {
-    let (file, json, show) = match arguments {
-        Arguments::Test { file, json } => (file, json, false),
-        Arguments::Show { file, json } => (file, json, true),
-    };
+pub(super) fn policy(arguments: Policy, screen: Screen) -> Exit {
+    match arguments {
+        Policy::Test { file, json } => {
+            with(file.as_deref(), json, screen, |policy| author::test(policy, json, screen))
+        }
+        Policy::Show { file, json: false } => {
+            with(file.as_deref(), false, screen, |policy| print(screen, policy.text(), Exit::SUCCESS))
+        }
+        Policy::Show { file, json: true } => with(file.as_deref(), true, screen, |policy| {
+            let value = serde_json::json!({
+                "outcome": "ok",
+                "policy": policy.name(),
+                "digest": Digest::from(policy.digest()).to_hex(),
+                "rules": policy.rule_ids().collect::<Vec<_>>(),
+            });
+            print(screen, &format!("{value}\n"), Exit::SUCCESS)
+        }),
+        Policy::Lint { file, json } => {
+            with(file.as_deref(), json, screen, |policy| author::lint(policy, json, screen))
+        }
+        Policy::Explain { words, at, json } => author::explain(words, at, json, screen),
+        Policy::Replay { log, policy, state, all, json } => {
+            replay::replay(log.as_deref(), policy.as_deref(), state, all, json, screen)
+        }
+        Policy::Schema => print(screen, &schema(), Exit::SUCCESS),
+    }
+}
+
+/// The schema as it is committed.
+fn schema() -> String {
+    serde_json::to_string_pretty(&crate::policy::schema()).map(|text| text + "\n").unwrap_or_default()
+}
+
+/// A file by itself, or else the policy in force.
+fn with(file: Option<&Path>, json: bool, screen: Screen, then: impl FnOnce(&Source) -> Exit) -> Exit {
     let local = match Local::look(None) {
         Ok(local) => local,
-        Err(error) => {
-            screen.error(&error);
-            screen.hint(error.hint());
-            return Exit::USAGE;
-        }
+        Err(error) => return failed(&error.to_string(), error.hint(), json, Exit::USAGE, screen),
     };
-    let policy = match load_policy(file.as_deref(), &local.directories, local.principal.uid) {
-        Ok(policy) => policy,
-        Err(error) => {
-            if json {
-                let value = serde_json::json!({"outcome": "failed", "error": error.to_string()});
-                return print(screen, &format!("{value}\n"), Exit::NO);
-            }
-            screen.plain(format_args!("{error}\n"));
-            screen.hint(error.hint());
-            return Exit::NO;
-        }
+    let uid = local.principal.uid;
+    let read = match file {
+        Some(path) => load_policy_alone(path, uid),
+        None => load_policy(None, &local.directories, uid),
     };
-    if show && !json {
-        return print(screen, policy.text(), Exit::SUCCESS);
+    match read {
+        Ok(policy) => then(&policy),
+        Err(error) => mistaken(&error, json, screen),
     }
-    let rules: Vec<&str> = policy.rule_ids().collect();
-    let digest = Digest::from(policy.digest()).to_hex();
-    let text = if json {
-        let value = serde_json::json!({
-            "outcome": "ok",
-            "policy": policy.name(),
-            "digest": digest,
-            "rules": rules,
-        });
-        format!("{value}\n")
-    } else {
-        format!("{}: {} rules, and every example holds (digest {digest})\n", policy.name(), rules.len())
-    };
-    print(screen, &text, Exit::SUCCESS)
+}
+
+/// A policy that cannot be used: the answer is no.
+fn mistaken(error: &PolicyFileError, json: bool, screen: Screen) -> Exit {
+    if !json {
+        screen.plain(format_args!("{error}\n"));
+        screen.hint(error.hint());
+        return Exit::NO;
+    }
+    failed(&error.to_string(), "", json, Exit::NO, screen)
+}
+
+fn failed(error: &str, hint: &str, json: bool, exit: Exit, screen: Screen) -> Exit {
+    if json {
+        let value = serde_json::json!({"outcome": "failed", "error": error});
+        return print(screen, &format!("{value}\n"), exit);
+    }
+    screen.error(error);
+    screen.hint(hint);
+    exit
 }

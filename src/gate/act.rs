@@ -36,6 +36,8 @@ pub struct Scene {
     pub via: Vec<String>,
     /// What arrives on its standard input from the network or from a program that is not known.
     pub fed: Feed,
+    /// The targets of its redirections.
+    pub redirects: Vec<Value>,
     /// Whether the command has any effect beside its start.
     pub has_effects: bool,
 }

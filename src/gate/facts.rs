@@ -32,4 +32,7 @@ pub struct Facts {
     /// The backend that will run it: `jail`, `docker`, ...
     #[serde(default)]
     pub backend: String,
+    /// The policy's profile that the session or the run was asked for under; empty is `default`.
+    #[serde(default)]
+    pub profile: String,
 }

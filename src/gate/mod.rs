@@ -42,6 +42,7 @@ pub fn finding(act: &Act, rule: &str, decision: Decision, reason: &str, hint: &s
         effect: phrase::phrase(act),
         reason: reason.to_owned(),
         hint: hint.to_owned(),
+        run_under: String::new(),
     }
 }
 

@@ -240,6 +240,7 @@ impl<'f> Walk<'f> {
             effect: text::render(&effect),
             reason: reason.to_owned(),
             hint: hint.to_owned(),
+            run_under: String::new(),
         });
     }
 
@@ -474,6 +475,7 @@ impl<'f> Walk<'f> {
             target: task.target.clone(),
             via: task.via.clone(),
             fed,
+            redirects: invocation.redirects.iter().map(|redirect| redirect.target.clone()).collect(),
             has_effects: !all.is_empty(),
         });
         // what is received is received before it is written

@@ -15,6 +15,7 @@ pub(super) fn facts() -> Facts {
         environment: [("HOME".to_owned(), "/home/user".to_owned())].into(),
         dialect: Dialect::Bash,
         backend: "jail".to_owned(),
+        profile: String::new(),
     }
 }
 

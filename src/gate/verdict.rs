@@ -52,6 +52,9 @@ pub struct Finding {
     /// A safer way, for the agent; empty where there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
+    /// The profile under which the rule has the command run; empty where it names none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run_under: String,
 }
 
 /// The decision with everything that led to it.
@@ -61,6 +64,9 @@ pub struct Judgement {
     pub decision: Decision,
     /// Strictest first, then in the order of the text.
     pub findings: Vec<Finding>,
+    /// The profiles under which rules have the command run, all of them at once. Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run_under: Vec<String>,
 }
 
 impl Judgement {
@@ -68,7 +74,15 @@ impl Judgement {
     pub fn from_findings(mut findings: Vec<Finding>) -> Self {
         findings.sort_by(|a, b| b.decision.cmp(&a.decision).then(a.span.start.cmp(&b.span.start)));
         let decision = findings.first().map_or(Decision::Allow, |finding| finding.decision);
-        Self { decision, findings }
+        // Taken before findings are left out: what confines must not go with what says less.
+        let mut run_under: Vec<String> = findings
+            .iter()
+            .filter(|finding| !finding.run_under.is_empty())
+            .map(|finding| finding.run_under.clone())
+            .collect();
+        run_under.sort();
+        run_under.dedup();
+        Self { decision, findings, run_under }
     }
 
     /// Leaves out what says less of an effect than another finding on the same effect of the same command does.

@@ -4,13 +4,16 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use super::host::{self, HostPattern};
+pub(crate) use super::names::Kind;
+use super::names::Word;
+use crate::gate::Facts;
 use crate::gate::act::{Act, Feed};
 use crate::gate::class::{ClassSet, PathClass};
 use crate::gate::pattern::{text_matches, value_text};
 use crate::gate::place::PathGlob;
 use crate::programs::code::is_inert;
 use crate::programs::{Attribute, Effect, Language, Operation, Target};
-use crate::shell::Dialect;
 
 /// How sure a match must be. A rule that tightens speaks of what may happen; an exception, or a rule that allows,
 /// only of what certainly does.
@@ -51,7 +54,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
 }
 
 /// What a rule or an exception speaks of. All that is given must hold.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Condition {
     /// The program's name without directories; `*` and `?` are patterns.
@@ -66,10 +69,16 @@ pub(crate) struct Condition {
     pub(crate) via: Option<Many<String>>,
     /// Where its standard input comes from.
     pub(crate) fed: Option<Many<Source>>,
+    /// Who asked: a user name or a uid.
+    pub(crate) principal: Option<Many<String>>,
+    /// The profile under which the session or the run was asked for.
+    pub(crate) session: Option<Many<String>>,
+    /// What will run it: `jail`, `docker`, ...
+    pub(crate) backend: Option<Many<String>>,
 }
 
 /// The shape of an argument list. A pattern stands for one argument each; `*` never spans two.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Arguments {
     /// The first arguments that are not options, in order (`["push"]`, `["stash", "drop"]`).
@@ -83,7 +92,7 @@ pub(crate) struct Arguments {
 }
 
 /// Where a command runs, in policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Where {
     Here,
@@ -93,7 +102,7 @@ pub(crate) enum Where {
 }
 
 /// Where input comes from, in policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Source {
     Plain,
@@ -105,47 +114,16 @@ pub(crate) enum Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Effects(pub(crate) Vec<(Kind, Details)>);
 
-/// The kinds of [`Effect`], as policies name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    Delete,
-    Write,
-    Read,
-    Metadata,
-    Exec,
-    Script,
-    RunFile,
-    Fetch,
-    Send,
-    Listen,
-    Kill,
-    Power,
-    Privilege,
-    Account,
-    Package,
-    Service,
-    Device,
-    Mount,
-    Kernel,
-    Repository,
-    Database,
-    Remote,
-    Persist,
-    Flood,
-    Unreadable,
-    Opaque,
-    /// An effect that this version of the policy language has no word for.
-    #[serde(skip)]
-    Other,
-}
-
 /// What must hold of an effect.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Details {
     /// Classes and path patterns; `!` before one means that it must not be that.
     pub(crate) path: Option<Many<Selector>>,
+    /// Host names and patterns of a connection; `!` before one means that it must not be that.
+    pub(crate) host: Option<Many<HostPattern>>,
+    /// Whether it is a redirection of the shell that does it (`> file`).
+    pub(crate) redirected: Option<bool>,
     /// Whole trees.
     pub(crate) recursive: Option<bool>,
     /// How something is written or removed.
@@ -198,130 +176,6 @@ impl<'de> Deserialize<'de> for Selector {
     }
 }
 
-/// A value of an enumeration of the effects, by its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Word<T>(&'static str, std::marker::PhantomData<T>);
-
-/// Enumerations whose names policies use.
-pub(crate) trait Named: Copy + 'static {
-    /// What the enumeration is, for messages.
-    const WHAT: &'static str;
-    /// All values.
-    const ALL: &'static [Self];
-
-    /// The name of a value.
-    fn name(self) -> &'static str;
-}
-
-impl Named for Operation {
-    const WHAT: &'static str = "way to write or remove";
-    const ALL: &'static [Self] = &[
-        Self::Remove,
-        Self::Truncate,
-        Self::Overwrite,
-        Self::Append,
-        Self::Create,
-        Self::Make,
-        Self::Edit,
-        Self::Move,
-        Self::Link,
-        Self::Format,
-        Self::Shred,
-        Self::Install,
-        Self::Uninstall,
-        Self::Publish,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Remove => "remove",
-            Self::Truncate => "truncate",
-            Self::Overwrite => "overwrite",
-            Self::Append => "append",
-            Self::Create => "create",
-            Self::Make => "make",
-            Self::Edit => "edit",
-            Self::Move => "move",
-            Self::Link => "link",
-            Self::Format => "format",
-            Self::Shred => "shred",
-            Self::Install => "install",
-            Self::Uninstall => "uninstall",
-            Self::Publish => "publish",
-        }
-    }
-}
-
-impl Named for Attribute {
-    const WHAT: &'static str = "attribute";
-    const ALL: &'static [Self] = &[Self::Mode, Self::Owner, Self::Extended, Self::Times];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Mode => "mode",
-            Self::Owner => "owner",
-            Self::Extended => "extended",
-            Self::Times => "times",
-        }
-    }
-}
-
-impl Named for Language {
-    const WHAT: &'static str = "language";
-    const ALL: &'static [Self] = &[
-        Self::Shell(Dialect::Bash),
-        Self::OtherShell,
-        Self::Python,
-        Self::Perl,
-        Self::Ruby,
-        Self::JavaScript,
-        Self::Php,
-        Self::Lua,
-        Self::Awk,
-        Self::Sed,
-        Self::Make,
-        Self::Editor,
-        Self::Sql,
-        Self::Other,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Shell(_) => "shell",
-            Self::OtherShell => "other-shell",
-            Self::Python => "python",
-            Self::Perl => "perl",
-            Self::Ruby => "ruby",
-            Self::JavaScript => "javascript",
-            Self::Php => "php",
-            Self::Lua => "lua",
-            Self::Awk => "awk",
-            Self::Sed => "sed",
-            Self::Make => "make",
-            Self::Editor => "editor",
-            Self::Sql => "sql",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl<'de, T: Named> Deserialize<'de> for Word<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut names = T::ALL.iter().map(|value| value.name());
-        if let Some(name) = names.clone().find(|name| *name == text) {
-            return Ok(Self(name, std::marker::PhantomData));
-        }
-        Err(D::Error::custom(super::error::unknown_name(T::WHAT, &text, &mut names)))
-    }
-}
-
-impl<T: Named> Word<T> {
-    fn is(&self, value: T) -> bool {
-        self.0 == value.name()
-    }
-}
-
 impl<'de> Deserialize<'de> for Effects {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Any;
@@ -368,12 +222,72 @@ impl Condition {
             && self.target.is_none()
             && self.via.is_none()
             && self.fed.is_none()
+            && self.principal.is_none()
+            && self.session.is_none()
+            && self.backend.is_none()
+    }
+
+    /// Whether this condition, by its words, holds wherever the other one does. A no is no proof.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        fn within<T: PartialEq>(own: &Option<Many<T>>, other: &Option<Many<T>>) -> bool {
+            let Some(own) = own else { return true };
+            other.as_ref().is_some_and(|other| other.0.iter().all(|item| own.0.contains(item)))
+        }
+        let arguments = self.arguments.is_none() || self.arguments == other.arguments;
+        let effects = self.effect.as_ref().is_none_or(|own| {
+            other.effect.as_ref().is_some_and(|other| {
+                other.0.iter().all(|(kind, details)| {
+                    own.0
+                        .iter()
+                        .any(|(wide, open)| wide == kind && (*open == Details::default() || open == details))
+                })
+            })
+        });
+        within(&self.program, &other.program)
+            && arguments
+            && effects
+            && within(&self.target, &other.target)
+            && within(&self.via, &other.via)
+            && within(&self.fed, &other.fed)
+            && within(&self.principal, &other.principal)
+            && within(&self.session, &other.session)
+            && within(&self.backend, &other.backend)
+    }
+
+    /// Why no act can meet the condition, where its words tell.
+    pub(crate) fn contradiction(&self) -> Option<String> {
+        if let Some(shape) = &self.arguments {
+            let none = shape.none.iter().flat_map(|none| &none.0);
+            for pattern in none {
+                let any = shape.any.as_ref().is_some_and(|any| any.0.iter().all(|one| one == pattern));
+                let all = shape.all.as_ref().is_some_and(|all| all.0.contains(pattern));
+                if any || all {
+                    return Some(format!("`{pattern}` is asked for and excluded among its arguments"));
+                }
+            }
+        }
+        let effects = self.effect.as_ref()?;
+        let dead = |details: &Details| details.contradiction();
+        let reasons: Vec<Option<String>> = effects
+            .0
+            .iter()
+            .map(|(kind, details)| dead(details).or_else(|| details.foreign(*kind)))
+            .collect();
+        if reasons.iter().all(Option::is_some) { reasons.into_iter().next().flatten() } else { None }
     }
 
     /// Whether the act is one that the condition speaks of.
-    pub(crate) fn matches(&self, act: &Act, sureness: Sureness) -> bool {
+    pub(crate) fn matches(&self, act: &Act, facts: &Facts, sureness: Sureness) -> bool {
         let scene = &act.scene;
-        self.effect.as_ref().is_none_or(|effects| effects.matches(act, sureness))
+        let named = |names: &Option<Many<String>>, is: &str| {
+            names.as_ref().is_none_or(|names| any_text(names, is.as_bytes()))
+        };
+        let session = if facts.profile.is_empty() { super::profile::DEFAULT } else { &facts.profile };
+        self.principal.as_ref().is_none_or(|names| {
+            any_text(names, facts.user.as_bytes()) || any_text(names, facts.uid.to_string().as_bytes())
+        }) && named(&self.session, session)
+            && named(&self.backend, &facts.backend)
+            && self.effect.as_ref().is_none_or(|effects| effects.matches(act, sureness))
             && self.program.as_ref().is_none_or(|names| any_text(names, scene.program.as_bytes()))
             && self
                 .via
@@ -433,6 +347,36 @@ impl Effects {
 }
 
 impl Details {
+    /// Why no path can meet it, where its words tell.
+    fn contradiction(&self) -> Option<String> {
+        let selectors = &self.path.as_ref()?.0;
+        let mut positive = selectors.iter().filter(|selector| !selector.negated).peekable();
+        positive.peek()?;
+        positive
+            .all(|wanted| selectors.iter().any(|other| other.negated && other.what == wanted.what))
+            .then(|| "a path is asked for and excluded".to_owned())
+    }
+
+    /// What is asked that an effect of this kind never has.
+    fn foreign(&self, kind: Kind) -> Option<String> {
+        let no = |asked: bool, has: &[Kind], what: &str| {
+            (asked && !has.contains(&kind)).then(|| format!("no effect of this kind has `{what}`"))
+        };
+        use Kind::{
+            Delete, Device, Fetch, Listen, Metadata, Mount, Package, Read, Remote, RunFile, Script, Send,
+            Write,
+        };
+        no(self.path.is_some(), &[Delete, Write, Read, Metadata, RunFile, Device, Mount, Send], "path")
+            .or_else(|| no(self.host.is_some(), &[Fetch, Send, Listen], "host"))
+            .or_else(|| no(self.redirected == Some(true), &[Delete, Write, Read, Fetch, Send], "redirected"))
+            .or_else(|| no(self.recursive.is_some(), &[Delete, Metadata], "recursive"))
+            .or_else(|| no(self.how.is_some(), &[Delete, Write, Device, Package], "how"))
+            .or_else(|| no(self.attribute.is_some(), &[Metadata], "attribute"))
+            .or_else(|| no(self.language.is_some(), &[Script, RunFile], "language"))
+            .or_else(|| no(self.inert.is_some(), &[Script], "inert"))
+            .or_else(|| no(self.destructive.is_some(), &[Remote], "destructive"))
+    }
+
     fn matches(&self, act: &Act, sureness: Sureness) -> bool {
         let effect = &act.effect;
         self.recursive.is_none_or(|wanted| match effect {
@@ -452,7 +396,9 @@ impl Details {
                 wanted.0.iter().any(|word| word.is(*language))
             }
             _ => false,
-        }) && self.known.is_none_or(|wanted| is_known(effect) == wanted)
+        }) && self.redirected.is_none_or(|wanted| is_redirected(act) == wanted)
+            && self.host.as_ref().is_none_or(|wanted| host::matches(wanted, effect, sureness))
+            && self.known.is_none_or(|wanted| is_known(effect) == wanted)
             && self.inert.is_none_or(|wanted| match effect {
                 Effect::Script { language, text, .. } => is_inert(*language, text) == wanted,
                 _ => false,
@@ -507,6 +453,16 @@ fn any_text(patterns: &Many<String>, text: &[u8]) -> bool {
     patterns.0.iter().any(|pattern| text_matches(pattern, text))
 }
 
+/// Whether a redirection has the effect. A word that stands in a redirection and among the arguments counts as one.
+fn is_redirected(act: &Act) -> bool {
+    let path = match &act.effect {
+        Effect::Delete { path, .. } | Effect::Write { path, .. } | Effect::Read { path } => path,
+        Effect::Fetch { url } | Effect::Send { url, .. } => url,
+        _ => return false,
+    };
+    act.scene.redirects.contains(path)
+}
+
 /// Whether the part of the effect that decides what runs is known before running.
 fn is_known(effect: &Effect) -> bool {
     match effect {
@@ -547,44 +503,5 @@ fn names_of(effect: &Effect) -> Vec<Vec<u8>> {
         Effect::Remote { resource, .. } => vec![value_text(resource)],
         Effect::Unreadable { word, .. } => vec![value_text(word)],
         _ => Vec::new(),
-    }
-}
-
-impl Kind {
-    /// How many kinds there are.
-    pub(crate) const COUNT: usize = Self::Other as usize + 1;
-
-    /// The kind of an effect.
-    pub(crate) fn of(effect: &Effect) -> Self {
-        match effect {
-            Effect::Delete { .. } => Self::Delete,
-            Effect::Write { .. } => Self::Write,
-            Effect::Read { .. } => Self::Read,
-            Effect::Metadata { .. } => Self::Metadata,
-            Effect::Exec { .. } => Self::Exec,
-            Effect::Script { .. } => Self::Script,
-            Effect::RunFile { .. } => Self::RunFile,
-            Effect::Fetch { .. } => Self::Fetch,
-            Effect::Send { .. } => Self::Send,
-            Effect::Listen { .. } => Self::Listen,
-            Effect::Kill { .. } => Self::Kill,
-            Effect::Power => Self::Power,
-            Effect::Privilege { .. } => Self::Privilege,
-            Effect::Account { .. } => Self::Account,
-            Effect::Package { .. } => Self::Package,
-            Effect::Service { .. } => Self::Service,
-            Effect::Device { .. } => Self::Device,
-            Effect::Mount { .. } => Self::Mount,
-            Effect::Kernel { .. } => Self::Kernel,
-            Effect::Repository { .. } => Self::Repository,
-            Effect::Database { .. } => Self::Database,
-            Effect::Remote { .. } => Self::Remote,
-            Effect::Persist { .. } => Self::Persist,
-            Effect::Flood { .. } => Self::Flood,
-            Effect::Unreadable { .. } => Self::Unreadable,
-            Effect::Opaque { .. } => Self::Opaque,
-            #[allow(unreachable_patterns)]
-            _ => Self::Other,
-        }
     }
 }

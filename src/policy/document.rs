@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -11,23 +12,28 @@ use super::sections::{ApprovalSection, Environment, LimitsSection, Workspace};
 use crate::gate::Decision;
 
 /// A whole policy file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Document {
-    pub(super) environment: Environment,
+    /// Files beside this one whose rules and profiles hold as well. Not for the policy of a project.
+    #[schemars(with = "Vec<String>")]
+    pub(super) include: Vec<Spanned<String>>,
+    pub(super) environment: Option<Environment>,
     pub(super) workspace: Workspace,
-    pub(super) network: NetworkSection,
+    pub(super) network: Option<NetworkSection>,
     pub(super) limits: LimitsSection,
     pub(super) approval: ApprovalSection,
     pub(super) sandbox: SandboxSection,
+    #[schemars(with = "BTreeMap<String, ProfileSection>")]
     pub(super) profile: BTreeMap<Spanned<String>, Spanned<ProfileSection>>,
     /// What happens to an effect that no rule speaks of.
     pub(super) default: Verdict,
+    #[schemars(with = "Vec<RuleDocument>")]
     pub(super) rule: Vec<Spanned<RuleDocument>>,
 }
 
 /// What a rule may decide. Hardline is not among them: a policy cannot speak for the compiled-in list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     #[default]
@@ -47,11 +53,13 @@ impl From<Verdict> for Decision {
 }
 
 /// A `[[rule]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleDocument {
+    #[schemars(with = "String")]
     pub(super) id: Spanned<String>,
     pub(super) decision: Verdict,
+    #[schemars(with = "String")]
     pub(super) reason: Spanned<String>,
     #[serde(default)]
     pub(super) hint: String,
@@ -67,15 +75,27 @@ pub(super) struct RuleDocument {
     pub(super) via: Option<Many<String>>,
     #[serde(default)]
     pub(super) fed: Option<Many<Source>>,
+    #[serde(default)]
+    pub(super) principal: Option<Many<String>>,
+    #[serde(default)]
+    pub(super) session: Option<Many<String>>,
+    #[serde(default)]
+    pub(super) backend: Option<Many<String>>,
+    /// The profile under which what it speaks of runs, if it runs.
+    #[serde(default, rename = "run-under")]
+    #[schemars(with = "Option<String>")]
+    pub(super) run_under: Option<Spanned<String>>,
     /// What the rule does not speak of.
     #[serde(default)]
+    #[schemars(with = "Vec<Condition>")]
     pub(super) except: Vec<Spanned<Condition>>,
     #[serde(default)]
+    #[schemars(with = "Vec<Example>")]
     pub(super) examples: Vec<Spanned<Example>>,
 }
 
 /// A command with the verdict that the whole policy must give.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Example {
     /// Shell text.
@@ -92,6 +112,46 @@ pub(super) struct Example {
     /// Variables that are set.
     #[serde(default)]
     pub(super) environment: BTreeMap<String, String>,
+    /// The user who asks; `user` by default, whose uid is 1000.
+    #[serde(default)]
+    pub(super) principal: Option<String>,
+    /// The profile of the session.
+    #[serde(default)]
+    pub(super) session: Option<String>,
+    /// What would run it; `jail` by default.
+    #[serde(default)]
+    pub(super) backend: Option<String>,
+    /// The profiles under which rules must have it run, sorted; not compared where it is left out.
+    #[serde(default, rename = "run-under")]
+    pub(super) run_under: Option<Vec<String>>,
+}
+
+impl Document {
+    /// That nothing stands in it but rules, profiles and includes; else the name of what does.
+    pub(super) fn only_rules(&self) -> Result<(), &'static str> {
+        let Self {
+            include: _,
+            environment,
+            workspace,
+            network,
+            limits,
+            approval,
+            sandbox,
+            profile: _,
+            default,
+            rule: _,
+        } = self;
+        let sections = [
+            ("environment", environment.is_some()),
+            ("workspace", *workspace != Workspace::default()),
+            ("network", network.is_some()),
+            ("limits", *limits != LimitsSection::default()),
+            ("approval", *approval != ApprovalSection::default()),
+            ("sandbox", *sandbox != SandboxSection::default()),
+            ("default", *default != Verdict::default()),
+        ];
+        sections.iter().find(|(_, stands)| *stands).map_or(Ok(()), |(name, _)| Err(*name))
+    }
 }
 
 impl RuleDocument {
@@ -104,6 +164,9 @@ impl RuleDocument {
             target: self.target.clone(),
             via: self.via.clone(),
             fed: self.fed.clone(),
+            principal: self.principal.clone(),
+            session: self.session.clone(),
+            backend: self.backend.clone(),
         }
     }
 }

@@ -1,6 +1,8 @@
-//! Reads a policy file and holds it against its own examples.
+//! Reads a policy file with what it includes, and holds it against its own examples.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use toml::Spanned;
@@ -8,55 +10,277 @@ use toml::Spanned;
 use super::document::{Document, Example, RuleDocument};
 use super::index::Index;
 use super::rule::Rule;
-use super::sections::Approval;
-use super::{Limits, Policy, PolicyError, Profile, profile};
-use crate::gate::{Command, Facts};
+use super::sections::{Approval, Later};
+use super::{Layer, Policy, PolicyError, Profile, Role, profile};
+use crate::gate::{Command, Facts, Judgement};
 use crate::shell::Dialect;
 
-/// The longest policy that is read: 4 MiB, some 20,000 rules.
+/// The longest policy that is read, with everything that it includes: 4 MiB, some 20,000 rules.
 const LONGEST: usize = 4 << 20;
 
-pub(super) fn load(text: &str, name: &str) -> Result<Policy, PolicyError> {
-    let (policy, document) = read(text, name)?;
-    for rule in &document.rule {
-        for example in &rule.get_ref().examples {
-            hold(&policy, rule.get_ref(), example).map_err(|mistake| {
-                PolicyError::at(name, text, mistake.span, &mistake.message, mistake.hint)
+/// Most files that a policy includes, and most that stand between it and one of them.
+const MOST_INCLUDED: usize = 64;
+const DEEPEST: usize = 8;
+
+/// A file that is included.
+#[derive(Debug, Clone)]
+pub struct Included {
+    /// Its name for messages, the same for the same file however it is named: by it, circles are found.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// Finds an included file: what is asked for, and the name of the file that asks. The error is a sentence.
+pub type Find<'a> = dyn Fn(&str, &str) -> Result<Included, String> + 'a;
+
+/// Whether examples were held against a policy of this digest before.
+pub type Known<'a> = dyn Fn(&[u8; 32]) -> bool + 'a;
+
+/// How a policy is read.
+#[derive(Clone, Copy)]
+pub struct Loader<'a> {
+    /// Whose it is.
+    pub role: Role,
+    /// What stands above it: its profiles can be named, and its examples are judged with it.
+    pub beneath: Option<&'a Policy>,
+    /// Where included files come from; `None` where there are none to be had.
+    pub find: Option<&'a Find<'a>>,
+    /// Whether examples were held against exactly this policy before, by its digest ([`Policy::digest`]).
+    pub examples_hold: Option<&'a Known<'a>>,
+}
+
+impl fmt::Debug for Loader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// A file that was read.
+struct Source {
+    name: String,
+    text: String,
+    document: Document,
+}
+
+impl Source {
+    fn refuse(&self, mistake: &Mistake) -> PolicyError {
+        PolicyError::at(&self.name, &self.text, mistake.span.clone(), &mistake.message, mistake.hint)
+    }
+}
+
+impl<'a> Loader<'a> {
+    /// Reads a policy that stands alone and includes nothing.
+    pub fn new(role: Role) -> Self {
+        Self { role, beneath: None, find: None, examples_hold: None }
+    }
+
+    /// Reads a layer beneath another. It is joined to it by [`Policy::over`].
+    pub fn beneath(upper: &'a Policy, role: Role) -> Self {
+        Self { beneath: Some(upper), ..Self::new(role) }
+    }
+
+    /// Reads it. `name` is the file's name for messages.
+    ///
+    /// # Errors
+    /// The first mistake, with its line, a caret and a hint.
+    pub fn load(self, text: &str, name: &str) -> Result<Policy, PolicyError> {
+        let mut sources = Vec::new();
+        self.read(Included { name: name.to_owned(), text: text.to_owned() }, &mut Vec::new(), &mut sources)?;
+        let policy = self.policy(&sources)?;
+        if self.examples_hold.is_some_and(|known| known(&policy.digest)) {
+            return Ok(policy);
+        }
+        for source in &sources {
+            for rule in &source.document.rule {
+                for example in &rule.get_ref().examples {
+                    hold(&policy, self.beneath, rule.get_ref(), example)
+                        .map_err(|mistake| source.refuse(&mistake))?;
+                }
+            }
+        }
+        Ok(policy)
+    }
+
+    /// Reads a file and, before it, what it includes.
+    fn read(
+        self,
+        file: Included,
+        above: &mut Vec<String>,
+        sources: &mut Vec<Source>,
+    ) -> Result<(), PolicyError> {
+        let Included { name, text } = file;
+        let whole = sources.iter().map(|source| source.text.len()).sum::<usize>() + text.len();
+        if whole > LONGEST {
+            return Err(PolicyError::at(&name, "", None, "the policy is longer than 4 MiB", ""));
+        }
+        let document: Document =
+            toml::from_str(&text).map_err(|error| PolicyError::from_toml(&name, &text, &error))?;
+        let source = Source { name, text, document };
+        above.push(source.name.clone());
+        for include in &source.document.include {
+            let refuse = |message: String, hint| source.refuse(&Mistake::new(include.span(), message, hint));
+            if self.role == Role::Project {
+                let hint = "write the rules here: a project's policy is one file";
+                return Err(refuse("the policy of a project includes nothing".to_owned(), hint));
+            }
+            let Some(find) = self.find else {
+                return Err(refuse("nothing can be included here".to_owned(), ""));
+            };
+            if sources.len() >= MOST_INCLUDED || above.len() > DEEPEST {
+                let message = format!("more than {MOST_INCLUDED} files, or more than {DEEPEST} deep");
+                return Err(refuse(message, "put the rules into fewer files"));
+            }
+            let asked = include.get_ref();
+            let found = find(asked, &source.name).map_err(|error| {
+                refuse(format!("`{asked}` is not included: {error}"), "name a file beside this one")
+            })?;
+            if above.contains(&found.name) {
+                return Err(refuse(format!("`{asked}` includes itself"), "take one of the two lines out"));
+            }
+            if !sources.iter().any(|source| source.name == found.name) {
+                self.read(found, above, sources)?;
+            }
+        }
+        above.pop();
+        if !above.is_empty() {
+            source.document.only_rules().map_err(|section| {
+                let message = format!("an included file has no [{section}]: it brings rules and profiles");
+                source.refuse(&Mistake { span: None, message, hint: "write it in the file that includes it" })
             })?;
         }
+        sources.push(source);
+        Ok(())
     }
-    Ok(policy)
-}
 
-/// Reads a policy whose examples were held against it when this was built: they take longer than starting a command.
-pub(super) fn load_tested(text: &str, name: &str) -> Result<Policy, PolicyError> {
-    read(text, name).map(|(policy, _)| policy)
-}
-
-fn read(text: &str, name: &str) -> Result<(Policy, Document), PolicyError> {
-    if text.len() > LONGEST {
-        return Err(PolicyError::at(name, "", None, "the policy is longer than 4 MiB", ""));
+    fn policy(self, sources: &[Source]) -> Result<Policy, PolicyError> {
+        let Some(main) = sources.last() else {
+            return Err(PolicyError::at("policy", "", None, "there is no policy", ""));
+        };
+        let document = &main.document;
+        let base = self.base(document).map_err(|mistake| main.refuse(&mistake))?;
+        let mut profiles = BTreeMap::new();
+        for source in sources {
+            named_profiles(&source.document, &base, &mut profiles)
+                .map_err(|mistake| source.refuse(&mistake))?;
+        }
+        let mut seen = BTreeMap::new();
+        for source in sources {
+            self.check(&source.document, &profiles, &mut seen).map_err(|mistake| source.refuse(&mistake))?;
+        }
+        let documents = || sources.iter().flat_map(|source| &source.document.rule).map(Spanned::get_ref);
+        let rules: Vec<Rule> = documents().map(Rule::new).collect();
+        let examples =
+            documents().map(|rule| rule.examples.iter().map(|example| example.get_ref().clone()).collect());
+        let above = self.beneath.map(|upper| upper.approval.timeout);
+        let unsaid = above.unwrap_or(Approval::default().timeout);
+        Ok(Policy {
+            roots: document.workspace.roots.clone(),
+            later: document.workspace.later.unwrap_or(match self.beneath {
+                Some(_) => Later::Allow,
+                None => Later::default(),
+            }),
+            approval: Approval { timeout: document.approval.timeout.unwrap_or(unsaid) },
+            profiles,
+            base,
+            layers: vec![Arc::new(Layer {
+                role: self.role,
+                default: document.default,
+                index: Index::new(&rules),
+                rules,
+                examples: examples.collect(),
+            })],
+            name: main.name.clone(),
+            digest: digest(self.role, self.beneath, sources),
+        })
     }
-    let document: Document =
-        toml::from_str(text).map_err(|error| PolicyError::from_toml(name, text, &error))?;
-    check(&document)
-        .map_err(|mistake| PolicyError::at(name, text, mistake.span, &mistake.message, mistake.hint))?;
-    let (base, profiles) = profiles(&document)
-        .map_err(|mistake| PolicyError::at(name, text, mistake.span, &mistake.message, mistake.hint))?;
-    let rules: Vec<Rule> = document.rule.iter().map(|rule| Rule::new(rule.get_ref())).collect();
-    let policy = Policy {
-        index: Index::new(&rules),
-        rules,
-        roots: document.workspace.roots.clone(),
-        later: document.workspace.later,
-        approval: Approval { timeout: document.approval.timeout.unwrap_or(Approval::default().timeout) },
-        profiles,
-        base,
-        default: document.default,
-        name: name.to_owned(),
-        digest: digest(text),
-    };
-    Ok((policy, document))
+
+    /// The profile of the sections at the top. In a lower layer, what they do not say takes nothing away.
+    fn base(self, document: &Document) -> Result<Profile, Mistake> {
+        let plain = |message: String, hint| Mistake { span: None, message, hint };
+        let unsaid = if self.beneath.is_some() { Profile::everything() } else { Profile::default() };
+        for root in document.workspace.roots.iter().flatten() {
+            if !root.starts_with('/') {
+                let message = format!("the workspace root `{root}` is not an absolute path");
+                return Err(plain(message, "start it with `/`"));
+            }
+        }
+        let stated = Profile {
+            pass: document.environment.as_ref().map(|own| own.pass.clone()).unwrap_or_default(),
+            masked: document.sandbox.masked.clone(),
+            ..Profile::default()
+        };
+        proper(&stated).map_err(|(message, hint)| plain(message, hint))?;
+        let network = match &document.network {
+            Some(section) => {
+                section.network().map_err(|message| plain(format!("[network]: {message}"), NETWORK_HINT))?
+            }
+            None => unsaid.network,
+        };
+        Ok(Profile {
+            name: profile::DEFAULT.to_owned(),
+            network,
+            workspace: document.workspace.access.unwrap_or(unsaid.workspace),
+            limits: document.limits.over(&unsaid.limits),
+            pass: if document.environment.is_some() { stated.pass } else { unsaid.pass },
+            masked: stated.masked,
+            minimum: document.sandbox.minimum.unwrap_or(unsaid.minimum),
+            selectable: true,
+        })
+    }
+
+    /// What the types cannot say of the rules.
+    fn check(
+        self,
+        document: &Document,
+        profiles: &BTreeMap<String, Profile>,
+        seen: &mut BTreeMap<String, ()>,
+    ) -> Result<(), Mistake> {
+        for rule in &document.rule {
+            let inner = rule.get_ref();
+            let id = inner.id.get_ref();
+            let at = inner.id.span();
+            let proper = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+            if id.is_empty() || !id.chars().all(proper) {
+                let hint = "use lower-case letters, digits, `-` and `.`, as in `delete.outside-workspace`";
+                return Err(Mistake::new(at, format!("`{id}` is not a rule id"), hint));
+            }
+            let own = ["hardline", "opaque", "parse", "text", "request", "policy"];
+            if own.iter().any(|own| id.split('.').next() == Some(own)) {
+                let hint = "such ids name what is compiled in";
+                return Err(Mistake::new(at, format!("the rule id `{id}` is reserved"), hint));
+            }
+            if seen.insert(id.clone(), ()).is_some() {
+                return Err(Mistake::new(
+                    at,
+                    format!("there are two rules with the id `{id}`"),
+                    "give one of them another id",
+                ));
+            }
+            if inner.reason.get_ref().trim().is_empty() {
+                let hint = "say in a few words what would go wrong: the person who is asked reads it";
+                return Err(Mistake::new(inner.reason.span(), "the reason is empty".to_owned(), hint));
+            }
+            if inner.condition().is_empty() {
+                let hint = "say of what it speaks: `effect`, `program`, `arguments`, ...; for everything, set `default`";
+                return Err(Mistake::new(rule.span(), format!("the rule `{id}` has no condition"), hint));
+            }
+            if let Some(except) = inner.except.iter().find(|except| except.get_ref().is_empty()) {
+                let hint = "an empty exception would switch the rule off";
+                return Err(Mistake::new(except.span(), "the exception has no condition".to_owned(), hint));
+            }
+            if let Some(name) = &inner.run_under {
+                let known = name.get_ref() == profile::DEFAULT
+                    || profiles.contains_key(name.get_ref())
+                    || self.beneath.is_some_and(|upper| upper.profile(name.get_ref()).is_some());
+                if !known {
+                    let message = format!("there is no profile `{}`", name.get_ref());
+                    return Err(Mistake::new(name.span(), message, "define it as [profile.NAME]"));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Mistake {
@@ -71,69 +295,12 @@ impl Mistake {
     }
 }
 
-/// What the types cannot say.
-fn check(document: &Document) -> Result<(), Mistake> {
-    let mut seen = BTreeMap::new();
-    for rule in &document.rule {
-        let inner = rule.get_ref();
-        let id = inner.id.get_ref();
-        let at = inner.id.span();
-        let proper = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-        if id.is_empty() || !id.chars().all(proper) {
-            let hint = "use lower-case letters, digits, `-` and `.`, as in `delete.outside-workspace`";
-            return Err(Mistake::new(at, format!("`{id}` is not a rule id"), hint));
-        }
-        if ["hardline", "opaque", "parse", "text"].iter().any(|own| id.split('.').next() == Some(own)) {
-            let hint = "`hardline.`, `opaque.`, `parse.` and `text.` name what is compiled in";
-            return Err(Mistake::new(at, format!("the rule id `{id}` is reserved"), hint));
-        }
-        if seen.insert(id.clone(), ()).is_some() {
-            return Err(Mistake::new(
-                at,
-                format!("there are two rules with the id `{id}`"),
-                "give one of them another id",
-            ));
-        }
-        if inner.reason.get_ref().trim().is_empty() {
-            let hint = "say in a few words what would go wrong: the person who is asked reads it";
-            return Err(Mistake::new(inner.reason.span(), "the reason is empty".to_owned(), hint));
-        }
-        if inner.condition().is_empty() {
-            let hint = "give `effect`, `program`, `arguments`, `target`, `via` or `fed`; for everything, set `default`";
-            return Err(Mistake::new(rule.span(), format!("the rule `{id}` has no condition"), hint));
-        }
-        if let Some(except) = inner.except.iter().find(|except| except.get_ref().is_empty()) {
-            let hint = "an empty exception would switch the rule off";
-            return Err(Mistake::new(except.span(), "the exception has no condition".to_owned(), hint));
-        }
-    }
-    for root in document.workspace.roots.iter().flatten() {
-        if !root.starts_with('/') {
-            let message = format!("the workspace root `{root}` is not an absolute path");
-            return Err(Mistake { span: None, message, hint: "start it with `/`" });
-        }
-    }
-    Ok(())
-}
-
-/// The profile of the sections at the top, and the others by name.
-fn profiles(document: &Document) -> Result<(Profile, BTreeMap<String, Profile>), Mistake> {
-    let plain = |message: String, hint| Mistake { span: None, message, hint };
-    let base = Profile {
-        name: profile::DEFAULT.to_owned(),
-        network: document
-            .network
-            .network()
-            .map_err(|message| plain(format!("[network]: {message}"), NETWORK_HINT))?,
-        workspace: document.workspace.access,
-        limits: document.limits.over(&Limits::default()),
-        pass: document.environment.pass.clone(),
-        masked: document.sandbox.masked.clone(),
-        minimum: document.sandbox.minimum.unwrap_or_default(),
-        selectable: true,
-    };
-    proper(&base).map_err(|(message, hint)| plain(message, hint))?;
-    let mut profiles = BTreeMap::new();
+/// Adds the profiles of a file.
+fn named_profiles(
+    document: &Document,
+    base: &Profile,
+    profiles: &mut BTreeMap<String, Profile>,
+) -> Result<(), Mistake> {
     for (name, section) in &document.profile {
         let (at, name) = (name.span(), name.get_ref());
         let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -145,23 +312,27 @@ fn profiles(document: &Document) -> Result<(Profile, BTreeMap<String, Profile>),
             let message = "the profile `default` is what the sections at the top say".to_owned();
             return Err(Mistake::new(at, message, "write [network], [limits], [environment] or [sandbox]"));
         }
+        let refuse =
+            |message: &str, hint| Mistake::new(at.clone(), format!("profile `{name}`: {message}"), hint);
         let stated = section.get_ref();
-        let mut profile = stated.over(name, &base).map_err(|message| {
-            Mistake::new(at.clone(), format!("profile `{name}`: {message}"), NETWORK_HINT)
-        })?;
-        proper(&profile).map_err(|(message, hint)| {
-            Mistake::new(at.clone(), format!("profile `{name}`: {message}"), hint)
-        })?;
-        let beyond = profile.beyond(&base);
-        profile.selectable = beyond.is_empty() || stated.selectable;
-        profiles.insert(name.clone(), profile);
+        if let Some(environment) = &stated.environment {
+            let own = Profile { pass: environment.pass.clone(), ..Profile::default() };
+            proper(&own).map_err(|(message, hint)| refuse(&message, hint))?;
+        }
+        let own = Profile { masked: stated.masked.clone(), ..Profile::default() };
+        proper(&own).map_err(|(message, hint)| refuse(&message, hint))?;
+        let mut profile = stated.over(name, base).map_err(|message| refuse(message, NETWORK_HINT))?;
+        profile.selectable = profile.beyond(base).is_empty() || stated.selectable;
+        if profiles.insert(name.clone(), profile).is_some() {
+            return Err(refuse("it is there twice", "give one of them another name"));
+        }
     }
-    Ok((base, profiles))
+    Ok(())
 }
 
 const NETWORK_HINT: &str = "as in `network = { mode = \"proxy\", allow = [\"registry.npmjs.org:443\"] }`";
 
-/// What the types cannot say of a profile.
+/// What the types cannot say of a profile's own lists.
 fn proper(profile: &Profile) -> Result<(), (String, &'static str)> {
     for name in &profile.pass {
         let stem = name.strip_suffix('*').unwrap_or(name);
@@ -175,7 +346,10 @@ fn proper(profile: &Profile) -> Result<(), (String, &'static str)> {
     for path in &profile.masked {
         let rest = path.strip_prefix("~/").unwrap_or(path);
         let rest = rest.strip_prefix('/').unwrap_or(rest);
-        if rest.is_empty() || rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        if rest.is_empty()
+            || rest.contains('\0')
+            || rest.split('/').any(|part| matches!(part, "" | "." | ".."))
+        {
             return Err((
                 format!("`{path}` cannot be masked"),
                 "name it by an absolute path, below the home (`~/x`) or below the workspace (`x/y`)",
@@ -186,38 +360,76 @@ fn proper(profile: &Profile) -> Result<(), (String, &'static str)> {
 }
 
 /// Judges an example and compares.
-fn hold(policy: &Policy, rule: &RuleDocument, example: &Spanned<Example>) -> Result<(), Mistake> {
+fn hold(
+    policy: &Policy,
+    upper: Option<&Policy>,
+    rule: &RuleDocument,
+    example: &Spanned<Example>,
+) -> Result<(), Mistake> {
     let inner = example.get_ref();
-    let command = match (&inner.command, &inner.argv) {
-        (Some(text), None) => Command::Shell(text.clone()),
-        (None, Some(argv)) => Command::Argv(argv.clone()),
-        _ => {
-            let message = "an example has either `command` or `argv`".to_owned();
-            return Err(Mistake::new(
-                example.span(),
-                message,
-                "`command` is shell text, `argv` a list of words",
-            ));
-        }
+    let Some((command, facts)) = inner.world() else {
+        let message = "an example has either `command` or `argv`".to_owned();
+        return Err(Mistake::new(example.span(), message, "`command` is shell text, `argv` a list of words"));
     };
-    let judgement = policy.judge(&command, &example_facts(inner.cwd.as_deref(), &inner.environment));
-    if judgement.decision == inner.expect {
+    let mut judgement = policy.judge(&command, &facts);
+    if let Some(upper) = upper {
+        let mut findings = judgement.findings;
+        findings.extend(upper.judge(&command, &facts).findings);
+        judgement = Judgement::from_findings(findings);
+    }
+    let other_profiles = inner.run_under.as_ref().filter(|wanted| **wanted != judgement.run_under);
+    if judgement.decision == inner.expect && other_profiles.is_none() {
         return Ok(());
     }
-    let by: Vec<&str> = judgement.findings.iter().map(|finding| finding.rule.as_str()).take(4).collect();
-    let by = if by.is_empty() { "no rule spoke of it".to_owned() } else { format!("by {}", by.join(", ")) };
-    let message = format!(
-        "an example of the rule `{}` fails: `{}` is {}, not {} ({by})",
-        rule.id.get_ref(),
-        crate::gate::render(&command.display()),
-        judgement.decision.name(),
-        inner.expect.name(),
-    );
+    let shown = crate::gate::render(&command.display());
+    let id = rule.id.get_ref();
+    let message = if judgement.decision == inner.expect {
+        let under = match judgement.run_under.as_slice() {
+            [] => "no profile of a rule".to_owned(),
+            names => names.join(" and "),
+        };
+        format!("an example of the rule `{id}` fails: `{shown}` runs under {under}")
+    } else {
+        let by: Vec<&str> = judgement.findings.iter().map(|finding| finding.rule.as_str()).take(4).collect();
+        let by =
+            if by.is_empty() { "no rule spoke of it".to_owned() } else { format!("by {}", by.join(", ")) };
+        let (is, expected) = (judgement.decision.name(), inner.expect.name());
+        format!("an example of the rule `{id}` fails: `{shown}` is {is}, not {expected} ({by})")
+    };
     Err(Mistake::new(
         example.span(),
         message,
         "examples are judged in /home/user/project, a workspace of the user `user`",
     ))
+}
+
+impl Example {
+    /// The command, and the world in which it is judged; `None` where it has no command or two.
+    pub(super) fn world(&self) -> Option<(Command, Facts)> {
+        let command = match (&self.command, &self.argv) {
+            (Some(text), None) => Command::Shell(text.clone()),
+            (None, Some(argv)) => Command::Argv(argv.clone()),
+            _ => return None,
+        };
+        let mut facts = example_facts(self.cwd.as_deref(), &self.environment);
+        if let Some(user) = &self.principal {
+            facts.uid = if user == "root" {
+                0
+            } else if user == "user" {
+                1000
+            } else {
+                1001
+            };
+            facts.user.clone_from(user);
+        }
+        if let Some(profile) = &self.session {
+            facts.profile.clone_from(profile);
+        }
+        if let Some(backend) = &self.backend {
+            facts.backend.clone_from(backend);
+        }
+        Some((command, facts))
+    }
 }
 
 /// The world in which examples are judged.
@@ -243,14 +455,21 @@ pub(super) fn example_facts(cwd: Option<&str>, environment: &BTreeMap<String, St
         environment: variables,
         dialect: Dialect::Bash,
         backend: "jail".to_owned(),
+        profile: String::new(),
     }
 }
 
-fn digest(text: &str) -> [u8; 32] {
+/// Over everything that a verdict depends on: execward's version, what stands above, and each file with its length.
+fn digest(role: Role, upper: Option<&Policy>, sources: &[Source]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(b"execward policy\0");
     hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
     hasher.update([0]);
-    hasher.update(text.as_bytes());
+    hasher.update(role.name().as_bytes());
+    hasher.update(upper.map_or([0; 32], |upper| upper.digest));
+    for source in sources {
+        hasher.update((source.text.len() as u64).to_le_bytes());
+        hasher.update(source.text.as_bytes());
+    }
     hasher.finalize().into()
 }

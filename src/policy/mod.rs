@@ -12,24 +12,34 @@ pub(crate) mod condition;
 mod destination;
 mod document;
 mod error;
+mod explain;
+mod host;
 mod index;
+mod layers;
+mod lint;
 mod load;
+mod names;
 pub mod profile;
 mod rule;
+mod schema;
 mod sections;
 mod units;
 
 pub use destination::{Allowlist, Destination};
 pub use error::PolicyError;
+pub use explain::{Explanation, Matched};
+pub use lint::{Kind as LintKind, Lint};
+pub use load::{Find, Included, Known, Loader};
 pub use profile::{Access, Level, Network, Profile};
+pub use schema::schema;
 pub use sections::{Approval, Later, Limits};
 pub use units::{ByteSize, parse_duration};
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::gate::{self, Act, Command, Facts, Finding, Judgement};
-use document::Verdict;
+use document::{Example, Verdict};
 use index::Index;
 use rule::Rule;
 
@@ -48,14 +58,54 @@ pub struct Policy {
     pub approval: Approval,
     profiles: BTreeMap<String, Profile>,
     base: Profile,
-    default: Verdict,
-    rules: Vec<Rule>,
-    index: Index,
+    /// The highest first. Each judges by itself, and the strictest of all decides.
+    layers: Vec<Arc<Layer>>,
     name: String,
     digest: [u8; 32],
 }
 
+/// The rules of one layer.
+#[derive(Debug)]
+struct Layer {
+    role: Role,
+    default: Verdict,
+    rules: Vec<Rule>,
+    index: Index,
+    /// For those who look for mistakes: the examples of each rule, in the order of the rules.
+    examples: Vec<Vec<Example>>,
+}
+
+/// Who wrote a layer, highest first. Each only tightens what stands above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The machine's: `/etc/execward/policy.toml`, or the one compiled in.
+    System,
+    /// The operator's of this daemon, or the user's own.
+    Operator,
+    /// The project's, in its workspace, where an agent may have written it.
+    Project,
+}
+
+impl Role {
+    /// The word for it in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Operator => "operator",
+            Self::Project => "project",
+        }
+    }
+}
+
 impl Policy {
+    /// The policies that come with execward: file name and text.
+    pub const SHIPPED: [(&'static str, &'static str); 4] = [
+        ("policies/default.toml", BUILTIN),
+        ("policies/strict.toml", include_str!("../../policies/strict.toml")),
+        ("policies/ci.toml", include_str!("../../policies/ci.toml")),
+        ("policies/readonly.toml", include_str!("../../policies/readonly.toml")),
+    ];
+
     /// The text of the policy that is compiled in.
     pub fn builtin_text() -> &'static str {
         BUILTIN
@@ -67,15 +117,17 @@ impl Policy {
     /// The first mistake, rendered with its line, a caret and a hint: TOML that does not parse, an unknown key, class
     /// or effect, an empty condition, two rules of one id, an example whose verdict is another.
     pub fn parse(text: &str, name: &str) -> Result<Self, PolicyError> {
-        load::load(text, name)
+        Loader::new(Role::System).load(text, name)
     }
 
     /// The policy that holds where no file says otherwise: `policies/default.toml`.
     pub fn builtin() -> &'static Self {
         static POLICY: LazyLock<Policy> = LazyLock::new(|| {
-            // The shipped file and its examples are checked by this module's tests. Should it fail all the same,
-            // everything is refused.
-            load::load_tested(BUILTIN, "policies/default.toml").unwrap_or_else(|_| Policy::refusing())
+            // The shipped files and their examples are checked by this module's tests: trying them takes longer than starting
+            // a command. Should this one fail all the same, everything is refused.
+            let known = |_: &[u8; 32]| true;
+            let loader = Loader { examples_hold: Some(&known), ..Loader::new(Role::System) };
+            loader.load(BUILTIN, "policies/default.toml").unwrap_or_else(|_| Policy::refusing())
         });
         &POLICY
     }
@@ -83,7 +135,7 @@ impl Policy {
     /// Judges a command. Pure: the same command, facts and policy give the same judgement.
     pub fn judge(&self, command: &Command, facts: &Facts) -> Judgement {
         let survey = gate::survey(command, facts);
-        let findings = self.findings(survey.acts());
+        let findings = self.findings(survey.acts(), facts);
         survey.conclude(findings)
     }
 
@@ -113,27 +165,35 @@ impl Policy {
         std::iter::once(&self.base).chain(self.profiles.values())
     }
 
-    /// Ids of the rules, in the order of the file.
+    /// Whether some rule has commands run under a profile.
+    pub fn confines(&self) -> bool {
+        self.rules().any(|(_, rule)| !rule.run_under.is_empty())
+    }
+
+    /// The profile with what the rules of a judgement take away. A name that is none takes everything away that a profile
+    /// can.
+    pub fn confine(&self, profile: &Profile, judgement: &Judgement) -> Profile {
+        judgement.run_under.iter().fold(profile.clone(), |profile, name| match self.profile(name) {
+            Some(other) => profile.meet(other),
+            None => profile.meet(&Profile::nothing(name)),
+        })
+    }
+
+    /// Ids of the rules, layer by layer in the order of the files.
     pub fn rule_ids(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(Rule::id)
+        self.rules().map(|(_, rule)| rule.id())
+    }
+
+    fn rules(&self) -> impl Iterator<Item = (Role, &Rule)> {
+        self.layers.iter().flat_map(|layer| layer.rules.iter().map(|rule| (layer.role, rule)))
     }
 
     /// What the rules say of the acts. A command that has effects is judged by them, one that has none by its start.
-    fn findings(&self, acts: &[Act]) -> Vec<Finding> {
+    fn findings(&self, acts: &[Act], facts: &Facts) -> Vec<Finding> {
         let mut findings = Vec::new();
         for act in acts.iter().filter(|act| !act.settled) {
-            let mut spoken = false;
-            let candidates = self.index.candidates(act).filter_map(|at| self.rules.get(at));
-            for rule in candidates.filter(|rule| rule.speaks_of(act)) {
-                spoken = true;
-                findings.extend(rule.finding(act));
-            }
-            // A start that has other effects is what they are.
-            let is_start = act.is_start();
-            let implied = is_start && act.scene.has_effects;
-            if !spoken && !implied && self.default != Verdict::Allow {
-                let reason = "no rule of the policy speaks of this";
-                findings.push(gate::finding(act, "policy.default", self.default.into(), reason, ""));
+            for layer in &self.layers {
+                layer.judge(act, facts, &mut findings);
             }
         }
         findings
@@ -141,17 +201,41 @@ impl Policy {
 
     /// A policy that refuses everything.
     fn refusing() -> Self {
+        let layer = Layer {
+            role: Role::System,
+            default: Verdict::Deny,
+            rules: Vec::new(),
+            index: Index::default(),
+            examples: Vec::new(),
+        };
         Self {
             roots: Some(Vec::new()),
             later: Later::default(),
             approval: Approval::default(),
             profiles: BTreeMap::new(),
             base: Profile::default(),
-            default: Verdict::Deny,
-            rules: Vec::new(),
-            index: Index::default(),
+            layers: vec![Arc::new(layer)],
             name: "refuse-everything".to_owned(),
             digest: [0; 32],
+        }
+    }
+}
+
+impl Layer {
+    fn judge(&self, act: &Act, facts: &Facts, findings: &mut Vec<Finding>) {
+        let mut spoken = false;
+        for rule in self.index.candidates(act).filter_map(|at| self.rules.get(at)) {
+            let speaks = rule.speaks_of(act, facts);
+            spoken |= speaks;
+            if speaks || rule.confines(act, facts) {
+                findings.extend(rule.finding(act));
+            }
+        }
+        // A start that has other effects is what they are.
+        let implied = act.is_start() && act.scene.has_effects;
+        if !spoken && !implied && self.default != Verdict::Allow {
+            let reason = "no rule of the policy speaks of this";
+            findings.push(gate::finding(act, "policy.default", self.default.into(), reason, ""));
         }
     }
 }

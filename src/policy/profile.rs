@@ -9,6 +9,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ByteSize;
 use super::destination::{Allowlist, Destination};
 use super::sections::{Limits, LimitsSection};
 
@@ -91,17 +92,57 @@ impl Default for Profile {
 }
 
 impl Profile {
+    /// Gives everything: what a lower layer says that says nothing.
+    pub(super) fn everything() -> Self {
+        let long = std::time::Duration::MAX;
+        Self {
+            name: DEFAULT.to_owned(),
+            network: Network::Host,
+            workspace: Access::Write,
+            limits: Limits {
+                time: long,
+                grace: long,
+                memory: ByteSize(u64::MAX),
+                processes: u32::MAX,
+                open_files: u32::MAX,
+                file_size: ByteSize(u64::MAX),
+            },
+            pass: vec!["*".to_owned()],
+            masked: Vec::new(),
+            minimum: Level::LandlockSeccomp,
+            selectable: true,
+        }
+    }
+
+    /// Gives as little as a profile can.
+    pub(super) fn nothing(name: &str) -> Self {
+        Self { name: name.to_owned(), workspace: Access::Read, ..Self::default() }
+    }
+
+    /// Takes away what the other does not give, under the same name.
+    #[must_use]
+    pub(super) fn within(&self, other: &Self) -> Self {
+        self.meet(&Self { name: String::new(), ..other.clone() })
+    }
+
     /// What both give: the greatest profile that gives nothing which one of them does not.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
-        if self.name == other.name {
+        if self == other {
             return self.clone();
         }
+        let name = match (self.name.as_str(), other.name.as_str()) {
+            // In `within`, one of the two has no name.
+            (name, "") | ("", name) => name.to_owned(),
+            // It was met with the other before.
+            (name, other) if name.split('+').any(|part| part == other) => name.to_owned(),
+            (one, other) => format!("{one}+{other}"),
+        };
         let mut masked: Vec<String> = self.masked.iter().chain(&other.masked).cloned().collect();
         masked.sort();
         masked.dedup();
         Self {
-            name: format!("{}+{}", self.name, other.name),
+            name,
             network: self.network.meet(&other.network),
             workspace: self.workspace.min(other.workspace),
             limits: self.limits.meet(&other.limits),
@@ -298,7 +339,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::ByteSize;
 
     fn build() -> Profile {
         Profile {

@@ -2,17 +2,18 @@
 
 use super::condition::{Condition, Sureness};
 use super::document::{RuleDocument, Verdict};
-use crate::gate::{self, Act, Finding};
+use crate::gate::{self, Act, Facts, Finding};
 
 /// A rule: what it speaks of, what it decides, and why.
 #[derive(Debug)]
 pub(super) struct Rule {
     id: String,
-    condition: Condition,
-    except: Vec<Condition>,
-    decision: Verdict,
+    pub(super) condition: Condition,
+    pub(super) except: Vec<Condition>,
+    pub(super) decision: Verdict,
+    pub(super) run_under: String,
     reason: String,
-    hint: String,
+    pub(super) hint: String,
 }
 
 impl Rule {
@@ -22,6 +23,7 @@ impl Rule {
             condition: document.condition(),
             except: document.except.iter().map(|except| except.get_ref().clone()).collect(),
             decision: document.decision,
+            run_under: document.run_under.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default(),
             reason: document.reason.get_ref().clone(),
             hint: document.hint.clone(),
         }
@@ -48,16 +50,29 @@ impl Rule {
 
     /// Whether the rule speaks of the act. A rule that tightens speaks of what may happen; one that allows, and an
     /// exception, only of what certainly does.
-    pub(super) fn speaks_of(&self, act: &Act) -> bool {
+    pub(super) fn speaks_of(&self, act: &Act, facts: &Facts) -> bool {
         let sureness = if self.decision == Verdict::Allow { Sureness::Must } else { Sureness::May };
-        self.condition.matches(act, sureness)
-            && !self.except.iter().any(|except| except.matches(act, Sureness::Must))
+        self.holds(act, facts, sureness)
     }
 
-    /// The finding, for a rule that decides more than allow. A rule without an effect speaks of the command as a whole, and
-    /// says so once.
+    /// Whether the rule has the act run under its profile. That takes away, so it speaks of what may happen, whatever else
+    /// the rule decides.
+    pub(super) fn confines(&self, act: &Act, facts: &Facts) -> bool {
+        !self.run_under.is_empty() && self.holds(act, facts, Sureness::May)
+    }
+
+    fn holds(&self, act: &Act, facts: &Facts, sureness: Sureness) -> bool {
+        self.condition.matches(act, facts, sureness)
+            && !self.except.iter().any(|except| except.matches(act, facts, Sureness::Must))
+    }
+
+    /// The finding, for a rule that decides more than allow, or that confines. A rule without an effect speaks of the command
+    /// as a whole, and says so once.
     pub(super) fn finding(&self, act: &Act) -> Option<Finding> {
-        (self.decision != Verdict::Allow && (self.condition.effect.is_some() || act.is_start()))
-            .then(|| gate::finding(act, &self.id, self.decision.into(), &self.reason, &self.hint))
+        let says = self.decision != Verdict::Allow || !self.run_under.is_empty();
+        (says && (self.condition.effect.is_some() || act.is_start())).then(|| Finding {
+            run_under: self.run_under.clone(),
+            ..gate::finding(act, &self.id, self.decision.into(), &self.reason, &self.hint)
+        })
     }
 }

@@ -25,14 +25,14 @@ pub(super) struct Workspace {
     /// for; an empty list permits none.
     pub roots: Option<Vec<String>>,
     /// What may be done with it.
-    pub access: Access,
+    pub access: Option<Access>,
     /// What becomes of what others would execute later.
-    pub later: Later,
+    pub later: Option<Later>,
 }
 
 /// What becomes of git hooks, executing git settings, and settings of agents, editors and shells that a command leaves
-/// in its workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+/// in its workspace. The strictest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Later {
     /// They are reported and set aside; what exists before is read-only.

@@ -7,9 +7,10 @@ use super::*;
 use crate::gate::Decision;
 
 #[test]
-fn the_shipped_policy_loads() {
-    if let Err(error) = Policy::parse(BUILTIN, "policies/default.toml") {
-        panic!("{error}");
+fn the_shipped_policies_load_with_every_example() {
+    for (name, text) in Policy::SHIPPED {
+        let policy = Policy::parse(text, name).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(policy.lint(), [], "{name}");
     }
     assert_ne!(Policy::builtin().name(), "refuse-everything");
 }
@@ -176,6 +177,265 @@ fn an_allow_rule_lifts_the_default_and_nothing_else() {
     assert_eq!(judge(&policy, "some-tool").decision, Decision::Ask);
 }
 
+fn beneath(upper: &str, lower: &str) -> Policy {
+    let upper = Policy::parse(upper, "upper.toml").unwrap();
+    let lower = Loader::beneath(&upper, Role::Project).load(lower, "lower.toml").unwrap();
+    upper.over(&lower)
+}
+
+#[test]
+fn a_lower_layer_only_tightens() {
+    let upper = "default = \"ask\"\n[network]\nmode = \"host\"\n[workspace]\nroots = [\"/srv\", \"/home/user\"]\n\
+                 [profile.build]\nworkspace = \"read\"\n";
+    let same = beneath(upper, "");
+    assert_eq!(same.base(), Policy::parse(upper, "p").unwrap().base());
+    assert_eq!(judge(&same, "some-tool").decision, Decision::Ask);
+
+    let lower = "default = \"allow\"\n[workspace]\nroots = [\"/srv/a\", \"/etc\", \"/srvx\"]\n[limits]\nmemory = \"1TiB\"\n\
+                 time = \"5s\"\n[environment]\npass = [\"MINE\"]\n[approval]\ntimeout = \"24h\"\n\
+                 [profile.build]\nnetwork = { mode = \"none\" }\n[profile.mine]\nlimits = { processes = 100000 }\n\
+                 [[rule]]\nid = \"all\"\nprogram = \"*\"\ndecision = \"allow\"\nreason = \"r\"\n";
+    let policy = beneath(upper, lower);
+    assert_eq!(judge(&policy, "some-tool").decision, Decision::Ask);
+    assert_eq!(policy.roots.as_deref(), Some(&["/srv/a".to_owned()][..]));
+    assert_eq!(policy.approval, Approval::default());
+    let base = policy.base();
+    assert_eq!((base.limits.memory, base.limits.time.as_secs()), (Limits::default().memory, 5));
+    assert_eq!((&base.network, base.pass.as_slice()), (&Network::Host, &[][..]));
+    let build = policy.profile("build").unwrap();
+    assert_eq!(
+        (build.workspace, &build.network, build.limits.time.as_secs()),
+        (Access::Read, &Network::None, 5)
+    );
+    assert_eq!(policy.profile("mine").unwrap().limits.processes, Limits::default().processes);
+}
+
+#[test]
+fn a_rule_has_a_command_run_under_a_profile() {
+    let text = r#"
+        [network]
+        mode = "host"
+        [profile.no-network]
+        network = { mode = "none" }
+        [[rule]]
+        id = "make-offline"
+        program = "make"
+        decision = "allow"
+        run-under = "no-network"
+        reason = "builds need no network"
+        examples = [
+          { command = "make", expect = "allow", run-under = ["no-network"] },
+          { command = "$(echo make)", expect = "allow", run-under = ["no-network"] },
+          { command = "ls", expect = "allow", run-under = [] },
+        ]
+        [[rule]]
+        id = "ask-delete"
+        effect = "delete"
+        decision = "ask"
+        reason = "r"
+    "#;
+    let policy = Policy::parse(text, "p.toml").unwrap();
+    let judgement = judge(&policy, "make all");
+    assert_eq!(
+        (judgement.decision, judgement.run_under.as_slice()),
+        (Decision::Allow, &["no-network".to_owned()][..])
+    );
+    let confined = policy.confine(policy.base(), &judgement);
+    assert_eq!((confined.network, confined.name.as_str()), (Network::None, "default+no-network"));
+    let missing = error(&text.replace("run-under = \"no-network\"", "run-under = \"none\""));
+    assert!(missing.message().contains("there is no profile `none`"), "{missing}");
+    let wrong = error(&text.replace("run-under = []", "run-under = [\"x\"]"));
+    assert!(wrong.message().contains("`ls` runs under no profile of a rule"), "{wrong}");
+}
+
+#[test]
+fn rules_speak_of_hosts_people_sessions_backends_and_redirections() {
+    let text = r#"
+        [[rule]]
+        id = "other-hosts"
+        effect = { fetch = { host = ["!example.org", "!*.example.org"] } }
+        decision = "deny"
+        reason = "r"
+        examples = [
+          { command = "curl https://api.example.org/x", expect = "allow" },
+          { command = "curl https://example.org.evil.example/x", expect = "deny" },
+          { command = "curl https://$h/x", expect = "deny" },
+        ]
+        [[rule]]
+        id = "bob"
+        program = "make"
+        principal = ["bob", "0"]
+        decision = "ask"
+        reason = "r"
+        examples = [
+          { command = "make", expect = "allow" },
+          { command = "make", expect = "ask", principal = "bob" },
+          { command = "make", expect = "ask", principal = "root" },
+        ]
+        [[rule]]
+        id = "session"
+        program = "cargo"
+        session = "default"
+        decision = "ask"
+        reason = "r"
+        examples = [
+          { command = "cargo b", expect = "ask" },
+          { command = "cargo b", expect = "allow", session = "build" },
+        ]
+        [[rule]]
+        id = "backend"
+        program = "nproc"
+        backend = "docker"
+        decision = "ask"
+        reason = "r"
+        examples = [{ command = "nproc", expect = "allow" }, { command = "nproc", expect = "ask", backend = "docker" }]
+        [[rule]]
+        id = "redirected"
+        effect = { write = { path = "workspace", redirected = true } }
+        decision = "ask"
+        reason = "r"
+        examples = [{ command = "ls > x", expect = "ask" }, { command = "ls >> x", expect = "ask" }, { command = "touch x", expect = "allow" }]
+    "#;
+    if let Err(error) = Policy::parse(text, "p.toml") {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn files_are_included_within_bounds() {
+    let files = BTreeMap::from([
+        (
+            "a",
+            "include = [\"b\"]\n[[rule]]\nid = \"a\"\nprogram = \"aa\"\ndecision = \"deny\"\nreason = \"r\"\n",
+        ),
+        ("b", "[[rule]]\nid = \"b\"\nprogram = \"bb\"\ndecision = \"deny\"\nreason = \"r\"\n"),
+        ("circle", "include = [\"circle\"]\n"),
+        ("section", "[limits]\ntime = \"1s\"\n"),
+        ("wrong", "\n\nnonsense = 1\n"),
+    ]);
+    let find = |name: &str, _: &str| {
+        let text = files.get(name).map(|text| (*text).to_owned()).or_else(|| {
+            // Ever deeper, and ever wider.
+            let number = name.strip_prefix("deep")?.parse::<u32>().ok()?;
+            Some(format!("include = [\"deep{}\"]\n", number + 1))
+        });
+        Ok(Included { name: name.to_owned(), text: text.ok_or("there is no such file")? })
+    };
+    let load = |text: &str, role| Loader { find: Some(&find), ..Loader::new(role) }.load(text, "main.toml");
+    let policy = load("include = [\"a\", \"b\"]\n", Role::Operator).unwrap();
+    assert_eq!(policy.rule_ids().collect::<Vec<_>>(), ["b", "a"]);
+    assert_ne!(policy.digest(), load("include = [\"a\"]\n", Role::Operator).unwrap().digest());
+    for (text, message) in [
+        ("include = [\"circle\"]\n", "includes itself"),
+        ("include = [\"deep0\"]\n", "deep"),
+        ("include = [\"none\"]\n", "there is no such file"),
+        ("include = [\"section\"]\n", "has no [limits]"),
+        ("include = [\"wrong\"]\n", "unknown field `nonsense`"),
+    ] {
+        let error = load(text, Role::System).unwrap_err();
+        assert!(error.message().contains(message), "{error}");
+    }
+    assert!(load("include = [\"wrong\"]\n", Role::System).unwrap_err().to_string().contains("wrong:3:1"));
+    let project = load("include = [\"b\"]\n", Role::Project).unwrap_err();
+    assert!(
+        project.message().contains("includes nothing") && !project.to_string().contains("bb"),
+        "{project}"
+    );
+    assert!(error("include = [\"b\"]\n").message().contains("nothing can be included here"));
+}
+
+#[test]
+fn known_examples_are_not_tried_again() {
+    let text = "[[rule]]\nid = \"a\"\nprogram = \"ls\"\ndecision = \"ask\"\nreason = \"r\"\n\
+                examples = [{ command = \"ls\", expect = \"deny\" }]\n";
+    assert!(error(text).message().contains("an example of the rule `a` fails"));
+    let known = |_: &[u8; 32]| true;
+    assert!(Loader { examples_hold: Some(&known), ..Loader::new(Role::System) }.load(text, "p").is_ok());
+}
+
+#[test]
+fn an_empty_list_never_means_everything() {
+    let policy = Policy::parse(
+        "[workspace]\nroots = []\n[network]\nmode = \"proxy\"\nallow = []\n[environment]\npass = []\n",
+        "p",
+    )
+    .unwrap();
+    assert_eq!(policy.roots, Some(Vec::new()));
+    let Network::Proxy(allowed) = &policy.base().network else { panic!("it is proxied") };
+    assert!(!allowed.permits("example.org", 443));
+    let rule = "[[rule]]\nid = \"a\"\ndecision = \"allow\"\nreason = \"r\"\n";
+    for empty in [
+        "program = []",
+        "arguments = { any = [] }",
+        "effect = []",
+        "effect = { read = { path = [] } }",
+        "principal = []",
+        "via = []",
+    ] {
+        assert!(error(&format!("{rule}{empty}\n")).message().contains("empty"), "{empty}");
+    }
+}
+
+#[test]
+fn mistakes_that_load_are_found() {
+    let rule = |id: &str, body: &str, decision: &str| {
+        format!("[[rule]]\nid = \"{id}\"\ndecision = \"{decision}\"\nreason = \"r\"\n{body}\n")
+    };
+    let text = format!(
+        "default = \"ask\"\n{}{}{}{}{}{}",
+        rule(
+            "twice",
+            "program = \"rm\"\neffect = \"delete\"\nexamples = [{ command = \"rm build/x\", expect = \"deny\" }]",
+            "ask"
+        ),
+        rule(
+            "wide",
+            "effect = \"delete\"\nexamples = [{ command = \"rm build/x\", expect = \"deny\" }]",
+            "deny"
+        ),
+        rule("never", "effect = { delete = { path = [\"home\", \"!home\"] } }", "deny"),
+        rule("foreign", "effect = { power = { path = \"home\" } }", "deny"),
+        rule("open", "program = \"*\"\nexamples = [{ command = \"ls\", expect = \"allow\" }]", "allow"),
+        rule("untried", "program = \"zip\"\nexamples = [{ command = \"ls\", expect = \"allow\" }]", "ask"),
+    );
+    let policy = Policy::parse(&text, "p.toml").unwrap();
+    let lints = policy.lint();
+    let kinds: Vec<(&str, LintKind)> = lints.iter().map(|lint| (lint.rule.as_str(), lint.kind)).collect();
+    assert_eq!(
+        kinds,
+        [
+            ("twice", LintKind::Shadowed),
+            ("never", LintKind::Unreachable),
+            ("foreign", LintKind::Unreachable),
+            ("open", LintKind::Broad),
+            ("untried", LintKind::Untested),
+        ]
+    );
+    assert_eq!(lints.first().and_then(|lint| lint.witness.as_deref()), Some("rm build/x"));
+    assert!(lints.iter().any(|lint| lint.kind == LintKind::Broad && lint.witness.is_some()));
+    assert_eq!(policy.coverage().get(1), Some(&("wide".to_owned(), 2)));
+}
+
+#[test]
+fn a_verdict_is_explained() {
+    let facts = example_facts(None, &BTreeMap::new());
+    let explained = |text: &str| Policy::builtin().explain(&Command::Shell(text.to_owned()), &facts);
+    let outside = explained("rm -r ../other");
+    assert!(outside.matched.iter().any(|matched| matched.rule == "delete.outside-workspace"), "{outside:?}");
+    let nearest = outside.nearest.unwrap();
+    let argv = shell_words::split(&nearest).unwrap();
+    assert_eq!(Policy::builtin().judge(&Command::Argv(argv), &facts).decision, Decision::Allow, "{nearest}");
+    assert!(explained("ls").nearest.is_none());
+    assert!(explained("sudo ls").nearest.is_some_and(|nearest| nearest == "ls"));
+}
+
+#[test]
+fn the_committed_schema_is_current() {
+    let committed = include_str!("../../docs/policy.schema.json");
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    assert!(committed == current, "run `execward policy schema > docs/policy.schema.json`");
+}
+
 #[test]
 fn the_refusing_policy_refuses() {
     assert_eq!(judge(&Policy::refusing(), "ls").decision, Decision::Deny);
@@ -195,6 +455,19 @@ fn tightening() -> impl Strategy<Value = String> {
     ]);
     (effect, prop::sample::select(vec!["ask", "deny"]))
         .prop_map(|(condition, decision)| format!("decision = \"{decision}\"\nreason = \"r\"\n{condition}\n"))
+}
+
+/// Rules of every decision.
+fn any_rule() -> impl Strategy<Value = String> {
+    (tightening(), prop::sample::select(vec!["allow", "ask", "deny"]), any::<bool>()).prop_map(
+        |(rule, decision, confines)| {
+            let rule = rule
+                .replace("\"ask\"", "\"x\"")
+                .replace("\"deny\"", "\"x\"")
+                .replace("\"x\"", &format!("\"{decision}\""));
+            if confines { format!("{rule}run-under = \"default\"\n") } else { rule }
+        },
+    )
 }
 
 fn commands() -> impl Strategy<Value = String> {
@@ -292,6 +565,24 @@ proptest! {
             })
         });
         prop_assert!(kept);
+    }
+
+    #[test]
+    fn layering_is_monotone(upper in prop::collection::vec(any_rule(), 0..4), lower in prop::collection::vec(any_rule(), 0..4), more in prop::collection::vec(any_rule(), 0..3), line in commands()) {
+        let text = |rules: &[String]| -> String {
+            rules.iter().enumerate().map(|(index, rule)| format!("[[rule]]\nid = \"r{index}\"\n{rule}")).collect()
+        };
+        let upper = format!("default = \"ask\"\n{}", text(&upper));
+        let alone = judge(&Policy::parse(&upper, "p").unwrap(), &line);
+        let layered = judge(&beneath(&upper, &text(&lower)), &line);
+        // Whatever the lower layer says, allowances included.
+        prop_assert!(layered.decision >= alone.decision);
+        prop_assert!(alone.run_under.iter().all(|name| layered.run_under.contains(name)));
+        let bare = judge(&Policy::parse("", "p").unwrap(), &line);
+        prop_assert!(bare.decision != Decision::Hardline || layered.decision == Decision::Hardline);
+        // More rules in the lower layer, its default being to allow, take nothing back.
+        let both: Vec<String> = lower.iter().chain(&more).cloned().collect();
+        prop_assert!(judge(&beneath(&upper, &text(&both)), &line).decision >= layered.decision);
     }
 
     #[test]

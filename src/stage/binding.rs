@@ -73,7 +73,7 @@ pub(super) fn bind(request: &Request, policy: Digest) -> Digest {
         }
     }
     hash.text(interpreter);
-    let Facts { cwd, home, user, uid, workspaces, homes, environment, dialect, backend } = facts;
+    let Facts { cwd, home, user, uid, workspaces, homes, environment, dialect, backend, profile } = facts;
     hash.text(cwd);
     hash.text(home);
     hash.text(user);
@@ -86,6 +86,7 @@ pub(super) fn bind(request: &Request, policy: Digest) -> Digest {
         Dialect::Posix => "posix",
     });
     hash.text(backend);
+    hash.text(profile);
     let Place { cwd, workspace } = place;
     hash.file(*cwd);
     hash.file(*workspace);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_COMMAND;
 use super::verdict::{Judged, Verdict};
-use crate::gate::{Command, Facts};
+use crate::gate::{Command, Decision, Facts, Finding, Judgement};
 use crate::policy::{Policy, Profile};
 use crate::wire::runner::FileId;
 
@@ -67,6 +67,34 @@ pub struct Terms {
     pub timeout: Option<Duration>,
     /// Between the polite signal and the final one when a limit ends it.
     pub grace: Duration,
+}
+
+impl Terms {
+    /// Shortens the time to what a profile gives. What else these terms give beyond it, a sandbox that is being made could
+    /// leave out, and one that stands cannot: that is a finding, and the command does not run in it.
+    fn keep_within(&mut self, confined: &Profile, names: &[String]) -> Option<Finding> {
+        let (time, grace) = (confined.limits.time, confined.limits.grace);
+        self.timeout = Some(self.timeout.map_or(time, |timeout| timeout.min(time)));
+        self.grace = self.grace.min(grace);
+        self.profile.limits.time = self.profile.limits.time.min(time);
+        self.profile.limits.grace = self.profile.limits.grace.min(grace);
+        let beyond = self.profile.beyond(confined);
+        if beyond.is_empty() {
+            return None;
+        }
+        let names = names.join("` and `");
+        Some(Finding {
+            rule: "policy.run-under".to_owned(),
+            decision: Decision::Deny,
+            span: crate::shell::Span::default(),
+            argv: Vec::new(),
+            effect: format!("runs where it has more than the policy gives it: {}", beyond.join(", ")),
+            reason: format!("the policy has this run under the profile `{names}`"),
+            hint: "run it where that profile holds: `--profile` selects one for a run or a session"
+                .to_owned(),
+            run_under: String::new(),
+        })
+    }
 }
 
 /// A command that somebody wants to run. Nothing about it has been looked at.
@@ -185,7 +213,17 @@ pub struct Parsed {
 impl Parsed {
     /// Asks the policy, which reads the command as what will run it reads it.
     pub fn judge(self, policy: &Policy) -> Verdict {
-        let judgement = policy.judge(&self.request.command, &self.request.facts);
-        Verdict::new(Judged { request: self.request, judgement, policy: policy.digest().into() })
+        let mut request = self.request;
+        let mut judgement = policy.judge(&request.command, &request.facts);
+        if !judgement.run_under.is_empty() {
+            let confined = policy.confine(&request.terms.profile, &judgement);
+            if let Some(finding) = request.terms.keep_within(&confined, &judgement.run_under) {
+                let mut findings = judgement.findings;
+                findings.push(finding);
+                judgement =
+                    Judgement { run_under: judgement.run_under, ..Judgement::from_findings(findings) };
+            }
+        }
+        Verdict::new(Judged { request, judgement, policy: policy.digest().into() })
     }
 }

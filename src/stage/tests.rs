@@ -33,6 +33,7 @@ fn request(command: Command) -> Request {
             environment: BTreeMap::from([("PATH".into(), "/usr/bin".into())]),
             dialect: Dialect::Bash,
             backend: "jail".into(),
+            profile: String::new(),
         },
         place: Place { cwd: CWD, workspace: WORKSPACE },
         terms: Terms {
@@ -61,6 +62,7 @@ fn finding(decision: Decision) -> Finding {
         effect: "does something".into(),
         reason: "a test".into(),
         hint: String::new(),
+        run_under: String::new(),
     }
 }
 

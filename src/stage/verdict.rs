@@ -181,6 +181,7 @@ impl Denial {
             effect: "cannot be run".to_owned(),
             reason: error.to_string(),
             hint: String::new(),
+            run_under: String::new(),
         };
         let judgement = Judgement::from_findings(vec![finding]);
         Self { judged: Judged { request, judgement, policy }, reason: DenialReason::Malformed(error) }

@@ -4,22 +4,18 @@
 //! say that nothing separates them. It ends with its command, and its runner ends with it.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, raise};
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
-use super::egress::CONNECTIONS;
 use super::journal::{Failure, Journal};
 use super::local::{Local, LocalError};
 use super::pipeline::{self, ProfileError};
-use super::policy_file::{self, PolicyFileError, Source};
+use super::policy_file::{self, PolicyFileError, Project, Source, Tried};
 use super::relay::{Captured, Going, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
 use super::scribe::{Keeping, Scribe, Unwritten};
 use super::state::Directories;
@@ -264,37 +260,54 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let local = draft.local.insert(Local::look(asked.state.clone())?).clone();
     let mut signals = Signals::listen()
         .map_err(|error| EmbeddedError::System { what: "cannot listen to signals", error })?;
-    let policy = policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?;
+    let mut policy = policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?;
     draft.policy = Some(policy.digest().into());
-    tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
     let (workspace, cwd) = directories(asked, &local, &policy, draft)?;
     tracing::debug!(workspace = ?workspace.directory().path, cwd = ?cwd.path, "directories opened");
-    let profile = pipeline::profile(&policy, asked.profile.as_deref(), asked.network)?;
-    let mut spec = jail::spec(&sandbox::Asked {
-        requester: (local.principal.uid, local.principal.gid),
-        user: &local.principal.name,
-        home: local.home.clone(),
-        workspace: workspace.directory(),
-        writable: profile.workspace == Access::Write,
-        later: pipeline::later(&policy),
-        network: pipeline::network(&profile),
-        limits: pipeline::limits(&profile),
-        minimum: pipeline::minimum(&profile),
-        masked: &profile.masked,
-        own_state: local.directories.own(),
-    })?;
-    // A command must not change what the next one is judged by.
-    spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
-    let environment =
-        pipeline::environment(&local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
-    let Environment { vars, withheld, secrets } = environment;
+    if let Some(project) = Project::read(workspace.directory().fd.as_fd())? {
+        let tried = Tried::of(&local.directories, local.principal.uid);
+        policy = policy.with_project(&project, Some(&tried)).map_err(PolicyFileError::from)?;
+        draft.policy = Some(policy.digest().into());
+        within(workspace.directory(), &policy)?;
+    }
+    tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
+    let selected = pipeline::profile(&policy, asked.profile.as_deref(), asked.network)?;
+    let selected_name = selected.name.clone();
+    let mut profile = selected;
+    // What confines a command can be decided by what it is. Less of an environment can make it another command, so that it
+    // is looked at until nothing more is taken away.
+    let (spec, Environment { vars, withheld, secrets }, facts) = loop {
+        let mut spec = jail::spec(&sandbox::Asked {
+            requester: (local.principal.uid, local.principal.gid),
+            user: &local.principal.name,
+            home: local.home.clone(),
+            workspace: workspace.directory(),
+            writable: profile.workspace == Access::Write,
+            later: pipeline::later(&policy),
+            network: pipeline::network(&profile)?,
+            limits: pipeline::limits(&profile),
+            minimum: pipeline::minimum(&profile),
+            masked: &profile.masked,
+            own_state: local.directories.own(),
+        })?;
+        // A command must not change what the next one is judged by.
+        spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
+        let environment =
+            pipeline::environment(&local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
+        let mut facts = local.facts(&cwd.path);
+        facts.home = text(&spec.identity.home)?;
+        facts.user = spec.identity.name.clone();
+        facts.cwd = text(&cwd.path)?;
+        facts.workspaces = vec![text(&workspace.directory().path)?];
+        facts.environment = environment.vars.clone();
+        facts.profile.clone_from(&selected_name);
+        let confined = pipeline::confined(&policy, &asked.command, &facts, &profile);
+        if confined == profile {
+            break (spec, environment, facts);
+        }
+        profile = confined;
+    };
 
-    let mut facts = local.facts(&cwd.path);
-    facts.home = text(&spec.identity.home)?;
-    facts.user = spec.identity.name.clone();
-    facts.cwd = text(&cwd.path)?;
-    facts.workspaces = vec![text(&workspace.directory().path)?];
-    facts.environment = vars.clone();
     let timeout = asked.timeout.map_or(profile.limits.time, |timeout| timeout.min(profile.limits.time));
     let request = Request {
         id: id.clone(),
@@ -397,7 +410,7 @@ async fn execute(
     let (journal, redactor, ticket, number) = recorded?;
     tracing::debug!(record = number, "decision is durable");
     let launched = launched.and_then(|launched| Ok((launched, stdio(asked, &redactor)?)));
-    let (Launched { receipt, listener, sender, mut receiver }, stdio) = match launched {
+    let (Launched { receipt, sender, mut receiver }, stdio) = match launched {
         Ok(launched) => launched,
         Err(error) => return Ok((unlaunched(prepared, &error, number, &journal, &redactor).await, redactor)),
     };
@@ -409,22 +422,10 @@ async fn execute(
             return Err(EmbeddedError::System { what: "the audit log", error: std::io::Error::other(error) });
         }
     };
-    let closing = CancellationToken::new();
-    let proxy = listener.map(|listener| {
-        let allow = pipeline::allowed(&running.request().terms.profile);
-        let egress = journal.egress(&redactor, allow);
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        tokio::spawn(egress.serve(listener, Arc::default(), places, closing.clone()))
-    });
     let going = Going { id: 1, go, limit: limits.0, grace: limits.1 };
     let relayed = relay(going, sender, &mut receiver, stdio, signals).await;
     // The sandbox goes while the end is recorded.
     receiver.end();
-    closing.cancel();
-    if let Some(proxy) = proxy {
-        // The ends of its connections are recorded before that of the command.
-        let _ = proxy.await;
-    }
     let mut notes = Vec::new();
     let error = |lost: &Lost| lost.to_string();
     let recorded = journal.ended(
@@ -452,8 +453,6 @@ async fn execute(
 /// A sandbox with the command in it, made ready.
 struct Launched {
     receipt: Receipt,
-    /// Where its proxy is to be served, if it has one.
-    listener: Option<OwnedFd>,
     sender: Sender,
     receiver: Receiver,
 }
@@ -464,13 +463,12 @@ async fn launch(
     workspace: &Directory,
     spawn: Spawn,
 ) -> Result<Launched, EmbeddedError> {
-    let mut link = runner.open(spec, workspace.fd.as_fd()).await?;
+    let link = runner.open(spec, workspace.fd.as_fd()).await?;
     let receipt = link.receipt().clone();
-    let listener = link.take_listener();
     let (mut sender, receiver) = link.split();
     // Where it has gone already, whoever receives from it hears of that.
     let _ = sender.send(ToRunner::Prepare(Box::new(spawn))).await;
-    Ok(Launched { receipt, listener, sender, receiver })
+    Ok(Launched { receipt, sender, receiver })
 }
 
 fn stdio(asked: &Asked, redactor: &Redactor) -> Result<Stdio, EmbeddedError> {
@@ -540,12 +538,7 @@ fn directories(
     let rules = WorkspaceRules { home: &local.home, state: &own, allow_broad: asked.allow_broad_workspace };
     let refused = |role| move |error| EmbeddedError::Directory { role, error };
     let workspace = directory::workspace(&path, rules).map_err(refused("workspace"))?;
-    if let Some(roots) = &policy.roots {
-        let roots: Result<Vec<Root>, DirectoryError> =
-            roots.iter().map(|root| Root::open(Path::new(root))).collect();
-        directory::open(&workspace.path, &roots.map_err(refused("workspace"))?)
-            .map_err(refused("workspace"))?;
-    }
+    within(&workspace, policy)?;
     keep_own(&local.directories, &workspace)?;
     let cwd = match &asked.cwd {
         Some(cwd) => current.join(cwd),
@@ -557,6 +550,16 @@ fn directories(
     let cwd = directory::open(&cwd, &roots).map_err(refused("working directory"))?;
     let [workspace] = roots;
     Ok((workspace, cwd))
+}
+
+/// That the policy lets commands work there.
+fn within(workspace: &Directory, policy: &Source) -> Result<(), EmbeddedError> {
+    let Some(roots) = &policy.roots else { return Ok(()) };
+    let refused = |error| EmbeddedError::Directory { role: "workspace", error };
+    let roots: Result<Vec<Root>, DirectoryError> =
+        roots.iter().map(|root| Root::open(Path::new(root))).collect();
+    directory::open(&workspace.path, &roots.map_err(refused)?).map_err(refused)?;
+    Ok(())
 }
 
 /// A file as it is named, absolute, and as it is.

@@ -4,7 +4,6 @@
 //! asks a runner, and it has nothing to ask with until the types of [`crate::stage`] give it something.
 
 mod daemon;
-mod egress;
 mod embedded;
 mod journal;
 mod local;
@@ -19,6 +18,8 @@ mod state;
 pub use daemon::{ConfigError, DaemonError, Options, SocketError, serve as serve_daemon};
 pub use embedded::{Asked, Completed, EmbeddedError, serve};
 pub use local::{Local, LocalError};
-pub use policy_file::{PolicyFileError, Source, load as load_policy};
+pub use policy_file::{
+    PolicyFileError, Project, Source, Tried, load as load_policy, load_alone as load_policy_alone,
+};
 pub use relay::Captured;
 pub use state::{Directories, NoHome};

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::local::Local;
 use crate::approval::Answer;
-use crate::gate::Facts;
-use crate::policy::{self, Allowlist, Later, Policy, Profile};
+use crate::gate::{Command, Facts};
+use crate::policy::{self, Later, Policy, Profile};
 use crate::prepare::EnvironmentError;
 use crate::prepare::environment::{self, Environment, Why};
 use crate::redact::Redactor;
-use crate::stage::{Cleared, Denial, Outcome, Pending, Report, Request, Verdict};
-use crate::wire::runner::{LaterAction, Level, Limits, Network, PROXY_PORT, SandboxSpec};
+use crate::stage::{Cleared, Denial, Malformed, Outcome, Pending, Report, Request, Verdict};
+use crate::wire::runner::{LaterAction, Level, Limits, Network, SandboxSpec};
 
 /// The name of the backend that commands run in.
 const BACKEND: &str = "jail";
@@ -70,11 +70,16 @@ pub enum ProfileError {
     #[error("the policy was changed, and its profile `{0}` gives less than this session's sandbox does")]
     Changed(String),
     /// More network than the profile gives.
-    #[error("the policy does not permit the host's network")]
+    #[error("the policy permits no network")]
     Network,
-    /// A proxy that leads nowhere.
-    #[error("the profile `{0}` lists no hosts for a proxied network")]
-    NoHosts(String),
+    /// What the profile asks for cannot be had.
+    #[error("the profile `{profile}` asks for {what}, which this build of execward cannot give")]
+    Missing {
+        /// The profile.
+        profile: String,
+        /// What is missing.
+        what: &'static str,
+    },
 }
 
 impl ProfileError {
@@ -87,10 +92,7 @@ impl ProfileError {
             }
             Self::Network => "a policy permits it with `mode = \"host\"` under [network]".to_owned(),
             Self::Changed(_) => "close the session and open another".to_owned(),
-            Self::NoHosts(_) => {
-                "a policy lists them with `mode = \"proxy\"` and `allow = [\"host:port\"]` under [network]"
-                    .to_owned()
-            }
+            Self::Missing { .. } => "select another profile".to_owned(),
         }
     }
 }
@@ -117,13 +119,19 @@ pub(super) fn profile(
     }
     match network {
         Some(Network::Host) if profile.network != policy::Network::Host => return Err(ProfileError::Network),
-        Some(Network::Proxy) if !matches!(profile.network, policy::Network::Proxy(_)) => {
-            return Err(ProfileError::NoHosts(profile.name));
-        }
         Some(Network::None) => profile.network = policy::Network::None,
         _ => {}
     }
     Ok(profile)
+}
+
+/// The profile with what the rules that speak of this command take away. What cannot be a command is refused later, and not
+/// looked at here.
+pub(super) fn confined(policy: &Policy, command: &Command, facts: &Facts, profile: &Profile) -> Profile {
+    if !policy.confines() || Malformed::check(command).is_err() {
+        return profile.clone();
+    }
+    policy.confine(profile, &policy.judge(command, facts))
 }
 
 /// What a session's profile has become under the policy that holds now. What a command gets is decided anew for each; what
@@ -138,25 +146,14 @@ pub(super) fn standing(opened: &Profile, policy: &Policy) -> Result<Profile, Pro
 }
 
 /// What the sandbox of a profile reaches.
-pub(super) fn network(profile: &Profile) -> Network {
+pub(super) fn network(profile: &Profile) -> Result<Network, ProfileError> {
     match profile.network {
-        policy::Network::None => Network::None,
-        policy::Network::Proxy(_) => Network::Proxy,
-        policy::Network::Host => Network::Host,
+        policy::Network::None => Ok(Network::None),
+        policy::Network::Host => Ok(Network::Host),
+        policy::Network::Proxy(_) => {
+            Err(ProfileError::Missing { profile: profile.name.clone(), what: "a proxied network" })
+        }
     }
-}
-
-/// What the proxy of a profile may lead to.
-pub(super) fn allowed(profile: &Profile) -> Allowlist {
-    match &profile.network {
-        policy::Network::Proxy(list) => list.clone(),
-        policy::Network::None | policy::Network::Host => Allowlist::default(),
-    }
-}
-
-/// Where the sandbox of a profile finds its proxy.
-fn proxy(profile: &Profile) -> Option<u16> {
-    (network(profile) == Network::Proxy).then_some(PROXY_PORT)
 }
 
 /// The least isolation that a profile asks for, for the sandbox.
@@ -209,7 +206,6 @@ pub(super) fn environment(
         shell: local.interpreter,
         tmp: "/tmp",
         cwd,
-        proxy: proxy(profile),
         writable: &writable,
         read_only: &read_only,
     };
@@ -240,6 +236,7 @@ impl Local {
             environment: Default::default(),
             dialect: self.dialect,
             backend: BACKEND.to_owned(),
+            profile: policy::profile::DEFAULT.to_owned(),
         }
     }
 
@@ -263,7 +260,6 @@ impl Local {
             shell: self.interpreter,
             tmp: "/tmp",
             cwd,
-            proxy: proxy(profile),
             writable: &writable,
             read_only: &[],
         };

@@ -1,11 +1,19 @@
-//! Which policy holds, and whether the file that it comes from can be believed.
+//! Which policy holds, layer by layer, and whether the files that it comes from can be believed.
 
-use std::io::Read as _;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use sha2::{Digest as _, Sha256};
+
 use super::state::{Directories, SYSTEM_CONFIG};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Included, Loader, Policy, PolicyError, Role};
 
 /// Largest policy that is read.
 const MAX_POLICY: u64 = 4 << 20;
@@ -16,16 +24,22 @@ const OTHERS_WRITE: u32 = 0o022;
 /// The sticky bit: in such a directory nobody can replace another's file.
 const STICKY: u32 = 0o1000;
 
+/// The policy of a project, below its workspace.
+const PROJECT_FILE: &str = ".execward/policy.toml";
+
+/// Largest policy of a project: it is read for every run, and whoever works there may have written it.
+const MAX_PROJECT: u64 = 256 << 10;
+
 /// A policy with the place that it came from.
 #[derive(Debug)]
 pub enum Source {
     /// Compiled in.
     Builtin(&'static Policy),
-    /// Read from a file.
+    /// Read from files.
     File {
-        /// What it says.
+        /// What they say.
         policy: Box<Policy>,
-        /// Its words.
+        /// Their words, layer by layer.
         text: String,
     },
 }
@@ -39,8 +53,36 @@ impl Source {
         }
     }
 
-    fn file(path: &Path, text: String) -> Result<Self, PolicyError> {
-        Ok(Self::File { policy: Box::new(Policy::parse(&text, &path.display().to_string())?), text })
+    /// This policy with a project's beneath it.
+    ///
+    /// # Errors
+    /// When the project's policy has a mistake.
+    pub fn with_project(&self, project: &Project, tried: Option<&Tried>) -> Result<Self, PolicyError> {
+        let lower = self.project(project, &|digest| tried.is_some_and(|tried| tried.holds(digest)))?;
+        if let Some(tried) = tried {
+            tried.add(lower.digest());
+        }
+        Ok(self.joined(project, &lower))
+    }
+
+    /// The same for a project's policy whose examples held under an earlier version of this one. They are there for its
+    /// author, and what an operator changes must not end what runs.
+    ///
+    /// # Errors
+    /// When the project's policy names a profile that is there no longer.
+    pub(super) fn with_project_again(&self, project: &Project) -> Result<Self, PolicyError> {
+        Ok(self.joined(project, &self.project(project, &|_| true)?))
+    }
+
+    fn project(&self, project: &Project, known: &dyn Fn(&[u8; 32]) -> bool) -> Result<Policy, PolicyError> {
+        let loader = Loader { examples_hold: Some(known), ..Loader::beneath(self, Role::Project) };
+        loader.load(&project.text, PROJECT_FILE)
+    }
+
+    fn joined(&self, project: &Project, lower: &Policy) -> Self {
+        let text =
+            format!("{}\n# The policy of the project: {PROJECT_FILE}\n\n{}", self.text(), project.text);
+        Self::File { policy: Box::new(self.over(lower)), text }
     }
 }
 
@@ -52,6 +94,38 @@ impl std::ops::Deref for Source {
             Self::Builtin(policy) => policy,
             Self::File { policy, .. } => policy,
         }
+    }
+}
+
+/// The policy that a project has, as it stands in its workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    text: String,
+}
+
+impl Project {
+    /// Reads it beneath the workspace, by whoever calls: in a daemon that must be a thread with the requester's rights.
+    /// No link is followed, so that no other file's text can come into a message. Where it is not, there is none.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: it might have forbidden what is asked.
+    pub fn read(workspace: BorrowedFd<'_>) -> Result<Option<Self>, PolicyFileError> {
+        let path = || PathBuf::from(PROJECT_FILE);
+        let failed = |errno: Errno| PolicyFileError::Read { path: path(), error: errno.into() };
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+            .resolve(
+                ResolveFlag::RESOLVE_BENEATH
+                    | ResolveFlag::RESOLVE_NO_SYMLINKS
+                    | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+            );
+        let file = match openat2(workspace, PROJECT_FILE, how) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let text = text_of(file, &path(), MAX_PROJECT, |_| Ok(()))?;
+        Ok(Some(Self { text }))
     }
 }
 
@@ -74,10 +148,12 @@ pub enum PolicyFileError {
         path: PathBuf,
     },
     /// It is past the limit.
-    #[error("policy {}: larger than {MAX_POLICY} bytes", path.display())]
+    #[error("policy {}: larger than {most} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// Bytes.
+        most: u64,
     },
     /// It is not text.
     #[error("policy {}: not UTF-8 at byte {at}", path.display())]
@@ -105,10 +181,15 @@ pub enum PolicyFileError {
 }
 
 impl PolicyFileError {
+    fn writable(path: &Path, what: &Path, about: &Metadata) -> Self {
+        let (owner, mode) = (about.uid(), about.mode() & 0o7777);
+        Self::Writable { path: path.to_owned(), what: what.to_owned(), owner, mode }
+    }
+
     /// What to do about it; may be empty.
     pub fn hint(&self) -> String {
         match self {
-            Self::Read { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+            Self::Read { error, .. } if error.kind() == ErrorKind::NotFound => {
                 "without --policy, the built-in policy holds where there is no policy file".to_owned()
             }
             Self::Writable { what, .. } => {
@@ -119,25 +200,93 @@ impl PolicyFileError {
     }
 }
 
-/// Finds and reads the policy: the file that was named; else the system's, since an operator's word stands over a
-/// user's own; else the user's; else the one compiled in. A file that is there but cannot be used is an error, never a
-/// reason to take the next one.
+/// Finds and reads the policy: the system's, and beneath it the one that was named or else the user's own, which can only
+/// tighten it. Where the system has none, theirs stands by itself; where there is none at all, the one compiled in holds.
+/// A file that is there but cannot be used is an error, never a reason to go on without it.
 ///
 /// # Errors
 /// See [`PolicyFileError`].
 pub fn load(named: Option<&Path>, directories: &Directories, uid: u32) -> Result<Source, PolicyFileError> {
-    if let Some(path) = named {
-        return Ok(Source::file(path, read(path, uid)?)?);
+    let in_place = |directory: &Path| {
+        let path = directory.join("policy.toml");
+        // Where there is none, the way to it need not be well kept.
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            _ => read(&path, uid).map(|text| Some((path, text))),
+        }
+    };
+    let system = in_place(Path::new(SYSTEM_CONFIG))?;
+    let operator = match (named, directories.config.as_deref()) {
+        (Some(path), _) => Some((path.to_owned(), read(path, uid)?)),
+        (None, Some(directory)) => in_place(directory)?,
+        (None, None) => None,
+    };
+    if system.is_none() && operator.is_none() {
+        return Ok(Source::Builtin(Policy::builtin()));
     }
-    let standing = [Some(Path::new(SYSTEM_CONFIG)), directories.config.as_deref()];
-    for path in standing.into_iter().flatten().map(|directory| directory.join("policy.toml")) {
-        match read(&path, uid) {
-            Ok(text) => return Ok(Source::file(&path, text)?),
-            Err(PolicyFileError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+    layered(system, operator, uid, &Tried::of(directories, uid))
+}
+
+/// Reads one file as a policy that stands by itself, whatever else holds on this machine.
+///
+/// # Errors
+/// See [`PolicyFileError`].
+pub fn load_alone(path: &Path, uid: u32) -> Result<Source, PolicyFileError> {
+    let text = read(path, uid)?;
+    let policy = one(Loader::new(Role::Operator), path, &text, uid, None)?;
+    Ok(Source::File { policy: Box::new(policy), text })
+}
+
+fn layered(
+    system: Option<(PathBuf, String)>,
+    operator: Option<(PathBuf, String)>,
+    uid: u32,
+    tried: &Tried,
+) -> Result<Source, PolicyFileError> {
+    let tried = Some(tried);
+    match (system, operator) {
+        (None, None) => Ok(Source::Builtin(Policy::builtin())),
+        (Some((path, text)), None) => {
+            let policy = Box::new(one(Loader::new(Role::System), &path, &text, uid, tried)?);
+            Ok(Source::File { policy, text })
+        }
+        (None, Some((path, text))) => {
+            let policy = Box::new(one(Loader::new(Role::Operator), &path, &text, uid, tried)?);
+            Ok(Source::File { policy, text })
+        }
+        (Some((upper, upper_text)), Some((lower, lower_text))) => {
+            let policy = one(Loader::new(Role::System), &upper, &upper_text, uid, tried)?;
+            let beneath = one(Loader::beneath(&policy, Role::Operator), &lower, &lower_text, uid, tried)?;
+            let text = format!("{upper_text}\n# Beneath it: {}\n\n{lower_text}", lower.display());
+            Ok(Source::File { policy: Box::new(policy.over(&beneath)), text })
         }
     }
-    Ok(Source::Builtin(Policy::builtin()))
+}
+
+/// Reads a policy with what it includes: files that are named from where the including one lies, each as well kept as it.
+fn one(
+    loader: Loader<'_>,
+    path: &Path,
+    text: &str,
+    uid: u32,
+    tried: Option<&Tried>,
+) -> Result<Policy, PolicyFileError> {
+    let real = trusted(path, uid)?;
+    let find = |asked: &str, by: &str| {
+        let by = if by == path.display().to_string() { &real } else { Path::new(by) };
+        let beside = by.parent().unwrap_or(Path::new("/")).join(asked);
+        let name = trusted(&beside, uid).map_err(|error| error.to_string())?;
+        let text = read(&name, uid).map_err(|error| error.to_string())?;
+        let name = name.to_str().ok_or("its path is not UTF-8")?.to_owned();
+        Ok(Included { name, text })
+    };
+    let known = |digest: &[u8; 32]| tried.is_some_and(|tried| tried.holds(digest));
+    let loader = Loader { find: Some(&find), examples_hold: Some(&known), ..loader };
+    let policy = loader.load(text, &path.display().to_string())?;
+    if let Some(tried) = tried {
+        tried.add(policy.digest());
+    }
+    Ok(policy)
 }
 
 /// Reads a policy's text from a file that only root and `uid` can have written.
@@ -145,27 +294,34 @@ pub fn load(named: Option<&Path>, directories: &Directories, uid: u32) -> Result
 /// # Errors
 /// See [`PolicyFileError`].
 pub(super) fn read(path: &Path, uid: u32) -> Result<String, PolicyFileError> {
-    let failed = |error| PolicyFileError::Read { path: path.to_owned(), error };
-    // What the name leads to, so that the directory that is checked is the one that holds the file.
-    let real = path.canonicalize().map_err(failed)?;
-    if let Some(directory) = real.parent() {
-        let about = directory.metadata().map_err(failed)?;
-        if about.mode() & STICKY == 0 {
-            believed(path, directory, &about, uid)?;
-        }
-    }
+    let real = trusted(path, uid)?;
     // Neither a pipe nor a device may keep the supervisor waiting.
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
-    let file = std::fs::File::options().read(true).custom_flags(flags).open(&real).map_err(failed)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(&real)
+        .map_err(|error| PolicyFileError::Read { path: path.to_owned(), error })?;
+    text_of(file, path, MAX_POLICY, |about| believed(path, &real, about, uid))
+}
+
+/// The text of a regular file that passes the check.
+fn text_of(
+    file: File,
+    path: &Path,
+    most: u64,
+    check: impl FnOnce(&Metadata) -> Result<(), PolicyFileError>,
+) -> Result<String, PolicyFileError> {
+    let failed = |error| PolicyFileError::Read { path: path.to_owned(), error };
     let about = file.metadata().map_err(failed)?;
     if !about.is_file() {
         return Err(PolicyFileError::NotAFile { path: path.to_owned() });
     }
-    believed(path, &real, &about, uid)?;
+    check(&about)?;
     let mut bytes = Vec::new();
-    file.take(MAX_POLICY + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_POLICY {
-        return Err(PolicyFileError::TooLarge { path: path.to_owned() });
+    file.take(most + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        return Err(PolicyFileError::TooLarge { path: path.to_owned(), most });
     }
     String::from_utf8(bytes).map_err(|error| PolicyFileError::NotText {
         path: path.to_owned(),
@@ -173,16 +329,125 @@ pub(super) fn read(path: &Path, uid: u32) -> Result<String, PolicyFileError> {
     })
 }
 
-fn believed(path: &Path, what: &Path, about: &std::fs::Metadata, uid: u32) -> Result<(), PolicyFileError> {
-    if (about.uid() == 0 || about.uid() == uid) && about.mode() & OTHERS_WRITE == 0 {
+/// Where a path leads, each link on the way followed by hand: a directory that others may write to, or a link of theirs,
+/// could be made to lead elsewhere. In a sticky directory nobody can replace another's file.
+fn trusted(path: &Path, uid: u32) -> Result<PathBuf, PolicyFileError> {
+    /// As the kernel: path_resolution(7).
+    const MOST_LINKS: u32 = 40;
+    let failed = |error| PolicyFileError::Read { path: path.to_owned(), error };
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let mut rest: VecDeque<OsString> =
+        absolute.components().map(|part| part.as_os_str().to_owned()).collect();
+    let (mut real, mut links) = (PathBuf::from("/"), 0);
+    while let Some(part) = rest.pop_front() {
+        if part == ".." {
+            real.pop();
+        }
+        if part == ".." || part == "." {
+            continue;
+        }
+        let next = real.join(&part);
+        let about = next.symlink_metadata().map_err(failed)?;
+        if about.is_symlink() {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(failed(Errno::ELOOP.into()));
+            }
+            owned(path, &next, &about, uid)?;
+            let target = next.read_link().map_err(failed)?;
+            for part in target.components().rev() {
+                rest.push_front(part.as_os_str().to_owned());
+            }
+            continue;
+        }
+        if about.is_dir() && about.mode() & STICKY != 0 {
+            owned(path, &next, &about, uid)?;
+        } else if about.is_dir() {
+            believed(path, &next, &about, uid)?;
+        }
+        real = next;
+    }
+    Ok(real)
+}
+
+fn owned(path: &Path, what: &Path, about: &Metadata, uid: u32) -> Result<(), PolicyFileError> {
+    if about.uid() == 0 || about.uid() == uid {
         return Ok(());
     }
-    Err(PolicyFileError::Writable {
-        path: path.to_owned(),
-        what: what.to_owned(),
-        owner: about.uid(),
-        mode: about.mode() & 0o7777,
-    })
+    Err(PolicyFileError::writable(path, what, about))
+}
+
+fn believed(path: &Path, what: &Path, about: &Metadata, uid: u32) -> Result<(), PolicyFileError> {
+    owned(path, what, about, uid)?;
+    if about.mode() & OTHERS_WRITE == 0 {
+        return Ok(());
+    }
+    Err(PolicyFileError::writable(path, what, about))
+}
+
+/// The policies whose examples were tried by this build of execward and hold. It lies with the audit log, where no command
+/// can write: one that could would have a policy loaded that says something else than its author thinks.
+#[derive(Debug)]
+pub struct Tried {
+    path: PathBuf,
+    uid: u32,
+    build: Vec<u8>,
+    known: Vec<String>,
+}
+
+impl Tried {
+    /// Most policies that are remembered; the oldest is forgotten.
+    const MOST: usize = 64;
+
+    /// Reads the list. One that cannot be read, or believed, is empty: examples are tried again.
+    pub fn of(directories: &Directories, uid: u32) -> Self {
+        let path = directories.state.join("examples");
+        let text = read(&path, uid).unwrap_or_default();
+        let proper = |line: &&str| line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let known = text.lines().filter(proper).take(Self::MOST).map(str::to_owned).collect();
+        // What a policy means changes with the tables that are compiled in, and the version does not for every build.
+        let build = std::fs::metadata("/proc/self/exe").map_or_else(
+            |_| Vec::new(),
+            |about| format!("{} {} {}", about.len(), about.mtime(), about.mtime_nsec()).into_bytes(),
+        );
+        Self { path, uid, build, known }
+    }
+
+    fn key(&self, digest: &[u8; 32]) -> Option<String> {
+        (!self.build.is_empty()).then(|| {
+            let mut hasher = Sha256::new();
+            hasher.update(b"execward examples\0");
+            hasher.update(digest);
+            hasher.update(&self.build);
+            crate::stage::Digest::from(<[u8; 32]>::from(hasher.finalize())).to_hex()
+        })
+    }
+
+    fn holds(&self, digest: &[u8; 32]) -> bool {
+        self.key(digest).is_some_and(|key| self.known.contains(&key))
+    }
+
+    /// Remembers one. Where that cannot be done, its examples are tried again the next time.
+    fn add(&self, digest: [u8; 32]) {
+        let Some(key) = self.key(&digest).filter(|key| !self.known.contains(key)) else { return };
+        // Read again: another process may have added to it.
+        let before = read(&self.path, self.uid).unwrap_or_default();
+        let others = before.lines().filter(|line| *line != key).take(Self::MOST - 1);
+        let text: String =
+            std::iter::once(key.as_str()).chain(others).flat_map(|line| [line, "\n"]).collect();
+        let new = self.path.with_extension(format!("{}", std::process::id()));
+        let written = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| std::fs::rename(&new, &self.path));
+        if let Err(error) = written {
+            tracing::debug!(%error, "it is not remembered that the policy's examples hold");
+            let _ = std::fs::remove_file(&new);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -326,6 +326,7 @@ mod tests {
             environment: Default::default(),
             dialect: Dialect::Bash,
             backend: "jail".into(),
+            profile: String::new(),
         };
         crate::audit::Decision {
             id: id.to_string(),

@@ -3,6 +3,7 @@
 mod codes;
 mod generated;
 mod json;
+mod policy;
 mod question;
 mod signals;
 mod terminal;

@@ -130,3 +130,52 @@ fn an_operator_ends_a_session_and_reads_the_log() {
     assert_eq!(code(operator.call("session/kill", json!({ "session": session }))), 1100);
     assert_eq!(code(operator.call("exec/list", json!({}))), -32601);
 }
+
+#[test]
+fn the_policy_of_a_project_holds_for_its_sessions_and_only_tightens() {
+    let upper =
+        "[[rule]]\nid = \"no-uname\"\nprogram = \"uname\"\ndecision = \"deny\"\nreason = \"a test\"\n";
+    let Some(daemon) = Daemon::start(Setup { policy: upper, ..Setup::default() }) else { return };
+    let workspace = daemon.workspace(agent(), "w");
+    let own = Path::new(&workspace).join(".execward");
+    fs::create_dir(&own).unwrap();
+    let file = own.join("policy.toml");
+    let rule = |id: &str, program: &str, decision: &str| {
+        format!(
+            "[[rule]]\nid = \"{id}\"\nprogram = \"{program}\"\ndecision = \"{decision}\"\nreason = \"a test\"\n"
+        )
+    };
+    fs::write(&file, rule("no-ls", "ls", "deny") + &rule("uname", "uname", "allow")).unwrap();
+    let mut client = daemon.client(agent());
+    client.open(&workspace);
+    let refused = |client: &mut Client, id: &str, program: &str| {
+        let error = client.call("exec/start", json!({"id": id, "command": {"argv": [program]}})).unwrap_err();
+        error["data"]["findings"][0]["rule"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(refused(&mut client, "1", "ls"), "no-ls");
+    assert_eq!(refused(&mut client, "2", "uname"), "no-uname");
+    assert_eq!(client.run("3", &["echo", "x"])["stdout"]["text"], "x\n");
+    // What is written later holds for later sessions; one with a mistake stops them, and says why.
+    fs::write(&file, "decison = 1\n").unwrap();
+    assert_eq!(refused(&mut client, "4", "ls"), "no-ls");
+    let error = daemon.client(agent()).try_open(&workspace).unwrap_err();
+    assert!(error["message"].as_str().unwrap().contains(".execward/policy.toml:1:1"), "{error}");
+}
+
+#[test]
+fn a_command_that_a_rule_confines_does_not_run_in_a_wider_sandbox() {
+    let policy = "[network]\nmode = \"host\"\n[profile.alone]\nnetwork = { mode = \"none\" }\n\
+                  [[rule]]\nid = \"alone\"\nprogram = \"ls\"\ndecision = \"allow\"\nrun-under = \"alone\"\nreason = \"a test\"\n";
+    let Some(daemon) = Daemon::start(Setup { policy, ..Setup::default() }) else { return };
+    let workspace = daemon.workspace(agent(), "w");
+    let mut client = daemon.client(agent());
+    client.open(&workspace);
+    let start = json!({"id": "1", "command": {"argv": ["ls"]}});
+    let error = client.call("exec/start", start).unwrap_err();
+    assert_eq!(error["data"]["findings"][0]["rule"], "policy.run-under", "{error}");
+    assert_eq!(client.run("2", &["echo", "x"])["stdout"]["text"], "x\n");
+    // In a session that has no more than the profile gives, it runs.
+    let mut alone = daemon.client(agent());
+    alone.call("session/open", json!({"workspace": workspace, "profile": "alone"})).unwrap();
+    assert_eq!(alone.run("1", &["ls", "-d", "."])["stdout"]["text"], ".\n");
+}

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use execward::gate::{Command, Decision, Facts, Judgement};
+use execward::gate::{Command, Decision, Facts, Finding, Judgement};
 use execward::policy::Policy;
 use execward::shell::Dialect;
 use serde::Deserialize;
@@ -52,6 +52,7 @@ fn facts() -> Facts {
         environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         dialect: Dialect::Bash,
         backend: "jail".to_owned(),
+        profile: String::new(),
     }
 }
 
@@ -102,6 +103,39 @@ fn the_committed_corpus_holds() {
                 "{:?} is {:?} {rules:?}, not {} {:?} {}",
                 case.command, judgement.decision, case.expect, case.rule, case.why
             );
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// The other policies are stricter than the default or as strict: nothing dangerous runs under any of them without a
+/// person, and nothing of the hardline list becomes anything else.
+#[test]
+fn no_shipped_policy_allows_what_is_dangerous() {
+    let mut all = cases(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/gate.jsonl"));
+    if let Some(directory) = std::env::var_os("EXECWARD_CORPUS") {
+        all.extend(cases(&Path::new(&directory).join("dangerous.jsonl")));
+    }
+    let mut wrong = String::new();
+    for (name, text) in Policy::SHIPPED {
+        let policy = Policy::parse(text, name).unwrap_or_else(|error| panic!("{error}"));
+        for case in &all {
+            let command = Command::Shell(case.command.clone());
+            let decision = policy.judge(&command, &facts()).decision;
+            let (default, lowest) = (judge(&case.command).decision, case.expect.as_str());
+            let fine = match lowest {
+                "hardline" => (decision == Decision::Hardline) == (default == Decision::Hardline),
+                // A checkout of a pipeline may be thrown away.
+                "dangerous" if name == "policies/ci.toml" => {
+                    let lost = |finding: &Finding| finding.rule.starts_with("delete.");
+                    decision >= Decision::Ask || judge(&case.command).findings.iter().all(lost)
+                }
+                "dangerous" => decision >= Decision::Ask,
+                _ => true,
+            };
+            if !fine {
+                let _ = writeln!(wrong, "{name}: {:?} is {}", case.command, decision.name());
+            }
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");

@@ -20,10 +20,11 @@ impl Session {
         let mut facts = self.local.facts(&plain(&Path::new(&self.workspace_path).join(cwd)));
         facts.home = self.spec.identity.home.to_string_lossy().into_owned();
         facts.user.clone_from(&self.spec.identity.name);
+        facts.profile.clone_from(&self.profile.name);
         facts.workspaces = vec![self.workspace_path.clone()];
         facts.environment.clone_from(&self.environment.vars);
         facts.environment.insert("PWD".to_owned(), facts.cwd.clone());
-        judge(&self.common.policy(), &asked.command, &facts)
+        judge(&*self.policy()?, &asked.command, &facts)
     }
 }
 

@@ -13,6 +13,7 @@ mod look;
 mod open;
 mod outlive;
 mod passed;
+mod policy;
 mod report;
 mod ring;
 mod run;
@@ -41,7 +42,6 @@ use crate::approval::Broker;
 use crate::policy::Profile;
 use crate::prepare::Root;
 use crate::prepare::environment::Environment;
-use crate::proxy::System;
 use crate::redact::Redactor;
 use crate::sandbox::jail;
 use crate::stage::Principal;
@@ -60,8 +60,6 @@ pub(super) struct Common {
     pub(super) launcher: jail::Launcher,
     pub(super) accounts: Accounts,
     pub(super) directories: Directories,
-    /// How the names are resolved that commands ask their proxies for.
-    pub(super) resolver: Arc<System>,
     /// A command in the background, and a session without a command, last no longer.
     pub(super) lifetime: Lifetime,
     /// Nothing new is begun.
@@ -114,6 +112,7 @@ pub(super) struct Session {
     spec: SandboxSpec,
     receipt: Receipt,
     profile: Profile,
+    layer: policy::Layer,
     label: Option<String>,
     opened: Timestamp,
     linger: Duration,

@@ -33,7 +33,13 @@ impl Session {
         peer: &Peer,
         reply: &mut Option<Reply>,
     ) -> (rpc::Report, Option<Error>) {
-        let policy = self.common.policy();
+        let policy = match self.policy() {
+            Ok(policy) => policy,
+            Err(error) => {
+                let report = self.failed(exec, &error);
+                return (report, Some(error.request(exec.request_id.clone())));
+            }
+        };
         let id = RequestId::from_wire(&exec.request_id);
         let journal = Journal::new(
             self.common.scribe.clone(),
@@ -57,6 +63,7 @@ impl Session {
         let mut facts = self.local.facts(Path::new(&cwd));
         facts.home = self.spec.identity.home.to_string_lossy().into_owned();
         facts.user.clone_from(&self.spec.identity.name);
+        facts.profile.clone_from(&self.profile.name);
         facts.workspaces = vec![self.workspace_path.clone()];
         facts.environment = vars;
         let place = Place { cwd: cwd_id, workspace: self.workspace[0].directory().id };

@@ -1,0 +1,163 @@
+//! Why a command is decided as it is, and what near it would be allowed.
+
+use super::rule::Rule;
+use super::{Policy, Role};
+use crate::gate::{self, Command, Decision, Facts, Judgement};
+
+/// Most commands that are tried in search of one that is allowed.
+const MOST_TRIED: usize = 400;
+
+/// Why a command is decided as it is.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Explanation {
+    /// What is decided.
+    #[serde(flatten)]
+    pub judgement: Judgement,
+    /// Every rule that speaks of it, those that allow and those that a stricter one outweighs included.
+    pub matched: Vec<Matched>,
+    /// The nearest command that would be allowed, of those that were tried. It does something else: whether that is enough
+    /// is the reader's to say.
+    pub nearest: Option<String>,
+}
+
+/// A rule that speaks of a part of a command.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Matched {
+    /// Its layer: `system`, `operator`, `project`.
+    pub layer: &'static str,
+    /// Its id.
+    pub rule: String,
+    /// What it decides.
+    pub decision: Decision,
+    /// The part.
+    pub argv: Vec<String>,
+    /// What that does.
+    pub effect: String,
+}
+
+impl Policy {
+    /// Explains a verdict. Pure, and slower than a verdict.
+    pub fn explain(&self, command: &Command, facts: &Facts) -> Explanation {
+        let judgement = self.judge(command, facts);
+        let mut matched = Vec::new();
+        self.each_match(command, facts, &mut |role, rule, act| {
+            let found = Matched {
+                layer: role.name(),
+                rule: rule.id().to_owned(),
+                decision: rule.decision.into(),
+                argv: act.words(),
+                effect: gate::finding(act, "", Decision::Allow, "", "").effect,
+            };
+            if !matched.contains(&found) {
+                matched.push(found);
+            }
+        });
+        let nearest = if judgement.decision == Decision::Allow { None } else { self.nearest(command, facts) };
+        Explanation { judgement, matched, nearest }
+    }
+
+    /// Calls back for each rule with each act that it speaks of.
+    pub(super) fn each_match(
+        &self,
+        command: &Command,
+        facts: &Facts,
+        found: &mut dyn FnMut(Role, &Rule, &gate::Act),
+    ) {
+        let survey = gate::survey(command, facts);
+        for act in survey.acts() {
+            for (role, rule) in self.rules() {
+                if rule.speaks_of(act, facts) || rule.confines(act, facts) {
+                    found(role, rule, act);
+                }
+            }
+        }
+    }
+
+    /// The first allowed of the commands near this one: with an option or an operand less, with a path in the workspace,
+    /// with the flag that only pretends, without its wrapper; else the nearest of the examples with the same program.
+    fn nearest(&self, command: &Command, facts: &Facts) -> Option<String> {
+        let words = match command {
+            Command::Argv(argv) => argv.clone(),
+            Command::Shell(text) => plain_words(text)?,
+        };
+        let allowed = |argv: &Vec<String>| {
+            !argv.is_empty() && self.judge(&Command::Argv(argv.clone()), facts).decision == Decision::Allow
+        };
+        let near = variants(&words);
+        let twice = near.iter().flat_map(|near| variants(near));
+        let tried = near.iter().cloned().chain(twice).filter(|argv| *argv != words).take(MOST_TRIED);
+        // The program alone is no way to do anything.
+        let says_something = |argv: &Vec<String>| argv.len() > 1 || argv.first() != words.first();
+        if let Some(argv) = tried.filter(says_something).find(&allowed) {
+            return Some(shell_words::join(argv));
+        }
+        let mut examples: Vec<(usize, Vec<String>)> = self
+            .layers
+            .iter()
+            .flat_map(|layer| layer.examples.iter().flatten())
+            .filter(|example| example.expect == Decision::Allow)
+            .filter_map(|example| match (&example.argv, &example.command) {
+                (Some(argv), _) => Some(argv.clone()),
+                (_, Some(text)) => plain_words(text),
+                _ => None,
+            })
+            .filter(|argv| argv.first() == words.first())
+            .map(|argv| (argv.iter().filter(|word| !words.contains(word)).count(), argv))
+            .collect();
+        examples.sort();
+        examples.into_iter().map(|(_, argv)| argv).find(allowed).map(shell_words::join)
+    }
+}
+
+/// The words of a text that is one simple command without anything that a shell would expand.
+fn plain_words(text: &str) -> Option<Vec<String>> {
+    let special = |c: char| "|&;<>()$`\\\"'*?[#~=%!{}\n".contains(c);
+    (!text.contains(special)).then(|| text.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Commands that differ in one thing, the likeliest first.
+fn variants(words: &[String]) -> Vec<Vec<String>> {
+    let Some((program, rest)) = words.split_first() else { return Vec::new() };
+    let with = |rest: Vec<String>| std::iter::once(program.clone()).chain(rest).collect::<Vec<String>>();
+    let mut all = Vec::new();
+    // Below the workspace instead of elsewhere.
+    for (at, word) in rest.iter().enumerate() {
+        let name = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        if word.contains('/') && !name.is_empty() && name != ".." && name != "." {
+            for place in ["build", "/tmp"] {
+                let mut other = rest.to_vec();
+                if let Some(slot) = other.get_mut(at) {
+                    *slot = format!("{place}/{name}");
+                }
+                all.push(with(other));
+            }
+        }
+    }
+    // Without an option.
+    for (at, word) in rest.iter().enumerate() {
+        if word.starts_with('-') {
+            let mut other = rest.to_vec();
+            other.remove(at);
+            all.push(with(other));
+        }
+    }
+    // Only pretending.
+    if !rest.iter().any(|word| word == "--dry-run") {
+        let mut other = rest.to_vec();
+        other.push("--dry-run".to_owned());
+        all.push(with(other));
+    }
+    // Without the wrapper.
+    if !rest.is_empty() {
+        all.push(rest.to_vec());
+    }
+    // Without an operand.
+    for (at, word) in rest.iter().enumerate() {
+        if !word.starts_with('-') && rest.len() > 1 {
+            let mut other = rest.to_vec();
+            other.remove(at);
+            all.push(with(other));
+        }
+    }
+    all
+}
