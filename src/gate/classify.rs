@@ -1,6 +1,7 @@
 //! Sorts paths into classes.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use super::Facts;
@@ -27,10 +28,48 @@ pub(crate) struct Ground {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
-    /// By anchor, then by the name of the first component.
-    by_name: [HashMap<Vec<u8>, Vec<usize>>; 3],
+    /// By anchor.
+    indices: [Index; 3],
+    /// Entries for a name anywhere that are one pattern and no more: only the last component can be one.
+    lasts: Vec<usize>,
+}
+
+/// The entries of one anchor.
+#[derive(Debug, Default)]
+struct Index {
+    /// By the name of the first component.
+    by_name: HashMap<Vec<u8>, Vec<usize>, BuildHasherDefault<Fnv>>,
+    /// By the first byte of that name, for paths that begin with a pattern.
+    by_byte: HashMap<u8, Vec<usize>, BuildHasherDefault<Fnv>>,
     /// Entries whose first component is a pattern, or that have none.
-    others: [Vec<usize>; 3],
+    others: Vec<usize>,
+    all: Vec<usize>,
+}
+
+/// FNV-1a: the keys of the tables are our own, and short.
+#[derive(Debug)]
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn write_usize(&mut self, length: usize) {
+        self.0 ^= length as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -48,6 +87,8 @@ struct Part {
     pattern: NamePattern,
     /// The name, where the pattern is one: by far the most, and quick to compare.
     literal: Option<Vec<u8>>,
+    /// The byte that every such name ends with, where there is one.
+    last: Option<u8>,
 }
 
 /// How a pattern in a path is held against an entry.
@@ -259,17 +300,21 @@ impl Table {
         for pattern in patterns {
             for alternative in braces(pattern) {
                 let entry = Entry::parse(&alternative, class);
-                let (anchor, index) = (entry.anchor as usize, self.entries.len());
-                match entry.parts.first().and_then(|part| part.literal.clone()) {
-                    Some(name) => {
-                        if let Some(names) = self.by_name.get_mut(anchor) {
-                            names.entry(name).or_default().push(index);
+                let index = self.entries.len();
+                let literal = entry.parts.first().and_then(|part| part.literal.clone());
+                let single = entry.parts.len() == 1 && !entry.open && literal.is_none();
+                if single && entry.anchor == Anchor::Anywhere {
+                    self.lasts.push(index);
+                } else if let Some(own) = self.indices.get_mut(entry.anchor as usize) {
+                    own.all.push(index);
+                    match literal {
+                        Some(name) => {
+                            if let Some(byte) = name.first() {
+                                own.by_byte.entry(*byte).or_default().push(index);
+                            }
+                            own.by_name.entry(name).or_default().push(index);
                         }
-                    }
-                    None => {
-                        if let Some(others) = self.others.get_mut(anchor) {
-                            others.push(index);
-                        }
+                        None => own.others.push(index),
                     }
                 }
                 self.entries.push(entry);
@@ -278,21 +323,21 @@ impl Table {
     }
 
     /// The entries of an anchor that a path whose first component is this one can be held against.
-    fn candidates<'t>(
-        &'t self,
-        anchor: Anchor,
-        first: Option<&Component>,
-    ) -> Box<dyn Iterator<Item = &'t Entry> + 't> {
+    fn candidates(&self, anchor: Anchor, first: Option<&Component>) -> impl Iterator<Item = &Entry> {
+        let own = self.indices.get(anchor as usize);
+        let (named, others): (Option<&Vec<usize>>, Option<&Vec<usize>>) = match (own, first) {
+            (None, _) => (None, None),
+            (Some(own), Some(Component::Name(name))) => (own.by_name.get(name), Some(&own.others)),
+            (Some(own), Some(Component::Pattern(pattern))) => match pattern.first_byte() {
+                Some(byte) => (own.by_byte.get(&byte), Some(&own.others)),
+                None => (Some(&own.all), None),
+            },
+            (Some(own), Some(Component::Deep)) => (Some(&own.all), None),
+            (Some(own), None) => (None, Some(&own.others)),
+        };
         let at = |index: &usize| self.entries.get(*index);
-        let others = self.others.get(anchor as usize).into_iter().flatten().filter_map(at);
-        match first {
-            Some(Component::Name(name)) => {
-                let named = self.by_name.get(anchor as usize).and_then(|names| names.get(name));
-                Box::new(named.into_iter().flatten().filter_map(at).chain(others))
-            }
-            Some(_) => Box::new(self.entries.iter().filter(move |entry| entry.anchor == anchor)),
-            None => Box::new(others),
-        }
+        let indices = named.into_iter().flatten().chain(others.into_iter().flatten());
+        indices.filter_map(at)
     }
 
     /// The classes of the entries that the path may be, or may be below.
@@ -318,6 +363,13 @@ impl Table {
                 }
             }
         }
+        if let Some(last) = path.len().checked_sub(1).and_then(|last| path.get(last..)) {
+            for entry in self.lasts.iter().filter_map(|index| self.entries.get(*index)) {
+                if !classes.has(entry.class) && entry.takes_at(last, entry.reach()) {
+                    classes.insert(entry.class);
+                }
+            }
+        }
         for from in 0..path.len() {
             let Some(rest) = path.get(from..) else { break };
             for entry in self.candidates(Anchor::Anywhere, rest.first()) {
@@ -337,19 +389,20 @@ impl Table {
     /// The classes of the entries that lie below the path.
     fn covered(&self, path: &[Component], ground: &Ground) -> ClassSet {
         let mut classes = ClassSet::NONE;
-        let home_rest = ground.has_home.then(|| rest_of_home(path, &ground.home)).flatten();
-        for entry in &self.entries {
-            if classes.has(entry.class) {
-                continue;
+        let mut cover = |anchor: Anchor, path: &[Component]| {
+            // of the root, or a home, all entries lie below
+            let all = self.indices.get(anchor as usize).filter(|_| path.is_empty()).map(|own| &own.all);
+            let all = all.into_iter().flatten().filter_map(|index| self.entries.get(*index));
+            let some = (!path.is_empty()).then(|| self.candidates(anchor, path.first()));
+            for entry in all.chain(some.into_iter().flatten()) {
+                if !classes.has(entry.class) && entry.starts_with(path) {
+                    classes.insert(entry.class);
+                }
             }
-            let covered = match entry.anchor {
-                Anchor::Root => entry.starts_with(path),
-                Anchor::Home => home_rest.is_some_and(|rest| entry.starts_with(rest)),
-                Anchor::Anywhere => false,
-            };
-            if covered {
-                classes.insert(entry.class);
-            }
+        };
+        cover(Anchor::Root, path);
+        if let Some(rest) = ground.has_home.then(|| rest_of_home(path, &ground.home)).flatten() {
+            cover(Anchor::Home, rest);
         }
         classes
     }
@@ -373,6 +426,7 @@ impl Entry {
         let parts = rest.split('/').filter(|part| !part.is_empty()).map(|part| Part {
             pattern: NamePattern::parse(part.as_bytes()),
             literal: (!part.contains(['*', '?', '['])).then(|| part.as_bytes().to_vec()),
+            last: part.bytes().last().filter(|byte| !matches!(byte, b'*' | b'?' | b']')),
         });
         Self { anchor, parts: parts.collect(), open, class }
     }
@@ -411,7 +465,9 @@ impl Part {
     fn takes(&self, component: &Component, reach: Reach) -> bool {
         match (component, &self.literal) {
             (Component::Name(name), Some(literal)) => name == literal,
-            (Component::Name(name), None) => self.pattern.may_be(name),
+            (Component::Name(name), None) => {
+                (self.last.is_none() || self.last.as_ref() == name.last()) && self.pattern.may_be(name)
+            }
             (Component::Deep, _) => false,
             (Component::Pattern(pattern), _) if reach == Reach::Surely => pattern.surely_is(&self.pattern),
             (Component::Pattern(pattern), _) if reach == Reach::Expanded && pattern.has_hole() => {

@@ -112,6 +112,14 @@ impl NamePattern {
         self.atoms.iter().all(|atom| matches!(atom, Atom::Many))
     }
 
+    /// The byte that every name begins with that the pattern stands for, where there is one.
+    pub(crate) fn first_byte(&self) -> Option<u8> {
+        match self.atoms.first() {
+            Some(Atom::Byte(byte)) => Some(*byte),
+            _ => None,
+        }
+    }
+
     /// Whether any part is a hole rather than a glob.
     pub(crate) fn has_hole(&self) -> bool {
         self.from_hole

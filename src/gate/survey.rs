@@ -298,15 +298,16 @@ impl<'f> Walk<'f> {
             feeds: vec![Feed::Plain; invocations.len()],
             invocations: Rc::clone(&invocations),
         });
+        let (mounts, files, within) = (Rc::default(), Rc::default(), Rc::default());
         let make = |(index, invocation): (usize, &Rc<Invocation>)| Task {
             invocation: Rc::clone(invocation),
             target: target.clone(),
-            mounts: Rc::default(),
+            mounts: Rc::clone(&mounts),
             via: via.to_vec(),
             group: Some((group, index)),
             guess: false,
-            files: Rc::default(),
-            within: Rc::default(),
+            files: Rc::clone(&files),
+            within: Rc::clone(&within),
         };
         invocations.iter().enumerate().map(make).collect()
     }

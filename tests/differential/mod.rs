@@ -81,6 +81,7 @@ fn words_that_were_read_wrongly() {
         "m=a.b; printf '<%s>' S ${m[@]:1}",
         "read -ra a <<< :~; printf '<%s>' S $a",
         "IFS=,; set -- a b; printf '<%s>' S \"$*\"",
+        "printf '<%s>' S $((y=3,y+1)) $y $((a=1,b=a+1,(a+b)*2))",
     ]
     .map(str::to_owned)
     .into();

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "the corpora are files; the gate itself reads none")]
 
 mod escapes_p;
+mod properties;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

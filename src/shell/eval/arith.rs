@@ -30,9 +30,27 @@ pub(super) fn evaluate(text: &[u8], numbers: &mut dyn Numbers) -> Option<i64> {
     if tokens.is_empty() {
         return Some(0);
     }
+    // `y=3,y+1`: one after the other, and the last is the value
+    let mut depth = 0_usize;
+    let mut value = None;
+    for part in tokens.split(|token| {
+        match token {
+            Token::Op("(") => depth += 1,
+            Token::Op(")") => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && *token == Token::Op(",")
+    }) {
+        value = single(part, numbers);
+    }
+    value
+}
+
+/// The value of an expression without a comma.
+fn single(tokens: &[Token], numbers: &mut dyn Numbers) -> Option<i64> {
     // Only `name op= expression` at the outermost level assigns a known value; assignments elsewhere make the name
     // unknown.
-    if let [Token::Name(name), Token::Op(op), rest @ ..] = tokens.as_slice()
+    if let [Token::Name(name), Token::Op(op), rest @ ..] = tokens
         && op.ends_with('=')
         && !matches!(*op, "==" | "!=" | "<=" | ">=")
         && !assigns(rest)
@@ -49,15 +67,15 @@ pub(super) fn evaluate(text: &[u8], numbers: &mut dyn Numbers) -> Option<i64> {
         numbers.assign(name, value);
         return value;
     }
-    if assigns(&tokens) {
-        for token in &tokens {
+    if assigns(tokens) {
+        for token in tokens {
             if let Token::Name(name) = token {
                 numbers.assign(name, None);
             }
         }
         return None;
     }
-    calculate(&tokens, numbers)
+    calculate(tokens, numbers)
 }
 
 fn assigns(tokens: &[Token]) -> bool {

@@ -393,12 +393,13 @@ impl Evaluator<'_> {
         }
         let Some(functions) = self.functions.get_mut(name) else { return Ok(()) };
         let uncertain = !functions.iter().any(|function| function.certain);
-        for function in functions.iter_mut() {
-            function.called = true;
-        }
         if active {
+            // a body that is not the one being walked (`f() { f() { ...; }; f; }`) is walked with those that nothing called
             self.output(None, None, None);
             return Ok(());
+        }
+        for function in functions.iter_mut() {
+            function.called = true;
         }
         let functions = functions.clone();
         if uncertain {
