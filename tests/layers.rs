@@ -16,6 +16,7 @@ const PURE: &[Row] = &[
     ("programs", &["shell"]),
     ("gate", &["shell", "programs"]),
     ("policy", &["shell", "programs", "gate"]),
+    ("network", &["policy"]),
     ("redact", &[]),
     ("scan", &[]),
     ("wire", &["shell", "gate"]),
@@ -49,6 +50,7 @@ const EFFECTS: &[Row] = &[
     ("jobs", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
     // `prepare`: the checked directory whose descriptor travels to the runner.
     ("sandbox", &["wire", "wire::framing", "stage", "prepare", "sys"]),
+    ("proxy", &["policy", "network"]),
     ("runner", &["wire", "wire::framing", "sys"]),
     // Blocking and without state of its own: what the command line needs to ask a daemon.
     ("client", &["shell", "gate", "wire", "wire::peer", "sys"]),
@@ -59,6 +61,7 @@ const BELOW: &[&str] = &[
     "shell",
     "programs",
     "gate",
+    "network",
     "policy",
     "redact",
     "scan",
@@ -74,6 +77,7 @@ const BELOW: &[&str] = &[
     "prepare",
     "approval",
     "jobs",
+    "proxy",
     "sandbox",
     "runner",
     "client",

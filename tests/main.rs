@@ -10,5 +10,6 @@ mod escape;
 mod gate;
 mod layers;
 mod protocol;
+mod proxy;
 mod real;
 mod support;

@@ -14,4 +14,4 @@ pub mod verify;
 pub use chain::{Durable, Hash, Key};
 pub use checkpoint::{Checkpoint, CheckpointError, PublicKey};
 pub use log::{Log, LogError, Options};
-pub use record::{Approval, Decision, Digest, End, Outcome, Record, Requester};
+pub use record::{Approval, Connection, ConnectionEnd, Decision, Digest, End, Outcome, Record, Requester};

@@ -134,6 +134,53 @@ pub struct End {
     pub error: Option<String>,
 }
 
+/// A connection that a command asked the proxy for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Connection {
+    /// Binds it and its end: the session or the request, and a number.
+    pub id: String,
+    /// Whose command.
+    pub requester: Requester,
+    /// The session it belongs to; `None` where there are none (the embedded run).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// `run` where it was dialled, `denied` where not.
+    pub outcome: Outcome,
+    /// `CONNECT`, or the method of a plain request.
+    pub method: String,
+    /// `host:port`, in its one spelling.
+    pub target: String,
+    /// Path and query of a plain request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What the name led to, each judged: what may be dialled.
+    pub addresses: Vec<String>,
+    /// Why it was refused, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The end of a connection.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConnectionEnd {
+    /// Of the connection.
+    pub id: String,
+    /// The session it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// What was dialled; `None` where nothing answered.
+    pub address: Option<String>,
+    /// Bytes from the command.
+    pub sent: u64,
+    /// Bytes to the command.
+    pub received: u64,
+    /// Wall-clock time in microseconds.
+    pub wall_us: u64,
+    /// What went wrong, where something did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// A record that may be written: redacted, bounded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -193,7 +240,18 @@ impl Record {
         if let (Some((sample, first)), Some((_, last))) = (records.first(), records.last()) {
             put("first", first.to_string().into());
             put("last", last.to_string().into());
-            for name in ["requester", "session", "command", "digest", "verdict", "outcome", "redacted"] {
+            for name in [
+                "requester",
+                "session",
+                "command",
+                "digest",
+                "verdict",
+                "outcome",
+                "method",
+                "target",
+                "error",
+                "redacted",
+            ] {
                 if let Some(value) = sample.body.get(name) {
                     put(name, value.clone());
                 }
@@ -209,6 +267,20 @@ impl Record {
     /// Redacts an end.
     pub fn end(end: &End, redactor: &Redactor) -> Self {
         Self::new("end", end, redactor)
+    }
+
+    /// Redacts a connection. Refusals that say the same may be counted in one record; no record of one clears a request.
+    pub fn connection(connection: &Connection, redactor: &Redactor) -> Self {
+        let mut record = Self::new("connection", connection, redactor);
+        if connection.outcome != Outcome::Run {
+            record.same = Some(record.hash_without_names());
+        }
+        record
+    }
+
+    /// Redacts the end of a connection.
+    pub fn connection_end(end: &ConnectionEnd, redactor: &Redactor) -> Self {
+        Self::new("connection-end", end, redactor)
     }
 
     /// A statement about the chain up to the record before it.
@@ -232,7 +304,15 @@ impl Record {
     fn new(kind: &'static str, content: &impl Serialize, redactor: &Redactor) -> Self {
         let mut masked = 0;
         let redacted = match serde_json::to_value(content) {
-            Ok(value) => redact(value, redactor, &mut masked),
+            Ok(mut value) => {
+                // A name of execward's own, which looks like a secret and is none.
+                let session = value.as_object_mut().and_then(|fields| fields.remove("session"));
+                let mut redacted = redact(value, redactor, &mut masked);
+                if let (Some(fields), Some(session)) = (redacted.as_object_mut(), session) {
+                    fields.insert("session".to_owned(), session);
+                }
+                redacted
+            }
             // Cannot happen with these types; a record that says so is better than none.
             Err(error) => serde_json::json!({ "unreadable": error.to_string() }),
         };

@@ -136,7 +136,7 @@ pub(super) struct Run {
     /// The policy's profile to run under
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,
-    /// What the command reaches; `host` only where the policy permits it
+    /// What the command reaches; never more than the policy permits
     #[arg(long, value_name = "WHAT")]
     pub(super) network: Option<NetworkName>,
     /// Pass this variable on; one that looks like a credential passes only where the policy names it
@@ -179,6 +179,7 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum NetworkName {
     None,
+    Proxy,
     Host,
 }
 
@@ -186,6 +187,7 @@ impl From<NetworkName> for Network {
     fn from(name: NetworkName) -> Self {
         match name {
             NetworkName::None => Self::None,
+            NetworkName::Proxy => Self::Proxy,
             NetworkName::Host => Self::Host,
         }
     }

@@ -55,6 +55,8 @@ pub struct Facts<'a> {
     pub tmp: &'a str,
     /// PWD: the directory in which the command starts, absolute.
     pub cwd: &'a Path,
+    /// The port of the sandbox's loopback on which it finds a proxy, where it has one.
+    pub proxy: Option<u16>,
     /// Directories that the sandbox may write (workspace, HOME, tmp, ...): PATH entries in them are dropped.
     pub writable: &'a [PathBuf],
     /// Directories below writable ones that the sandbox shows read-only (toolchains in a home).
@@ -198,7 +200,7 @@ pub fn build(
             environment.withhold(&printable(&name), Why::BadName);
             continue;
         };
-        if OURS.contains(&name) {
+        if OURS.contains(&name) || (facts.proxy.is_some() && is_proxy(name)) {
             continue;
         }
         let Some(value) = value.to_str().filter(|value| !value.contains('\0')) else {
@@ -254,6 +256,17 @@ pub fn build(
 /// Set by execward, whatever the requester has.
 const OURS: &[&str] = &["HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"];
 
+/// Where programs look for a proxy, in small letters; most look for capitals too. curl takes `http_proxy` in small letters
+/// only, because of CVE-2016-5385.
+const PROXIES: &[&str] = &["http_proxy", "https_proxy", "all_proxy"];
+
+/// What needs no proxy, and where it is named.
+const NO_PROXY: (&str, &str) = ("no_proxy", "localhost,127.0.0.1,::1");
+
+fn is_proxy(name: &str) -> bool {
+    PROXIES.iter().chain([&NO_PROXY.0]).any(|proxy| proxy.eq_ignore_ascii_case(name))
+}
+
 impl Environment {
     fn withhold(&mut self, name: &str, why: Why) {
         self.withheld.push(Withheld { name: name.to_owned(), why, entry: String::new() });
@@ -287,6 +300,14 @@ impl Environment {
                 return Err(EnvironmentError::Unusable { name });
             }
             self.vars.insert(name.to_owned(), value.to_owned());
+        }
+        if let Some(port) = facts.proxy {
+            let proxy = format!("http://127.0.0.1:{port}");
+            let all = PROXIES.iter().map(|name| (*name, proxy.as_str())).chain([NO_PROXY]);
+            for (name, value) in all {
+                self.vars.insert(name.to_owned(), value.to_owned());
+                self.vars.insert(name.to_ascii_uppercase(), value.to_owned());
+            }
         }
         Ok(())
     }

@@ -83,6 +83,11 @@ impl Search {
         Cursors { hits: self.passes.iter().map(|pass| pass.find(buffer, from)).collect() }
     }
 
+    /// Whether any literal stands anywhere in a text.
+    pub(super) fn stands_in(&self, text: &[u8]) -> bool {
+        self.passes.iter().any(|pass| pass.find(text, 0).is_some())
+    }
+
     /// The first place at or after `from` where a literal stands. `from` never goes back.
     pub(super) fn next(&self, cursors: &mut Cursors, buffer: &[u8], from: usize) -> Option<usize> {
         let mut first: Option<usize> = None;

@@ -4,6 +4,7 @@
 //! An init serves one command at a time and stands between it and the next: it ends everything in its namespace, waits
 //! until there is nothing, and only then says that the command has ended. So the same namespace serves the next command,
 //! which finds in it nothing but numbers that were used; making one, with its /proc, costs as much as the command itself.
+//! Between commands there is in it the process of the next one, confined and waiting.
 //! Whatever goes otherwise than that (a limit, a cancelled command, a step that failed) is the end of the init, and with
 //! it the kernel ends the namespace: pid_namespaces(7).
 
@@ -195,6 +196,7 @@ fn main(control: &OwnedFd, confinement: &Confinement, joins: &Joins, devpts: Opt
         children,
         starter: Starter::default(),
         command: None,
+        ahead: true,
         usage: Usage::default(),
     }
     .live()
@@ -268,12 +270,18 @@ struct Life<'a> {
     children: SignalFd,
     starter: Starter,
     command: Option<Pid>,
+    /// Whether a process is made before there is a command for it.
+    ahead: bool,
     usage: Usage,
 }
 
 impl Life<'_> {
     fn live(&mut self) -> i32 {
         loop {
+            if self.command.is_none() && self.ahead {
+                // Before there is a command nobody waits for this. Where it fails, the next command will say why.
+                self.ahead = self.starter.prepare(self.confinement).is_ok();
+            }
             let mut fds = [
                 PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
@@ -354,10 +362,15 @@ impl Life<'_> {
     fn reap(&mut self) {
         while let Ok(Some((pid, status, usage))) = process::reap(Pid::from_raw(-1)) {
             self.usage.add(usage);
+            if self.starter.was_waiting(pid) {
+                // Made again at once, it would die again.
+                self.ahead = false;
+            }
             if Some(pid) != self.command {
                 continue;
             }
             self.command = None;
+            self.ahead = true;
             // Everything else in this namespace. A process that is being forked meanwhile gets the signal as well, or is
             // not made: fork(2) gives way to a signal that ends its caller.
             let _ = process::kill(-1, libc::SIGKILL);

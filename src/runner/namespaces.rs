@@ -46,7 +46,7 @@ pub(super) fn of_session(network: Network) -> CloneFlags {
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
     match network {
-        Network::None => all | CloneFlags::CLONE_NEWNET,
+        Network::None | Network::Proxy => all | CloneFlags::CLONE_NEWNET,
         Network::Host => all,
     }
 }

@@ -17,9 +17,11 @@ use super::later::Watch;
 use super::outer::{Inside, refuse};
 use super::root;
 use crate::sys::spawn::Confinement;
-use crate::sys::{net, process};
+use crate::sys::{net, passing, process};
 use crate::wire::frame::{Decoder, Frame};
-use crate::wire::runner::{Cause, Failure, FromRunner, Layer, Network, Receipt, Spawn, Stream, ToRunner};
+use crate::wire::runner::{
+    Cause, Failure, FromRunner, Layer, Network, PROXY_PORT, Receipt, Spawn, Stream, ToRunner,
+};
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
 const BACKLOG: usize = 1 << 20;
@@ -36,7 +38,7 @@ const READ: usize = 64 << 10;
 pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) -> i32 {
     let _ = process::die_with_parent();
     let _ = nix::sys::prctl::set_dumpable(false);
-    let (confinement, watch, receipt) = match set_up(&mut inside) {
+    let Ready { confinement, watch, receipt, listener } = match set_up(&mut inside) {
         Ok(ready) => ready,
         Err(failure) => {
             refuse(stream, failure);
@@ -57,12 +59,28 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
         watch,
     };
     FromRunner::Ready(receipt).encode(&mut server.out);
+    if let Some(listener) = listener {
+        // With the first byte of the frame; the rest of it follows like any other. Nothing of ours keeps the socket.
+        match passing::send(server.stream.as_fd(), &server.out, &[listener.as_fd()]) {
+            Ok(sent) => server.sent = sent,
+            Err(_) => return 1,
+        }
+    }
     let code = i32::from(server.run().is_err());
     server.end();
     code
 }
 
-fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Option<Watch>, Receipt)> {
+/// What a sandbox that stands consists of.
+struct Ready {
+    confinement: Confinement,
+    watch: Option<Watch>,
+    receipt: Receipt,
+    /// Where the supervisor is to serve a proxy.
+    listener: Option<OwnedFd>,
+}
+
+fn set_up(inside: &mut Inside<'_>) -> Result<Ready> {
     let spec = inside.spec;
     let mut layers = std::mem::take(&mut inside.layers);
     nix::unistd::sethostname(&spec.hostname).doing("namespaces", || "name the machine".into())?;
@@ -72,10 +90,21 @@ fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Option<Watch>, Receip
     for name in ["mount", "pid", "ipc", "uts", "cgroup"] {
         layer(&format!("{name}-namespace"), true, String::new());
     }
+    if spec.network != Network::Host {
+        net::loopback_up().doing("network", || "bring up the loopback interface".into())?;
+    }
+    let mut listener = None;
     match spec.network {
-        Network::None => {
-            net::loopback_up().doing("network", || "bring up the loopback interface".into())?;
-            layer("network-namespace", true, "nothing but loopback".into());
+        Network::None => layer("network-namespace", true, "nothing but loopback".into()),
+        Network::Proxy => {
+            let made = net::listen_on_loopback(PROXY_PORT);
+            listener =
+                Some(made.doing("network", || format!("listen on port {PROXY_PORT} of the loopback"))?);
+            layer(
+                "network-namespace",
+                true,
+                "nothing but loopback, and a proxy on it to the hosts that the policy lists".into(),
+            );
         }
         Network::Host => layer("network-namespace", false, "the policy gives the host's network".into()),
     }
@@ -105,7 +134,7 @@ fn set_up(inside: &mut Inside<'_>) -> Result<(Confinement, Option<Watch>, Receip
     layer("seccomp", "allowlist; foreign architectures and x32 closed".into());
     let later = watch.as_ref().map_or("not looked for", |_| "looked for after each command");
     layer("later", format!("what others would execute later in the workspace is {later}"));
-    Ok((confinement, watch, Receipt { backend: "jail".into(), layers }))
+    Ok(Ready { confinement, watch, receipt: Receipt { backend: "jail".into(), layers }, listener })
 }
 
 struct Server {

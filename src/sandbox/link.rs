@@ -1,7 +1,7 @@
 //! The supervisor's end of the runner protocol.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::LaunchError;
+use crate::sys::passing;
 use crate::wire::frame::{Decoder, Frame};
-use crate::wire::runner::{FromRunner, Receipt, SandboxSpec, ToRunner};
+use crate::wire::runner::{FromRunner, Network, Receipt, SandboxSpec, ToRunner};
 
 /// How much is read from a runner at a time.
 const READ: usize = 256 << 10;
@@ -26,6 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Link {
     receipt: Receipt,
+    listener: Option<OwnedFd>,
     sender: Sender,
     receiver: Receiver,
 }
@@ -40,11 +43,14 @@ impl Link {
         let (reader, writer) = stream.into_split();
         let mut sender = Sender::new(writer);
         let mut receiver = Receiver { reader, decoder: Decoder::default(), runner };
+        let proxied = spec.network == Network::Proxy;
         let opened = sender.send(ToRunner::Open(Box::new(spec))).await;
         // A runner that refuses says why before it closes the stream.
-        match (receiver.recv().await, opened) {
-            (Ok(Some(FromRunner::Ready(receipt))), Ok(())) => Ok(Self { receipt, sender, receiver }),
-            (Ok(Some(FromRunner::Failed(failure))), _) => Err(LaunchError::Refused(failure)),
+        match (receiver.first().await, opened) {
+            (Ok((Some(FromRunner::Ready(receipt)), listener)), Ok(())) if proxied == listener.is_some() => {
+                Ok(Self { receipt, listener, sender, receiver })
+            }
+            (Ok((Some(FromRunner::Failed(failure)), _)), _) => Err(LaunchError::Refused(failure)),
             (Err(error), _) | (_, Err(error)) => Err(LaunchError::Lost(error)),
             (Ok(_), Ok(())) => Err(LaunchError::Lost(io::ErrorKind::UnexpectedEof.into())),
         }
@@ -53,6 +59,11 @@ impl Link {
     /// What confines the commands of this session.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
+    }
+
+    /// The socket on which the sandbox's proxy is to be served, where it has one: once.
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
     }
 
     /// Both ends. The session ends when the receiver is dropped.
@@ -141,6 +152,30 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// The first frame, and what came with it.
+    async fn first(&mut self) -> io::Result<(Option<FromRunner>, Option<OwnedFd>)> {
+        let mut listener = None;
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? {
+                return Ok((Some(frame), listener));
+            }
+            self.reader.readable().await?;
+            let Self { reader, decoder, .. } = self;
+            let room = decoder.space(READ);
+            let stream: &UnixStream = reader.as_ref();
+            let received = stream.try_io(Interest::READABLE, || {
+                passing::receive(stream.as_fd(), room).map_err(io::Error::from)
+            });
+            decoder.filled(READ, received.as_ref().map_or(0, |received| received.bytes));
+            match received {
+                Ok(received) if received.bytes == 0 => return Ok((None, None)),
+                Ok(mut received) => listener = listener.or(received.fds.pop()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The next frame; `None` when the runner has gone. Safe to cancel.
     pub async fn recv(&mut self) -> io::Result<Option<FromRunner>> {
         loop {

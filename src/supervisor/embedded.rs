@@ -4,14 +4,18 @@
 //! say that nothing separates them. It ends with its command, and its runner ends with it.
 
 use std::ffi::OsString;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, raise};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
+use super::egress::CONNECTIONS;
 use super::journal::{Failure, Journal};
 use super::local::{Local, LocalError};
 use super::pipeline::{self, ProfileError};
@@ -284,7 +288,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
             workspace: workspace.directory(),
             writable: profile.workspace == Access::Write,
             later: pipeline::later(&policy),
-            network: pipeline::network(&profile)?,
+            network: pipeline::network(&profile),
             limits: pipeline::limits(&profile),
             minimum: pipeline::minimum(&profile),
             masked: &profile.masked,
@@ -410,7 +414,7 @@ async fn execute(
     let (journal, redactor, ticket, number) = recorded?;
     tracing::debug!(record = number, "decision is durable");
     let launched = launched.and_then(|launched| Ok((launched, stdio(asked, &redactor)?)));
-    let (Launched { receipt, sender, mut receiver }, stdio) = match launched {
+    let (Launched { receipt, listener, sender, mut receiver }, stdio) = match launched {
         Ok(launched) => launched,
         Err(error) => return Ok((unlaunched(prepared, &error, number, &journal, &redactor).await, redactor)),
     };
@@ -422,10 +426,22 @@ async fn execute(
             return Err(EmbeddedError::System { what: "the audit log", error: std::io::Error::other(error) });
         }
     };
+    let closing = CancellationToken::new();
+    let proxy = listener.map(|listener| {
+        let allow = pipeline::allowed(&running.request().terms.profile);
+        let egress = journal.egress(&redactor, allow);
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        tokio::spawn(egress.serve(listener, Arc::default(), places, closing.clone()))
+    });
     let going = Going { id: 1, go, limit: limits.0, grace: limits.1 };
     let relayed = relay(going, sender, &mut receiver, stdio, signals).await;
     // The sandbox goes while the end is recorded.
     receiver.end();
+    closing.cancel();
+    if let Some(proxy) = proxy {
+        // The ends of its connections are recorded before that of the command.
+        let _ = proxy.await;
+    }
     let mut notes = Vec::new();
     let error = |lost: &Lost| lost.to_string();
     let recorded = journal.ended(
@@ -453,6 +469,8 @@ async fn execute(
 /// A sandbox with the command in it, made ready.
 struct Launched {
     receipt: Receipt,
+    /// Where its proxy is to be served, if it has one.
+    listener: Option<OwnedFd>,
     sender: Sender,
     receiver: Receiver,
 }
@@ -463,12 +481,13 @@ async fn launch(
     workspace: &Directory,
     spawn: Spawn,
 ) -> Result<Launched, EmbeddedError> {
-    let link = runner.open(spec, workspace.fd.as_fd()).await?;
+    let mut link = runner.open(spec, workspace.fd.as_fd()).await?;
     let receipt = link.receipt().clone();
+    let listener = link.take_listener();
     let (mut sender, receiver) = link.split();
     // Where it has gone already, whoever receives from it hears of that.
     let _ = sender.send(ToRunner::Prepare(Box::new(spawn))).await;
-    Ok(Launched { receipt, sender, receiver })
+    Ok(Launched { receipt, listener, sender, receiver })
 }
 
 fn stdio(asked: &Asked, redactor: &Redactor) -> Result<Stdio, EmbeddedError> {

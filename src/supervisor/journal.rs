@@ -1,8 +1,10 @@
 //! The records of one request: its decision, durable before anything runs, and its end.
 
+use super::egress::Egress;
 use super::scribe::{Scribe, Unwritten};
 use crate::audit::{self, record};
 use crate::gate::{self, Command, Facts, Finding};
+use crate::policy::Allowlist;
 use crate::redact::Redactor;
 use crate::stage::{Agreed, Denial, DenialReason, Digest, Prepared, Principal, RequestId, Ticket};
 use crate::wire::rpc::SessionId;
@@ -129,6 +131,19 @@ impl Journal {
             error,
         };
         self.scribe.end(audit::Record::end(&end, redactor))
+    }
+
+    /// The proxy of a sandbox that this request alone has.
+    pub(super) fn egress(&self, redactor: &Redactor, allow: Allowlist) -> Egress {
+        Egress {
+            scribe: self.scribe.clone(),
+            redactor: redactor.clone(),
+            principal: self.principal.clone(),
+            pid: self.pid,
+            owner: self.id.to_string(),
+            session: self.session.clone(),
+            allow: Box::new(move || allow.clone()),
+        }
     }
 
     /// Waits until everything that was recorded is on disk.

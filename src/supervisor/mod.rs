@@ -4,6 +4,7 @@
 //! asks a runner, and it has nothing to ask with until the types of [`crate::stage`] give it something.
 
 mod daemon;
+mod egress;
 mod embedded;
 mod journal;
 mod local;

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::local::Local;
 use crate::approval::Answer;
 use crate::gate::{Command, Facts};
-use crate::policy::{self, Later, Policy, Profile};
+use crate::policy::{self, Allowlist, Later, Policy, Profile};
 use crate::prepare::EnvironmentError;
 use crate::prepare::environment::{self, Environment, Why};
 use crate::redact::Redactor;
 use crate::stage::{Cleared, Denial, Malformed, Outcome, Pending, Report, Request, Verdict};
-use crate::wire::runner::{LaterAction, Level, Limits, Network, SandboxSpec};
+use crate::wire::runner::{LaterAction, Level, Limits, Network, PROXY_PORT, SandboxSpec};
 
 /// The name of the backend that commands run in.
 const BACKEND: &str = "jail";
@@ -70,16 +70,11 @@ pub enum ProfileError {
     #[error("the policy was changed, and its profile `{0}` gives less than this session's sandbox does")]
     Changed(String),
     /// More network than the profile gives.
-    #[error("the policy permits no network")]
+    #[error("the policy does not permit the host's network")]
     Network,
-    /// What the profile asks for cannot be had.
-    #[error("the profile `{profile}` asks for {what}, which this build of execward cannot give")]
-    Missing {
-        /// The profile.
-        profile: String,
-        /// What is missing.
-        what: &'static str,
-    },
+    /// A proxy that leads nowhere.
+    #[error("the profile `{0}` lists no hosts for a proxied network")]
+    NoHosts(String),
 }
 
 impl ProfileError {
@@ -92,7 +87,10 @@ impl ProfileError {
             }
             Self::Network => "a policy permits it with `mode = \"host\"` under [network]".to_owned(),
             Self::Changed(_) => "close the session and open another".to_owned(),
-            Self::Missing { .. } => "select another profile".to_owned(),
+            Self::NoHosts(_) => {
+                "a policy lists them with `mode = \"proxy\"` and `allow = [\"host:port\"]` under [network]"
+                    .to_owned()
+            }
         }
     }
 }
@@ -119,6 +117,9 @@ pub(super) fn profile(
     }
     match network {
         Some(Network::Host) if profile.network != policy::Network::Host => return Err(ProfileError::Network),
+        Some(Network::Proxy) if !matches!(profile.network, policy::Network::Proxy(_)) => {
+            return Err(ProfileError::NoHosts(profile.name));
+        }
         Some(Network::None) => profile.network = policy::Network::None,
         _ => {}
     }
@@ -146,14 +147,25 @@ pub(super) fn standing(opened: &Profile, policy: &Policy) -> Result<Profile, Pro
 }
 
 /// What the sandbox of a profile reaches.
-pub(super) fn network(profile: &Profile) -> Result<Network, ProfileError> {
+pub(super) fn network(profile: &Profile) -> Network {
     match profile.network {
-        policy::Network::None => Ok(Network::None),
-        policy::Network::Host => Ok(Network::Host),
-        policy::Network::Proxy(_) => {
-            Err(ProfileError::Missing { profile: profile.name.clone(), what: "a proxied network" })
-        }
+        policy::Network::None => Network::None,
+        policy::Network::Proxy(_) => Network::Proxy,
+        policy::Network::Host => Network::Host,
     }
+}
+
+/// What the proxy of a profile may lead to.
+pub(super) fn allowed(profile: &Profile) -> Allowlist {
+    match &profile.network {
+        policy::Network::Proxy(list) => list.clone(),
+        policy::Network::None | policy::Network::Host => Allowlist::default(),
+    }
+}
+
+/// Where the sandbox of a profile finds its proxy.
+fn proxy(profile: &Profile) -> Option<u16> {
+    (network(profile) == Network::Proxy).then_some(PROXY_PORT)
 }
 
 /// The least isolation that a profile asks for, for the sandbox.
@@ -206,6 +218,7 @@ pub(super) fn environment(
         shell: local.interpreter,
         tmp: "/tmp",
         cwd,
+        proxy: proxy(profile),
         writable: &writable,
         read_only: &read_only,
     };
@@ -260,6 +273,7 @@ impl Local {
             shell: self.interpreter,
             tmp: "/tmp",
             cwd,
+            proxy: proxy(profile),
             writable: &writable,
             read_only: &[],
         };

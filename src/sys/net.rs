@@ -1,7 +1,9 @@
-//! The loopback interface of a new network namespace.
+//! The network of a new network namespace: its loopback interface, and a socket that listens on it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use std::os::fd::AsRawFd;
 
 /// Brings `lo` up: netdevice(7), `SIOCSIFFLAGS`. A new network namespace has it, down.
 pub fn loopback_up() -> nix::Result<()> {
@@ -16,4 +18,10 @@ pub fn loopback_up() -> nix::Result<()> {
     // SAFETY: SIOCSIFFLAGS reads an ifreq that outlives the call.
     Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
         .map(drop)
+}
+
+/// A socket that listens on 127.0.0.1, closed by exec. It stays in the network namespace in which it is made, whoever holds it:
+/// network_namespaces(7).
+pub fn listen_on_loopback(port: u16) -> std::io::Result<OwnedFd> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.into())
 }

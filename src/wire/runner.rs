@@ -22,6 +22,10 @@ pub const MAX_CHUNK: usize = 64 << 10;
 /// many bytes until [`FromRunner::Credit`] arrives.
 pub const STDIN_WINDOW: usize = 256 << 10;
 
+/// Where a sandbox with a proxied network finds its proxy: TCP, on 127.0.0.1. Its network namespace is its own, so that the
+/// port is free; nothing in it runs before the proxy listens.
+pub const PROXY_PORT: u16 = 3128;
+
 /// From the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToRunner {
@@ -80,7 +84,8 @@ pub enum ToRunner {
 /// From the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromRunner {
-    /// The sandbox stands.
+    /// The sandbox stands. Where its network is [`Network::Proxy`], the socket on which the proxy listens travels with it
+    /// (SCM_RIGHTS): made in the sandbox's network namespace, and left to the supervisor alone.
     Ready(Receipt),
     /// The sandbox, or a command, could not be made; nothing runs.
     Failed(Failure),
@@ -380,6 +385,8 @@ pub struct View {
 pub enum Network {
     /// A network namespace of its own with nothing in it but loopback.
     None,
+    /// The same, with a proxy at [`PROXY_PORT`] of its loopback that leads where the policy says.
+    Proxy,
     /// The host's network.
     Host,
 }

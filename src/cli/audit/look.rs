@@ -158,6 +158,12 @@ fn summary(line: &Line) -> String {
             words.push(text("/id").to_owned());
             words.push(query::command(body).unwrap_or_default());
         }
+        "connection" => words.extend([
+            text("/outcome").to_owned(),
+            text("/id").to_owned(),
+            format!("{} {}", text("/method"), text("/target")),
+            text("/error").to_owned(),
+        ]),
         _ => words.extend([text("/id"), text("/error"), text("/file")].map(str::to_owned)),
     }
     words.retain(|word| !word.is_empty());

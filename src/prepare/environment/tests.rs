@@ -9,6 +9,7 @@ fn facts() -> Facts<'static> {
         shell: "/bin/bash",
         tmp: "/tmp",
         cwd: Path::new("/home/u/p"),
+        proxy: None,
         writable: &[],
         read_only: &[],
     }
@@ -303,4 +304,19 @@ fn a_directory_that_is_no_text_is_an_error() {
     let facts = Facts { cwd: &cwd, ..facts() };
     let error = build(&Rules::builtin(), [], &[], facts).unwrap_err();
     assert_eq!(error, EnvironmentError::Unusable { name: "PWD" });
+}
+
+#[test]
+fn a_proxied_sandbox_names_its_proxy_whatever_the_requester_has() {
+    let theirs = |name: &str| (name.into(), "http://evil.example:1".into());
+    let variables = ["http_proxy", "HTTPS_PROXY", "All_Proxy", "no_proxy", "NO_PROXY"].map(theirs);
+    let pass = ["http_proxy".to_owned(), "HTTPS_PROXY".to_owned(), "*_PROXY".to_owned()];
+    let facts = Facts { proxy: Some(3128), ..facts() };
+    let environment = build(&Rules::builtin(), variables, &pass, facts).unwrap();
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        assert_eq!(environment.vars[name], "http://127.0.0.1:3128", "{name}");
+    }
+    assert_eq!(environment.vars["no_proxy"], "localhost,127.0.0.1,::1");
+    assert_eq!(environment.vars["NO_PROXY"], environment.vars["no_proxy"]);
+    assert!(!format!("{environment:?}").contains("evil"));
 }

@@ -160,6 +160,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         launcher: jail::Launcher::new()?,
         accounts: Accounts::new(config.limits),
         directories: local.directories,
+        resolver: Arc::default(),
         lifetime: config.daemon.into(),
         stopping: CancellationToken::new(),
     });

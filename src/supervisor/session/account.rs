@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ring::Share;
+use crate::supervisor::egress::CONNECTIONS;
 
 /// How much there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -51,6 +52,8 @@ pub(in crate::supervisor) struct Account {
     pub(in crate::supervisor) share: Arc<Share>,
     /// Descriptors that it has passed, each with a thread that may hang on it.
     pub(in crate::supervisor) descriptors: Arc<Semaphore>,
+    /// Connections of its commands to the outside.
+    pub(in crate::supervisor) egress: Arc<Semaphore>,
 }
 
 /// Threads that look at files for one principal at a time.
@@ -88,6 +91,7 @@ impl Accounts {
                 lookups: Arc::new(Semaphore::new(LOOKUPS)),
                 share: Arc::new(Share::new(self.quota.memory)),
                 descriptors: super::passed::places(),
+                egress: Arc::new(Semaphore::new(CONNECTIONS)),
             })
         });
         Arc::clone(account)

@@ -42,6 +42,7 @@ use crate::approval::Broker;
 use crate::policy::Profile;
 use crate::prepare::Root;
 use crate::prepare::environment::Environment;
+use crate::proxy::System;
 use crate::redact::Redactor;
 use crate::sandbox::jail;
 use crate::stage::Principal;
@@ -60,6 +61,8 @@ pub(super) struct Common {
     pub(super) launcher: jail::Launcher,
     pub(super) accounts: Accounts,
     pub(super) directories: Directories,
+    /// How the names are resolved that commands ask their proxies for.
+    pub(super) resolver: Arc<System>,
     /// A command in the background, and a session without a command, last no longer.
     pub(super) lifetime: Lifetime,
     /// Nothing new is begun.

@@ -20,6 +20,7 @@ use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{self, jail};
+use crate::supervisor::egress::Egress;
 use crate::supervisor::local::Local;
 use crate::supervisor::pipeline;
 use crate::supervisor::policy_file::{Project, Source};
@@ -55,7 +56,7 @@ impl Session {
         let workspace_path = workspace.path.to_string_lossy().into_owned();
         let environment = pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[])
             .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
-        let link =
+        let mut link =
             common.launcher.launch(spec.clone()).await.map_err(|error| {
                 Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint())
             })?;
@@ -63,6 +64,7 @@ impl Session {
         getrandom::fill(&mut id)
             .map_err(|error| Error::new(Code::Internal, format!("no random numbers: {error}")))?;
         let receipt = link.receipt().clone();
+        let listener = link.take_listener();
         let (sender, receiver) = link.split();
         let orders = Orders::new(sender);
         let session = Arc::new(Self {
@@ -92,6 +94,14 @@ impl Session {
         });
         session.tasks.spawn(link::send(session.orders.clone(), session.end.clone()));
         session.tasks.spawn(link::receive(receiver, Arc::clone(&session.routes), session.end.clone()));
+        if let Some(listener) = listener {
+            session.tasks.spawn(session.egress(peer).serve(
+                listener,
+                Arc::clone(&common.resolver),
+                Arc::clone(&peer.account.egress),
+                session.end.clone(),
+            ));
+        }
         if let Some(lifetime) = lifetime {
             let end = session.end.clone();
             session.tasks.spawn(async move {
@@ -102,6 +112,23 @@ impl Session {
             });
         }
         Ok(session)
+    }
+
+    /// What its proxy leads to: what its profile lists, for as long as the policy gives that.
+    fn egress(&self, peer: &Peer) -> Egress {
+        let (common, profile) = (Arc::clone(&self.common), self.profile.clone());
+        Egress {
+            scribe: self.common.scribe.clone(),
+            redactor: self.redactor.clone(),
+            principal: self.principal().clone(),
+            pid: peer.pid,
+            owner: self.id.to_string(),
+            session: Some(self.id.to_string()),
+            allow: Box::new(move || {
+                let standing = pipeline::standing(&profile, &common.policy());
+                standing.as_ref().map(pipeline::allowed).unwrap_or_default()
+            }),
+        }
     }
 }
 
@@ -165,7 +192,7 @@ async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<S
             workspace: &workspace,
             writable: profile.workspace == Access::Write,
             later: pipeline::later(policy),
-            network: pipeline::network(&profile).map_err(unusable)?,
+            network: pipeline::network(&profile),
             limits: limits(&profile, asked.limits.as_ref()),
             minimum: pipeline::minimum(&profile),
             masked: &profile.masked,

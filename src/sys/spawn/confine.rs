@@ -1,10 +1,11 @@
-//! What the command's process does between its making and its execution: raw system calls, in order.
+//! What the command's process does between its making and its execution: raw system calls, in order. What comes after
+//! [`confine`] are calls that every command may make.
 
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 
 use super::super::raw::call;
-use super::{Memory, Step};
+use super::{Memory, Step, Task};
 
 type Failed = (Step, u32);
 
@@ -24,16 +25,18 @@ fn number(fd: RawFd) -> usize {
     fd as isize as usize
 }
 
-/// The command's process: takes away from itself, in order, all that the command shall not have, waits until it may go
-/// on, and executes it. All signals are blocked until then.
+/// The command's process: takes away from itself, in order, all that no command shall have, waits until it is told
+/// which one it is, waits until it may go on, and executes it. All signals are blocked until then.
 pub(super) extern "C" fn become_command(memory: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `Starter::start` passed a `Memory` that outlives this process, and changes nothing in it meanwhile.
     let memory = unsafe { &*memory.cast::<Memory>() };
     // SAFETY: this process is about to execute a program.
-    let (step, errno) = match unsafe { confine(memory).and_then(|()| wait()) } {
-        Ok(()) => {
+    let ready =
+        unsafe { confine(memory).and_then(|()| receive(memory)).and_then(|task| wait().map(|()| task)) };
+    let (step, errno) = match ready {
+        Ok(task) => {
             // SAFETY: as above.
-            (Step::Execute, unsafe { execute(memory) })
+            (Step::Execute, unsafe { execute(task) })
         }
         Err(failed) => failed,
     };
@@ -43,9 +46,12 @@ pub(super) extern "C" fn become_command(memory: *mut libc::c_void) -> libc::c_in
     127
 }
 
-/// Where the gate is, closed by exec.
+/// Where the door is, and after it the gate; closed by exec.
+const DOOR: usize = 3;
 const GATE: usize = 3;
 
+/// Puts on every layer.
+///
 /// # Safety
 ///
 /// Only in a process that is about to execute a program.
@@ -54,17 +60,7 @@ unsafe fn confine(memory: &Memory) -> Result<(), Failed> {
     let (uid, gid) = (memory.ids.0 as usize, memory.ids.1 as usize);
     // SAFETY: numbers, descriptors of ours, and pointers to data that outlives each call.
     unsafe {
-        let streams = failed(Step::Streams);
-        checked(libc::SYS_setsid, [0; 5]).map_err(streams)?;
-        for (target, &fd) in memory.stdio.iter().enumerate() {
-            checked(libc::SYS_dup3, [number(fd), target, 0, 0, 0]).map_err(streams)?;
-        }
-        if memory.terminal {
-            // The leader of a new session has none yet: nobody else's is taken away.
-            let request = usize::try_from(libc::TIOCSCTTY).unwrap_or(0);
-            checked(libc::SYS_ioctl, [0, request, 0, 0, 0]).map_err(failed(Step::Terminal))?;
-        }
-
+        checked(libc::SYS_setsid, [0; 5]).map_err(failed(Step::Streams))?;
         let ids = failed(Step::Ids);
         if memory.drop_groups {
             checked(libc::SYS_setgroups, [0; 5]).map_err(ids)?;
@@ -72,20 +68,93 @@ unsafe fn confine(memory: &Memory) -> Result<(), Failed> {
         checked(libc::SYS_setresgid, [gid, gid, gid, 0, 0]).map_err(ids)?;
         checked(libc::SYS_setresuid, [uid, uid, uid, 0, 0]).map_err(ids)?;
         drop_capabilities().map_err(failed(Step::Capabilities))?;
-
-        // As the command's own user: what that user may not enter is not entered for it.
-        enter_directory(memory)?;
         checked(libc::SYS_landlock_restrict_self, [number(memory.ruleset), 0, 0, 0, 0])
             .map_err(failed(Step::Landlock))?;
-        // Everything but the three streams and the gate, the init's descriptors among them.
-        let close_on_exec = libc::O_CLOEXEC.unsigned_abs() as usize;
-        checked(libc::SYS_dup3, [number(memory.gate), GATE, close_on_exec, 0, 0]).map_err(streams)?;
-        checked(libc::SYS_close_range, [GATE + 1, u32::MAX as usize, 0, 0, 0]).map_err(streams)?;
+        // Everything but the streams, which are replaced, and the door: the init's descriptors among it.
+        keep_at(number(memory.door), DOOR).map_err(failed(Step::Streams))?;
         const SET_MODE_FILTER: usize = 1;
         checked(libc::SYS_seccomp, [SET_MODE_FILTER, 0, (&raw const memory.filter).addr(), 0, 0])
             .map_err(failed(Step::Seccomp))?;
     }
     Ok(())
+}
+
+/// Moves a descriptor to a place behind the streams, closed by exec, and closes everything after it.
+///
+/// # Safety
+///
+/// As [`confine`].
+unsafe fn keep_at(fd: usize, place: usize) -> Result<(), u32> {
+    let close_on_exec = libc::O_CLOEXEC.unsigned_abs() as usize;
+    // SAFETY: numbers only.
+    unsafe {
+        if fd != place {
+            checked(libc::SYS_dup3, [fd, place, close_on_exec, 0, 0])?;
+        }
+        checked(libc::SYS_close_range, [place + 1, u32::MAX as usize, 0, 0, 0])?;
+    }
+    Ok(())
+}
+
+/// Waits at the door for a command, and takes its streams and its directory.
+///
+/// # Safety
+///
+/// As [`confine`].
+unsafe fn receive(memory: &Memory) -> Result<&Task, Failed> {
+    let streams = |errno: u32| (Step::Streams, errno);
+    // SAFETY: descriptors that were received, and pointers to data that outlives each call. The task was written before
+    // they were sent.
+    unsafe {
+        let [stdin, stdout, stderr, gate] = descriptors().map_err(streams)?;
+        for (target, fd) in [stdin, stdout, stderr].into_iter().enumerate() {
+            checked(libc::SYS_dup3, [number(fd), target, 0, 0, 0]).map_err(streams)?;
+        }
+        keep_at(number(gate), GATE).map_err(streams)?;
+        let task = (*memory.task.get()).as_ref().ok_or((Step::Streams, libc::ENODATA.unsigned_abs()))?;
+        if task.terminal {
+            // The leader of a new session has none yet: nobody else's is taken away.
+            let request = usize::try_from(libc::TIOCSCTTY).unwrap_or(0);
+            checked(libc::SYS_ioctl, [0, request, 0, 0, 0]).map_err(|errno| (Step::Terminal, errno))?;
+        }
+        enter_directory(task)?;
+        Ok(task)
+    }
+}
+
+/// The descriptors of a command, from the door.
+///
+/// # Safety
+///
+/// As [`confine`].
+unsafe fn descriptors() -> Result<[RawFd; 4], u32> {
+    /// A `struct cmsghdr` with four descriptors.
+    #[repr(C)]
+    struct Control {
+        length: usize,
+        level: libc::c_int,
+        kind: libc::c_int,
+        fds: [RawFd; 4],
+    }
+    let mut control = Control { length: 0, level: 0, kind: 0, fds: [-1; 4] };
+    let mut byte = 0_u8;
+    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: a msghdr is plain data for which all zeroes are a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<Control>() as _;
+    let flags = libc::MSG_CMSG_CLOEXEC.cast_unsigned() as usize;
+    // SAFETY: the message and what it points to outlive the call, and their lengths are theirs.
+    let read = unsafe { checked(libc::SYS_recvmsg, [DOOR, (&raw mut message).addr(), flags, 0, 0])? };
+    let whole = control.length == size_of::<Control>()
+        && (control.level, control.kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+    // The end of the stream: there is no init any more.
+    if read != 1 || !whole {
+        return Err(libc::ECANCELED.unsigned_abs());
+    }
+    Ok(control.fds)
 }
 
 /// Waits at the gate, with every layer on. Nothing but a byte from the runner opens it.
@@ -128,32 +197,23 @@ unsafe fn drop_capabilities() -> Result<(), u32> {
     unsafe { checked(libc::SYS_capset, [header, sets, 0, 0, 0]).map(drop) }
 }
 
+/// As the command's own user: what that user may not enter is not entered for it. Whatever links are on the way, what is
+/// entered is the directory that was checked.
+///
 /// # Safety
 ///
 /// As [`confine`].
-unsafe fn enter_directory(memory: &Memory) -> Result<(), Failed> {
-    /// `struct open_how` of openat2(2).
-    #[repr(C)]
-    struct How {
-        flags: u64,
-        mode: u64,
-        resolve: u64,
-    }
-    let how = How {
-        flags: (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC).unsigned_abs().into(),
-        mode: 0,
-        resolve: libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS,
-    };
+unsafe fn enter_directory(task: &Task) -> Result<(), Failed> {
     let failed = |errno| (Step::Directory, errno);
-    // SAFETY: the path is NUL-terminated and `how` has the size given; stat is plain data for which zeroes are a value.
+    let flags =
+        (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC).unsigned_abs() as usize;
+    // SAFETY: the path is NUL-terminated; stat is plain data for which zeroes are a value.
     unsafe {
         let at_cwd = libc::AT_FDCWD as isize as usize;
-        let path = memory.cwd.addr();
-        let fd = checked(libc::SYS_openat2, [at_cwd, path, (&raw const how).addr(), size_of::<How>(), 0])
-            .map_err(failed)?;
+        let fd = checked(libc::SYS_openat, [at_cwd, task.cwd.addr(), flags, 0, 0]).map_err(failed)?;
         let mut stat: libc::stat = std::mem::zeroed();
         checked(libc::SYS_fstat, [fd, (&raw mut stat).addr(), 0, 0, 0]).map_err(failed)?;
-        if (stat.st_dev, stat.st_ino) != memory.cwd_id {
+        if (stat.st_dev, stat.st_ino) != task.cwd_id {
             return Err((Step::Replaced, libc::ESTALE.unsigned_abs()));
         }
         checked(libc::SYS_fchdir, [fd, 0, 0, 0, 0]).map(drop).map_err(failed)
@@ -165,11 +225,11 @@ unsafe fn enter_directory(memory: &Memory) -> Result<(), Failed> {
 /// # Safety
 ///
 /// As [`confine`].
-unsafe fn execute(memory: &Memory) -> u32 {
+unsafe fn execute(task: &Task) -> u32 {
     const MISSING: [i32; 2] = [libc::ENOENT, libc::ENOTDIR];
     let mut worst = libc::ENOENT.unsigned_abs();
-    for program in memory.programs.iter().take_while(|program| !program.is_null()) {
-        let (argv, env) = (memory.argv.as_ptr().addr(), memory.env.as_ptr().addr());
+    for program in task.programs.iter().take_while(|program| !program.is_null()) {
+        let (argv, env) = (task.argv.as_ptr().addr(), task.env.as_ptr().addr());
         // SAFETY: NUL-terminated strings in null-terminated arrays that outlive the call.
         let errno = unsafe { checked(libc::SYS_execve, [program.addr(), argv, env, 0, 0]) };
         match errno {

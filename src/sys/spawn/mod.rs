@@ -3,16 +3,19 @@
 //! A fork copies page tables and then faults page after page, which costs more than all the layers of a jail together.
 //! So the command's process is cloned with `CLONE_VM`, on a stack of its own. It may not touch the C library, allocate,
 //! or panic: everything that it needs was put together before, and it speaks to the kernel only through
-//! [`raw::call`](super::raw). What it does is a list, in order ([`become_command`]), and the last thing before the
-//! execution is to wait at its gate: all of it can be done while the decision is being recorded, but for the one step
-//! that needs the record.
+//! [`raw::call`](super::raw). What it does is a list, in order ([`become_command`]).
+//!
+//! It is made before there is a command: it takes from itself what no command of the session may have, every layer, and
+//! waits at a door. What is the command's own (its streams, its directory) comes through the door; and the last thing
+//! before the execution is to wait at a gate, which opens when the decision has been recorded.
 //!
 //! The starter is the init of the command's pid namespace, a process of its own with nothing else in its memory: a kernel
 //! that is out of memory ends whatever shares memory with the process that it picks.
 
 mod confine;
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::cell::UnsafeCell;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::ptr::null;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,6 +24,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use self::confine::become_command;
+use super::{passing, socket};
 
 /// Room for the command's process until it has executed. Its code is a handful of calls deep; a guard is not needed,
 /// since nothing in it recurses or has large locals.
@@ -192,73 +196,79 @@ impl Step {
 
 /// Everything that the command's process reads and writes. Nothing in it moves while that lives.
 struct Memory {
-    stdio: [RawFd; 3],
-    terminal: bool,
-    gate: RawFd,
+    door: RawFd,
     ids: (u32, u32),
     drop_groups: bool,
     ruleset: RawFd,
     filter: libc::sock_fprog,
+    /// Written before the descriptors are sent through the door, read after they were received.
+    task: UnsafeCell<Option<Task>>,
+    /// Where it failed, said to its init: a step and an errno.
+    failed: [AtomicU32; 2],
+}
+
+/// What is one command's own, beside its descriptors.
+struct Task {
+    terminal: bool,
     cwd: *const libc::c_char,
     cwd_id: (u64, u64),
     _words: Words,
     programs: Vec<*const libc::c_char>,
     argv: Vec<*const libc::c_char>,
     env: Vec<*const libc::c_char>,
-    /// Where it failed, said to its init: a step and an errno.
-    failed: [AtomicU32; 2],
 }
 
 /// Starts commands, one after the other.
 pub struct Starter {
     stack: Vec<u8>,
-    memory: Option<Box<Memory>>,
+    process: Option<Process>,
+}
+
+/// A process that is a command's, or will be.
+struct Process {
+    pid: Pid,
+    memory: Box<Memory>,
+    door: OwnedFd,
+    /// Whether it has been given a command.
+    busy: bool,
 }
 
 impl std::fmt::Debug for Starter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Starter").field("busy", &self.memory.is_some()).finish_non_exhaustive()
+        f.debug_struct("Starter")
+            .field("pid", &self.process.as_ref().map(|it| it.pid))
+            .finish_non_exhaustive()
     }
 }
 
 impl Default for Starter {
     fn default() -> Self {
-        Self { stack: vec![0; STACK], memory: None }
+        Self { stack: vec![0; STACK], process: None }
     }
 }
 
 impl Starter {
-    /// Makes a command's process, which gets ready and waits at its gate. The caller has one thread, all signals
-    /// blocked, and closes what is in the launch afterwards by dropping it. Reap the process, then call
-    /// [`Self::ended`]: until then there can be no other.
+    /// Makes the process of a command to come, where there is none: it confines itself and waits. The caller has one
+    /// thread and all signals blocked.
     ///
     /// # Errors
-    /// `EBUSY` where there is one, or of clone(2).
-    pub fn start(&mut self, confinement: &Confinement, launch: Launch) -> Result<Pid> {
-        if self.memory.is_some() {
-            return Err(Errno::EBUSY);
+    /// Of socketpair(2) and clone(2).
+    pub fn prepare(&mut self, confinement: &Confinement) -> Result<()> {
+        if self.process.is_some() {
+            return Ok(());
         }
         let filter = libc::sock_fprog {
             len: u16::try_from(confinement.filter.len()).map_err(|_| Errno::E2BIG)?,
             filter: confinement.filter.as_ptr().cast_mut().cast(),
         };
-        let Launch { stdio, terminal, gate, words, cwd_id } = launch;
-        let (cwd, [programs, argv, env]) = words.pointers();
+        let (door, theirs) = socket::packet_pair()?;
         let memory = Box::new(Memory {
-            stdio: [&stdio[0], &stdio[1], &stdio[2]].map(AsRawFd::as_raw_fd),
-            terminal,
-            gate: gate.as_raw_fd(),
+            door: theirs.as_raw_fd(),
             ids: confinement.ids,
             drop_groups: confinement.drop_groups,
             ruleset: confinement.ruleset.as_raw_fd(),
             filter,
-            cwd,
-            cwd_id,
-            // Its bytes are on the heap and stay where they are.
-            _words: words,
-            programs,
-            argv,
-            env,
+            task: UnsafeCell::new(None),
             failed: [AtomicU32::new(0), AtomicU32::new(0)],
         });
         let argument = (&raw const *memory).cast_mut().cast();
@@ -266,28 +276,60 @@ impl Starter {
         // SAFETY: `become_command` runs on the stack of this starter and reads this memory; both stay until the process
         // has been reaped, since only `ended` and no drop gives them up.
         let pid = unsafe { libc::clone(become_command, top_of(&self.stack), flags, argument) };
-        let pid = Errno::result(pid)?;
-        self.memory = Some(memory);
-        // The command's streams must have no other holder: its input would not end, nor its output. The descriptors
-        // themselves were copied by clone.
+        let pid = Pid::from_raw(Errno::result(pid)?);
+        self.process = Some(Process { pid, memory, door, busy: false });
+        Ok(())
+    }
+
+    /// Gives a command to the process that waits for one, or to a new one. It gets ready and waits at its gate. What is in
+    /// the launch is closed here. Reap the process, then call [`Self::ended`]: until then there can be no other.
+    ///
+    /// # Errors
+    /// `EBUSY` where there is one, or as [`Self::prepare`].
+    pub fn start(&mut self, confinement: &Confinement, launch: Launch) -> Result<Pid> {
+        self.prepare(confinement)?;
+        let process = self.process.as_mut().filter(|process| !process.busy).ok_or(Errno::EBUSY)?;
+        let Launch { stdio, terminal, gate, words, cwd_id } = launch;
+        let (cwd, [programs, argv, env]) = words.pointers();
+        // Its bytes are on the heap and stay where they are.
+        let task = Task { terminal, cwd, cwd_id, _words: words, programs, argv, env };
+        // SAFETY: the process reads it only after it has received the descriptors, which are sent below.
+        unsafe { *process.memory.task.get() = Some(task) };
+        process.busy = true;
+        let [stdin, stdout, stderr] = &stdio;
+        let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), gate.as_fd()];
+        if let Err(errno) = passing::send(process.door.as_fd(), &[0], &fds) {
+            // It has died, and is reaped like any other: having said why, or killed.
+            let [failed_step, failed_errno] = &process.memory.failed;
+            if failed_step.load(Ordering::Acquire) == 0 {
+                failed_errno.store((errno as i32).cast_unsigned(), Ordering::Release);
+                failed_step.store(Step::Clone as u32, Ordering::Release);
+            }
+        }
+        // The command's streams must have no other holder: its input would not end, nor its output.
         drop((stdio, gate));
-        Ok(Pid::from_raw(pid))
+        Ok(process.pid)
     }
 
     /// Says where the process, which has been reaped, failed, if it did not execute.
     pub fn ended(&mut self) -> Option<(Step, Errno)> {
-        let memory = self.memory.take()?;
-        let [step, errno] = &memory.failed;
+        let process = self.process.take()?;
+        let [step, errno] = &process.memory.failed;
         let step = Step::from_number(step.load(Ordering::Acquire))?;
         Some((step, Errno::from_raw(errno.load(Ordering::Acquire).cast_signed())))
+    }
+
+    /// Takes note that a process has been reaped. Whether it was one that waited for a command, and is no loss.
+    pub fn was_waiting(&mut self, pid: Pid) -> bool {
+        self.process.take_if(|process| process.pid == pid && !process.busy).is_some()
     }
 }
 
 impl Drop for Starter {
     fn drop(&mut self) {
         // Somebody may still be on it.
-        if let Some(memory) = self.memory.take() {
-            std::mem::forget(memory);
+        if let Some(process) = self.process.take() {
+            std::mem::forget(process.memory);
             std::mem::forget(std::mem::take(&mut self.stack));
         }
     }
