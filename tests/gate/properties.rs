@@ -71,7 +71,7 @@ fn around(layer: u8, text: &str) -> String {
         3 => format!("bash <<< {quoted}"),
         4 => format!("bash <<'END_OF_IT'\n{text}\nEND_OF_IT"),
         5 => format!("f() {{\n{text}\n}}; f"),
-        6 => format!("( {text} )"),
+        6 => format!("(\n{text}\n)"),
         7 => format!("if true; then\n{text}\nfi"),
         8 => format!("x=$(\n{text}\n)"),
         9 => format!("true && {{\n{text}\n}} | cat"),
@@ -82,6 +82,8 @@ fn around(layer: u8, text: &str) -> String {
         14 => format!("for i in 1 2; do\n{text}\ndone"),
         15 => format!("trap {quoted} EXIT"),
         16 => format!("bash <(echo {quoted})"),
+        // with -I a line is read at a time, and no quote goes on over its end
+        _ if text.contains('\n') => format!("bash -c {quoted}"),
         _ => format!("xargs -I{{}} bash -c {{}} <<< {}", shell_words::quote(&quoted)),
     }
 }

@@ -52,7 +52,8 @@ impl Walk<'_> {
         found: &mut Vec<Effect>,
     ) {
         let invocation = &task.invocation;
-        let own = task.files.iter().rev().chain(&invocation.files).find(|(name, _)| name == path);
+        // The command's own before those of the texts around it: every text's first substitution is `/dev/fd/63`.
+        let own = invocation.files.iter().chain(task.files.iter().rev()).find(|(name, _)| name == path);
         let mut contents: Vec<Value> = Vec::new();
         match own.map(|(_, content)| content.clone()).or_else(|| descriptor(path, task)) {
             Some(Input::Known(bytes)) => contents.push(Value::known(bytes)),
