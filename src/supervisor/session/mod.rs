@@ -115,7 +115,7 @@ pub(super) struct Session {
     spec: SandboxSpec,
     receipt: Receipt,
     profile: Profile,
-    layer: policy::Layer,
+    layer: Arc<policy::Layer>,
     label: Option<String>,
     opened: Timestamp,
     linger: Duration,

@@ -76,7 +76,7 @@ impl Session {
             spec,
             receipt,
             profile,
-            layer: Layer::new(project),
+            layer: Arc::new(Layer::new(project)),
             label: label.map(Into::into),
             opened: Timestamp::now(),
             linger: linger.millis(),
@@ -116,7 +116,8 @@ impl Session {
 
     /// What its proxy leads to: what its profile lists, for as long as the policy gives that.
     fn egress(&self, peer: &Peer) -> Egress {
-        let (common, profile) = (Arc::clone(&self.common), self.profile.clone());
+        let (common, layer) = (Arc::clone(&self.common), Arc::clone(&self.layer));
+        let profile = self.profile.clone();
         Egress {
             scribe: self.common.scribe.clone(),
             redactor: self.redactor.clone(),
@@ -125,7 +126,9 @@ impl Session {
             owner: self.id.to_string(),
             session: Some(self.id.to_string()),
             allow: Box::new(move || {
-                let standing = pipeline::standing(&profile, &common.policy());
+                // Where the two cannot be joined any more, no command runs either, and nothing is reached.
+                let policy = layer.beneath(common.policy()).ok();
+                let standing = policy.and_then(|policy| pipeline::standing(&profile, &policy).ok());
                 standing.as_ref().map(pipeline::allowed).unwrap_or_default()
             }),
         }

@@ -23,6 +23,21 @@ impl Layer {
     pub(super) fn new(project: Option<Project>) -> Self {
         Self { project, joined: Mutex::new(None) }
     }
+
+    /// The project's policy joined to this one.
+    ///
+    /// # Errors
+    /// When it cannot be joined to it.
+    pub(super) fn beneath(&self, upper: Arc<Source>) -> Result<Arc<Source>, Error> {
+        let Some(project) = &self.project else { return Ok(upper) };
+        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Joined { policy, .. }) = joined.as_ref().filter(|joined| joined.upper == upper.digest()) {
+            return Ok(Arc::clone(policy));
+        }
+        let policy = Arc::new(upper.with_project_again(project).map_err(unusable)?);
+        *joined = Some(Joined { upper: upper.digest(), policy: Arc::clone(&policy) });
+        Ok(policy)
+    }
 }
 
 impl Session {
@@ -31,15 +46,7 @@ impl Session {
     /// # Errors
     /// When the daemon's policy was changed so that the project's cannot be joined to it any more.
     pub(super) fn policy(&self) -> Result<Arc<Source>, Error> {
-        let upper = self.common.policy();
-        let Some(project) = &self.layer.project else { return Ok(upper) };
-        let mut joined = self.layer.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Joined { policy, .. }) = joined.as_ref().filter(|joined| joined.upper == upper.digest()) {
-            return Ok(Arc::clone(policy));
-        }
-        let policy = Arc::new(upper.with_project_again(project).map_err(unusable)?);
-        *joined = Some(Joined { upper: upper.digest(), policy: Arc::clone(&policy) });
-        Ok(policy)
+        self.layer.beneath(self.common.policy())
     }
 }
 
