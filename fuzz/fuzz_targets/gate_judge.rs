@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
         ]),
         dialect: Dialect::Bash,
         backend: "jail".into(),
-            profile: String::new(),
+        profile: String::new(),
     };
     let policy = Policy::builtin();
     let alone = policy.judge(&Command::Shell(text.to_owned()), &facts);

@@ -31,12 +31,14 @@ fn start(text: &str) -> Child {
 fuzz_target!(|bytes: &[u8]| {
     let Ok(all) = std::str::from_utf8(bytes) else { return };
     // control characters end a line for nobody but are shown to somebody: the gate asks about them
-    let plain = |text: &&str| text.len() <= 400 && text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control());
+    let plain =
+        |text: &&str| text.len() <= 400 && text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control());
     let texts: Vec<&str> = all.split('\0').filter(plain).take(MOST).collect();
     let shells: Vec<Child> = texts.iter().map(|text| start(text)).collect();
     for (text, mut shell) in texts.iter().zip(shells) {
         let by_bash = shell.wait().expect("it ends").success();
-        let whole = parse(text, Dialect::Bash, false, Limits::default()).is_ok_and(|script| script.is_whole());
+        let whole =
+            parse(text, Dialect::Bash, false, Limits::default()).is_ok_and(|script| script.is_whole());
         // what execward reads and bash does not could be read differently where it matters; what it refuses is refused
         assert!(by_bash || !whole, "accepted, but not by bash: {text:?}");
     }
