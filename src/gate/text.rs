@@ -134,7 +134,8 @@ fn deceives(chars: &[char], index: usize) -> Option<&'static str> {
     }
     Some(match u32::from(c) {
         // Joiners belong to many scripts and to emoji; beside ASCII they only hide.
-        0x200c | 0x200d | 0xfe0f if beside_text(chars, index) => return None,
+        0x200c | 0x200d if joins(chars, index) => return None,
+        0xfe0f if is_text(before(chars, index)) => return None,
         0x061c | 0x200e | 0x200f | 0x202a..=0x202e | 0x2066..=0x2069 => {
             "characters that turn the direction of writing"
         }
@@ -172,21 +173,52 @@ fn deceives(chars: &[char], index: usize) -> Option<&'static str> {
         0x0334..=0x0337 | 0x20d2 | 0x20d3 | 0x20d8..=0x20db | 0x20e5 | 0x20e6 | 0x20eb => {
             "strokes that lie over other letters"
         }
-        0xff02 | 0xff04 | 0xff06 | 0xff07 | 0xff0a | 0xff1c | 0xff1e | 0xff40 | 0xff5c
-            if !beside_text(chars, index) =>
-        {
-            "signs that look like ASCII"
-        }
+        _ if is_wide(c) && !beside_text(chars, index) => "signs that look like ASCII",
         _ if looks_latin(c) && in_mixed_word(chars, index) => "letters that look like ASCII",
         _ => return None,
     })
 }
 
-/// Whether both neighbours are text of another script, or pictures.
+/// Signs of other scripts that are wide as these are, and look like ASCII beside it.
+fn is_wide(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0x3000 | 0xff02 | 0xff04 | 0xff06 | 0xff07 | 0xff0a | 0xff1c | 0xff1e | 0xff40 | 0xff5c
+    )
+}
+
+/// Whether this is text of another script, or a picture, which is shown as it is whatever stands around it.
+fn is_text(c: Option<&char>) -> bool {
+    let plain = |c: char| !c.is_ascii() && !c.is_control() && !has_no_shape(c) && !looks_latin(c);
+    c.is_some_and(|&c| plain(c) && deceives(&[c], 0).is_none())
+}
+
+/// The character before this place.
+fn before(chars: &[char], index: usize) -> Option<&char> {
+    chars.get(index.checked_sub(1)?)
+}
+
+/// Whether a joiner stands between two letters or pictures. What it is beside must not be shown as an escape: beside that
+/// it would only hide.
+fn joins(chars: &[char], index: usize) -> bool {
+    let joined = match before(chars, index) {
+        Some('\u{fe0f}') => before(chars, index - 1),
+        joined => joined,
+    };
+    is_text(joined) && (index + 1 == chars.len() || is_text(chars.get(index + 1)))
+}
+
+/// Whether wide signs stand in text: all of a run of them, or none.
 fn beside_text(chars: &[char], index: usize) -> bool {
-    let other = |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(|c| !c.is_ascii());
-    other(index.checked_sub(1))
-        && (other(index.checked_add(1)) || index + 1 == chars.len() || chars.get(index) == Some(&'\u{fe0f}'))
+    /// Longest run.
+    const MOST: usize = 16;
+    let wide = |c: &&char| is_wide(**c);
+    let same_before = chars.get(..index).unwrap_or(&[]).iter().rev().take_while(wide).take(MOST).count();
+    let same_after = chars.get(index + 1..).unwrap_or(&[]).iter().take_while(wide).take(MOST).count();
+    let behind = index + same_after + 1;
+    same_before + same_after < MOST
+        && is_text(before(chars, index - same_before))
+        && (behind == chars.len() || is_text(chars.get(behind)))
 }
 
 /// Whether the word around a look-alike letter holds ASCII letters too: a word in another script is text, a mixed one
@@ -316,6 +348,7 @@ mod tests {
         fn a_rendering_can_be_read_back(
             parts in proptest::collection::vec(proptest::prop_oneof![
                 "[\\\\ntru<>{} 0-9a-f]{0,6}", " {7,11}", "\\PC{0,4}", "[\u{200b}-\u{2069}\u{e000}\u{430}\n\t\u{7}]{0,3}",
+                "[\u{200b}-\u{200d}\u{fe0f}\u{2764}\u{3042}\u{430}\u{3000}\u{ff02}ab]{0,6}",
                 proptest::strategy::Just(r"\<9 blanks>".to_owned()), proptest::strategy::Just(r"\n".to_owned()),
             ], 0..12),
             at in 0usize..64,
