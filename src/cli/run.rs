@@ -280,16 +280,7 @@ struct Text {
 
 impl Text {
     fn of(captured: Captured) -> Self {
-        let (mut head, mut left_out, mut tail) = captured.into_parts();
-        if left_out > 0 {
-            // A cut through a character would make text into bytes: the pieces of the character are left out, too.
-            let end = head.utf8_chunks().last().filter(|last| last.invalid().len() < 4);
-            let cut = end.map_or(0, |last| last.invalid().len());
-            let start = tail.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
-            head.truncate(head.len() - cut);
-            tail.drain(..start);
-            left_out += (cut + start) as u64;
-        }
+        let (head, left_out, tail) = captured.into_text_parts();
         let cut = left_out > 0;
         let left_out = cut.then_some(left_out);
         match (std::str::from_utf8(&head), std::str::from_utf8(&tail)) {

@@ -9,6 +9,7 @@
 pub mod code;
 pub mod effect;
 mod engine;
+mod filling;
 mod grammar;
 mod hooks;
 pub mod knowledge;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::journal::requester;
 use super::scribe::Scribe;
 use crate::audit::{self, Record, record};
 use crate::policy::Allowlist;
@@ -72,12 +73,7 @@ impl Witness for Egress {
         let refused = decision.refused.is_some();
         let connection = audit::Connection {
             id: self.id(decision.connection),
-            requester: record::Requester {
-                uid: self.principal.uid,
-                gid: self.principal.gid,
-                pid: self.pid,
-                principal: self.session.is_some().then(|| self.principal.name.clone()),
-            },
+            requester: requester(&self.principal, self.pid, self.session.is_some()),
             session: self.session.clone(),
             outcome: if refused { record::Outcome::Denied } else { record::Outcome::Run },
             method: decision.method,

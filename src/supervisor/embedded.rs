@@ -3,6 +3,8 @@
 //! It has the rights of whoever starts it and no more, so that agent and operator share a uid here: results and records
 //! say that nothing separates them. It ends with its command, and its runner ends with it.
 
+mod error;
+
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -15,10 +17,11 @@ use nix::sys::signal::{Signal, raise};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::error::EmbeddedError;
 use super::egress::CONNECTIONS;
 use super::journal::{Failure, Journal};
-use super::local::{Local, LocalError};
-use super::pipeline::{self, ProfileError};
+use super::local::Local;
+use super::pipeline;
 use super::policy_file::{self, PolicyFileError, Project, Source, Tried};
 use super::relay::{Captured, Going, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
 use super::scribe::{Keeping, Scribe, Unwritten};
@@ -29,9 +32,9 @@ use crate::gate::{Command, Decision};
 use crate::policy::Access;
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::environment::Environment;
-use crate::prepare::{Directory, DirectoryError, EnvironmentError, Root, Withheld};
+use crate::prepare::{Directory, DirectoryError, Root, Withheld};
 use crate::redact::{Redactor, Rules};
-use crate::sandbox::{self, LaunchError, Receiver, Sender, jail};
+use crate::sandbox::{self, Receiver, Sender, jail};
 use crate::stage::{
     Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
@@ -83,94 +86,6 @@ pub struct Completed {
     pub stderr: Option<Captured>,
     /// Things that a person should know, one sentence each.
     pub notes: Vec<String>,
-}
-
-/// Why a request got no verdict, or a cleared command no sandbox.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EmbeddedError {
-    /// This user cannot be served.
-    #[error(transparent)]
-    Local(#[from] LocalError),
-    /// No record can be kept.
-    #[error("{0}")]
-    Log(String),
-    /// The policy cannot be used.
-    #[error(transparent)]
-    Policy(#[from] PolicyFileError),
-    /// The current directory is gone.
-    #[error("the current directory: {0}")]
-    CurrentDirectory(std::io::Error),
-    /// A directory is refused.
-    #[error("the {role}: {error}")]
-    Directory {
-        /// `workspace` or `working directory`.
-        role: &'static str,
-        /// What is wrong with it.
-        error: DirectoryError,
-    },
-    /// A directory of execward's own is missing from the workspace, and cannot be made to be hidden there.
-    #[error("cannot make {}, which the command could make in its workspace: {error}", path.display())]
-    OwnDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// Of the call.
-        error: std::io::Error,
-    },
-    /// A path that cannot be told to the gate or to the command.
-    #[error("the path {} is not UTF-8", .0.display())]
-    NotText(PathBuf),
-    /// The profile cannot be had.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// There is too much of it.
-    #[error(transparent)]
-    Environment(#[from] EnvironmentError),
-    /// There is no sandbox.
-    #[error("the sandbox: {0}")]
-    Sandbox(#[from] LaunchError),
-    /// A system call that should not fail did.
-    #[error("{what}: {error}")]
-    System {
-        /// What was being done.
-        what: &'static str,
-        /// The system's words.
-        error: std::io::Error,
-    },
-}
-
-impl From<LogError> for EmbeddedError {
-    fn from(error: LogError) -> Self {
-        Self::Log(error.to_string())
-    }
-}
-
-impl From<Unwritten> for EmbeddedError {
-    fn from(error: Unwritten) -> Self {
-        Self::Log(error.to_string())
-    }
-}
-
-impl EmbeddedError {
-    /// What to do about it; may be empty.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Local(error) => error.hint().to_owned(),
-            Self::Log(_) => "nothing runs without its record: make room or mend the permissions, or name another \
-                             directory with --state DIR"
-                .to_owned(),
-            Self::Policy(error) => error.hint(),
-            Self::CurrentDirectory(_) => "change to a directory that exists".to_owned(),
-            Self::Directory { role: "workspace", .. } => {
-                "name a directory of your own with --workspace DIR; --allow-broad-workspace permits `/`, a home or \
-                 /tmp"
-                .to_owned()
-            }
-            Self::Profile(error) => error.hint(),
-            Self::Sandbox(error) => error.hint().to_owned(),
-            _ => String::new(),
-        }
-    }
 }
 
 /// Serves one command from request to report. Whatever goes wrong on the way, a panic included, nothing runs that was

@@ -155,12 +155,7 @@ impl Journal {
     fn decision(&self, command: &Command, facts: &Facts, policy: Option<Digest>) -> audit::Decision {
         audit::Decision {
             id: self.id.to_string(),
-            requester: record::Requester {
-                uid: self.principal.uid,
-                gid: self.principal.gid,
-                pid: self.pid,
-                principal: self.session.is_some().then(|| self.principal.name.clone()),
-            },
+            requester: requester(&self.principal, self.pid, self.session.is_some()),
             session: self.session.clone(),
             command: command.clone(),
             digest: self.scribe.key().command(command),
@@ -173,4 +168,10 @@ impl Journal {
             error: None,
         }
     }
+}
+
+/// Who asked, as records say it: by name too, where a daemon knows it.
+pub(super) fn requester(principal: &Principal, pid: i32, in_session: bool) -> record::Requester {
+    let name = in_session.then(|| principal.name.clone());
+    record::Requester { uid: principal.uid, gid: principal.gid, pid, principal: name }
 }

@@ -221,8 +221,23 @@ impl Captured {
         self.left_out += excess as u64;
     }
 
-    /// The first bytes: everything where nothing was left out.
-    pub fn into_parts(mut self) -> (Vec<u8>, u64, Vec<u8>) {
+    /// The first bytes, how many were left out, and the last ones. A cut through a character must not make text into bytes:
+    /// the pieces of the character are left out, too.
+    pub fn into_text_parts(self) -> (Vec<u8>, u64, Vec<u8>) {
+        let (mut head, mut left_out, mut tail) = self.into_parts();
+        if left_out > 0 {
+            let end = head.utf8_chunks().last().filter(|last| last.invalid().len() < 4);
+            let cut = end.map_or(0, |last| last.invalid().len());
+            let start = tail.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
+            head.truncate(head.len() - cut);
+            tail.drain(..start);
+            left_out += (cut + start) as u64;
+        }
+        (head, left_out, tail)
+    }
+
+    /// The same, cut anywhere.
+    fn into_parts(mut self) -> (Vec<u8>, u64, Vec<u8>) {
         if self.left_out == 0 {
             self.head.extend(self.tail.drain(..));
         }

@@ -211,17 +211,7 @@ fn data(bytes: Vec<u8>) -> Data {
     }
 }
 
-/// A cut through a character must not make text into bytes: the pieces of the character are left out, too.
 pub(super) fn collected(captured: Captured) -> Collected {
-    let (mut head, mut left_out, mut tail) = captured.into_parts();
-    if left_out == 0 {
-        return Collected { data: data(head), left_out, tail: None };
-    }
-    let end = head.utf8_chunks().last().filter(|last| last.invalid().len() < 4);
-    let cut = end.map_or(0, |last| last.invalid().len());
-    let start = tail.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
-    head.truncate(head.len() - cut);
-    tail.drain(..start);
-    left_out += (cut + start) as u64;
-    Collected { data: data(head), left_out, tail: Some(data(tail)) }
+    let (head, left_out, tail) = captured.into_text_parts();
+    Collected { data: data(head), left_out, tail: (left_out > 0).then(|| data(tail)) }
 }
