@@ -1,5 +1,6 @@
 //! What goes over sockets: the types (pure), their framing, and who is at the other end.
 
+pub mod dialog;
 pub mod frame;
 pub mod lines;
 pub mod peer;

@@ -17,56 +17,58 @@ const COMMANDS: usize = 1000;
 
 #[test]
 fn a_hundred_clients_get_what_is_theirs_and_leave_nothing() {
-    let config = "[limits]\nsessions = 110\nconnections = 256\n";
-    let Some(daemon) = Daemon::start(Setup { config, ..Setup::default() }) else { return };
-    let long = std::env::var_os("EXECWARD_TEST_LONG").is_some();
-    let each = COMMANDS * if long { 10 } else { 1 } / CLIENTS;
-    let users: &[u32] = if is_root() { &[ANN, BEN, CAY] } else { &[me()] };
-    until("the first session is gone", || daemon.descendants().is_empty());
-    let (before, there) = (Left::of(&daemon), groups());
-    let (done, memory) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let runners = std::sync::Mutex::new(BTreeSet::new());
-    thread::scope(|scope| {
-        for number in 0..CLIENTS {
-            let (daemon, done, memory, runners) = (&daemon, &done, &memory, &runners);
-            scope.spawn(move || {
-                let uid = users[number % users.len()];
-                let mut client = daemon.client(uid);
-                client.open(&daemon.workspace(uid, &format!("w{number}")));
-                for step in 0..each {
-                    one(&mut client, uid, number, step);
-                    // The middle, when everybody has begun.
-                    if done.fetch_add(1, Ordering::Relaxed) == CLIENTS * each / 2 {
-                        memory.store(usize::try_from(daemon.private_kib()).unwrap(), Ordering::Relaxed);
-                        runners.lock().unwrap().extend(daemon.descendants());
+    as_both(|| {
+        let config = "[limits]\nsessions = 110\nconnections = 256\n";
+        let Some(daemon) = Daemon::start(Setup { config, ..Setup::default() }) else { return };
+        let long = std::env::var_os("EXECWARD_TEST_LONG").is_some();
+        let each = COMMANDS * if long { 10 } else { 1 } / CLIENTS;
+        let users: &[u32] = if is_root() { &[ANN, BEN, CAY] } else { &[me()] };
+        until("the first session is gone", || daemon.descendants().is_empty());
+        let (before, there) = (Left::of(&daemon), groups());
+        let (done, memory) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let runners = std::sync::Mutex::new(BTreeSet::new());
+        thread::scope(|scope| {
+            for number in 0..CLIENTS {
+                let (daemon, done, memory, runners) = (&daemon, &done, &memory, &runners);
+                scope.spawn(move || {
+                    let uid = users[number % users.len()];
+                    let mut client = daemon.client(uid);
+                    client.open(&daemon.workspace(uid, &format!("w{number}")));
+                    for step in 0..each {
+                        one(&mut client, uid, number, step);
+                        // The middle, when everybody has begun.
+                        if done.fetch_add(1, Ordering::Relaxed) == CLIENTS * each / 2 {
+                            memory.store(usize::try_from(daemon.private_kib()).unwrap(), Ordering::Relaxed);
+                            runners.lock().unwrap().extend(daemon.descendants());
+                        }
                     }
-                }
-                client.call("session/close", json!({})).unwrap();
-            });
+                    client.call("session/close", json!({})).unwrap();
+                });
+            }
+        });
+        assert_eq!(done.into_inner(), CLIENTS * each);
+        let (middle, end) = (memory.into_inner() as u64, daemon.private_kib());
+        assert!(end < middle + (16 << 10), "{middle} KiB in the middle, {end} KiB at the end");
+        let runners: BTreeSet<i32> = runners.into_inner().unwrap();
+        assert!(runners.len() > users.len());
+        until("nothing runs", || daemon.descendants().is_empty());
+        let end_of_patience = Instant::now() + Duration::from_secs(20);
+        while Left::of(&daemon).exceeds(&before) && Instant::now() < end_of_patience {
+            thread::sleep(Duration::from_millis(20));
         }
+        let left = Left::of(&daemon);
+        assert!(!left.exceeds(&before), "{left:?} is left, and there was {before:?}");
+        let left: Vec<String> = groups()
+            .into_iter()
+            .filter(|group| !there.contains(group))
+            .filter(|group| runners.iter().any(|runner| group.contains(&format!("/{runner}-"))))
+            .collect();
+        assert!(left.is_empty(), "control groups are left: {left:?}");
+        assert_eq!(daemon.records("decision").len(), CLIENTS * each);
+        assert_eq!(daemon.records("end").len(), CLIENTS * each);
+        daemon.verify_log();
+        eprintln!("-- {} commands, {end} KiB private at the end", CLIENTS * each);
     });
-    assert_eq!(done.into_inner(), CLIENTS * each);
-    let (middle, end) = (memory.into_inner() as u64, daemon.private_kib());
-    assert!(end < middle + (16 << 10), "{middle} KiB in the middle, {end} KiB at the end");
-    let runners: BTreeSet<i32> = runners.into_inner().unwrap();
-    assert!(runners.len() > users.len());
-    until("nothing runs", || daemon.descendants().is_empty());
-    let end_of_patience = Instant::now() + Duration::from_secs(20);
-    while Left::of(&daemon).exceeds(&before) && Instant::now() < end_of_patience {
-        thread::sleep(Duration::from_millis(20));
-    }
-    let left = Left::of(&daemon);
-    assert!(!left.exceeds(&before), "{left:?} is left, and there was {before:?}");
-    let left: Vec<String> = groups()
-        .into_iter()
-        .filter(|group| !there.contains(group))
-        .filter(|group| runners.iter().any(|runner| group.contains(&format!("/{runner}-"))))
-        .collect();
-    assert!(left.is_empty(), "control groups are left: {left:?}");
-    assert_eq!(daemon.records("decision").len(), CLIENTS * each);
-    assert_eq!(daemon.records("end").len(), CLIENTS * each);
-    daemon.verify_log();
-    eprintln!("-- {} commands, {end} KiB private at the end", CLIENTS * each);
 }
 
 /// All control groups of sessions, of whichever daemon.

@@ -1,28 +1,35 @@
 //! The daemon as agents and operators meet it: real processes, real sockets, several users, and peers that mean harm.
 //!
-//! As root the daemon serves users of the test's own making: numbers that nobody else has. A thread of the test becomes
-//! such a user before it connects; the kernel then says so of the connection.
+//! Every test has a daemon of root, where the tests run as root, and one of an ordinary user. Root's serves users of the
+//! test's own making besides: numbers that nobody else has. A thread of the test becomes such a user before it connects;
+//! the kernel then says so of the connection.
 
+mod audit;
 mod descriptors;
 mod hostile;
 mod life;
 mod many;
+mod operators;
 mod people;
 mod sessions;
+mod strict;
 mod terminals;
 mod user;
 
+use std::cell::RefCell;
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{ground, is_root, skip};
+use crate::support::account::Account;
+use crate::support::{ground, skip};
 
 /// Users that are nobody else's.
 pub const ANN: u32 = 61_001;
@@ -33,6 +40,64 @@ pub const EVE: u32 = 61_009;
 
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// Who runs the daemon of this thread's test.
+    static OWNER: RefCell<Account> = RefCell::new(Account::root());
+}
+
+/// Runs a test with a daemon of root's, and with one of an ordinary user's.
+pub fn as_both(test: impl Fn()) {
+    as_root(&test);
+    let Some(user) = Account::user() else { return };
+    eprintln!("-- with a daemon of {}", user.name);
+    OWNER.set(user);
+    test();
+}
+
+/// Runs a test with a daemon of root's: what only a daemon of several users can show.
+pub fn as_root(test: impl Fn()) {
+    if !crate::support::is_root() {
+        return skip("root", "the tests do not run as root");
+    }
+    eprintln!("-- with a daemon of root");
+    OWNER.set(Account::root());
+    test();
+}
+
+/// Whoever runs the daemon.
+pub fn me() -> u32 {
+    OWNER.with_borrow(|owner| owner.uid)
+}
+
+/// Whether the daemon is root's, and has other users.
+pub fn is_root() -> bool {
+    me() == 0
+}
+
+/// A program that whoever runs the daemon runs.
+pub fn owners(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    if crate::support::is_root() && !is_root() {
+        OWNER.with_borrow(|owner| command.uid(owner.uid).gid(owner.gid).env("HOME", &owner.home));
+    }
+    command
+}
+
+/// Gives a file to whoever runs the daemon.
+pub fn give(path: &Path) {
+    if crate::support::is_root() {
+        OWNER.with_borrow(|owner| chown(path, Some(owner.uid), Some(owner.gid))).unwrap();
+    }
+}
+
+/// A directory that whoever runs the daemon has, and everybody can look into.
+pub fn directory() -> tempfile::TempDir {
+    let directory = tempfile::Builder::new().prefix("execward-daemon-").tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    give(directory.path());
+    directory
+}
 
 /// A daemon of one test.
 pub struct Daemon {
@@ -50,8 +115,7 @@ pub struct Setup<'a> {
 impl Daemon {
     /// Starts one for the users above, or for whoever runs the tests. `None`, with a skip said, where no jail stands.
     pub fn start(setup: Setup<'_>) -> Option<Self> {
-        let directory = tempfile::Builder::new().prefix("execward-daemon-").tempdir_in("/var/tmp").unwrap();
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let directory = directory();
         fs::create_dir(directory.path().join("work")).unwrap();
         let principals = if is_root() {
             format!("[principals]\nagents = [0, {ANN}, {BEN}, {CAY}]\noperators = [0]\n")
@@ -75,7 +139,7 @@ impl Daemon {
 
     pub fn command(directory: &Path) -> Command {
         let log = File::options().append(true).create(true).open(directory.join("log")).unwrap();
-        let mut command = Command::new(ground::execward());
+        let mut command = owners(ground::execward());
         command
             .args(["serve", "--verbose"])
             .arg("--socket-dir")
@@ -126,7 +190,9 @@ impl Daemon {
         let path = self.path().join("work").join(format!("{name}-{uid}"));
         if !path.exists() {
             fs::create_dir(&path).unwrap();
-            if is_root() {
+            if uid == me() {
+                give(&path);
+            } else {
                 chown(&path, Some(uid), Some(uid)).unwrap();
             }
         }
@@ -150,6 +216,13 @@ impl Daemon {
         let mut client = Client::new(connect(&self.socket("operator"), me()).unwrap());
         client.call("hello", json!({"protocol": 1})).unwrap();
         client
+    }
+
+    /// `execward ARGS... --socket SOCKET`, of whoever runs the daemon.
+    pub fn execward(&self, args: &[&str]) -> Command {
+        let mut command = owners(ground::execward());
+        command.args(args).arg("--socket").arg(self.socket("agent"));
+        command
     }
 
     pub fn signal(&self, signal: i32) {
@@ -195,7 +268,7 @@ impl Daemon {
 
     /// Fails unless `execward audit verify` finds the log whole.
     pub fn verify_log(&self) {
-        let verified = Command::new(ground::execward())
+        let verified = owners(ground::execward())
             .args(["audit", "verify", "--state"])
             .arg(self.path().join("state"))
             .output()
@@ -221,15 +294,6 @@ impl Drop for Daemon {
     }
 }
 
-/// Whoever runs the tests, as far as the daemon is concerned.
-pub fn me() -> u32 {
-    // SAFETY: getuid cannot fail and touches no memory.
-    #[allow(unsafe_code)]
-    unsafe {
-        libc::getuid()
-    }
-}
-
 fn put(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
@@ -237,16 +301,19 @@ fn put(path: &Path, text: &str) {
 
 /// Connects as this user: the ids of a thread of its own are what the kernel keeps of the connection.
 pub fn connect(path: &Path, uid: u32) -> std::io::Result<UnixStream> {
-    if uid == me() {
+    // SAFETY: getuid cannot fail and touches no memory.
+    #[allow(unsafe_code)]
+    if uid == unsafe { libc::getuid() } {
         return UnixStream::connect(path);
     }
     let path = path.to_owned();
+    let gid = Account::user().filter(|user| user.uid == uid).map_or(uid, |user| user.gid);
     let connecting = std::thread::spawn(move || {
         // SAFETY: plain numbers. The call goes past the C library and changes this thread only, which then ends.
         #[allow(unsafe_code)]
         let became = unsafe {
             libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>())
-                | libc::syscall(libc::SYS_setresgid, uid, uid, uid)
+                | libc::syscall(libc::SYS_setresgid, gid, gid, gid)
                 | libc::syscall(libc::SYS_setresuid, uid, uid, uid)
         };
         assert_eq!(became, 0, "cannot become uid {uid}");
@@ -344,6 +411,15 @@ impl Client {
         };
         let error = message["error"].take();
         if error.is_null() { Ok(message["result"].take()) } else { Err(error) }
+    }
+
+    /// The same on a connection that may be refused at once; `None` where it is closed before anything comes.
+    pub fn try_call(&mut self, method: &str, params: &Value) -> Option<Result<Value, Value>> {
+        let line = self.line(method, params);
+        let _ = self.stream.write_all(line.as_bytes());
+        let mut said = self.receive()?;
+        let error = said["error"].take();
+        Some(if error.is_null() { Ok(said["result"].take()) } else { Err(error) })
     }
 
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {

@@ -23,112 +23,122 @@ fn ask(client: &mut Client, id: &str) -> Value {
 
 #[test]
 fn an_operator_says_yes_once_or_no_and_why() {
-    let Some(daemon) = daemon("1m") else { return };
-    let mut client = daemon.client(agent());
-    client.open(&daemon.workspace(agent(), "w"));
-    let mut operators = [daemon.operator(), daemon.operator()];
-    for operator in &mut operators {
-        assert_eq!(operator.call("approval/watch", json!({})).unwrap()["approvals"], json!([]));
-    }
-    assert_eq!(ask(&mut client, "yes")["state"], "waiting");
-    let question = operators[0].event("approval/pending", "yes");
-    assert_eq!(operators[1].event("approval/pending", "yes"), question);
-    assert_eq!(question["principal"]["uid"], agent());
-    assert_eq!(question["command"], json!({"argv": ["uname", "-s"]}));
-    assert_eq!(question["findings"][0]["rule"], "ask.uname");
-    assert_eq!(question["separation"], if is_root() { "uid" } else { "none" });
-    let answer = json!({"approval": question["approval"], "answer": "once"});
-    operators[0].call("approval/answer", answer.clone()).unwrap();
-    // An answer counts exactly once.
-    assert_eq!(code(operators[1].call("approval/answer", answer)), 1206);
-    assert_eq!(operators[1].event("approval/settled", "")["answer"], "once");
-    let ended = client.exited("yes");
-    assert_eq!((&ended["outcome"], &ended["agreed"]["by"]), (&json!("exited"), &json!("once")));
-    assert_eq!(client.call("exec/wait", json!({"id": "yes"})).unwrap()["stdout"]["text"], "Linux\n");
-    // Once is once.
-    assert_eq!(ask(&mut client, "no")["state"], "waiting");
-    let question = operators[0].event("approval/pending", "no");
-    let answer = json!({"approval": question["approval"], "answer": "deny", "reason": "ask me tomorrow"});
-    operators[1].call("approval/answer", answer).unwrap();
-    let ended = client.exited("no");
-    assert_eq!(ended["outcome"], "refused");
-    assert!(ended["reason"].as_str().unwrap().contains("ask me tomorrow"), "{ended}");
-    let records = daemon.records("decision");
-    let outcomes: Vec<&Value> = records.iter().map(|record| &record["body"]["outcome"]).collect();
-    assert_eq!(outcomes, [&json!("run"), &json!("refused")]);
-    assert_eq!(records[0]["body"]["approval"]["how"], "operator");
-    assert_eq!(records[0]["body"]["approval"]["separation"], is_root());
-    daemon.verify_log();
+    as_both(|| {
+        let Some(daemon) = daemon("1m") else { return };
+        let mut client = daemon.client(agent());
+        client.open(&daemon.workspace(agent(), "w"));
+        let mut operators = [daemon.operator(), daemon.operator()];
+        for operator in &mut operators {
+            assert_eq!(operator.call("approval/watch", json!({})).unwrap()["approvals"], json!([]));
+        }
+        assert_eq!(ask(&mut client, "yes")["state"], "waiting");
+        let question = operators[0].event("approval/pending", "yes");
+        assert_eq!(operators[1].event("approval/pending", "yes"), question);
+        assert_eq!(question["principal"]["uid"], agent());
+        assert_eq!(question["command"], json!({"argv": ["uname", "-s"]}));
+        assert_eq!(question["findings"][0]["rule"], "ask.uname");
+        assert_eq!(question["separation"], if is_root() { "uid" } else { "none" });
+        let answer = json!({"approval": question["approval"], "answer": "once"});
+        operators[0].call("approval/answer", answer.clone()).unwrap();
+        // An answer counts exactly once.
+        assert_eq!(code(operators[1].call("approval/answer", answer)), 1206);
+        assert_eq!(operators[1].event("approval/settled", "")["answer"], "once");
+        let ended = client.exited("yes");
+        assert_eq!((&ended["outcome"], &ended["agreed"]["by"]), (&json!("exited"), &json!("once")));
+        assert_eq!(client.call("exec/wait", json!({"id": "yes"})).unwrap()["stdout"]["text"], "Linux\n");
+        // Once is once.
+        assert_eq!(ask(&mut client, "no")["state"], "waiting");
+        let question = operators[0].event("approval/pending", "no");
+        let answer = json!({"approval": question["approval"], "answer": "deny", "reason": "ask me tomorrow"});
+        operators[1].call("approval/answer", answer).unwrap();
+        let ended = client.exited("no");
+        assert_eq!(ended["outcome"], "refused");
+        assert!(ended["reason"].as_str().unwrap().contains("ask me tomorrow"), "{ended}");
+        let records = daemon.records("decision");
+        let outcomes: Vec<&Value> = records.iter().map(|record| &record["body"]["outcome"]).collect();
+        assert_eq!(outcomes, [&json!("run"), &json!("refused")]);
+        assert_eq!(records[0]["body"]["approval"]["how"], "operator");
+        assert_eq!(records[0]["body"]["approval"]["separation"], is_root());
+        daemon.verify_log();
+    });
 }
 
 #[test]
 fn silence_is_a_no_and_so_is_going_away() {
-    let Some(daemon) = daemon("1s") else { return };
-    let mut client = daemon.client(agent());
-    let session = client.open(&daemon.workspace(agent(), "w"));
-    let before = Instant::now();
-    assert_eq!(ask(&mut client, "silence")["state"], "waiting");
-    let ended = client.exited("silence");
-    assert_eq!(ended["outcome"], "refused");
-    assert!((Duration::from_millis(900)..Duration::from_secs(20)).contains(&before.elapsed()));
-    let mut operator = daemon.operator();
-    operator.call("approval/watch", json!({})).unwrap();
-    let mut other = daemon.client(agent());
-    let gone = json!({"session": session, "id": "gone", "command": {"argv": ["uname"]}});
-    other.call("exec/start", gone).unwrap();
-    drop(other);
-    assert_eq!(operator.event("approval/settled", "")["settled"], "withdrawn");
-    ask(&mut client, "killed");
-    client.call("exec/kill", json!({"id": "killed"})).unwrap();
-    assert_eq!(client.exited("killed")["outcome"], "refused");
-    assert_eq!(operator.call("approval/list", json!({})).unwrap()["approvals"], json!([]));
-    let outcomes: Vec<Value> =
-        daemon.records("decision").iter().map(|record| record["body"]["outcome"].clone()).collect();
-    assert_eq!(outcomes, vec![json!("unanswered"); 3]);
+    as_both(|| {
+        let Some(daemon) = daemon("1s") else { return };
+        let mut client = daemon.client(agent());
+        let session = client.open(&daemon.workspace(agent(), "w"));
+        let before = Instant::now();
+        assert_eq!(ask(&mut client, "silence")["state"], "waiting");
+        let ended = client.exited("silence");
+        assert_eq!(ended["outcome"], "refused");
+        assert!((Duration::from_millis(900)..Duration::from_secs(20)).contains(&before.elapsed()));
+        let mut operator = daemon.operator();
+        operator.call("approval/watch", json!({})).unwrap();
+        let mut other = daemon.client(agent());
+        let gone = json!({"session": session, "id": "gone", "command": {"argv": ["uname"]}});
+        other.call("exec/start", gone).unwrap();
+        drop(other);
+        assert_eq!(operator.event("approval/settled", "")["settled"], "withdrawn");
+        ask(&mut client, "killed");
+        client.call("exec/kill", json!({"id": "killed"})).unwrap();
+        assert_eq!(client.exited("killed")["outcome"], "refused");
+        assert_eq!(operator.call("approval/list", json!({})).unwrap()["approvals"], json!([]));
+        let outcomes: Vec<Value> =
+            daemon.records("decision").iter().map(|record| record["body"]["outcome"].clone()).collect();
+        assert_eq!(outcomes, vec![json!("unanswered"); 3]);
+    });
 }
 
 #[test]
 fn a_flood_of_questions_hides_nothing() {
-    let Some(daemon) = daemon("1m") else { return };
-    let mut client = daemon.client(agent());
-    client.open(&daemon.workspace(agent(), "w"));
-    let replies: Vec<u64> = (0..40)
-        .map(|n| client.send("exec/start", &json!({"id": format!("q{n}"), "command": {"argv": ["uname"]}})))
-        .collect();
-    for reply in replies {
-        client.reply(reply).unwrap();
-    }
-    let mut operator = daemon.operator();
-    until("all but a few are refused", || {
-        let list = client.call("exec/list", json!({})).unwrap();
-        list["execs"].as_array().unwrap().iter().filter(|exec| exec["state"] == "waiting").count() == 8
+    as_both(|| {
+        let Some(daemon) = daemon("1m") else { return };
+        let mut client = daemon.client(agent());
+        client.open(&daemon.workspace(agent(), "w"));
+        let replies: Vec<u64> = (0..40)
+            .map(|n| {
+                client.send("exec/start", &json!({"id": format!("q{n}"), "command": {"argv": ["uname"]}}))
+            })
+            .collect();
+        for reply in replies {
+            client.reply(reply).unwrap();
+        }
+        let mut operator = daemon.operator();
+        until("all but a few are refused", || {
+            let list = client.call("exec/list", json!({})).unwrap();
+            list["execs"].as_array().unwrap().iter().filter(|exec| exec["state"] == "waiting").count() == 8
+        });
+        let waiting = operator.call("approval/list", json!({})).unwrap();
+        assert_eq!(waiting["approvals"].as_array().unwrap().len(), 8);
+        // Another session has its own place in the queue.
+        let mut other = daemon.client(agent());
+        other.open(&daemon.workspace(agent(), "v"));
+        ask(&mut other, "other");
+        let waiting = operator.call("approval/list", json!({})).unwrap();
+        assert_eq!(waiting["approvals"].as_array().unwrap().len(), 9);
     });
-    let waiting = operator.call("approval/list", json!({})).unwrap();
-    assert_eq!(waiting["approvals"].as_array().unwrap().len(), 8);
-    // Another session has its own place in the queue.
-    let mut other = daemon.client(agent());
-    other.open(&daemon.workspace(agent(), "v"));
-    ask(&mut other, "other");
-    let waiting = operator.call("approval/list", json!({})).unwrap();
-    assert_eq!(waiting["approvals"].as_array().unwrap().len(), 9);
 }
 
 #[test]
 fn an_operator_ends_a_session_and_reads_the_log() {
-    let Some(daemon) = daemon("1m") else { return };
-    let mut client = daemon.client(agent());
-    let session = client.open(&daemon.workspace(agent(), "w"));
-    client.call("exec/start", json!({"id": "s", "command": {"argv": ["sleep", "1000"]}})).unwrap();
-    let mut operator = daemon.operator();
-    let tail = operator.call("audit/tail", json!({"lines": 1, "follow": true})).unwrap();
-    assert_eq!(tail["records"][0]["kind"], "decision");
-    operator.call("session/kill", json!({ "session": session })).unwrap();
-    let ended = client.exited("s");
-    assert!(["cancelled", "failed"].contains(&ended["outcome"].as_str().unwrap()), "{ended}");
-    assert_eq!(operator.event("audit/record", "")["record"]["kind"], "end");
-    assert_eq!(code(client.call("session/get", json!({ "session": session }))), 1100);
-    assert_eq!(code(operator.call("session/kill", json!({ "session": session }))), 1100);
-    assert_eq!(code(operator.call("exec/list", json!({}))), -32601);
+    as_both(|| {
+        let Some(daemon) = daemon("1m") else { return };
+        let mut client = daemon.client(agent());
+        let session = client.open(&daemon.workspace(agent(), "w"));
+        client.call("exec/start", json!({"id": "s", "command": {"argv": ["sleep", "1000"]}})).unwrap();
+        let mut operator = daemon.operator();
+        let tail = operator.call("audit/tail", json!({"lines": 1, "follow": true})).unwrap();
+        assert_eq!(tail["records"][0]["kind"], "decision");
+        operator.call("session/kill", json!({ "session": session })).unwrap();
+        let ended = client.exited("s");
+        assert!(["cancelled", "failed"].contains(&ended["outcome"].as_str().unwrap()), "{ended}");
+        assert_eq!(operator.event("audit/record", "")["record"]["kind"], "end");
+        assert_eq!(code(client.call("session/get", json!({ "session": session }))), 1100);
+        assert_eq!(code(operator.call("session/kill", json!({ "session": session }))), 1100);
+        assert_eq!(code(operator.call("exec/list", json!({}))), -32601);
+    });
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! The protocol, against a real daemon on real sockets: every golden transcript, and the examples of the README as they
 //! stand there.
 
+mod machine;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use execward::client::replay::{self, Outcome, TRANSCRIPTS, Target};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 /// A daemon of this test's own, ended with it.
 struct Daemon {
@@ -77,6 +81,64 @@ fn golden_transcripts_come_out_as_they_stand() {
     }
     assert!(rows > 100, "{rows}");
     assert!(problems.is_empty(), "{} of {rows} rows:\n{}", problems.len(), problems.join("\n"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever several peers say in whatever order and pieces, the table permits what the oracle does, and nothing else.
+    #[test]
+    fn every_message_has_its_time(script in vec(any::<u8>(), 0..600), piece in 1usize..40) {
+        let whole = machine::run(&script, usize::MAX);
+        prop_assert_eq!(whole.transcript, machine::run(&script, piece).transcript);
+    }
+}
+
+/// Scripts go where they should: there is an answer of every kind among those of the fuzzer's seeds and of some more.
+#[test]
+fn scripts_reach_every_kind_of_answer() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/wire_dialog");
+    let seeds = std::fs::read_dir(seeds).unwrap().map(|seed| std::fs::read(seed.unwrap().path()).unwrap());
+    let mut state = 1_u64;
+    let mut byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let more: Vec<Vec<u8>> = (0..300).map(|_| (0..2000).map(|_| byte()).collect()).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    for bytes in seeds.chain(more) {
+        let (&piece, script) = bytes.split_first().unwrap();
+        seen.extend(machine::run(script, usize::from(piece)).transcript);
+    }
+    let seen = Vec::from_iter(seen).join("\n");
+    let codes = [
+        "Unreadable",
+        "NotARequest",
+        "Hello",
+        "UnknownMethod",
+        "BadParameters",
+        "UnknownSession",
+        "UnknownExec",
+        "NotRunning",
+        "NotReadable",
+        "StdinClosed",
+        "IdInUse",
+        "Limit",
+        "Stopping",
+        "Version",
+        "Descriptors",
+    ];
+    let refused = codes.map(|code| format!("({code})]"));
+    let fine = [
+        "Hello(1) [Ok]",
+        "Open [Ok]",
+        "About(0, Unnamed, 0) [Ok]",
+        "About(3, Unnamed, 0) [Ok]",
+        "Kill(Known(0)) [Ok]",
+    ];
+    let all = refused.iter().map(String::as_str).chain(fine);
+    let missing: Vec<&str> = all.filter(|answer| !seen.contains(answer)).collect();
+    assert!(missing.is_empty(), "no script has {missing:?}");
 }
 
 /// The first example of the README in a language.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Serve};
 use crate::supervisor::session::{self, Exec, Session};
-use crate::wire::rpc::{
-    self, AgentCall, Code, Done, Error, Event, ExecId, Id, OpenSession, Request, Role, SessionId, StartExec,
-};
+use crate::wire::dialog::{Found, Session as _};
+use crate::wire::rpc::{self, AgentCall, Code, Done, Error, Event, Id, OpenSession, Role, StartExec};
 
 /// The agents' socket.
 #[derive(Debug)]
@@ -15,17 +14,12 @@ pub(super) struct Agent;
 
 impl Serve for Agent {
     const ROLE: Role = Role::Agent;
-    const METHODS: &'static [&'static str] = AgentCall::METHODS;
 
-    async fn serve(connection: &Arc<Connection>, request: Request, fds: Vec<OwnedFd>) {
-        let call = AgentCall::read(&request);
-        let id = request.id;
-        match call {
-            Ok(AgentCall::ExecStart(asked)) => connection.start(id, asked, fds).await,
-            Ok(call) => {
-                connection.refuse_descriptors(fds);
-                answer(connection, id, call).await;
-            }
+    type Call = AgentCall;
+
+    async fn serve(connection: &Arc<Connection>, id: Id, call: AgentCall, fds: Vec<OwnedFd>) {
+        match connection.look_up(&call) {
+            Ok(found) => answer(connection, id, call, found, fds).await,
             Err(error) => connection.reply::<Done>(id, Err(error)).await,
         }
     }
@@ -33,7 +27,13 @@ impl Serve for Agent {
 
 /// What is asked in a row about one command happens in that row: its name is known, and its input queued, before the
 /// next request is read.
-async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
+async fn answer(
+    connection: &Arc<Connection>,
+    id: Id,
+    call: AgentCall,
+    found: Found<Arc<Session>, Arc<Exec>>,
+    fds: Vec<OwnedFd>,
+) {
     let this = Arc::clone(connection);
     match call {
         AgentCall::Hello(_) => {
@@ -44,56 +44,38 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
             let opened = this.open(asked).await;
             connection.reply(id, opened).await;
         }
-        AgentCall::SessionClose(of) => {
+        AgentCall::SessionClose(_) => {
             let closed = async move {
-                let session = this.session(of.session.as_ref())?;
+                let session = found.session()?;
                 this.house.close(&session).await;
                 Ok(Done {})
             };
             connection.answer(id, closed).await;
         }
         AgentCall::SessionList(_) => {
-            let uid = connection.peer.uid;
-            let sessions = connection.house.sessions();
-            let own = sessions.iter().filter(|session| session.principal().uid == uid);
-            let sessions = own.map(|session| session.listed()).collect();
+            let own = connection.house.sessions().of(connection.peer.uid);
+            let sessions = own.iter().map(|session| session.listed()).collect();
             connection.reply(id, Ok(rpc::Sessions { sessions })).await;
         }
-        AgentCall::SessionGet(of) => {
-            let session = connection.session(of.session.as_ref());
-            connection.reply(id, session.map(|session| session.listed())).await;
+        AgentCall::SessionGet(_) => {
+            connection.reply(id, found.session().map(|session| session.listed())).await;
         }
-        AgentCall::ExecStart(asked) => connection.start(id, asked, Vec::new()).await,
+        AgentCall::ExecStart(asked) => match found.session() {
+            Ok(session) => connection.start(id, &session, asked, fds).await,
+            Err(error) => connection.reply::<Done>(id, Err(error)).await,
+        },
         AgentCall::ExecRead(asked) => {
             let read = async move {
-                let exec = this.exec(asked.session.as_ref(), &asked.id)?;
-                let wait = asked.wait_ms.millis();
-                let read = exec.read(asked.after_seq, asked.max_bytes.size());
-                Ok(match tokio::time::timeout(wait, read).await {
-                    Ok(output) => {
-                        let output = output?;
-                        rpc::Read {
-                            last_seq: output.chunks.last().map_or(asked.after_seq, |chunk| chunk.seq),
-                            chunks: output.chunks,
-                            exited: output.exited,
-                            closed: output.closed,
-                        }
-                    }
-                    Err(_) => rpc::Read {
-                        chunks: Vec::new(),
-                        last_seq: asked.after_seq,
-                        exited: exec.state() == rpc::State::Ended,
-                        closed: false,
-                    },
-                })
+                let exec = found.command()?;
+                read(&exec, &asked).await
             };
             connection.answer(id, read).await;
         }
         AgentCall::ExecWrite(asked) => {
-            let written = connection.exec(asked.session.as_ref(), &asked.id).and_then(|exec| {
+            let written = found.command().and_then(|exec| {
                 let bytes =
                     asked.bytes().map_err(|error| Error::new(Code::BadParameters, error.to_string()))?;
-                exec.write(bytes, asked.end)
+                exec.feed(bytes, asked.end)
             });
             match written {
                 Ok(taken) => {
@@ -109,54 +91,71 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: AgentCall) {
             }
         }
         AgentCall::ExecSignal(asked) => {
-            let signalled = match connection.exec(asked.session.as_ref(), &asked.id) {
-                Ok(exec) => exec.signal(asked.signal.number()).await,
-                Err(error) => Err(error),
-            };
-            connection.reply(id, signalled.map(|()| Done {})).await;
+            let exec = found.command();
+            if let Ok(exec) = &exec {
+                exec.signal(asked.signal.number()).await;
+            }
+            connection.reply(id, exec.map(|_| Done {})).await;
         }
-        AgentCall::ExecResize(asked) => {
-            let rpc::ResizeExec { session, id: exec, rows, cols } = asked;
-            let resized = match connection.exec(session.as_ref(), &exec) {
-                Ok(exec) => exec.resize(rpc::Size { rows, cols }).await,
-                Err(error) => Err(error),
-            };
-            connection.reply(id, resized.map(|()| Done {})).await;
+        AgentCall::ExecResize(rpc::ResizeExec { rows, cols, .. }) => {
+            let exec = found.command();
+            if let Ok(exec) = &exec {
+                exec.resize(rpc::Size { rows, cols }).await;
+            }
+            connection.reply(id, exec.map(|_| Done {})).await;
         }
         AgentCall::ExecWait(asked) => {
             let waited = async move {
-                let exec = this.exec(asked.session.as_ref(), &asked.id)?;
+                let exec = found.command()?;
                 // Not to have ended by then is no error.
                 let _ = tokio::time::timeout(asked.wait_ms.millis(), exec.report()).await;
                 Ok(exec.waited())
             };
             connection.answer(id, waited).await;
         }
-        AgentCall::ExecKill(of) => {
-            let killed = connection.exec(of.session.as_ref(), &of.id).map(|exec| {
+        AgentCall::ExecKill(_) => {
+            let exec = found.command();
+            if let Ok(exec) = &exec {
                 exec.kill.cancel();
-                Done {}
-            });
-            connection.reply(id, killed).await;
+            }
+            connection.reply(id, exec.map(|_| Done {})).await;
         }
-        AgentCall::ExecList(of) => {
-            let execs = connection.session(of.session.as_ref()).map(|session| rpc::Execs {
+        AgentCall::ExecList(_) => {
+            let execs = found.session().map(|session| rpc::Execs {
                 execs: session.execs().iter().map(|exec| exec.listed()).collect(),
             });
             connection.reply(id, execs).await;
         }
         AgentCall::GateCheck(asked) => {
-            let session = match &asked.session {
-                Some(_) => connection.session(asked.session.as_ref()).map(Some),
-                None => Ok(connection.session(None).ok()),
+            let checked = match found {
+                Found::Session(session) => session.check(&asked),
+                _ => session::check(&connection.house.common, &connection.peer, &asked),
             };
-            let checked = session.and_then(|session| match session {
-                Some(session) => session.check(&asked),
-                None => session::check(&connection.house.common, &connection.peer, &asked),
-            });
             connection.reply(id, checked).await;
         }
     }
+}
+
+/// Output of a command, waited for where there is none yet.
+async fn read(exec: &Exec, asked: &rpc::ReadExec) -> Result<rpc::Read, Error> {
+    let read = exec.read(asked.after_seq, asked.max_bytes.size());
+    Ok(match tokio::time::timeout(asked.wait_ms.millis(), read).await {
+        Ok(output) => {
+            let output = output?;
+            rpc::Read {
+                last_seq: output.chunks.last().map_or(asked.after_seq, |chunk| chunk.seq),
+                chunks: output.chunks,
+                exited: output.exited,
+                closed: output.closed,
+            }
+        }
+        Err(_) => rpc::Read {
+            chunks: Vec::new(),
+            last_seq: asked.after_seq,
+            exited: exec.state() == rpc::State::Ended,
+            closed: false,
+        },
+    })
 }
 
 impl Connection {
@@ -176,59 +175,45 @@ impl Connection {
             opening.await.map_err(|_| Error::new(Code::Internal, "the session could not be opened"))??;
         let opened = joined.opened();
         let mut used = self.used();
+        // A connection that opens and closes for ever keeps nothing of what is over.
+        used.opened.retain(|session| !session.is_over());
+        used.joined.retain(|session| !session.is_over());
         used.opened.push(Arc::clone(&joined));
         used.joined.push(joined);
         Ok(opened)
     }
 
-    /// The session that a request is about: by its name, if it is the peer's own; else the one that was opened here.
-    fn session(&self, id: Option<&SessionId>) -> Result<Arc<Session>, Error> {
-        let Some(id) = id else {
-            let used = self.used();
-            return match used.opened.iter().filter(|session| !session.end.is_cancelled()).collect::<Vec<_>>()
-                [..]
-            {
-                [session] => Ok(Arc::clone(session)),
-                [] => Err(Error::new(Code::UnknownSession, "this connection has opened no session")
-                    .hint("open one with session/open, or name one")),
-                _ => {
-                    Err(Error::new(Code::UnknownSession, "this connection has opened more than one session")
-                        .hint("say which one with `session`"))
-                }
-            };
-        };
-        let session = self
-            .house
-            .session(id)
-            .filter(|session| session.principal().uid == self.peer.uid)
-            .ok_or_else(Error::unknown_session)?;
-        let mut used = self.used();
-        if !used.joined.iter().any(|other| Arc::ptr_eq(other, &session)) {
-            used.joined.push(session.join());
+    /// What a request is about. The connection uses the session from now on.
+    fn look_up(&self, call: &AgentCall) -> Result<Found<Arc<Session>, Arc<Exec>>, Error> {
+        let opened = self.used().opened.clone();
+        let by_name = |id: &rpc::SessionId| self.house.sessions().by_name(id);
+        let found = Found::look_up(call, self.peer.uid, by_name, &opened)?;
+        if let Found::Session(session) | Found::Command(session, _) = &found {
+            session.touch();
+            let mut used = self.used();
+            if !used.joined.iter().any(|other| Arc::ptr_eq(other, session)) {
+                used.joined.push(session.join());
+            }
         }
-        Ok(session)
-    }
-
-    fn exec(&self, session: Option<&SessionId>, id: &ExecId) -> Result<Arc<Exec>, Error> {
-        self.session(session)?.exec(id)
+        Ok(found)
     }
 
     /// Starts a command; its output and its end come to this connection.
-    async fn start(self: &Arc<Self>, id: Id, asked: StartExec, mut fds: Vec<OwnedFd>) {
-        if fds.len() > asked.fds.len() {
-            self.refuse_descriptors(std::mem::take(&mut fds));
-        }
+    async fn start(self: &Arc<Self>, id: Id, session: &Arc<Session>, asked: StartExec, fds: Vec<OwnedFd>) {
         let stream = asked.output == rpc::Output::Stream;
-        let exec_id = asked.id.clone();
-        let started = self.session(asked.session.as_ref()).and_then(|session| {
-            let started = session.start(&self.peer, self.number, asked, fds)?;
-            Ok((session.exec(&exec_id)?, session, started))
-        });
-        let (exec, session, started) = match started {
+        let started = session
+            .start(&self.peer, self.number, &asked, fds)
+            .and_then(|started| Ok((session.command(&asked.id).ok_or_else(Error::unknown_exec)?, started)));
+        let (connection, session) = (Arc::clone(self), Arc::clone(session));
+        let (exec, started) = match started {
             Ok(started) => started,
-            Err(error) => return self.reply::<Done>(id, Err(error)).await,
+            Err(error) => {
+                let recorded = async move {
+                    Err::<Done, _>(session.unjudged(&connection.peer, None, &asked, error).await)
+                };
+                return self.answer(id, recorded).await;
+            }
         };
-        let connection = Arc::clone(self);
         // The reply first, then what follows from it.
         let reply = async move {
             let started = started.await;

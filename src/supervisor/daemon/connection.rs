@@ -20,17 +20,14 @@ use tokio_util::task::TaskTracker;
 use super::House;
 use crate::supervisor::session::{Joined, Peer, Session};
 use crate::sys::passing::{self, Received};
-use crate::wire::lines::{LineError, Lines};
-use crate::wire::rpc::{self, Code, Error, Event, Hello, Id, PROTOCOL, Reply, Request, Role, Welcome};
+use crate::wire::dialog::{Calls, Dialog, Phase, Step};
+use crate::wire::rpc::{self, Code, Error, Event, Id, PROTOCOL, Reply, Role, Welcome};
 
 /// Bytes that may wait to be written to one peer.
 const OUTBOX: usize = 512 << 10;
 
 /// Bytes of an unfinished line that are free; more are charged to the principal.
 const FREE: usize = 16 << 10;
-
-/// Descriptors that a peer may send and that nobody asked for; with more it is not listened to any longer.
-const UNASKED: usize = 64;
 
 /// How much is read at a time.
 const READ: usize = 64 << 10;
@@ -57,8 +54,6 @@ pub(super) struct Connection {
     /// Everything that works for it.
     pub(super) tasks: TaskTracker,
     used: Mutex<Sessions>,
-    /// Descriptors that came and that nobody asked for.
-    unasked: AtomicUsize,
 }
 
 /// The sessions that a connection uses.
@@ -91,23 +86,17 @@ impl Connection {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes descriptors that no request is about.
-    pub(super) fn refuse_descriptors(&self, fds: Vec<OwnedFd>) {
-        self.unasked(fds.len());
-    }
-
-    /// Counts descriptors that are closed.
-    fn unasked(&self, count: usize) {
-        if count > 0 && self.unasked.fetch_add(count, Ordering::Relaxed) == 0 {
-            let Peer { uid, pid, .. } = self.peer;
-            tracing::warn!(uid, pid, "descriptors came that nobody asked for, and are closed");
-        }
-    }
-
     /// Sends a reply. Waits while the peer does not read.
     pub(super) async fn reply<T: serde::Serialize>(&self, id: Id, result: Result<T, Error>) {
         let mut line = Vec::new();
         Reply::new(id, result).encode(&mut line);
+        self.outbox.put(line).await;
+    }
+
+    /// Says what is wrong with a line, by the name of its request where that could be read.
+    async fn refuse(&self, id: Option<Id>, error: Error) {
+        let mut line = Vec::new();
+        Reply::unreadable(id, error).encode(&mut line);
         self.outbox.put(line).await;
     }
 
@@ -152,13 +141,15 @@ impl Connection {
 /// How the requests of a socket are answered.
 pub(super) trait Serve: Send + Sync + 'static {
     const ROLE: Role;
-    const METHODS: &'static [&'static str];
+    /// What may be asked on it.
+    type Call: Calls + Send + 'static;
 
-    /// Answers a request, or has it answered. Waiting here keeps the peer from asking more.
+    /// Answers a request that may come now, or has it answered. Waiting here keeps the peer from asking more.
     /// The descriptors came with the request's line.
     fn serve(
         connection: &Arc<Connection>,
-        request: Request,
+        id: Id,
+        call: Self::Call,
         fds: Vec<OwnedFd>,
     ) -> impl Future<Output = ()> + Send;
 }
@@ -182,7 +173,6 @@ pub(super) async fn serve<S: Serve>(
         gone: CancellationToken::new(),
         tasks: TaskTracker::new(),
         used: Mutex::default(),
-        unasked: AtomicUsize::new(0),
     });
     let gone = connection.gone.clone();
     let mut writing = tokio::spawn(async move {
@@ -190,15 +180,8 @@ pub(super) async fn serve<S: Serve>(
         gone.cancel();
         written
     });
-    let mut input = Input {
-        connection: Arc::clone(&connection),
-        offset: 0,
-        fds: Vec::new(),
-        reader,
-        lines: Lines::default(),
-        since: None,
-        charged: Charge::new(&connection.peer),
-    };
+    let mut input: Input<S::Call> =
+        Input { reader, dialog: Dialog::default(), since: None, charged: Charge::new(&connection.peer) };
     tokio::select! {
         () = async {
             if converse::<S>(&connection, &mut input).await {
@@ -217,10 +200,11 @@ pub(super) async fn serve<S: Serve>(
             let _ = timeout(FAREWELL, connection.tasks.wait()).await;
         }
     }
+    let closed = input.dialog.unasked();
     drop(input);
-    let closed = connection.unasked.load(Ordering::Relaxed);
     if closed > 0 {
-        tracing::info!(uid = connection.peer.uid, closed, "descriptors that nobody asked for");
+        let Peer { uid, pid, .. } = connection.peer;
+        tracing::warn!(uid, pid, closed, "descriptors came that nobody asked for, and were closed");
     }
     let Sessions { joined, .. } = std::mem::take(&mut *connection.used());
     connection.gone.cancel();
@@ -238,78 +222,39 @@ pub(super) async fn serve<S: Serve>(
 }
 
 /// Answers until nothing more comes. Whether the peer has only ended its own side, and may listen still.
-async fn converse<S: Serve>(connection: &Arc<Connection>, input: &mut Input) -> bool {
-    let refuse = async |id: Option<Id>, error: Error| -> bool {
-        let mut line = Vec::new();
-        Reply::unreadable(id, error).encode(&mut line);
-        connection.outbox.put(line).await;
-        false
-    };
-    let mut greeted = false;
+async fn converse<S: Serve>(connection: &Arc<Connection>, input: &mut Input<S::Call>) -> bool {
     let patience = Instant::now() + HELLO;
     loop {
-        let line = if greeted {
-            input.next().await
-        } else {
+        let next = if input.dialog.phase() == Phase::Connected {
             match timeout_at(patience, input.next()).await {
-                Ok(line) => line,
+                Ok(next) => next,
                 Err(_) => Err(End::Refused(Error::new(Code::Hello, "nobody said hello in time"))),
             }
+        } else {
+            input.next().await
         };
-        let (request, fds) = match line {
-            Ok(Ok((line, fds))) => (Request::read(&line), fds),
-            // After a line that could not be read nothing can be taken for what it seems.
-            Ok(Err(error)) => return refuse(None, error.into()).await,
+        match next {
+            Ok(Step::Hello { id, .. }) => connection.reply(id, Ok(welcome::<S>(connection))).await,
+            Ok(Step::Call { id, call, fds }) => S::serve(connection, id, call, fds).await,
+            Ok(Step::Refused { id, error }) => connection.refuse(id, error).await,
+            Ok(Step::Last { id, error }) => {
+                connection.refuse(id, error).await;
+                return false;
+            }
+            Ok(Step::Starved) => {}
             Err(End::Silent) => return true,
             Err(End::Gone) => return false,
-            Err(End::Refused(error)) => return refuse(None, error).await,
-        };
-        let request = match request {
-            Ok(request) => request,
-            Err((id, error)) => {
-                refuse(id, error).await;
-                if !greeted {
-                    return false;
-                }
-                continue;
+            Err(End::Refused(error)) => {
+                connection.refuse(None, error).await;
+                return false;
             }
-        };
-        if greeted {
-            if request.method == "hello" {
-                let error = Error::new(Code::Hello, "hello was said before");
-                refuse(Some(request.id), error).await;
-                continue;
-            }
-            S::serve(connection, request, fds).await;
-            if connection.unasked.load(Ordering::Relaxed) > UNASKED {
-                let error = Error::new(Code::Descriptors, "too many descriptors came that nobody asked for");
-                return refuse(None, error).await;
-            }
-            continue;
         }
-        connection.refuse_descriptors(fds);
-        match greet::<S>(connection, &request) {
-            Ok(welcome) => connection.reply(request.id, Ok(welcome)).await,
-            Err(error) => return refuse(Some(request.id), error).await,
-        }
-        greeted = true;
     }
 }
 
-fn greet<S: Serve>(connection: &Connection, request: &Request) -> Result<Welcome, Error> {
-    if request.method != "hello" {
-        return Err(Error::new(Code::Hello, "the first request must be hello")
-            .hint("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\",\"params\":{\"protocol\":1}}"));
-    }
-    let hello: Hello = request.parameters()?;
-    if hello.protocol != PROTOCOL {
-        return Err(Error::new(
-            Code::Version,
-            format!("this server speaks version {PROTOCOL} of the protocol"),
-        ));
-    }
+fn welcome<S: Serve>(connection: &Connection) -> Welcome {
     let quota = connection.house.common.accounts.quota();
-    Ok(Welcome {
+    Welcome {
         protocol: PROTOCOL,
         server: rpc::Software { name: "execward".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         principal: connection.peer.principal(),
@@ -324,8 +269,8 @@ fn greet<S: Serve>(connection: &Connection, request: &Request) -> Result<Welcome
             requests: quota.requests as u64,
             output: crate::supervisor::session::OUTPUT_KEPT as u64,
         },
-        methods: S::METHODS.iter().map(|&method| method.to_owned()).collect(),
-    })
+        methods: S::Call::TABLE.iter().map(|row| row.method.to_owned()).collect(),
+    }
 }
 
 /// Why nothing more is read.
@@ -336,14 +281,9 @@ enum End {
     Refused(Error),
 }
 
-struct Input {
-    connection: Arc<Connection>,
-    /// Bytes that were read.
-    offset: u64,
-    /// Descriptors of the unfinished line, and with which byte they came.
-    fds: Vec<(u64, OwnedFd)>,
+struct Input<C> {
     reader: tokio::net::unix::OwnedReadHalf,
-    lines: Lines,
+    dialog: Dialog<C, OwnedFd>,
     /// When the line that is being read began.
     since: Option<Instant>,
     charged: Charge,
@@ -377,23 +317,19 @@ impl Drop for Charge {
     }
 }
 
-impl Input {
-    /// The next line, and the descriptors that came with it.
-    async fn next(&mut self) -> Result<Result<(Vec<u8>, Vec<OwnedFd>), LineError>, End> {
+impl<C: Calls> Input<C> {
+    /// What comes next, waited for.
+    async fn next(&mut self) -> Result<Step<C, OwnedFd>, End> {
         let mut buffer = Vec::new();
         loop {
-            match self.lines.next_line() {
-                Ok(Some(line)) => {
-                    let (bytes, end) = (line.bytes.to_vec(), line.end);
-                    self.since = self.lines.is_mid_line().then(Instant::now);
-                    let with = self.fds.iter().take_while(|(at, _)| *at < end).count();
-                    let fds = self.fds.drain(..with).map(|(_, fd)| fd).collect();
-                    return Ok(Ok((bytes, fds)));
+            match self.dialog.step() {
+                Step::Starved => {}
+                step => {
+                    self.since = self.dialog.is_mid_line().then(Instant::now);
+                    return Ok(step);
                 }
-                Ok(None) => {}
-                Err(error) => return Ok(Err(error)),
             }
-            let waiting = self.lines.waiting();
+            let waiting = self.dialog.waiting();
             self.charged.set(waiting);
             if waiting > FREE && self.charged.share.is_used_up() {
                 return Err(End::Refused(Error::new(
@@ -417,17 +353,17 @@ impl Input {
                 },
             };
             match read {
-                Ok(0) => return Err(End::Silent),
+                Ok(Received { bytes: 0, .. }) => return Err(End::Silent),
                 Err(_) => return Err(End::Gone),
-                Ok(count) => {
+                Ok(Received { bytes, fds, cut }) => {
                     self.since.get_or_insert_with(Instant::now);
-                    self.lines.push(buffer.get(..count).unwrap_or_default());
+                    self.dialog.receive(buffer.get(..bytes).unwrap_or_default(), fds, cut);
                 }
             }
         }
     }
 
-    async fn read(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
+    async fn read(&self, buffer: &mut Vec<u8>) -> std::io::Result<Received> {
         let stream: &UnixStream = self.reader.as_ref();
         loop {
             stream.readable().await?;
@@ -436,20 +372,8 @@ impl Input {
                 passing::receive(stream.as_fd(), buffer).map_err(std::io::Error::from)
             });
             match received {
-                Ok(Received { bytes, fds, cut }) => {
-                    // The kernel ends a read with the message that has descriptors: they came with its last byte.
-                    self.offset += bytes as u64;
-                    let (at, count) = (self.offset.saturating_sub(1), fds.len());
-                    if cut || self.fds.len() + count > passing::MOST {
-                        // More than any request has. Those of an earlier line that waits with this one are few.
-                        self.connection.unasked(count + usize::from(cut));
-                    } else {
-                        self.fds.extend(fds.into_iter().map(|fd| (at, fd)));
-                    }
-                    return Ok(bytes);
-                }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                received => return received,
             }
         }
     }

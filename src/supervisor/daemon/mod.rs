@@ -10,7 +10,6 @@ mod operator;
 mod principals;
 mod sockets;
 
-use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,8 +38,9 @@ use super::session::{Accounts, Common, Peer, Session};
 use crate::approval::Broker;
 use crate::audit::LogError;
 use crate::sandbox::{LaunchError, jail};
+use crate::wire::dialog::Register;
 use crate::wire::peer;
-use crate::wire::rpc::{Code, Error, Reply, Role, SessionId};
+use crate::wire::rpc::{Code, Error, Reply, Role};
 
 /// Threads that serve connections, at most.
 const WORKERS: usize = 8;
@@ -119,7 +119,7 @@ impl DaemonError {
 pub(super) struct House {
     pub(super) common: Arc<Common>,
     principals: Principals,
-    sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
+    sessions: Mutex<Register<Arc<Session>>>,
     /// The policy file that was named, and whoever must have written it.
     policy: Option<PathBuf>,
     own: u32,
@@ -245,11 +245,12 @@ impl House {
     async fn stop(&self, grace: Duration) {
         let running = |sessions: &[Arc<Session>]| sessions.iter().any(|session| session.listed().running > 0);
         let deadline = tokio::time::Instant::now() + grace;
-        while running(&self.sessions()) && tokio::time::Instant::now() < deadline {
+        while running(&self.sessions().all()) && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let closing: Vec<_> = self
             .sessions()
+            .all()
             .into_iter()
             .map(|session| tokio::spawn(async move { session.stop().await }))
             .collect();
@@ -292,13 +293,12 @@ impl House {
             return refuse(&stream, error);
         }
         let account = self.common.accounts.of(who.uid);
-        let own = Arc::clone(&account.connections).try_acquire_owned().ok();
-        // An operator must get in when agents have filled the house.
-        let all = if S::ROLE == Role::Operator {
-            Some(None)
-        } else {
-            self.common.accounts.admit_connection().map(Some)
+        // An operator must get in when agents have filled the house, be they the same user's.
+        let (own, all) = match S::ROLE {
+            Role::Operator => (&account.consoles, Some(None)),
+            _ => (&account.connections, self.common.accounts.admit_connection().map(Some)),
         };
+        let own = Arc::clone(own).try_acquire_owned().ok();
         let (Some(own), Some(all)) = (own, all) else {
             let error = Error::new(Code::Limit, "there are as many connections as there may be")
                 .hint("one connection can have many requests and sessions")
@@ -328,28 +328,20 @@ impl House {
         Ok(())
     }
 
-    fn by_id(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Session>>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// All sessions.
-    fn sessions(&self) -> Vec<Arc<Session>> {
-        self.by_id().values().cloned().collect()
-    }
-
-    fn session(&self, id: &SessionId) -> Option<Arc<Session>> {
-        self.by_id().get(id).cloned()
+    fn sessions(&self) -> MutexGuard<'_, Register<Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends a session; nobody finds it afterwards.
     async fn close(&self, session: &Session) {
         session.close().await;
-        self.by_id().remove(&session.id);
+        self.sessions().remove(&session.id);
     }
 
     /// Keeps a session until it ends, or until nobody wants it any more.
     fn keep(self: &Arc<Self>, session: &Arc<Session>) {
-        self.by_id().insert(session.id.clone(), Arc::clone(session));
+        self.sessions().insert(session.id.clone(), Arc::clone(session));
         let (house, session) = (Arc::clone(self), Arc::clone(session));
         self.tasks.spawn(async move {
             tokio::select! {

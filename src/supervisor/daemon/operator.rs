@@ -10,9 +10,10 @@ use super::connection::{Connection, Serve};
 use crate::approval;
 use crate::audit::read::Follow;
 use crate::stage::Principal;
-use crate::supervisor::session::{Common, Peer};
+use crate::supervisor::session::{Common, Peer, Session};
+use crate::wire::dialog::Found;
 use crate::wire::rpc::{
-    self, Approval, Approvals, Code, Done, Error, Event, Id, OperatorCall, Request, Role, Separation,
+    self, Approval, Approvals, Code, Done, Error, Event, Id, OperatorCall, Role, Separation, SessionId,
 };
 
 /// How often the log is looked at for one who follows it.
@@ -24,20 +25,19 @@ pub(super) struct Operator;
 
 impl Serve for Operator {
     const ROLE: Role = Role::Operator;
-    const METHODS: &'static [&'static str] = OperatorCall::METHODS;
 
-    async fn serve(connection: &Arc<Connection>, request: Request, fds: Vec<OwnedFd>) {
-        connection.refuse_descriptors(fds);
-        let call = OperatorCall::read(&request);
-        let id = request.id;
-        match call {
-            Ok(call) => answer(connection, id, call).await,
+    type Call = OperatorCall;
+
+    async fn serve(connection: &Arc<Connection>, id: Id, call: OperatorCall, _: Vec<OwnedFd>) {
+        let by_name = |id: &SessionId| connection.house.sessions().by_name(id);
+        match Found::look_up(&call, connection.peer.uid, by_name, &[]) {
+            Ok(found) => answer(connection, id, call, found.session().ok()).await,
             Err(error) => connection.reply::<Done>(id, Err(error)).await,
         }
     }
 }
 
-async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall) {
+async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about: Option<Arc<Session>>) {
     let house = &connection.house;
     match call {
         OperatorCall::Hello(_) => {
@@ -60,23 +60,18 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall) {
             connection.reply(id, answered.map(|()| Done {})).await;
         }
         OperatorCall::SessionList(_) => {
-            let sessions = house.sessions().iter().map(|session| session.listed()).collect();
+            let sessions = house.sessions().all().iter().map(|session| session.listed()).collect();
             connection.reply(id, Ok(rpc::Sessions { sessions })).await;
         }
-        OperatorCall::SessionKill(asked) => {
-            let session = house.session(&asked.session).ok_or_else(Error::unknown_session);
-            match session {
-                Ok(session) => {
-                    tracing::info!(session = %session.id, operator = connection.peer.name, "session killed");
-                    let house = Arc::clone(house);
-                    let killed = async move {
-                        house.close(&session).await;
-                        Ok(Done {})
-                    };
-                    connection.answer(id, killed).await;
-                }
-                Err(error) => connection.reply::<Done>(id, Err(error)).await,
-            }
+        OperatorCall::SessionKill(_) => {
+            let (house, operator) = (Arc::clone(house), connection.peer.name.clone());
+            let killed = async move {
+                let session = about.ok_or_else(Error::unknown_session)?;
+                tracing::info!(session = %session.id, operator, "session killed");
+                house.close(&session).await;
+                Ok(Done {})
+            };
+            connection.answer(id, killed).await;
         }
         OperatorCall::PolicyReload(_) => {
             let house = Arc::clone(house);

@@ -46,6 +46,8 @@ impl Default for Quota {
 #[derive(Debug)]
 pub(in crate::supervisor) struct Account {
     pub(in crate::supervisor) connections: Arc<Semaphore>,
+    /// Those to the operators' socket: agents of the same user must not keep its operator out.
+    pub(in crate::supervisor) consoles: Arc<Semaphore>,
     pub(in crate::supervisor) sessions: Arc<Semaphore>,
     /// Threads that look at files for it; one may hang in a file system of its own making.
     pub(in crate::supervisor) lookups: Arc<Semaphore>,
@@ -87,6 +89,7 @@ impl Accounts {
         let account = accounts.entry(uid).or_insert_with(|| {
             Arc::new(Account {
                 connections: Arc::new(Semaphore::new(self.quota.connections)),
+                consoles: Arc::new(Semaphore::new(self.quota.connections)),
                 sessions: Arc::new(Semaphore::new(self.quota.sessions)),
                 lookups: Arc::new(Semaphore::new(LOOKUPS)),
                 share: Arc::new(Share::new(self.quota.memory)),

@@ -17,14 +17,20 @@ impl Session {
     pub(in crate::supervisor) fn check(&self, asked: &rpc::Check) -> Result<rpc::Checked, Error> {
         self.touch();
         let cwd = asked.cwd.as_ref().map_or(".", rpc::PathText::as_str);
-        let mut facts = self.local.facts(&plain(&Path::new(&self.workspace_path).join(cwd)));
+        let mut facts = self.facts(&plain(&Path::new(&self.workspace_path).join(cwd)));
+        facts.environment.clone_from(&self.environment.vars);
+        facts.environment.insert("PWD".to_owned(), facts.cwd.clone());
+        judge(&*self.policy()?, &asked.command, &facts)
+    }
+
+    /// What the gate is told of a command here, but for its environment.
+    pub(super) fn facts(&self, cwd: &Path) -> Facts {
+        let mut facts = self.local.facts(cwd);
         facts.home = self.spec.identity.home.to_string_lossy().into_owned();
         facts.user.clone_from(&self.spec.identity.name);
         facts.profile.clone_from(&self.profile.name);
         facts.workspaces = vec![self.workspace_path.clone()];
-        facts.environment.clone_from(&self.environment.vars);
-        facts.environment.insert("PWD".to_owned(), facts.cwd.clone());
-        judge(&*self.policy()?, &asked.command, &facts)
+        facts
     }
 }
 
@@ -60,6 +66,6 @@ fn judge(policy: &Source, command: &Command, facts: &Facts) -> Result<rpc::Check
 }
 
 /// A path without `.`; nothing else about it is known without a look.
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     path.components().collect()
 }

@@ -18,8 +18,8 @@ mod report;
 mod ring;
 mod run;
 mod start;
+mod unjudged;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ use crate::proxy::System;
 use crate::redact::Redactor;
 use crate::sandbox::jail;
 use crate::stage::Principal;
+use crate::wire::dialog::{self, Roster};
 use crate::wire::rpc::{self, ExecId, Separation, SessionId, State};
 use crate::wire::runner::{Receipt, SandboxSpec};
 
@@ -126,7 +127,7 @@ pub(super) struct Session {
     account: Arc<Account>,
     orders: Orders,
     routes: Arc<Routes>,
-    state: Mutex<Running>,
+    commands: Mutex<Roster<Arc<Exec>>>,
     /// Connections that use it, and a mark that changes when it is used.
     used: watch::Sender<Used>,
     /// Ends it.
@@ -140,14 +141,6 @@ struct Used {
     connections: u64,
     running: u64,
     requests: u64,
-}
-
-#[derive(Debug, Default)]
-struct Running {
-    execs: BTreeMap<ExecId, Arc<Exec>>,
-    /// Oldest first.
-    order: Vec<ExecId>,
-    started: u64,
 }
 
 impl Session {
@@ -174,7 +167,7 @@ impl Session {
             label: self.label.clone(),
             opened: self.opened.to_string(),
             running: used.running,
-            started: self.state().started,
+            started: self.commands().started(),
             connections: used.connections,
             receipt: self.receipt.clone(),
         }
@@ -191,23 +184,13 @@ impl Session {
         self.used.send_modify(|used| used.requests = used.requests.wrapping_add(1));
     }
 
-    /// The command of this name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub(super) fn exec(&self, id: &ExecId) -> Result<Arc<Exec>, rpc::Error> {
-        self.touch();
-        self.state().execs.get(id).cloned().ok_or_else(rpc::Error::unknown_exec)
-    }
-
     /// All of its commands, oldest first.
     pub(super) fn execs(&self) -> Vec<Arc<Exec>> {
-        let state = self.state();
-        state.order.iter().filter_map(|id| state.execs.get(id).cloned()).collect()
+        self.commands().all()
     }
 
-    fn state(&self) -> MutexGuard<'_, Running> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn commands(&self) -> MutexGuard<'_, Roster<Arc<Exec>>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends it and everything in it; returns when nothing is left.
@@ -260,6 +243,22 @@ impl Session {
                 _ = used.changed() => {}
             }
         }
+    }
+}
+
+impl dialog::Session for Arc<Session> {
+    type Command = Arc<Exec>;
+
+    fn owner(&self) -> u32 {
+        self.principal().uid
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.is_cancelled()
+    }
+
+    fn command(&self, id: &ExecId) -> Option<Arc<Exec>> {
+        self.commands().get(id)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::link::{self, Orders, Routes};
 use super::look::look_as;
 use super::policy::Layer;
-use super::{Common, Peer, Running, Session, Used, sleep};
+use super::{Common, Peer, Session, Used, sleep};
 use crate::policy::{Access, Profile};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
@@ -86,7 +86,7 @@ impl Session {
             account: Arc::clone(&peer.account),
             orders,
             routes: Arc::new(Routes::default()),
-            state: Mutex::new(Running::default()),
+            commands: Mutex::default(),
             used: watch::Sender::new(Used::default()),
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -36,35 +36,24 @@ impl Session {
         let policy = match self.policy() {
             Ok(policy) => policy,
             Err(error) => {
-                let report = self.failed(exec, &error);
-                return (report, Some(error.request(exec.request_id.clone())));
+                let error = self.unjudged(peer, Some(&exec.request_id), &asked, error).await;
+                return (self.failed(exec, &error), Some(error.request(exec.request_id.clone())));
             }
         };
         let id = RequestId::from_wire(&exec.request_id);
-        let journal = Journal::new(
-            self.common.scribe.clone(),
-            id.clone(),
-            self.principal().clone(),
-            peer.pid,
-            "operator",
-        )
-        .in_session(&self.id);
+        let journal = self.journal(peer, &exec.request_id);
         let ground = match self.ground(exec, &asked, peer, &policy).await {
             Ok(ground) => ground,
             Err(error) => {
                 // It never reached the gate: what would be judged is not known.
-                let report = self.failed(exec, &error);
-                return (report, Some(error.request(exec.request_id.clone())));
+                let error = self.unjudged(peer, Some(&exec.request_id), &asked, error).await;
+                return (self.failed(exec, &error), Some(error.request(exec.request_id.clone())));
             }
         };
         let terminal = asked.pty.map(rpc::Size::window);
         let Ground { profile, cwd, cwd_id, environment: Environment { vars, withheld, .. }, redactor, _cwd } =
             ground;
-        let mut facts = self.local.facts(Path::new(&cwd));
-        facts.home = self.spec.identity.home.to_string_lossy().into_owned();
-        facts.user.clone_from(&self.spec.identity.name);
-        facts.profile.clone_from(&self.profile.name);
-        facts.workspaces = vec![self.workspace_path.clone()];
+        let mut facts = self.facts(Path::new(&cwd));
         facts.environment = vars;
         let place = Place { cwd: cwd_id, workspace: self.workspace[0].directory().id };
         let environment: Vec<(String, String)> =

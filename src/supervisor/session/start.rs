@@ -22,14 +22,14 @@ impl Session {
         self: &Arc<Self>,
         peer: &Peer,
         connection: u64,
-        asked: StartExec,
+        asked: &StartExec,
         fds: Vec<OwnedFd>,
     ) -> Result<impl Future<Output = Result<Started, Error>> + use<>, Error> {
-        self.touch();
-        let (exec, reply) = match self.name(peer, connection, &asked, fds)? {
+        let (exec, reply) = match self.name(peer, connection, asked, fds)? {
             Ok((exec, feed, passed)) => {
                 let (reply, judged) = oneshot::channel();
-                let (session, live, peer) = (Arc::clone(self), Arc::clone(&exec), peer.clone());
+                let (session, live, peer, asked) =
+                    (Arc::clone(self), Arc::clone(&exec), peer.clone(), asked.clone());
                 self.tasks.spawn(feed);
                 self.tasks.spawn(async move { session.live(&live, asked, passed, &peer, reply).await });
                 (exec, Some(judged))
@@ -63,17 +63,9 @@ impl Session {
     ) -> Result<Result<(Arc<Exec>, impl Future<Output = ()> + use<>, Option<Passed>), Arc<Exec>>, Error> {
         let digest = serde_json::to_vec(&StartExec { session: None, ..asked.clone() });
         let digest = Digest::of(&digest.unwrap_or_default());
-        let mut state = self.state();
-        if let Some(known) = state.execs.get(&asked.id) {
-            return if known.asked == digest {
-                Ok(Err(Arc::clone(known)))
-            } else {
-                Err(Error::new(
-                    Code::IdInUse,
-                    "this id belongs to a command that was started with other parameters",
-                )
-                .hint("choose another id for another command"))
-            };
+        let mut commands = self.commands();
+        if let Some(known) = commands.again(&asked.id, &digest)? {
+            return Ok(Err(known));
         }
         let passed = Passed::take(asked, fds, (peer.uid, peer.gid), &self.account)?;
         if self.common.stopping.is_cancelled() {
@@ -82,21 +74,18 @@ impl Session {
         if self.end.is_cancelled() {
             return Err(Error::unknown_session());
         }
-        let running = state.execs.values().filter(|exec| exec.state() != State::Ended).count();
-        if running >= self.common.accounts.quota().commands {
-            return Err(Error::new(Code::Limit, "the session has as many commands under way as it may have")
-                .hint("wait for one to end, or end one with exec/kill"));
-        }
+        commands.room(self.common.accounts.quota().commands)?;
         let mut id = [0; 16];
         getrandom::fill(&mut id)
             .map_err(|error| Error::new(Code::Internal, format!("no random numbers: {error}")))?;
-        self.evict(&mut state);
-        state.started += 1;
+        // Where its principal has no memory left, nothing of what has ended is kept.
+        let kept = if self.account.share.is_used_up() { 0 } else { KEPT };
+        commands.evict(kept).iter().for_each(|exec| exec.forget());
         let (exec, feed) = Exec::new(
             asked,
             Named {
                 request_id: rpc::RequestId::from_random(id),
-                number: state.started,
+                number: commands.next_number(),
                 display: shortened(self.redactor.text(&asked.command.display()).0),
                 bound_to: (!asked.background).then_some(connection),
                 redact: [self.redactor.stream(), self.redactor.stream()],
@@ -105,24 +94,9 @@ impl Session {
             self.orders.clone(),
             Arc::clone(&self.account.share),
         );
-        state.execs.insert(exec.id.clone(), Arc::clone(&exec));
-        state.order.push(exec.id.clone());
+        commands.insert(exec.id.clone(), Arc::clone(&exec));
         self.used.send_modify(|used| used.running += 1);
         Ok(Ok((exec, feed, passed)))
-    }
-
-    /// Lets go of what has ended, the oldest first, where there is too much of it.
-    fn evict(&self, state: &mut super::Running) {
-        let scarce = self.account.share.is_used_up();
-        while state.order.len() >= KEPT || scarce {
-            let ended =
-                |id: &rpc::ExecId| state.execs.get(id).is_some_and(|exec| exec.state() == State::Ended);
-            let Some(oldest) = state.order.iter().position(ended) else { return };
-            let id = state.order.remove(oldest);
-            if let Some(exec) = state.execs.remove(&id) {
-                exec.forget();
-            }
-        }
     }
 
     /// A command's life.

@@ -28,36 +28,18 @@ impl Exec {
         self.change(|inner| inner.stdin_window = inner.stdin_window.saturating_add(bytes).min(STDIN_WINDOW));
     }
 
-    /// Passes standard input on. The receiver hears how much was taken.
+    /// Passes standard input on, whether it came by the protocol or by a descriptor. The receiver hears how much was
+    /// taken.
     ///
     /// # Errors
-    /// When there is none, or too much waits already.
-    pub(in crate::supervisor) fn write(
-        &self,
-        data: Vec<u8>,
-        end: bool,
-    ) -> Result<oneshot::Receiver<u64>, rpc::Error> {
-        if self.passed[0] {
-            let why = "the command's standard input comes from a descriptor";
-            return Err(rpc::Error::new(rpc::Code::StdinClosed, why));
-        }
-        self.feed(data, end)
-    }
-
-    /// Passes standard input on, whoever has it.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
-    pub(in crate::supervisor::session) fn feed(
+    /// When it has ended, or too much waits already.
+    pub(in crate::supervisor) fn feed(
         &self,
         data: Vec<u8>,
         end: bool,
     ) -> Result<oneshot::Receiver<u64>, rpc::Error> {
         let closed =
-            || rpc::Error::new(rpc::Code::StdinClosed, "the command has no standard input from here");
-        if self.stdin == rpc::Stdin::None {
-            return Err(closed().hint("start it with \"stdin\":\"pipe\""));
-        }
+            || rpc::Error::new(rpc::Code::StdinClosed, "the standard input of the command has ended");
         if self.state() == State::Ended {
             return Err(closed());
         }

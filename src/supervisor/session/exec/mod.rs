@@ -17,6 +17,7 @@ use super::ring::{Ring, Share};
 use crate::redact;
 use crate::stage::Digest;
 use crate::supervisor::relay::Captured;
+use crate::wire::dialog::{self, Facts, Member};
 use crate::wire::rpc::{self, ExecId, RequestId, StartExec, State};
 use crate::wire::runner::{Ended, STDIN_WINDOW, Stream, ToRunner};
 
@@ -28,13 +29,13 @@ pub(in crate::supervisor) struct Exec {
     /// Its number on the link to the runner.
     pub(super) number: u64,
     /// Of everything that was asked for, to know a repeated start from another one.
-    pub(super) asked: Digest,
+    asked: Digest,
     /// On one line, with secrets masked, not all of it where it is long.
     display: String,
     background: bool,
     pub(super) stdin: rpc::Stdin,
-    /// It has a terminal: all that it writes is one stream.
-    terminal: bool,
+    /// What it was started as: which requests it takes, but for its state.
+    kind: Facts,
     /// Which of 0, 1 and 2 its client has passed by descriptor.
     passed: [bool; 3],
     pub(super) started: Timestamp,
@@ -127,7 +128,7 @@ impl Exec {
             background: asked.background,
             stdin: if passed[0] { rpc::Stdin::Pipe } else { asked.stdin },
             passed,
-            terminal: asked.pty.is_some(),
+            kind: Facts::of(asked),
             share,
             started: Timestamp::now(),
             bound_to,
@@ -225,32 +226,13 @@ impl Exec {
     }
 
     /// Sends a signal to its process group.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub(in crate::supervisor) async fn signal(&self, signal: i32) -> Result<(), rpc::Error> {
-        if self.state() != State::Running {
-            return Err(rpc::Error::new(rpc::Code::NotRunning, "the command does not run"));
-        }
+    pub(in crate::supervisor) async fn signal(&self, signal: i32) {
         self.orders.send_in_turn(ToRunner::Signal { id: self.number, signal }).await;
-        Ok(())
     }
 
     /// Gives its terminal another size.
-    ///
-    /// # Errors
-    /// When it has none, or does not run.
-    pub(in crate::supervisor) async fn resize(&self, size: rpc::Size) -> Result<(), rpc::Error> {
-        if !self.terminal {
-            return Err(rpc::Error::new(rpc::Code::NoTerminal, "the command has no terminal")
-                .hint("start it with `pty`"));
-        }
-        if self.state() != State::Running {
-            return Err(rpc::Error::new(rpc::Code::NotRunning, "the command does not run"));
-        }
-        let resize = ToRunner::Resize { id: self.number, window: size.window() };
-        self.orders.send_in_turn(resize).await;
-        Ok(())
+    pub(in crate::supervisor) async fn resize(&self, size: rpc::Size) {
+        self.orders.send_in_turn(ToRunner::Resize { id: self.number, window: size.window() }).await;
     }
 
     /// Waits for the report.
@@ -290,5 +272,23 @@ impl Exec {
                 Sink::Collect { .. } => 0,
             },
         }
+    }
+}
+
+impl dialog::Command for Arc<Exec> {
+    fn facts(&self) -> Facts {
+        Facts { state: self.state(), ..self.kind }
+    }
+}
+
+impl Member for Arc<Exec> {
+    type Asked = Digest;
+
+    fn asked(&self) -> Digest {
+        self.asked.clone()
+    }
+
+    fn state(&self) -> State {
+        Exec::state(self)
     }
 }

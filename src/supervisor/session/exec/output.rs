@@ -82,16 +82,11 @@ impl Exec {
     /// # Errors
     /// When it is not kept, or not in chunks.
     pub(in crate::supervisor) async fn read(&self, after: u64, most: usize) -> Result<Output, rpc::Error> {
-        if self.passed[1] && (self.passed[2] || self.terminal) {
-            let why = "the output of this command goes to descriptors";
-            return Err(rpc::Error::new(rpc::Code::NotReadable, why).hint("leave `fds` out to read it here"));
-        }
         let (output, unhold) = self
             .until(|inner| {
                 let Sink::Chunks(ring) = &mut inner.sink else {
-                    let why = "the output of this command is collected for its result";
-                    let hint = "start it with output {\"mode\":\"stream\"} or {\"mode\":\"poll\"} to read it";
-                    return Some(Err(rpc::Error::new(rpc::Code::NotReadable, why).hint(hint)));
+                    let why = "the output of this command is not kept in chunks";
+                    return Some(Err(rpc::Error::new(rpc::Code::NotReadable, why)));
                 };
                 let chunks = match ring.read(after, most) {
                     Ok(chunks) => chunks,
@@ -113,7 +108,7 @@ impl Exec {
                     .into_iter()
                     .map(|chunk| Chunk {
                         seq: chunk.seq,
-                        stream: if self.terminal { rpc::Stream::Pty } else { chunk.stream.into() },
+                        stream: if self.kind.terminal { rpc::Stream::Pty } else { chunk.stream.into() },
                         data: data(chunk.data),
                     })
                     .collect();
