@@ -227,7 +227,11 @@ fn nonsense_is_refused_with_its_code() {
             ("session/open", json!({"workspace": "/"}), 1302),
             ("session/open", json!({"workspace": "/proc/self/cwd"}), 1302),
             ("session/open", json!({"workspace": daemon.path().join("state")}), 1302),
-            ("session/open", json!({"workspace": daemon.workspace(me(), "profile"), "profile": "none"}), 1103),
+            (
+                "session/open",
+                json!({"workspace": daemon.workspace(me(), "profile"), "profile": "none"}),
+                1103,
+            ),
         ] {
             let refused = client.call(method, params.clone()).expect_err(&format!("{method} {params}"));
             assert_eq!(refused["code"], expected, "{method} {params}: {refused}");
