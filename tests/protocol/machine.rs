@@ -485,7 +485,7 @@ impl World {
         match &came {
             Ok(true) => assert_eq!((before, after), (Phase::Connected, Phase::Greeted), "hello comes once"),
             Ok(false) | Err(Came::Refused(_)) => {
-                assert_eq!((before, after), (Phase::Greeted, Phase::Greeted))
+                assert_eq!((before, after), (Phase::Greeted, Phase::Greeted));
             }
             Err(_) => assert!(before != Phase::Ended && after == Phase::Ended),
         }
@@ -526,7 +526,7 @@ impl World {
                 assert!(self.register.of(*uid).iter().all(|place| place.owner() == *uid && !place.is_over()));
             }
             AgentCall::ExecStart(asked) => {
-                self.start(&found.session().map_err(code)?, &asked, &fds).map_err(code)?
+                self.start(&found.session().map_err(code)?, &asked, &fds).map_err(code)?;
             }
             AgentCall::ExecSignal(_) | AgentCall::ExecResize(_) => {
                 assert_eq!(found.command().map_err(code)?.0.state.get(), State::Running);

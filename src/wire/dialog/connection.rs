@@ -110,7 +110,7 @@ impl<C: Calls, F> Dialog<C, F> {
         };
         let with = self.fds.iter().take_while(|(at, _)| *at < end).count();
         let mut fds: Vec<F> = self.fds.drain(..with).map(|(_, fd)| fd).collect();
-        let taken = request.map_err(|(id, error)| (id, error)).and_then(|request| {
+        let taken = request.and_then(|request| {
             self.take(&request)
                 .map(|taken| (request.id.clone(), taken))
                 .map_err(|error| (Some(request.id), error))

@@ -285,7 +285,7 @@ impl Member for Arc<Exec> {
     type Asked = Digest;
 
     fn asked(&self) -> Digest {
-        self.asked.clone()
+        self.asked
     }
 
     fn state(&self) -> State {
