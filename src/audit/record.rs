@@ -129,6 +129,9 @@ pub struct End {
     /// What it left in the workspace that others would execute or obey later.
     #[serde(skip_serializing_if = "Aftermath::is_empty")]
     pub aftermath: Aftermath,
+    /// The limits that it ran into.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<runner::Reached>,
     /// What went wrong, where something did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

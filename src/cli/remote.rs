@@ -201,6 +201,7 @@ fn refused(error: &crate::wire::rpc::Error, client: &Client) -> Option<Report> {
         timing: None,
         receipt: None,
         aftermath: crate::wire::runner::Aftermath::default(),
+        reached: Vec::new(),
         separation: client.welcome().separation,
         masked: 0,
         withheld: Vec::new(),

@@ -16,7 +16,7 @@ use crate::gate::{Command, Finding};
 use crate::prepare::Withheld;
 use crate::stage::{Outcome, RefusedBy, Report};
 use crate::supervisor::{Asked, Captured, Completed, serve};
-use crate::wire::runner::{Aftermath, Fate, Found, FoundKind};
+use crate::wire::runner::{Aftermath, Fate, Found, FoundKind, Reached};
 
 pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
     let Run {
@@ -143,6 +143,9 @@ pub(super) fn explain(completed: &Completed, command: &Command, screen: Screen) 
             places.to_owned()
         };
         screen.note(format_args!("{places} masked: the output is not exactly what the command wrote"));
+    }
+    for Reached { limit, evidence } in &report.reached {
+        screen.note(format_args!("the limit on {} was reached: {}", limit.name(), shown(evidence)));
     }
     aftermath(&report.aftermath, screen);
     for note in &completed.notes {

@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use super::evidence::Counters;
 use crate::wire::runner::{Layer, Limits};
 
 /// How an init gets under the limits.
@@ -30,6 +31,7 @@ const PARENT: &str = "execward";
 pub(super) struct Cgroup {
     directories: Vec<PathBuf>,
     joins: Joins,
+    counters: Counters,
     /// Locks on the directories, which end with the runner however it ends: a group without one is nobody's.
     locks: Vec<File>,
 }
@@ -40,6 +42,7 @@ impl Cgroup {
     pub(super) fn create(limits: &Limits) -> (Self, Layer) {
         let mut cgroup = Self::default();
         let made = cgroup.make(limits);
+        cgroup.counters = Counters::open(&cgroup.directories);
         let layer = match &made {
             Ok(version) => Layer {
                 name: "cgroup".into(),
@@ -68,6 +71,11 @@ impl Cgroup {
     /// The way into the groups.
     pub(super) fn take_joins(&mut self) -> Joins {
         std::mem::take(&mut self.joins)
+    }
+
+    /// Where it is read what the kernel refused.
+    pub(super) fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
     }
 
     /// Removes the groups. They are empty once the session's pid namespace is gone.

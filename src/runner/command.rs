@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::unistd::{pipe2, read, write};
 
+use super::evidence::Counts;
 use super::failure::{Doing, Result};
 use super::init::{Init, Said, Told};
 use crate::sys::mount::{self, Attributes};
@@ -18,7 +19,7 @@ use crate::sys::spawn::{Step, Words};
 use crate::sys::terminal;
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
 use crate::wire::runner::{
-    Aftermath, Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Spawn, Stream, Window,
+    Aftermath, Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Reached, Spawn, Stream, Window,
 };
 
 /// How much a pipe to or from a command holds: pipe(7). Fewer turns of the loop for the same bytes.
@@ -56,6 +57,8 @@ pub(super) struct Command {
     end: Option<End>,
     failed: Option<Failure>,
     reaped: Option<(Instant, Usage)>,
+    /// What the kernel had refused to the session before it.
+    before: Counts,
 }
 
 impl Command {
@@ -64,6 +67,7 @@ impl Command {
     pub(super) fn prepare(
         spawn: &Spawn,
         ids: (u32, u32),
+        before: Counts,
         mut init: impl FnMut(Option<&OwnedFd>) -> Result<Init>,
     ) -> Result<Self> {
         let doing = || "start the command".to_owned();
@@ -115,6 +119,7 @@ impl Command {
             end: None,
             failed: None,
             reaped: None,
+            before,
         })
     }
 
@@ -364,12 +369,14 @@ impl Command {
     }
 
     /// Reports the end once nothing of the command is left and all of its output has been read. `room` is how much
-    /// output may wait for the supervisor; `look` says what the command left in the workspace.
+    /// output may wait for the supervisor; `look` says what the command left in the workspace, and `reached` which limits it
+    /// ran into.
     pub(super) fn finish(
         &mut self,
         out: &mut Vec<u8>,
         room: usize,
         look: impl FnOnce() -> Aftermath,
+        reached: impl FnOnce(&End, Counts) -> Vec<Reached>,
     ) -> bool {
         let Some((at, usage)) = self.reaped else { return false };
         for stream in [Stream::Stdout, Stream::Stderr] {
@@ -389,6 +396,7 @@ impl Command {
             // Its init died of something that was not said: the kernel ran out of memory.
             (None, None) => End::Signal { signal: Signal::SIGKILL as i32 },
         };
+        let reached = reached(&end, self.before);
         FromRunner::Exited(Ended {
             id: self.id,
             end,
@@ -398,6 +406,7 @@ impl Command {
             cpu_us: usage.cpu_us,
             max_rss_kib: usage.max_rss_kib,
             aftermath: look(),
+            reached,
         })
         .encode(out);
         true

@@ -20,6 +20,7 @@
 mod cgroup;
 mod command;
 mod confine;
+mod evidence;
 mod failure;
 mod init;
 mod later;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::cgroup::Joins;
 use super::command::Command;
 use super::confine::{self, LANDLOCK_HINT};
+use super::evidence::{self, Counters};
 use super::failure::{Doing, Hint, Result};
 use super::init::Init;
 use super::later::Watch;
@@ -20,7 +22,7 @@ use crate::sys::spawn::Confinement;
 use crate::sys::{net, passing, process};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{
-    Cause, Failure, FromRunner, Layer, Network, PROXY_PORT, Receipt, Spawn, Stream, ToRunner,
+    Cause, End, Failure, FromRunner, Layer, Limits, Network, PROXY_PORT, Receipt, Spawn, Stream, ToRunner,
 };
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
@@ -57,6 +59,9 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
         confinement,
         joins,
         watch,
+        limits: inside.spec.limits.clone(),
+        counters: inside.cgroup.take_counters(),
+        private: vec!["/tmp".into(), "/dev/shm".into(), inside.spec.identity.home.clone()],
     };
     FromRunner::Ready(receipt).encode(&mut server.out);
     if let Some(listener) = listener {
@@ -151,6 +156,10 @@ struct Server {
     confinement: Confinement,
     joins: Joins,
     watch: Option<Watch>,
+    limits: Limits,
+    counters: Counters,
+    /// The session's file systems in memory.
+    private: Vec<PathBuf>,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -191,12 +200,14 @@ impl Server {
 
     /// Reports what has ended, and keeps the inits that can serve others.
     fn finish(&mut self, now: Instant) {
-        let Self { out, watch, .. } = self;
+        let Self { out, watch, limits, counters, private, .. } = self;
         let mut over = Vec::new();
         for (&id, command) in &mut self.commands {
             command.check_deadline(now);
             let look = || watch.as_mut().map(Watch::look).unwrap_or_default();
-            if command.finish(out, self.sent + BACKLOG, look) {
+            let reached =
+                |end: &End, before| evidence::reached(end, limits, before, counters.read(), private);
+            if command.finish(out, self.sent + BACKLOG, look, reached) {
                 over.push(id);
             }
         }
@@ -215,8 +226,8 @@ impl Server {
 
     /// Makes a command ready with an init that waits, or with a new one.
     fn prepare(&mut self, spawn: &Spawn) -> Result<Command> {
-        let Self { spares, confinement, joins, .. } = self;
-        Command::prepare(spawn, confinement.ids, |devpts| {
+        let Self { spares, confinement, joins, counters, .. } = self;
+        Command::prepare(spawn, confinement.ids, counters.read(), |devpts| {
             while devpts.is_none()
                 && let Some(spare) = spares.pop()
             {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::run::Finished;
 use super::{Agreed, Denial, DenialReason, RefusedBy, RequestId};
 use crate::gate::{Decision, Finding};
-use crate::wire::runner::{Aftermath, Cause, End, Receipt};
+use crate::wire::runner::{Aftermath, Cause, End, Reached, Receipt};
 
 /// How a request came out: the `outcome` of every result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,6 +93,9 @@ pub struct Report {
     /// What it left in the workspace that others would execute or obey later.
     #[serde(skip_serializing_if = "Aftermath::is_empty")]
     pub aftermath: Aftermath,
+    /// The limits that it ran into.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reached>,
 }
 
 impl Finished {
@@ -104,9 +107,9 @@ impl Finished {
             cpu_us: ended.cpu_us,
             max_rss_kib: ended.max_rss_kib,
         });
-        let (outcome, aftermath) = match ended {
-            Ok(ended) => (Outcome::from(ended.end), ended.aftermath),
-            Err((error, hint)) => (Outcome::Failed { error, hint }, Aftermath::default()),
+        let (outcome, aftermath, reached) = match ended {
+            Ok(ended) => (Outcome::from(ended.end), ended.aftermath, ended.reached),
+            Err((error, hint)) => (Outcome::Failed { error, hint }, Aftermath::default(), Vec::new()),
         };
         Report {
             outcome,
@@ -117,6 +120,7 @@ impl Finished {
             timing,
             receipt: Some(receipt),
             aftermath,
+            reached,
         }
     }
 }
@@ -140,6 +144,7 @@ impl Denial {
             timing: None,
             receipt: None,
             aftermath: Aftermath::default(),
+            reached: Vec::new(),
         }
     }
 }

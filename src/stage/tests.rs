@@ -245,7 +245,15 @@ fn outcome_of(end: End) -> Outcome {
     let ticket = Ticket::from(crate::audit::chain::Durable::for_tests(shell("x").id.as_str()));
     let prepared = cleared(shell("x")).prepare(seen()).expect("nothing changed");
     let (running, _) = prepared.start(ticket, 1).expect("the ticket fits");
-    let ended = Ended { id: 1, end, wall_us: 1, cpu_us: 2, max_rss_kib: 3, aftermath: Aftermath::default() };
+    let ended = Ended {
+        id: 1,
+        end,
+        wall_us: 1,
+        cpu_us: 2,
+        max_rss_kib: 3,
+        aftermath: Aftermath::default(),
+        reached: Vec::new(),
+    };
     running.finish(ended).report(Receipt::default()).outcome
 }
 

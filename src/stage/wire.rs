@@ -112,6 +112,7 @@ impl From<rpc::Report> for Report {
             timing,
             receipt: report.receipt,
             aftermath: report.aftermath,
+            reached: report.reached,
         }
     }
 }

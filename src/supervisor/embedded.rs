@@ -131,6 +131,7 @@ impl Completed {
             timing: None,
             receipt: None,
             aftermath: Aftermath::default(),
+            reached: Vec::new(),
         };
         Self::quiet(report)
     }

@@ -128,6 +128,7 @@ impl Journal {
             cpu_us: ended.map_or(0, |ended| ended.cpu_us),
             masked,
             aftermath: ended.map_or_else(Aftermath::default, |ended| ended.aftermath.clone()),
+            reached: ended.map(|ended| ended.reached.clone()).unwrap_or_default(),
             error,
         };
         self.scribe.end(audit::Record::end(&end, redactor))

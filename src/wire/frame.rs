@@ -186,6 +186,7 @@ mod tests {
                 cpu_us: 2,
                 max_rss_kib: 3,
                 aftermath: Aftermath::default(),
+                reached: Vec::new(),
             }),
         ]
     }

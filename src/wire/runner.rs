@@ -135,6 +135,44 @@ pub struct Ended {
     /// What was found in the workspace afterwards.
     #[serde(default, skip_serializing_if = "Aftermath::is_empty")]
     pub aftermath: Aftermath,
+    /// The limits that it ran into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reached>,
+}
+
+/// A limit that a command ran into, whatever became of the command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reached {
+    /// Which.
+    pub limit: LimitName,
+    /// How that is known.
+    pub evidence: String,
+}
+
+/// The name of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitName {
+    /// Memory of all processes together.
+    Memory,
+    /// Processes and threads together.
+    Processes,
+    /// The largest file.
+    FileSize,
+    /// A private file system in memory.
+    Tmpfs,
+}
+
+impl LimitName {
+    /// As people read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Processes => "processes",
+            Self::FileSize => "file size",
+            Self::Tmpfs => "private file systems",
+        }
+    }
 }
 
 /// What appeared or changed in the workspace that others would execute or obey later, outside any sandbox.

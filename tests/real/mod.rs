@@ -3,6 +3,7 @@
 mod audit;
 mod everyday;
 mod later;
+mod limits;
 mod own_tests;
 mod redaction;
 mod stream;

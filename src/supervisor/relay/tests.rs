@@ -62,8 +62,15 @@ impl Runner {
     }
 
     async fn exit(&mut self, end: End) {
-        let ended =
-            Ended { id: 1, end, wall_us: 1, cpu_us: 1, max_rss_kib: 1, aftermath: Aftermath::default() };
+        let ended = Ended {
+            id: 1,
+            end,
+            wall_us: 1,
+            cpu_us: 1,
+            max_rss_kib: 1,
+            aftermath: Aftermath::default(),
+            reached: Vec::new(),
+        };
         self.send(FromRunner::Exited(ended)).await;
     }
 
@@ -175,6 +182,7 @@ async fn frames_of_another_command_are_passed_over() {
             cpu_us: 0,
             max_rss_kib: 0,
             aftermath: Aftermath::default(),
+            reached: Vec::new(),
         };
         runner.send(FromRunner::Exited(ended)).await;
         runner.exit(End::Code { code: 9 }).await;

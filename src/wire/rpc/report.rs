@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RequestId, Separation};
 use crate::gate::{Decision, Finding};
-use crate::wire::runner::{Aftermath, Receipt};
+use crate::wire::runner::{Aftermath, Reached, Receipt};
 
 /// How a request came out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -145,6 +145,9 @@ pub struct Report {
     /// What it left in the workspace that others would execute or obey later.
     #[serde(default, skip_serializing_if = "Aftermath::is_empty")]
     pub aftermath: Aftermath,
+    /// The limits that it ran into, each with its evidence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Reached>,
     /// Whether something separates the requester from those who approve.
     pub separation: Separation,
     /// Places masked in its output.

@@ -1,0 +1,62 @@
+//! A command that runs into a limit is told which, with the evidence.
+
+use serde_json::Value;
+
+use crate::support::{Ground, Leg, as_everyone, as_leg, skip};
+
+const POLICY: &str =
+    "default = \"allow\"\n[limits]\nmemory = \"64MiB\"\nprocesses = 24\nfile-size = \"1MiB\"\n";
+
+fn run(ground: &Ground, text: &str) -> Value {
+    ground.write("policy.toml", POLICY);
+    ground.execward(["run", "--json", "--policy", "policy.toml", "-c", text]).output().json()
+}
+
+fn reached(result: &Value) -> Vec<&str> {
+    let reached = result["reached"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for it in reached {
+        assert!(it["evidence"].as_str().is_some_and(|text| text.len() > 20), "no evidence: {it}");
+    }
+    reached.iter().filter_map(|it| it["limit"].as_str()).collect()
+}
+
+#[test]
+fn a_command_that_runs_into_nothing_is_told_nothing() {
+    as_everyone(|ground| {
+        let result = run(ground, "echo x > f; echo y > /tmp/f; exit 3");
+        assert_eq!(reached(&result), Vec::<&str>::new(), "{result}");
+        assert_eq!(result["exit_code"], 3);
+    });
+}
+
+#[test]
+fn a_file_that_grows_too_large_is_named() {
+    as_everyone(|ground| {
+        let result = run(ground, "head -c 3000000 /dev/zero > f");
+        assert_eq!(reached(&result), ["file-size"], "{result}");
+    });
+}
+
+#[test]
+fn a_full_tmp_is_named() {
+    as_everyone(|ground| {
+        let text = "for n in {1..80}; do head -c 1000000 /dev/zero > /tmp/$n || exit 9; done";
+        let result = run(ground, text);
+        assert_eq!(result["exit_code"], 9, "{result}");
+        assert!(reached(&result).contains(&"tmpfs"), "{result}");
+    });
+}
+
+#[test]
+fn memory_and_processes_that_are_used_up_are_named() {
+    as_leg(Leg::Root, |ground| {
+        let result = run(ground, "head -c 200000000 /dev/zero | tail -c 150000000 | wc -c");
+        let layers = result["receipt"]["layers"].as_array().cloned().unwrap_or_default();
+        if !layers.iter().any(|layer| layer["name"] == "cgroup" && layer["enforced"] == true) {
+            return skip("cgroup", "the session has no cgroup here");
+        }
+        assert!(reached(&result).contains(&"memory"), "{result}");
+        let result = run(ground, "for n in {1..60}; do sleep 2 & done; wait");
+        assert!(reached(&result).contains(&"processes"), "{result}");
+    });
+}
