@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod gate;
 pub mod network;
+pub mod ops;
 pub mod policy;
 pub mod prepare;
 pub mod programs;

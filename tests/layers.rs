@@ -87,8 +87,10 @@ const BELOW: &[&str] = &[
 const SHELLS: &[&str] = &["supervisor", "cli", "ops", "adapters"];
 
 /// Edges between shells that the design asks for, with the reason.
-const COMPOSED: &[(&str, &str, &str)] =
-    &[("cli", "supervisor", "`execward run` without a daemon is a private supervisor for one command")];
+const COMPOSED: &[(&str, &str, &str)] = &[
+    ("cli", "supervisor", "`execward run` without a daemon is a private supervisor for one command"),
+    ("cli", "ops", "`execward doctor --attack` runs its probes as such commands"),
+];
 
 /// Crates and parts of std that a module must not name: (module, path prefix, reason).
 const FORBIDDEN: &[(&str, &str, &str)] = &[

@@ -48,6 +48,17 @@ Examples:
 
 Exit codes: 0 everything is allowed, 1 something is not, 2 it could not be checked.";
 
+const DOCTOR_EXAMPLES: &str = "\
+Each escape is tried from inside the sandbox, its canary is looked at from outside, and the same attempt is made in a throw-away
+world in which nothing stops it. held: it failed, and could have succeeded. open: it succeeded. inconclusive: nothing is shown. not
+applicable: this host has nothing of the kind. In brackets stands the layer that the answer comes from.
+
+Examples:
+  execward doctor --attack
+  execward doctor --attack --json | jq -r 'select(.verdict != \"held\") | .id'
+
+Exit codes: 0 nothing is open, 1 something is, 2 it could not be tried.";
+
 const SERVE_EXAMPLES: &str = "\
 Runs until SIGTERM or SIGINT: commands that run then have a grace, and are ended after it. SIGHUP has the policy read
 again; one with a mistake changes nothing. Under systemd, pass both sockets and use Type=notify.
@@ -80,6 +91,9 @@ pub(super) enum Command {
     /// Look at the record of what was decided and run
     #[command(subcommand)]
     Audit(super::audit::Audit),
+    /// Attack the sandbox on this host, and say what it holds
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(super::doctor::Doctor),
     /// Copy standard input to standard output with everything that looks like a secret masked
     Redact(Redact),
     /// Serve agents and operators on two sockets, in the foreground

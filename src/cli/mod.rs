@@ -3,6 +3,7 @@
 mod arguments;
 mod audit;
 mod check;
+mod doctor;
 mod exit;
 mod generate;
 mod lines;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Policy(policy) => policy::policy(policy, screen),
         Command::Audit(audit) => audit::audit(audit, screen),
         Command::Serve(serve) => serve::serve(serve, screen),
+        Command::Doctor(doctor) => doctor::doctor(&doctor, screen),
         Command::Redact(redact) => redact::redact(&redact, screen),
         Command::Session(session) => session::session(session, screen),
         Command::Exec(exec) => session::exec(exec, screen),

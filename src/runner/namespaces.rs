@@ -117,8 +117,8 @@ fn why_no_user_namespace() -> String {
     let filtered = status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
     if read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" {
         return "AppArmor restricts unprivileged user namespaces here \
-                (kernel.apparmor_restrict_unprivileged_userns = 1): install an AppArmor profile for execward that \
-                allows userns, or run `sysctl kernel.apparmor_restrict_unprivileged_userns=0` as root, or run \
+                (kernel.apparmor_restrict_unprivileged_userns = 1): install the AppArmor profile that comes with execward \
+                (packaging/apparmor/execward), or run `sysctl kernel.apparmor_restrict_unprivileged_userns=0` as root, or run \
                 execward as root"
             .into();
     }

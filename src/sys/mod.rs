@@ -4,6 +4,8 @@
 //! decides anything.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+pub mod attack;
 pub mod file;
 pub mod mount;
 pub mod net;

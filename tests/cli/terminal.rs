@@ -5,7 +5,7 @@ use std::process::Child;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Ground, as_everyone, ground, person::Person};
+use crate::support::{Ground, as_everyone, person::Person};
 
 /// Starts a command with `-t` and a private supervisor, under a policy that asks nothing.
 fn start(ground: &Ground, person: &Person, argv: &[&str]) -> Child {
@@ -125,12 +125,11 @@ fn the_end_of_input_is_the_end() {
 #[test]
 fn the_persons_own_terminal_stays_out_of_reach() {
     as_everyone(|ground| {
-        std::fs::copy(ground::probe(), ground.workspace().join("probe")).expect("the probe can be copied");
-        ground.give(&ground.workspace().join("probe"));
+        ground.bring_probe();
         // T1 pushes input, T2 and T2b take a console: none of them into the command's own terminal, either.
         for id in ["T1", "T2", "T2b"] {
             let mut person = Person::new(24, 80);
-            let mut child = start(ground, &person, &["./probe", id]);
+            let mut child = start(ground, &person, &["./execward-probe", id]);
             person.sees("HELD");
             person.waits(&mut child);
         }

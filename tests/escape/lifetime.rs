@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::{Command, Ground, as_everyone, command, ground};
+use crate::support::{Command, Ground, as_everyone, command};
 
 /// The probe in the workspace, and a file that it keeps writing to while it lives.
 fn prepare(ground: &Ground) -> PathBuf {
-    fs::copy(ground::probe(), ground.workspace().join("probe")).expect("the probe can be copied");
-    ground.give(&ground.workspace().join("probe"));
+    ground.bring_probe();
     let beat = ground.workspace().join("beat");
     let _ = fs::remove_file(&beat);
     beat
@@ -50,7 +49,7 @@ fn assert_gone(ground: &Ground) {
 fn acting(ground: &Ground, options: &[&str], id: &str, beat: &std::path::Path) -> Command {
     let mut command = ground.execward(["run"]);
     command.args(options);
-    command.args(["--", "./probe", id, &format!("beat={}", beat.display())]);
+    command.args(["--", "./execward-probe", id, &format!("beat={}", beat.display())]);
     command
 }
 
@@ -58,7 +57,7 @@ fn acting(ground: &Ground, options: &[&str], id: &str, beat: &std::path::Path) -
 fn the_control_outlives_its_command_without_a_sandbox() {
     as_everyone(|ground| {
         let beat = prepare(ground);
-        ground.bare(["./probe", "R17", &format!("beat={}", beat.display())]).output().expect(0);
+        ground.bare(["./execward-probe", "R17", &format!("beat={}", beat.display())]).output().expect(0);
         let before = fs::read_to_string(&beat).expect("it wrote");
         sleep(Duration::from_millis(400));
         assert_ne!(before, fs::read_to_string(&beat).expect("it wrote"), "the daemon of the control is gone");
@@ -88,7 +87,7 @@ fn a_daemon_is_gone_when_its_command_ends() {
 fn background_jobs_of_a_shell_are_gone_when_it_ends() {
     as_everyone(|ground| {
         let beat = prepare(ground);
-        let text = format!("./probe R18 beat={} & sleep 0.4; echo done", beat.display());
+        let text = format!("./execward-probe R18 beat={} & sleep 0.4; echo done", beat.display());
         let output = ground.shell(&text).output().expect(0);
         assert_eq!(output.stdout().trim(), "done");
         assert_silent(&beat);
@@ -110,7 +109,7 @@ fn stopping_itself_does_not_outlast_the_time_limit() {
 fn forking_faster_than_a_loop_kills_does_not_outlast_the_time_limit() {
     as_everyone(|ground| {
         let beat = prepare(ground);
-        let text = format!("./probe R22 beat={}; sleep 60", beat.display());
+        let text = format!("./execward-probe R22 beat={}; sleep 60", beat.display());
         let output = ground.execward(["run", "--timeout", "2s", "-c", &text]).output().expect(124);
         assert!(output.took < Duration::from_secs(30), "{:?}", output.took);
         assert_silent(&beat);
@@ -189,7 +188,7 @@ fn ctrl_c_ends_the_command_and_says_so() {
 fn orphans_are_reaped() {
     as_everyone(|ground| {
         prepare(ground);
-        let output = ground.run(["./probe", "R21"]).output().expect(0);
+        let output = ground.run(["./execward-probe", "R21"]).output().expect(0);
         assert_eq!(output.stdout().trim(), "zombies 0");
     });
 }

@@ -3,12 +3,10 @@
 //! For every row of the list: the probe runs in the sandbox and must be held; what it was after is checked from
 //! outside; then the same probe runs bare and must succeed (the positive control), or else the row shows nothing.
 
+mod doctor;
 mod held;
 mod inside;
 mod lifetime;
-#[path = "probe/list.rs"]
-mod list;
-mod outside;
 mod receipt;
 
 use std::collections::BTreeSet;
@@ -17,38 +15,46 @@ use std::fs;
 use crate::support::{
     Command, Ground, Leg, Output, account::Account, as_everyone, as_leg, ground, is_root, skip,
 };
-use list::{Control, Expect, LIST, Probe};
-use outside::Outside;
+use execward::ops::attack::{Outside, Place, Said};
+use execward::sys::attack::{Control, Expect, LIST, Probe};
 
 /// What a probe said.
-#[derive(Debug, PartialEq, Eq)]
-enum Said {
-    Open(String),
-    Held(String),
-    Inconclusive(String),
+fn said(output: &Output) -> Said {
+    let signal =
+        output.signal.or(output.code.filter(|code| *code == 128 + libc::SIGSYS).map(|_| libc::SIGSYS));
+    match Said::of(&output.stdout(), signal) {
+        Said::Inconclusive(why) => Said::Inconclusive(format!(
+            "exit code {:?}, signal {:?}: {why}{}",
+            output.code,
+            output.signal,
+            output.stderr()
+        )),
+        said => said,
+    }
 }
 
-impl Said {
-    fn of(output: &Output) -> Self {
-        let text = output.stdout();
-        let line = text.lines().last().unwrap_or_default();
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        match word {
-            "OPEN" => Self::Open(rest.to_owned()),
-            "HELD" => Self::Held(rest.to_owned()),
-            "INCONCLUSIVE" => Self::Inconclusive(rest.to_owned()),
-            // A filter may end the caller instead of answering it.
-            _ if output.signal == Some(libc::SIGSYS) || output.code == Some(128 + libc::SIGSYS) => {
-                Self::Held("ended by SIGSYS".to_owned())
-            }
-            _ => Self::Inconclusive(format!(
-                "exit code {:?}, signal {:?}: {text}{}",
-                output.code,
-                output.signal,
-                output.stderr()
-            )),
-        }
-    }
+/// The canaries of a ground.
+fn outside(ground: &Ground) -> Outside {
+    let account = ground.account();
+    // As root, another user's: root's own home is not ours to write to.
+    let keeper =
+        if account.uid == 0 { Account::user().unwrap_or_else(|| account.clone()) } else { account.clone() };
+    let state_as_seen = match account.uid {
+        _ if !is_root() => ground.state(),
+        0 => "/var/lib/execward".into(),
+        _ => account.home.join(".local/state/execward"),
+    };
+    ground.put(&ground.outside().join("file"), b"", 0o644);
+    Outside::new(Place {
+        directory: ground.outside(),
+        workspace: ground.workspace(),
+        home: account.home.clone(),
+        keeper: keeper.home,
+        state: ground.state(),
+        state_as_seen,
+        owner: (account.uid, account.gid),
+    })
+    .expect("canaries can be made")
 }
 
 #[test]
@@ -105,15 +111,14 @@ fn the_terminal_is_out_of_reach() {
 
 /// Every row of one letter; reports all that fail, not the first.
 fn attack(ground: &Ground, letter: char) {
-    let outside = Outside::new(ground);
-    fs::copy(ground::probe(), ground.workspace().join("probe")).expect("the probe can be copied");
-    ground.give(&ground.workspace().join("probe"));
+    let outside = outside(ground);
+    ground.bring_probe();
     let mut failures = Vec::new();
     let rows = LIST.iter().filter(|probe| probe.id.starts_with(letter));
     for probe in rows {
         outside.reset();
-        let inside = start(ground, &outside, probe, ground.run(["./probe"])).output();
-        let said = Said::of(&inside);
+        let inside = start(ground, &outside, probe, ground.run(["./execward-probe"])).output();
+        let said = said(&inside);
         let canary = outside.damage();
         // The canary first: a probe may be wrong about what it did.
         if let Some(damage) = canary {
@@ -139,7 +144,7 @@ fn attack(ground: &Ground, letter: char) {
 /// The probe must succeed bare: as the requester, or, for what only root may do on a host, as root.
 fn control(ground: &Ground, outside: &Outside, probe: &Probe) -> Result<(), String> {
     outside.reset();
-    let as_requester = Said::of(&start(ground, outside, probe, ground.bare(["./probe"])).output());
+    let as_requester = said(&start(ground, outside, probe, ground.bare(["./execward-probe"])).output());
     if matches!(as_requester, Said::Open(_)) {
         outside.reset();
         return Ok(());
@@ -151,7 +156,7 @@ fn control(ground: &Ground, outside: &Outside, probe: &Probe) -> Result<(), Stri
     }
     outside.reset();
     let as_root =
-        Said::of(&start(ground, outside, probe, ground.bare_as(&Account::root(), ["./probe"])).output());
+        said(&start(ground, outside, probe, ground.bare_as(&Account::root(), ["./execward-probe"])).output());
     outside.reset();
     match as_root {
         Said::Open(_) => Ok(()),
@@ -172,7 +177,7 @@ fn start(ground: &Ground, outside: &Outside, probe: &Probe, command: Command) ->
             let file = fs::File::options().read(true).write(true).open(ground.outside().join("file"));
             command.stdin_from(file.expect("the file outside can be opened"))
         }
-        "T3" => command.terminal(outside.new_terminal()),
+        "T3" => command.terminal(outside.new_terminal().expect("the terminal opens").into()),
         _ => command,
     }
 }

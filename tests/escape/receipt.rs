@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Ground, as_everyone, ground};
+use crate::support::{Ground, as_everyone};
 
 /// The layers of a receipt: name -> (enforced, detail).
 fn layers(json: &Value) -> BTreeMap<String, (bool, String)> {
@@ -70,9 +70,8 @@ fn namespaces_in_the_receipt_differ_from_those_outside() {
 #[test]
 fn filters_in_the_receipt_are_on() {
     as_everyone(|ground| {
-        fs::copy(ground::probe(), ground.workspace().join("probe")).expect("the probe can be copied");
-        ground.give(&ground.workspace().join("probe"));
-        let json = run(ground, &["./probe", "status"]);
+        ground.bring_probe();
+        let json = run(ground, &["./execward-probe", "status"]);
         let status = output(&json).to_owned();
         let layers = layers(&json);
         assert!(layers["seccomp"].0 && status.contains("Seccomp:\t2"), "{layers:?}");

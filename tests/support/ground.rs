@@ -113,6 +113,13 @@ impl Ground {
         self.give(path);
     }
 
+    /// Puts the probe into the workspace.
+    pub fn bring_probe(&self) {
+        let to = self.workspace().join("execward-probe");
+        copy_program(probe(), &to);
+        self.give(&to);
+    }
+
     /// `execward ARGS...` in the workspace.
     pub fn execward<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(self, execward());
@@ -172,35 +179,25 @@ pub fn execward() -> &'static Path {
     BINARY.get_or_init(|| install(Path::new(env!("CARGO_BIN_EXE_execward")), "execward"))
 }
 
-/// The probe that runs inside: an example, linked statically like the binary itself.
-///
-/// `cargo test --test main` alone does not build examples, and an old one would show nothing: it is built here.
+/// The probe that runs inside: the binary under test, by its other name.
 pub fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
-    PROBE.get_or_init(|| {
-        // TARGET_DIR/TRIPLE/PROFILE/execward
-        let profile = Path::new(env!("CARGO_BIN_EXE_execward")).parent().expect("a directory");
-        if let Some(cargo) = std::env::var_os("CARGO") {
-            let mut build = std::process::Command::new(cargo);
-            build.args(["build", "--quiet", "--locked", "--example", "probe", "--target-dir"]);
-            build
-                .arg(profile.ancestors().nth(2).expect("a directory"))
-                .current_dir(env!("CARGO_MANIFEST_DIR"));
-            if profile.ends_with("release") {
-                build.arg("--release");
-            }
-            assert!(build.status().expect("cargo starts").success(), "the probe does not build");
-        }
-        install(&profile.join("examples/probe"), "probe")
-    })
+    PROBE.get_or_init(|| install(Path::new(env!("CARGO_BIN_EXE_execward")), "execward-probe"))
 }
 
 /// Copies a program next to the grounds: the build directory may be in a home that other users cannot enter.
 fn install(from: &Path, name: &str) -> PathBuf {
     let to = base().join(name);
-    fs::copy(from, &to).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
-    fs::set_permissions(&to, Permissions::from_mode(0o755)).expect("a mode can be set");
+    copy_program(from, &to);
     to
+}
+
+/// Copies a program to where it will be executed. Another process writes it: a descriptor of ours that is open for writing would
+/// be inherited by whatever another thread starts at that moment, and a file that somebody may write cannot be executed (ETXTBSY).
+fn copy_program(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").args([from, to]).status().expect("cp starts");
+    assert!(status.success(), "copy {}: {status}", from.display());
+    fs::set_permissions(to, Permissions::from_mode(0o755)).expect("a mode can be set");
 }
 
 /// One directory for the test process. Below /var/tmp, because a workspace in /tmp would be hidden by the private
@@ -220,7 +217,7 @@ fn base() -> &'static Path {
 
 /// Grounds of failed tests stay; the directory goes with the last of them.
 extern "C" fn remove_base() {
-    for program in ["execward", "probe"] {
+    for program in ["execward", "execward-probe"] {
         let _ = fs::remove_file(base().join(program));
     }
     let _ = fs::remove_dir(base());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::World;
 
 /// The act of this name, if there is one. An act does something and judges nothing: the test looks from outside.
-pub fn act(id: &str) -> Option<fn(&World)> {
+pub(super) fn act(id: &str) -> Option<fn(&World)> {
     Some(match id {
         "R17" => |world| detach(world),
         "R18" => |world| {

@@ -17,7 +17,7 @@ macro_rules! call {
 const NONE: usize = 0;
 const BAD: i32 = -1;
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     ("F18", |_| {
         attempt("chroot", unsafe { libc::chroot(c".".as_ptr()) }.into(), &[libc::EPERM, libc::ENOSYS])
     }),

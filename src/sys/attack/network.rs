@@ -27,7 +27,7 @@ const NO_WAY: &[i32] = &[
     libc::EOPNOTSUPP,
 ];
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     ("W1", |world| {
         tried("connect", connect(SocketAddr::from((Ipv4Addr::LOCALHOST, world.number("tcp")))), NO_WAY)
     }),

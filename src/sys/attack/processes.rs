@@ -11,7 +11,7 @@ use super::{Attempt, Outcome, World, all, attempt, refused, tried};
 /// How a process that is not there, or not ours, answers.
 const STRANGER: &[i32] = &[libc::ESRCH, libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EINVAL, libc::ENOENT];
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     ("X1", |world| {
         attempt("PTRACE_SEIZE", unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid(world), 0, 0) }, STRANGER)
     }),
@@ -150,7 +150,7 @@ fn expose(world: &World, name: &str, canary: &str) -> Outcome {
 }
 
 /// Opens for writing and writes nothing.
-pub fn for_writing(path: &str) -> Outcome {
+pub(super) fn for_writing(path: &str) -> Outcome {
     tried(path, OpenOptions::new().write(true).open(path), super::files::HIDDEN)
 }
 

@@ -16,6 +16,43 @@ pub struct Probe {
     pub control: Control,
 }
 
+impl Probe {
+    /// The layer that an answer comes from, as far as an answer can say it.
+    pub fn stopped_by(&self, answer: &str) -> &'static str {
+        let letter = self.id.chars().next().unwrap_or('?');
+        let says = |parts: &[&str]| parts.iter().any(|part| answer.contains(part));
+        if says(&["os error 38", "SIGSYS"]) {
+            return "seccomp";
+        }
+        match letter {
+            'F' | 'I' if says(&["os error 2)", "os error 20)", "empty", "none of them"]) => "mount view",
+            'F' if says(&["os error 30"]) => "read-only mounts",
+            'F' if says(&["0, 1 and 2 only"]) => "descriptors",
+            'F' if says(&["os error 13", "os error 18", "os error 16"]) => "landlock or mounts",
+            'F' => "seccomp",
+            'X' if says(&["os error 3)", "os error 2)", "processes"]) => "pid namespace",
+            'X' => "ids and landlock scopes",
+            'W' if says(&[
+                "os error 101",
+                "os error 111",
+                "os error 113",
+                "port of the host",
+                "loopback",
+                "other sockets",
+            ]) =>
+            {
+                "network namespace"
+            }
+            'W' if says(&["os error 2)"]) => "mount view",
+            'I' => "ipc namespace",
+            'T' => "session and terminals",
+            'N' if says(&["capability"]) => "capabilities",
+            'N' if says(&["os error 2)", "os error 30", "os error 13"]) => "mount view",
+            _ => "seccomp",
+        }
+    }
+}
+
 /// What must come of an attempt inside the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {

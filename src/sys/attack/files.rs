@@ -10,9 +10,9 @@ use super::Outcome::{Held, Inconclusive, Open};
 use super::{Attempt, Outcome, World, all, attempt, reach, refused, tried};
 
 /// How a path that is not in the view, or is read-only in it, answers.
-pub const HIDDEN: &[i32] = &[libc::ENOENT, libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOTDIR];
+pub(super) const HIDDEN: &[i32] = &[libc::ENOENT, libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOTDIR];
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     ("F1", |world| read(&world.outside("secret"))),
     ("F1b", |world| tried("append", OpenOptions::new().append(true).open(world.outside("file")), HIDDEN)),
     ("F1c", |world| tried("create", File::create(world.outside("new")), HIDDEN)),

@@ -1,28 +1,63 @@
-//! Tries one escape from inside a sandbox and says what came of it.
+//! Tries one escape from inside a sandbox and says what came of it: a role of the one binary, by which the tests and
+//! `execward doctor --attack` try the same list ([`LIST`]).
 //!
-//! `probe ID key=value...` prints one line: `OPEN what`, `HELD why` or `INCONCLUSIVE why`. The keys name things that
-//! the test made outside: see [`World`]. Nothing here does harm where it succeeds: calls that would change the host
-//! are made with arguments that the kernel refuses only after it has agreed to the call as such.
-#![allow(unsafe_code, reason = "the attempts are system calls that no safe library offers")]
-#![allow(unreachable_pub, reason = "modules of a program share by pub")]
-#![allow(clippy::print_stdout, clippy::undocumented_unsafe_blocks, clippy::unwrap_used, clippy::exit)]
-#![allow(clippy::cast_possible_truncation, reason = "system calls take what they take")]
+//! `execward-probe ID key=value...` (or `execward attack-probe ID ...`) prints one line: `OPEN what`, `HELD why` or
+//! `INCONCLUSIVE why`. The keys name things that whoever attacks made outside: see [`World`]. Nothing here does harm where it
+//! succeeds: calls that would change the host are made with arguments that the kernel refuses only after it has agreed to the
+//! call as such.
+#![allow(
+    clippy::print_stdout,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "each block makes the one system call that is attempted, with values of its own; what it says is its output"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "system calls take what they take"
+)]
 
 mod files;
 mod kernel;
 mod lifetime;
-#[allow(dead_code, reason = "the tests read the rest of it")]
 mod list;
 mod network;
+mod objects;
 mod processes;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+pub use list::{Control, Expect, LIST, Probe};
+pub use objects::{Shared, Terminal, has_attribute};
+
+/// The name under which a copy of the binary is a probe.
+pub const NAME: &str = "execward-probe";
+
+/// The first argument by which the binary is one.
+pub const ROLE: &str = "attack-probe";
+
+/// Whether this process was started as a probe; the arguments of the probe then.
+pub fn role(mut arguments: impl Iterator<Item = String>) -> Option<Vec<String>> {
+    let program = arguments.next()?;
+    let named = Path::new(&program).file_name() == Some(OsStr::new(NAME));
+    let mut rest: Vec<String> = arguments.collect();
+    if named {
+        return Some(rest);
+    }
+    (rest.first().is_some_and(|first| first == ROLE)).then(|| {
+        rest.remove(0);
+        rest
+    })
+}
 
 /// What came of an attempt.
 #[derive(Debug)]
-pub enum Outcome {
+enum Outcome {
     /// It succeeded.
     Open(String),
     /// It was refused as promised.
@@ -35,7 +70,7 @@ use Outcome::{Held, Inconclusive, Open};
 
 /// What stands outside, as the test says.
 #[derive(Debug)]
-pub struct World(BTreeMap<String, String>);
+struct World(BTreeMap<String, String>);
 
 impl World {
     fn text(&self, key: &str) -> &str {
@@ -109,8 +144,9 @@ fn attempts() -> impl Iterator<Item = &'static Attempt> {
     files::ATTEMPTS.iter().chain(processes::ATTEMPTS).chain(kernel::ATTEMPTS).chain(network::ATTEMPTS)
 }
 
-fn main() {
-    let mut args = std::env::args().skip(1);
+/// Runs the role.
+pub fn main(arguments: Vec<String>) {
+    let mut args = arguments.into_iter();
     let id = args.next().unwrap_or_else(|| "--list".to_owned());
     let pair = |arg: String| arg.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     let world = World(args.filter_map(pair).collect());

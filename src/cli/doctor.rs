@@ -1,0 +1,166 @@
+//! `execward doctor`: what this host really holds.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::screen::Screen;
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Try every escape that the sandbox promises to stop, on this host and with this policy
+    #[arg(long, required = true)]
+    attack: bool,
+    /// The policy to try it with, in place of the one in force
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn doctor(_: &Doctor, screen: Screen) -> Exit {
+    screen.error("the escape probes speak the system calls of x86-64, which this is not");
+    Exit::USAGE
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) fn doctor(doctor: &Doctor, screen: Screen) -> Exit {
+    attack::attack(doctor, screen).unwrap_or_else(|error| {
+        screen.error(format_args!("the attack cannot be made: {error}"));
+        Exit::USAGE
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+mod attack {
+    use std::fs;
+    use std::io::{self, Write as _};
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+
+    use super::{Doctor, Exit, Path, PathBuf, Screen};
+    use crate::cli::screen::{shown, unwritten};
+    use crate::gate::Command;
+    use crate::ops::attack::{self, Backend, Outside, Place, Row, Said, Verdict, control};
+    use crate::stage::Outcome;
+    use crate::supervisor::{Asked, serve};
+    use crate::sys::attack::NAME;
+
+    /// A directory that goes with its guard. Not below /tmp, which a sandbox has of its own.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new() -> io::Result<Self> {
+            let mut name = [0; 8];
+            getrandom::fill(&mut name).map_err(|error| io::Error::other(error.to_string()))?;
+            let path = PathBuf::from(format!("/var/tmp/execward-attack-{:016x}", u64::from_ne_bytes(name)));
+            fs::DirBuilder::new().mode(0o755).create(&path)?;
+            Ok(Self(path))
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The jail, as a private supervisor builds it: the same pipeline, the same runner.
+    struct Jail<'a> {
+        policy: Option<&'a Path>,
+        place: &'a Place,
+    }
+
+    impl Backend for Jail<'_> {
+        fn name(&self) -> &'static str {
+            "jail"
+        }
+
+        fn run(&mut self, argv: Vec<String>) -> Said {
+            let completed = serve(&Asked {
+                command: Command::Argv(argv),
+                policy: self.policy.map(Path::to_owned),
+                state: Some(self.place.state.clone()),
+                workspace: Some(self.place.workspace.clone()),
+                cwd: Some(self.place.workspace.clone()),
+                allow_broad_workspace: false,
+                timeout: None,
+                profile: None,
+                network: None,
+                env: Vec::new(),
+                variables: std::env::vars_os().collect(),
+                keep_output: true,
+                terminal: false,
+            });
+            let stdout = completed.stdout.map(|stdout| stdout.into_text_parts().0).unwrap_or_default();
+            match completed.report.outcome {
+                Outcome::Exited { .. } => Said::of(&String::from_utf8_lossy(&stdout), None),
+                Outcome::Signaled { signal } => Said::of(&String::from_utf8_lossy(&stdout), Some(signal)),
+                Outcome::Failed { error, hint } => Said::Inconclusive(format!("{error} {hint}")),
+                other => Said::Inconclusive(format!("it did not run: {other:?}")),
+            }
+        }
+    }
+
+    pub(super) fn attack(doctor: &Doctor, screen: Screen) -> io::Result<Exit> {
+        let directory = Directory::new()?;
+        let within = |name: &str| directory.0.join(name);
+        let place = Place {
+            directory: within("outside"),
+            workspace: within("workspace"),
+            home: std::env::var_os("HOME").map_or_else(|| within("home"), PathBuf::from),
+            keeper: within("keeper"),
+            state: within("state"),
+            state_as_seen: within("state"),
+            owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+        };
+        for path in [&place.directory, &place.workspace, &place.keeper] {
+            fs::create_dir(path)?;
+        }
+        fs::DirBuilder::new().mode(0o700).create(&place.state)?;
+        let program = place.workspace.join(NAME);
+        fs::copy("/proc/self/exe", &program)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        let controls = control::run().unwrap_or_else(|why| {
+            screen.note(format_args!(
+                "no throw-away world can be made here, so that what is held cannot be told from what never works: {why}"
+            ));
+            Default::default()
+        });
+        let outside = Outside::new(place.clone())?;
+        let mut stdout = io::stdout().lock();
+        let mut written = Ok(());
+        let mut jail = Jail { policy: doctor.policy.as_deref(), place: &place };
+        let rows = attack::attack(&mut jail, &outside, &controls, |row| {
+            if written.is_ok() {
+                written = writeln!(stdout, "{}", line(row, doctor.json));
+            }
+        });
+        if let Err(error) = written.and_then(|()| stdout.flush()) {
+            return Ok(unwritten(screen, &error));
+        }
+        let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+        if !doctor.json {
+            screen.note(format_args!(
+                "{} held, {} open, {} inconclusive, {} not applicable",
+                count(Verdict::Held),
+                count(Verdict::Open),
+                count(Verdict::Inconclusive),
+                count(Verdict::NotApplicable)
+            ));
+        }
+        // A list of which nothing is shown is no good news either.
+        let bad = count(Verdict::Open) > 0 || count(Verdict::Held) == 0;
+        Ok(if bad { Exit::NO } else { Exit::SUCCESS })
+    }
+
+    fn line(row: &Row, json: bool) -> String {
+        if json {
+            return serde_json::to_string(row).unwrap_or_default();
+        }
+        let by = row.layer.map(|layer| format!(" [{layer}]")).unwrap_or_default();
+        format!("{:14} {:5} {}{by}: {}", row.verdict.to_string(), row.id, row.name, shown(&row.detail))
+    }
+}
