@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 use super::act::Act;
 use super::class::PathClass;
 use super::classify::{Ground, Reach, Table};
+use super::pattern::NamePattern;
 use super::place::{Component, Path, Reading};
 use super::tables;
 use super::{Decision, Finding, finding};
@@ -227,6 +228,10 @@ fn kills_all(target: &Value, signal: &Value, program: &str) -> bool {
     if signal.as_str() == Some("0") {
         return false;
     }
+    // `cd /proc; kill [0-9]*`: names that are ids of processes, init's among them
+    if program == "kill" && target.has_glob() && !target.has_unknown() {
+        return NamePattern::from_pieces(&target.pieces).may_be(b"1");
+    }
     let Some(target) = target.as_str() else { return false };
     let number = target.trim();
     if number.parse::<i64>().is_ok_and(|pid| pid == 1 || pid == -1) {
@@ -246,6 +251,7 @@ fn is_switch(what: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::Piece;
 
     #[test]
     fn modes_that_shut_out() {
@@ -264,6 +270,9 @@ mod tests {
         let kills =
             |target: &str, signal: &str| kills_all(&Value::known(target), &Value::known(signal), "kill");
         assert!(kills_all(&Value::known("."), &Value::known(""), "pkill"));
+        let names = |pattern: &str| Value { pieces: vec![Piece::Glob(pattern.as_bytes().to_vec())] };
+        assert!(kills_all(&names("[0-9]*"), &Value::known("9"), "kill"));
+        assert!(!kills_all(&names("[2-9]???"), &Value::known("9"), "kill"));
         for target in ["-1", "1", "-0001", "01"] {
             assert!(kills(target, "9"), "{target}");
         }

@@ -4,7 +4,7 @@ use super::super::ast::{Id, Op, Param, Part, Script};
 use super::super::{Piece, Unknown, Value};
 use super::arith;
 use super::expand::{Fields, source};
-use super::field::{Field, Pattern, ansi_c};
+use super::field::{Bit, Field, Pattern, ansi_c};
 use super::state::{Slot, hole};
 use super::{Evaluator, Ix, TooMuch};
 
@@ -104,7 +104,7 @@ impl Evaluator<'_> {
                 }
                 let unknown =
                     Unknown { source, may_be_empty: true, splits: true, below: None, unset: array == "@" };
-                fields.current.bits.push(super::field::Bit::Hole(unknown));
+                fields.current.bits.push(Bit::Hole(unknown));
                 return Ok(());
             };
             match param.op {
@@ -298,6 +298,10 @@ impl Evaluator<'_> {
                     Some(value) => value,
                     None => unknown(),
                 },
+                Op::Strip(b'#', true) => match process_names(&value, &pattern) {
+                    Some(value) => value,
+                    None => unknown(),
+                },
                 _ => unknown(),
             });
         };
@@ -450,6 +454,21 @@ fn without_front(value: &Value, pattern: &Field) -> Option<Value> {
     left.push(Piece::Known(bytes.strip_prefix(front)?.to_vec()));
     for piece in rest {
         left.push(piece.clone());
+    }
+    Some(left)
+}
+
+/// `${p##*/}` of `/proc/[0-9]*`: the ids of processes.
+fn process_names(value: &Value, pattern: &Field) -> Option<Value> {
+    let last_component = pattern.bits == [Bit::Text(b"*/".to_vec(), false)];
+    let [Piece::Known(directory), rest @ ..] = value.pieces.as_slice() else { return None };
+    let name = directory.strip_prefix(b"/proc/").filter(|name| last_component && !name.contains(&b'/'))?;
+    let mut left = Value::known(name);
+    for piece in rest {
+        match piece {
+            Piece::Known(bytes) | Piece::Glob(bytes) if !bytes.contains(&b'/') => left.push(piece.clone()),
+            _ => return None,
+        }
     }
     Some(left)
 }
