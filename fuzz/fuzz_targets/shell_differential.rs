@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let plain =
         |text: &&str| text.len() <= 400 && text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control());
     let texts: Vec<String> = all.split('\0').filter(plain).take(MOST).map(str::to_owned).collect();
-    for (text, by_bash) in texts.iter().zip(shells::checked(&texts)) {
+    for (text, by_bash) in texts.iter().zip(shells::checked(&texts, shells::Reader::Bash)) {
         let whole =
             parse(text, Dialect::Bash, false, Limits::default()).is_ok_and(|script| script.is_whole());
         // what execward reads and bash does not could be read differently where it matters; what it refuses is refused

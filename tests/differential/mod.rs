@@ -12,6 +12,7 @@ use std::os::unix::fs::symlink;
 
 use compare::{Outcome, context, outcome};
 use execward::shell::{Budget, Dialect, Limits, parse, read};
+use shells::Reader;
 
 /// What the programs may start.
 const FILTERS: &[&str] =
@@ -105,6 +106,20 @@ fn words_that_were_read_wrongly() {
 /// What is a program to bash is one to execward and the other way round, over the committed corpus, whole and cut.
 #[test]
 fn programs_are_what_bash_takes_for_one() {
+    compare_programs(Reader::Bash, Dialect::Bash, 500);
+}
+
+/// The same for dash, which knows a smaller language.
+#[test]
+fn programs_are_what_dash_takes_for_one() {
+    if !std::path::Path::new("/bin/dash").exists() {
+        return crate::support::skip("dash", "there is no /bin/dash");
+    }
+    compare_programs(Reader::Dash, Dialect::Posix, 500);
+}
+
+/// Holds execward's reader against a shell's; one text of so many may be taken for a program by execward alone.
+fn compare_programs(reader: Reader, dialect: Dialect, rare: usize) {
     let corpus = include_str!("../corpus/gate.jsonl");
     let mut texts: Vec<String> = Vec::new();
     for (index, line) in corpus.lines().enumerate() {
@@ -116,23 +131,22 @@ fn programs_are_what_bash_takes_for_one() {
         texts.push(text.get(..cut.unwrap_or(0)).unwrap_or_default().to_owned());
         texts.push(text.replacen(' ', [" ; ", " )", " | ", "\n", " \" "][index % 5], 1));
     }
-    let accepted = shells::checked(&texts);
+    let accepted = shells::checked(&texts, reader);
     let refused = accepted.iter().filter(|accepted| !**accepted).count();
     assert!(
         refused * 20 > texts.len() && refused < texts.len() / 2,
-        "bash refuses {refused}: is it asked at all?"
+        "{reader:?} refuses {refused}: is it asked at all?"
     );
     let (mut too_much, mut too_little) = (Vec::new(), Vec::new());
-    for (text, by_bash) in texts.iter().zip(accepted) {
-        let whole =
-            parse(text, Dialect::Bash, false, Limits::default()).is_ok_and(|script| script.is_whole());
-        match (by_bash, whole) {
+    for (text, by_shell) in texts.iter().zip(accepted) {
+        let whole = parse(text, dialect, false, Limits::default()).is_ok_and(|script| script.is_whole());
+        match (by_shell, whole) {
             (false, true) => too_much.push(text),
             (true, false) => too_little.push(text),
             _ => {}
         }
     }
     eprintln!("of {} texts, accepted wrongly: {too_much:#?}, refused wrongly: {too_little:#?}", texts.len());
-    assert!(too_much.len() * 500 <= texts.len(), "{too_much:#?}");
+    assert!(too_much.len() * rare <= texts.len(), "{too_much:#?}");
     assert!(too_little.len() * 100 <= texts.len(), "{too_little:#?}");
 }

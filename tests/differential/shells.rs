@@ -35,11 +35,22 @@ pub fn outputs(programs: &[String], directory: &std::path::Path) -> Vec<(bool, V
     parts.chunks_exact(2).map(|pair| (pair[1] == b"0", pair[0].to_vec())).collect()
 }
 
-/// Which texts `bash -n` takes for programs. Nothing is run: every text is read by a shell of its own that only reads.
-pub fn checked(texts: &[String]) -> Vec<bool> {
+/// A shell that is asked what it takes for a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    Bash,
+    Dash,
+}
+
+/// Which texts a shell takes for programs. Nothing is run: every text is read by a shell of its own that only reads (`-n`).
+pub fn checked(texts: &[String], reader: Reader) -> Vec<bool> {
+    let (program, arguments): (_, &[&str]) = match reader {
+        Reader::Bash => ("/bin/bash", &["--norc", "--noprofile", "-n"]),
+        Reader::Dash => ("/bin/dash", &["-n"]),
+    };
     let check = |text: &String| {
-        let mut shell = Command::new("/bin/bash")
-            .args(["--norc", "--noprofile", "-n"])
+        let mut shell = Command::new(program)
+            .args(arguments)
             .env_clear()
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::piped())
