@@ -1,6 +1,7 @@
 //! Sorts paths into classes.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, LazyLock};
 
@@ -31,7 +32,38 @@ pub(crate) struct Table {
     /// By anchor.
     indices: [Index; 3],
     /// Entries for a name anywhere that are one pattern and no more: only the last component can be one.
-    lasts: Vec<usize>,
+    lasts: Lasts,
+}
+
+/// Patterns for a last component.
+#[derive(Debug, Default)]
+struct Lasts {
+    /// By the byte that every such name ends with.
+    by_byte: HashMap<u8, Vec<usize>, BuildHasherDefault<Fnv>>,
+    /// Those that may end with any byte.
+    others: Vec<usize>,
+    all: Vec<usize>,
+}
+
+impl Lasts {
+    fn add(&mut self, index: usize, last: Option<u8>) {
+        match last {
+            Some(byte) => self.by_byte.entry(byte).or_default().push(index),
+            None => self.others.push(index),
+        }
+        self.all.push(index);
+    }
+
+    /// The entries that a component can be held against.
+    fn candidates(&self, component: &Component) -> impl Iterator<Item = usize> {
+        let (some, others) = match component {
+            Component::Name(name) => {
+                (name.last().and_then(|byte| self.by_byte.get(byte)), Some(&self.others))
+            }
+            Component::Pattern(_) | Component::Deep => (Some(&self.all), None),
+        };
+        some.into_iter().flatten().chain(others.into_iter().flatten()).copied()
+    }
 }
 
 /// The entries of one anchor.
@@ -128,7 +160,43 @@ fn is_of_service(home: &Path) -> bool {
     home.components.first().is_some_and(|first| system.iter().any(|name| first.may_be(name)))
 }
 
+/// The facts that a ground is made of, with the ground.
+#[derive(Debug)]
+struct Known {
+    home: String,
+    homes: BTreeMap<String, String>,
+    workspaces: Vec<String>,
+    ground: Arc<Ground>,
+}
+
+thread_local! {
+    /// The ground of the request before: those of a session share theirs, and a machine has dozens of homes.
+    static BEFORE: RefCell<Option<Known>> = const { RefCell::new(None) };
+}
+
 impl Ground {
+    /// The ground of these facts, which the request before may have left.
+    pub(crate) fn of(facts: &Facts) -> Arc<Self> {
+        BEFORE.with_borrow_mut(|before| {
+            let same = before.as_ref().filter(|known| {
+                known.home == facts.home
+                    && known.workspaces == facts.workspaces
+                    && known.homes == facts.homes
+            });
+            if let Some(known) = same {
+                return Arc::clone(&known.ground);
+            }
+            let ground = Arc::new(Self::new(facts));
+            *before = Some(Known {
+                home: facts.home.clone(),
+                homes: facts.homes.clone(),
+                workspaces: facts.workspaces.clone(),
+                ground: Arc::clone(&ground),
+            });
+            ground
+        })
+    }
+
     /// Reads the facts.
     pub(crate) fn new(facts: &Facts) -> Self {
         let home = Path::literal(&facts.home);
@@ -304,7 +372,7 @@ impl Table {
                 let literal = entry.parts.first().and_then(|part| part.literal.clone());
                 let single = entry.parts.len() == 1 && !entry.open && literal.is_none();
                 if single && entry.anchor == Anchor::Anywhere {
-                    self.lasts.push(index);
+                    self.lasts.add(index, entry.parts.first().and_then(|part| part.last));
                 } else if let Some(own) = self.indices.get_mut(entry.anchor as usize) {
                     own.all.push(index);
                     match literal {
@@ -364,7 +432,8 @@ impl Table {
             }
         }
         if let Some(last) = path.len().checked_sub(1).and_then(|last| path.get(last..)) {
-            for entry in self.lasts.iter().filter_map(|index| self.entries.get(*index)) {
+            let entries = last.iter().flat_map(|component| self.lasts.candidates(component));
+            for entry in entries.filter_map(|index| self.entries.get(index)) {
                 if !classes.has(entry.class) && entry.takes_at(last, entry.reach()) {
                     classes.insert(entry.class);
                 }

@@ -1,5 +1,7 @@
 //! Names with holes: one path component as a shell pattern or an unknown part leaves it.
 
+use std::borrow::Cow;
+
 use crate::shell::{Piece, Value};
 
 /// A component of a path, as far as it is known.
@@ -176,8 +178,14 @@ fn is_literal(atoms: &[Atom]) -> bool {
 /// Whether a whole text, slashes included, matches a pattern in which `*` spans everything.
 pub(crate) fn text_matches(pattern: &str, text: &[u8]) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/' | b' ');
-    if pattern.bytes().all(plain) {
-        return pattern.as_bytes() == text;
+    let literal = pattern.bytes().take_while(|byte| plain(*byte)).count();
+    let Some((front, rest)) = pattern.as_bytes().split_at_checked(literal) else { return false };
+    if rest.is_empty() {
+        return front == text;
+    }
+    // most patterns are ruled out by what they begin with
+    if !text.starts_with(front) {
+        return false;
     }
     let mut atoms = Vec::with_capacity(pattern.len());
     push_glob(&mut atoms, pattern.as_bytes());
@@ -185,7 +193,10 @@ pub(crate) fn text_matches(pattern: &str, text: &[u8]) -> bool {
 }
 
 /// The text of a value for [`text_matches`]: holes and globs as written.
-pub(crate) fn value_text(value: &Value) -> Vec<u8> {
+pub(crate) fn value_text(value: &Value) -> Cow<'_, [u8]> {
+    if let Some(known) = value.as_known() {
+        return Cow::Borrowed(known);
+    }
     let mut text = Vec::new();
     for piece in &value.pieces {
         match piece {
@@ -193,7 +204,7 @@ pub(crate) fn value_text(value: &Value) -> Vec<u8> {
             Piece::Unknown(unknown) => text.extend_from_slice(unknown.source.as_bytes()),
         }
     }
-    text
+    Cow::Owned(text)
 }
 
 /// Greedy matching with one point of return: time is at most the product of both lengths, without recursion.

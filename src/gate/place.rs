@@ -234,6 +234,14 @@ fn confined(pieces: &[Piece]) -> bool {
 /// Walks the pieces as the kernel walks a path.
 fn walk(pieces: &[Piece], base: &Base) -> Path {
     let mut walker = Walker { path: Path::default(), base };
+    // by far the most
+    if let [Piece::Known(bytes)] = pieces {
+        if bytes.first() != Some(&b'/') {
+            walker.start();
+        }
+        bytes.split(|byte| *byte == b'/').for_each(|name| walker.name(name));
+        return walker.path;
+    }
     let pieces = &slashes_out(pieces);
     let rest = match pieces.split_first() {
         Some((Piece::Known(bytes), _)) if bytes.first() == Some(&b'/') => pieces.as_slice(),
@@ -249,10 +257,7 @@ fn walk(pieces: &[Piece], base: &Base) -> Path {
             rest
         }
         _ => {
-            match &base.cwd {
-                Some(cwd) => walker.path = cwd.clone(),
-                None => walker.path.components.push(Component::Deep),
-            }
+            walker.start();
             pieces.as_slice()
         }
     };
@@ -314,16 +319,28 @@ struct Walker<'a> {
 const MOST_COMPONENTS: usize = 2048;
 
 impl Walker<'_> {
+    /// Starts where relative paths do.
+    fn start(&mut self) {
+        match &self.base.cwd {
+            Some(cwd) => self.path = cwd.clone(),
+            None => self.path.components.push(Component::Deep),
+        }
+    }
+
+    fn name(&mut self, name: &[u8]) {
+        match name {
+            b"" | b"." => {}
+            b".." => self.leave(),
+            _ => self.enter(Component::Name(name.to_vec())),
+        }
+    }
+
     /// Enters the component that the pieces make up, and forgets them.
     fn take(&mut self, part: &mut Vec<Piece>) {
         let pieces = std::mem::take(part);
         match pieces.as_slice() {
             [] => {}
-            [Piece::Known(name)] => match name.as_slice() {
-                b"." => {}
-                b".." => self.leave(),
-                _ => self.enter(Component::Name(name.clone())),
-            },
+            [Piece::Known(name)] => self.name(name),
             _ => self.enter(Component::Pattern(NamePattern::from_pieces(&pieces))),
         }
     }

@@ -136,7 +136,7 @@ impl<'f> Walk<'f> {
     fn new(facts: &'f Facts) -> Self {
         Self {
             facts,
-            ground: Arc::new(Ground::new(facts)),
+            ground: Ground::of(facts),
             elsewhere: OnceCell::new(),
             links: Vec::new(),
             base: OnceCell::new(),

@@ -90,11 +90,14 @@ impl Judgement {
         let same = |a: &Finding, b: &Finding| {
             a.span == b.span && a.effect == b.effect && a.argv == b.argv && !a.effect.is_empty()
         };
+        if self.findings.len() < 2 {
+            return;
+        }
         let mut kept: Vec<Finding> = Vec::with_capacity(self.findings.len());
         for finding in self.findings.drain(..) {
             // A text of very many findings is not worth a comparison of each with each.
             let spoken = kept.iter().take(MOST_COMPARED).any(|other| {
-                same(other, &finding) && (other.decision > finding.decision || other.rule == finding.rule)
+                (other.decision > finding.decision || other.rule == finding.rule) && same(other, &finding)
             });
             if !spoken {
                 kept.push(finding);

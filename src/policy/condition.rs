@@ -1,5 +1,6 @@
 //! What a rule speaks of: programs, argument shapes, effects, path classes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -323,7 +324,7 @@ impl Source {
 impl Arguments {
     fn matches(&self, act: &Act, sureness: Sureness) -> bool {
         let arguments = act.scene.argv.get(1..).unwrap_or(&[]);
-        let texts: Vec<Vec<u8>> = arguments.iter().map(value_text).collect();
+        let texts: Vec<Cow<'_, [u8]>> = arguments.iter().map(value_text).collect();
         // An argument that is not known may be any word: that can only matter to a rule that tightens.
         let unknown = arguments.iter().any(|argument| argument.as_known().is_none());
         let has = |pattern: &str| texts.iter().any(|text| text_matches(pattern, text));
@@ -475,26 +476,26 @@ fn is_known(effect: &Effect) -> bool {
 }
 
 /// What an effect says of itself.
-fn value_of(effect: &Effect) -> Vec<u8> {
+fn value_of(effect: &Effect) -> Cow<'_, [u8]> {
     match effect {
         Effect::Metadata { value, .. } => value_text(value),
         Effect::Fetch { url } | Effect::Send { url, .. } => value_text(url),
         Effect::Listen { address } => value_text(address),
         Effect::Kill { signal, .. } => value_text(signal),
-        Effect::Privilege { what } => what.clone().into_bytes(),
-        Effect::Package { manager, .. } => manager.clone().into_bytes(),
-        Effect::Service { action, .. } => action.clone().into_bytes(),
-        Effect::Kernel { what, .. } | Effect::Persist { what, .. } => what.clone().into_bytes(),
-        Effect::Repository { action, .. } | Effect::Remote { action, .. } => action.clone().into_bytes(),
+        Effect::Privilege { what } => Cow::Borrowed(what.as_bytes()),
+        Effect::Package { manager, .. } => Cow::Borrowed(manager.as_bytes()),
+        Effect::Service { action, .. } => Cow::Borrowed(action.as_bytes()),
+        Effect::Kernel { what, .. } | Effect::Persist { what, .. } => Cow::Borrowed(what.as_bytes()),
+        Effect::Repository { action, .. } | Effect::Remote { action, .. } => Cow::Borrowed(action.as_bytes()),
         Effect::Database { statement } => value_text(statement),
-        Effect::Exec { via, .. } => via.clone().into_bytes(),
-        Effect::Unreadable { program, .. } => program.clone().into_bytes(),
-        _ => Vec::new(),
+        Effect::Exec { via, .. } => Cow::Borrowed(via.as_bytes()),
+        Effect::Unreadable { program, .. } => Cow::Borrowed(program.as_bytes()),
+        _ => Cow::Borrowed(b""),
     }
 }
 
 /// What it is done to.
-fn names_of(effect: &Effect) -> Vec<Vec<u8>> {
+fn names_of(effect: &Effect) -> Vec<Cow<'_, [u8]>> {
     match effect {
         Effect::Kill { target, .. } | Effect::Repository { target, .. } => vec![value_text(target)],
         Effect::Account { name } | Effect::Service { name, .. } => vec![value_text(name)],

@@ -3,7 +3,7 @@
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::condition::{Many, Sureness};
-use crate::gate::pattern::{text_matches, value_text};
+use crate::gate::pattern::text_matches;
 use crate::programs::Effect;
 use crate::shell::Value;
 
@@ -45,11 +45,10 @@ pub(super) fn matches(wanted: &Many<HostPattern>, effect: &Effect, sureness: Sur
 /// The host of a URL, of `user@host:path`, or of a bare name; `None` where it is not known before running, or where
 /// programs differ on what it is.
 fn host_of(url: &Value) -> Option<Vec<u8>> {
-    url.as_known()?;
-    let text = value_text(url);
+    let text = url.as_known()?;
     let rest = match text.windows(3).position(|three| three == b"://") {
         Some(at) => text.get(at + 3..)?,
-        None => text.strip_prefix(b"//").unwrap_or(&text),
+        None => text.strip_prefix(b"//").unwrap_or(text),
     };
     let authority = rest.split(|byte| matches!(byte, b'/' | b'?' | b'#')).next()?;
     // A backslash ends the authority for some and is part of it for others; a bracket or a second `@` likewise.
