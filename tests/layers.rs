@@ -90,6 +90,11 @@ const SHELLS: &[&str] = &["supervisor", "cli", "ops", "adapters"];
 const COMPOSED: &[(&str, &str, &str)] = &[
     ("cli", "supervisor", "`execward run` without a daemon is a private supervisor for one command"),
     ("cli", "ops", "`execward doctor --attack` runs its probes as such commands"),
+    (
+        "ops",
+        "supervisor",
+        "`execward doctor` looks at what the supervisor would use, and has it run a command",
+    ),
 ];
 
 /// Crates and parts of std that a module must not name: (module, path prefix, reason).

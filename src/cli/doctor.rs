@@ -5,29 +5,84 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::exit::Exit;
-use super::screen::Screen;
+use super::screen::{Screen, print, shown};
+use crate::ops::doctor::{Check, Examined, Health, examine, mend};
+use crate::supervisor::Local;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     /// Try every escape that the sandbox promises to stop, on this host and with this policy
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with = "fix")]
     attack: bool,
-    /// The policy to try it with, in place of the one in force
+    /// Mend what is safe to mend: take from others what they may do with execward's own files
+    #[arg(long)]
+    fix: bool,
+    /// The policy to look at, in place of the one in force
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// The configuration to look at, in place of execward.toml in its usual place
+    #[arg(long, value_name = "FILE", conflicts_with = "attack")]
+    config: Option<PathBuf>,
+    /// The state directory to look at
+    #[arg(long, value_name = "DIR", conflicts_with = "attack")]
+    state: Option<PathBuf>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
 }
 
+pub(super) fn doctor(doctor: &Doctor, screen: Screen) -> Exit {
+    if doctor.attack {
+        return escapes(doctor, screen);
+    }
+    let local = match Local::look(doctor.state.clone()) {
+        Ok(local) => local,
+        Err(error) => {
+            screen.error(&error);
+            screen.hint(error.hint());
+            return Exit::USAGE;
+        }
+    };
+    if doctor.fix {
+        match mend(&local.directories) {
+            Ok(mended) => mended
+                .iter()
+                .for_each(|path| screen.note(format_args!("for its owner alone now: {}", path.display()))),
+            Err(error) => {
+                screen.error(format_args!("{} cannot be mended: {error}", local.directories.state.display()));
+            }
+        }
+    }
+    let checks =
+        examine(&Examined { local: &local, config: doctor.config.clone(), policy: doctor.policy.clone() });
+    let text: String =
+        checks.iter().map(|check| if doctor.json { json(check) } else { words(check) }).collect();
+    let worst = checks.iter().map(|check| check.health).max().unwrap_or(Health::Failure);
+    print(screen, &text, Exit::of_health(worst))
+}
+
+fn json(check: &Check) -> String {
+    serde_json::to_string(check).unwrap_or_default() + "\n"
+}
+
+fn words(check: &Check) -> String {
+    let mut text = format!("{:8} {:15} {}\n", check.health, check.name, shown(&check.found));
+    for (label, what) in [("means", &check.means), ("mend", &check.mend)] {
+        if !what.is_empty() {
+            text.push_str(&format!("{:24} {label}: {}\n", "", shown(what)));
+        }
+    }
+    text
+}
+
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn doctor(_: &Doctor, screen: Screen) -> Exit {
+fn escapes(_: &Doctor, screen: Screen) -> Exit {
     screen.error("the escape probes speak the system calls of x86-64, which this is not");
     Exit::USAGE
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) fn doctor(doctor: &Doctor, screen: Screen) -> Exit {
+fn escapes(doctor: &Doctor, screen: Screen) -> Exit {
     attack::attack(doctor, screen).unwrap_or_else(|error| {
         screen.error(format_args!("the attack cannot be made: {error}"));
         Exit::USAGE
@@ -40,8 +95,8 @@ mod attack {
     use std::io::{self, Write as _};
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 
-    use super::{Doctor, Exit, Path, PathBuf, Screen};
-    use crate::cli::screen::{shown, unwritten};
+    use super::{Doctor, Exit, Path, PathBuf, Screen, shown};
+    use crate::cli::screen::unwritten;
     use crate::gate::Command;
     use crate::ops::attack::{self, Backend, Outside, Place, Row, Said, Verdict, control};
     use crate::stage::Outcome;

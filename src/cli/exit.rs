@@ -1,6 +1,7 @@
 //! Exit codes: the one place where they are decided.
 
 use crate::gate::Decision;
+use crate::ops::doctor::Health;
 use crate::stage::Outcome;
 
 /// What the process that started execward sees.
@@ -14,6 +15,8 @@ impl Exit {
     pub(super) const NO: Self = Self(1);
     /// Called wrongly, or could not do what was asked: every command but `run`, for which 2 is a command's own code.
     pub(super) const USAGE: Self = Self(2);
+    /// `doctor`: nothing fails, and something is weaker than it could be.
+    pub(super) const WARNING: Self = Self(3);
     /// `run`: execward was called wrongly or failed.
     pub(super) const FAILED: Self = Self(125);
     /// Whoever reads the output has gone: as if SIGPIPE had ended the process.
@@ -30,6 +33,15 @@ impl Exit {
             Outcome::Signaled { signal } | Outcome::Cancelled { signal } => {
                 Self(u8::try_from(signal).map_or(255, |signal| signal.saturating_add(128)))
             }
+        }
+    }
+
+    /// The code of a `doctor` that found the worst to be so.
+    pub(super) fn of_health(worst: Health) -> Self {
+        match worst {
+            Health::Ok => Self::SUCCESS,
+            Health::Warning => Self::WARNING,
+            Health::Failure => Self::NO,
         }
     }
 

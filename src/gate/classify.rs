@@ -179,9 +179,7 @@ impl Ground {
     pub(crate) fn of(facts: &Facts) -> Arc<Self> {
         BEFORE.with_borrow_mut(|before| {
             let same = before.as_ref().filter(|known| {
-                known.home == facts.home
-                    && known.workspaces == facts.workspaces
-                    && known.homes == facts.homes
+                known.home == facts.home && known.workspaces == facts.workspaces && known.homes == facts.homes
             });
             if let Some(known) = same {
                 return Arc::clone(&known.ground);

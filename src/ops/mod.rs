@@ -1,4 +1,5 @@
-//! What an operator does with a host: for now, attack it.
+//! What an operator does with a host: look whether it is as it should be, and attack it.
 
 #[cfg(target_arch = "x86_64")]
 pub mod attack;
+pub mod doctor;

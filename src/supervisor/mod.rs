@@ -16,7 +16,9 @@ mod scribe;
 mod session;
 mod state;
 
-pub use daemon::{ConfigError, DaemonError, Options, SocketError, serve as serve_daemon};
+pub use daemon::{
+    ConfigError, Configured, DaemonError, Options, SocketError, configured, serve as serve_daemon,
+};
 pub use embedded::{Asked, Completed, EmbeddedError, serve};
 pub use local::{Local, LocalError};
 pub use policy_file::{

@@ -5,6 +5,7 @@
 
 mod agent;
 mod config;
+mod configured;
 mod connection;
 mod operator;
 mod principals;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::ConfigError;
+pub use configured::{Configured, configured};
 pub use sockets::SocketError;
 
 use self::agent::Agent;

@@ -11,7 +11,7 @@ use crate::wire::rpc::Separation;
 const GROUPS: &str = "/etc/group";
 
 /// The group whose members may have commands run by a daemon of root.
-const AGENTS: &str = "execward-agents";
+pub(super) const AGENTS: &str = "execward-agents";
 
 /// The group whose members may answer for them.
 pub(super) const OPERATORS: &str = "execward-operators";
@@ -136,6 +136,14 @@ impl Principals {
 /// The number of a group that exists.
 pub(super) fn find_group(name: &str) -> Option<u32> {
     gid_of(&std::fs::read_to_string(GROUPS).ok()?, name)
+}
+
+/// The users that group(5) names as members; those whose own group it is are not among them.
+pub(super) fn members_of(name: &str) -> Vec<String> {
+    let groups = std::fs::read_to_string(GROUPS).unwrap_or_default();
+    let line = groups.lines().find(|line| line.split(':').next() == Some(name));
+    let members = line.and_then(|line| line.split(':').nth(3)).unwrap_or_default();
+    members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect()
 }
 
 /// Reads group(5). Who is in it is the kernel's to say: it keeps the groups of a process that connects.

@@ -1,0 +1,211 @@
+//! What was set up: configuration, policy, principals, the log, and the daemon that serves.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Check, Examined};
+use crate::audit;
+use crate::client::{Client, ClientError};
+use crate::supervisor::{Configured, Source, configured, load_policy, load_policy_alone};
+use crate::wire::rpc::Socket;
+
+/// A log up to this size is read whole; a larger one takes longer than a short look may.
+const QUICK: u64 = 32 << 20;
+
+/// Groups whose members can become root, or read what nobody may, without execward: with what each gives.
+const POWERFUL: &[(&str, &str)] = &[
+    ("root", "root's files"),
+    ("sudo", "sudo"),
+    ("wheel", "sudo"),
+    ("admin", "sudo"),
+    ("docker", "root, through any container"),
+    ("podman", "containers"),
+    ("lxd", "root, through any container"),
+    ("incus-admin", "root, through any container"),
+    ("libvirt", "virtual machines with any disk"),
+    ("disk", "every disk"),
+    ("kmem", "the kernel's memory"),
+    ("shadow", "password hashes"),
+    ("adm", "system logs"),
+    ("systemd-journal", "system logs"),
+    ("execward-operators", "its own approvals"),
+];
+
+pub(super) fn checks(examined: &Examined<'_>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let config = config(examined, &mut checks);
+    if let Some(config) = config {
+        checks.push(principals(&config));
+    }
+    checks.push(policy(examined));
+    checks.push(log(&examined.local.directories.audit()));
+    checks.push(daemon());
+    checks
+}
+
+fn config(examined: &Examined<'_>, checks: &mut Vec<Check>) -> Option<Configured> {
+    const NAME: &str = "configuration";
+    match configured(examined.config.as_deref(), examined.local) {
+        Ok(configured) if configured.unknown.is_empty() => {
+            checks.push(Check::ok(NAME, "can be read"));
+            Some(configured)
+        }
+        Ok(configured) => {
+            checks.push(Check::warning(
+                NAME,
+                format!("nobody is called {}", configured.unknown.join(", ")),
+                "a name that nobody has gives nobody anything: a slip of the pen, or a user that is gone",
+                "mend `[principals]` in execward.toml, or make the user or group",
+            ));
+            Some(configured)
+        }
+        Err(error) => {
+            checks.push(Check::failure(
+                NAME,
+                error.to_string(),
+                "the daemon does not start with it, and never takes a part of it",
+                "mend the line that is named",
+            ));
+            None
+        }
+    }
+}
+
+/// Agents that could go around execward.
+fn principals(configured: &Configured) -> Check {
+    const NAME: &str = "agents";
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let found = powers(&groups, &configured.agents);
+    if found.is_empty() {
+        let agents =
+            if configured.agents.is_empty() { "none".to_owned() } else { configured.agents.join(", ") };
+        return Check::ok(NAME, agents);
+    }
+    Check::warning(
+        NAME,
+        found.join("; "),
+        "what an agent's user may do without execward, an agent that is not made to use it does",
+        "run agents as a user of their own, without such groups (gpasswd -d USER GROUP), or under `execward wrap`",
+    )
+}
+
+/// Who of the agents is in which powerful group, from group(5).
+fn powers(groups: &str, agents: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.split(':');
+        let (Some(group), Some(members)) = (fields.next(), fields.nth(2)) else { continue };
+        let Some((_, gives)) = POWERFUL.iter().find(|(name, _)| *name == group) else { continue };
+        let members = members.split(',').filter(|member| agents.iter().any(|agent| agent == member));
+        found.extend(members.map(|member| format!("{member} is in {group}, which gives {gives}")));
+    }
+    found
+}
+
+fn policy(examined: &Examined<'_>) -> Check {
+    const NAME: &str = "policy";
+    let local = examined.local;
+    let uid = local.principal.uid;
+    let read = match &examined.policy {
+        Some(path) => load_policy_alone(path, uid),
+        None => load_policy(None, &local.directories, uid),
+    };
+    match read {
+        Ok(Source::Builtin(_)) => Check::ok(NAME, "the one that is compiled in"),
+        Ok(source) => Check::ok(
+            NAME,
+            format!("{}, {} rules, and its examples hold", source.name(), source.rule_ids().count()),
+        ),
+        Err(error) => {
+            let text = error.to_string();
+            Check::failure(
+                NAME,
+                text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+                "nothing runs under a policy that cannot be used, and a daemon keeps the one before",
+                "execward policy test shows the line",
+            )
+        }
+    }
+}
+
+fn log(directory: &Path) -> Check {
+    const NAME: &str = "audit-log";
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Check::ok(NAME, "nothing is recorded yet");
+        }
+        Err(error) => {
+            return Check::failure(
+                NAME,
+                format!("{}: {error}", directory.display()),
+                "what cannot be recorded does not run",
+                "execward must be able to read and write its own state",
+            );
+        }
+        Ok(entries) => entries,
+    };
+    let size: u64 = entries.flatten().filter_map(|entry| Some(entry.metadata().ok()?.len())).sum();
+    if size > QUICK {
+        return Check::ok(NAME, format!("{} MiB: `execward audit verify` reads all of it", size >> 20));
+    }
+    let broken = |found: String| {
+        Check::failure(
+            NAME,
+            found,
+            "records were changed, cut off or put in by something else than execward",
+            "keep a copy of the directory, then: execward audit verify, and hold it against a checkpoint kept elsewhere",
+        )
+    };
+    match audit::verify::verify(directory) {
+        Ok(report) => match report.problems.first() {
+            None => Check::ok(NAME, format!("{} records, whole", report.records)),
+            Some(problem) => broken(format!("{} line {}: {}", problem.file, problem.line, problem.what)),
+        },
+        Err(error) => broken(error.to_string()),
+    }
+}
+
+fn daemon() -> Check {
+    const NAME: &str = "daemon";
+    match Client::find(Socket::Agent) {
+        Ok(client) => {
+            let (version, own) = (&client.welcome().server.version, env!("CARGO_PKG_VERSION"));
+            let found = format!("version {version} serves {}", client.path().display());
+            if version == own {
+                return Check::ok(NAME, found);
+            }
+            Check::warning(
+                NAME,
+                found,
+                format!("this program is version {own}: what serves is not what is installed"),
+                "restart the daemon",
+            )
+        }
+        Err(ClientError::NoDaemon(_)) => {
+            Check::ok(NAME, "none listens: `execward run` is its own supervisor")
+        }
+        Err(ClientError::Refused(error)) => {
+            Check::ok(NAME, format!("one listens, and does not serve this user: {}", error.message))
+        }
+        Err(error) => Check::failure(
+            NAME,
+            error.to_string(),
+            "agents and operators that use it are not served",
+            error.hint(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_with_a_way_around_is_named() {
+        let groups = "docker:x:5:ann,ben\nsudo:x:27:\nusers:x:100:ann\nbroken\n";
+        let agents = ["ann".to_owned(), "cay".to_owned()];
+        let found = powers(groups, &agents);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found.iter().all(|line| line.contains("ann is in docker")));
+    }
+}

@@ -1,0 +1,49 @@
+//! What `execward.toml` says, for those who look at an installation without serving it.
+
+use std::path::Path;
+
+use super::config::{Config, ConfigError};
+use super::principals::{AGENTS, Who, find_group, members_of};
+use crate::supervisor::local::Local;
+
+/// A configuration that can be used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// Login names of those who may have commands run, as far as /etc/passwd and /etc/group tell.
+    pub agents: Vec<String>,
+    /// Users and groups that are named and that nobody has: they give nobody anything.
+    pub unknown: Vec<String>,
+}
+
+/// Reads the configuration that is named, else the standing one.
+///
+/// # Errors
+/// When it cannot be read, or believed, or has a mistake.
+pub fn configured(named: Option<&Path>, local: &Local) -> Result<Configured, ConfigError> {
+    let own = local.principal.uid;
+    let config = Config::load(named, &local.directories, own)?;
+    let mut configured = Configured::default();
+    let standing = || {
+        let group = (own == 0).then(|| Who::Group(AGENTS.to_owned()));
+        std::iter::once(Who::Uid(own)).chain(group.filter(|_| find_group(AGENTS).is_some())).collect()
+    };
+    let agents: Vec<Who> = config.principals.agents.clone().unwrap_or_else(standing);
+    for who in &agents {
+        match who {
+            Who::Uid(uid) => configured.agents.extend(local.users.by_uid(*uid).map(|user| user.name.clone())),
+            Who::User(name) => configured.agents.push(name.clone()),
+            Who::Group(name) => configured.agents.extend(members_of(name)),
+        }
+    }
+    configured.agents.sort();
+    configured.agents.dedup();
+    let operators = config.principals.operators.iter().flatten();
+    for who in config.principals.agents.iter().flatten().chain(operators) {
+        match who {
+            Who::User(name) if local.users.by_name(name).is_none() => configured.unknown.push(name.clone()),
+            Who::Group(name) if find_group(name).is_none() => configured.unknown.push(format!("@{name}")),
+            _ => {}
+        }
+    }
+    Ok(configured)
+}
