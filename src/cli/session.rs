@@ -271,6 +271,7 @@ fn do_exec(arguments: Exec, screen: Screen) -> Result<Exit, Trouble> {
                 env: std::collections::BTreeMap::new(),
                 timeout_ms: None,
                 background: true,
+                persist: false,
                 pty: None,
                 stdin: Stdin::None,
                 output: Output::Poll,

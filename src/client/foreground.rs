@@ -164,6 +164,7 @@ impl Foreground {
             env: self.env.clone(),
             timeout_ms: self.timeout_ms,
             background: false,
+            persist: false,
             pty: (self.stdio == Stdio::Terminal).then(window),
             stdin: match self.stdio {
                 Stdio::Terminal => Stdin::Pipe,

@@ -13,6 +13,7 @@ use nix::unistd::{pipe2, read, write};
 use super::evidence::Counts;
 use super::failure::{Doing, Result};
 use super::init::{Init, Said, Told};
+use super::shell::State;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::Usage;
 use crate::sys::spawn::{Step, Words};
@@ -59,6 +60,8 @@ pub(super) struct Command {
     reaped: Option<(Instant, Usage)>,
     /// What the kernel had refused to the session before it.
     before: Counts,
+    /// Where its shell says how it leaves.
+    shell: Option<State>,
 }
 
 impl Command {
@@ -78,6 +81,7 @@ impl Command {
         .doing("streams", doing)?;
         let (command_gate, gate) = pipe2(OFlag::O_CLOEXEC).doing("streams", doing)?;
         let words = words(spawn)?;
+        let shell = spawn.persist.then(State::new).transpose().doing("streams", doing)?;
         let cwd_id = (spawn.cwd_id.dev, spawn.cwd_id.ino);
         let init = loop {
             let init = init(devpts.as_ref())?;
@@ -85,7 +89,8 @@ impl Command {
                 Ends::Pipes(ends) => ends.each_ref().map(AsFd::as_fd),
                 Ends::Terminal(terminal) => [terminal.as_fd(); 3],
             };
-            match init.start(&words, cwd_id, streams, command_gate.as_fd(), devpts.is_some()) {
+            let extra = shell.as_ref().map(AsFd::as_fd);
+            match init.start(&words, cwd_id, streams, command_gate.as_fd(), extra, devpts.is_some()) {
                 Ok(()) => break init,
                 // It has ended since it was seen: memory was short.
                 Err(Errno::EPIPE | Errno::ECONNRESET) => init.destroy(),
@@ -120,6 +125,7 @@ impl Command {
             failed: None,
             reaped: None,
             before,
+            shell,
         })
     }
 
@@ -407,6 +413,7 @@ impl Command {
             max_rss_kib: usage.max_rss_kib,
             aftermath: look(),
             reached,
+            shell: self.shell.as_ref().and_then(State::read),
         })
         .encode(out);
         true

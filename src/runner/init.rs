@@ -118,6 +118,7 @@ impl Init {
         cwd_id: (u64, u64),
         stdio: [BorrowedFd<'_>; 3],
         gate: BorrowedFd<'_>,
+        extra: Option<BorrowedFd<'_>>,
         terminal: bool,
     ) -> nix::Result<()> {
         let [programs, argv, env] = words.counts().map(|count| count as u64);
@@ -126,7 +127,8 @@ impl Init {
         let [stdin, stdout, stderr] = stdio;
         let (first, rest) = words.bytes().split_at(words.bytes().len().min(PACKET - PACKET_SIZE));
         let first = [header.as_slice(), first].concat();
-        passing::send(self.control.as_fd(), &first, &[stdin, stdout, stderr, gate])?;
+        let fds: Vec<_> = [stdin, stdout, stderr, gate].into_iter().chain(extra).collect();
+        passing::send(self.control.as_fd(), &first, &fds)?;
         for piece in rest.chunks(PACKET) {
             passing::send(self.control.as_fd(), piece, &[])?;
         }
@@ -313,7 +315,9 @@ impl Life<'_> {
         match tag {
             START => {
                 packet.drain(..PACKET_SIZE);
-                let Ok([stdin, stdout, stderr, gate]) = <[OwnedFd; 4]>::try_from(received.fds) else {
+                let mut fds = received.fds;
+                let extra = if fds.len() > 4 { fds.pop() } else { None };
+                let Ok([stdin, stdout, stderr, gate]) = <[OwnedFd; 4]>::try_from(fds) else {
                     return false;
                 };
                 let counts = [programs, argv, env].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
@@ -321,6 +325,7 @@ impl Life<'_> {
                 let launch = Launch {
                     stdio: [stdin, stdout, stderr],
                     gate,
+                    extra,
                     words,
                     cwd_id: (dev, ino),
                     terminal: terminal != 0,

@@ -29,6 +29,7 @@ mod outer;
 mod root;
 mod seccomp;
 mod serve;
+mod shell;
 
 pub use outer::main;
 

@@ -335,8 +335,8 @@ impl<'a> Root<'a> {
             if content.lines().any(known) {
                 continue;
             }
-            let Ok(target) = self.find(Path::new(file)) else { continue };
-            self.cover(&target, &format!("{}\n{line}", content.trim_end()))
+            let content = format!("{}\n{line}", content.trim_end());
+            self.over(Path::new(file), |target| self.cover(target, &content))
                 .doing("root", || format!("write {file}"))?;
         }
         Ok(())
@@ -352,9 +352,12 @@ impl<'a> Root<'a> {
         // In the order of a BTreeSet a directory comes before what it holds.
         for path in ways.iter().filter(|path| path.starts_with(workspace) && *path != workspace) {
             let doing = || format!("keep {} in its place", path.display());
-            let target = self.look(path).doing("workspace", doing)?;
-            let tree = mount::clone_tree(target.as_fd(), true).doing("workspace", doing)?;
-            mount::attach(tree.as_fd(), target.as_fd()).doing("workspace", doing)?;
+            replaced(|| {
+                let target = self.look(path)?;
+                let tree = mount::clone_tree(target.as_fd(), true)?;
+                mount::attach(tree.as_fd(), target.as_fd())
+            })
+            .doing("workspace", doing)?;
         }
         Ok(())
     }
@@ -397,23 +400,38 @@ impl<'a> Root<'a> {
 
     /// Makes `path` unchangeable, where it exists.
     fn freeze(&self, path: &Path) -> Result<()> {
-        let Ok(target) = self.find(path) else { return Ok(()) };
-        let doing = || format!("make {} read-only", path.display());
-        let tree = mount::clone_tree(target.as_fd(), true).doing("workspace", doing)?;
-        mount::restrict(tree.as_fd(), SYSTEM, true).doing("workspace", doing)?;
-        mount::attach(tree.as_fd(), target.as_fd()).doing("workspace", doing)
+        self.over(path, |target| {
+            let tree = mount::clone_tree(target.as_fd(), true)?;
+            mount::restrict(tree.as_fd(), SYSTEM, true)?;
+            mount::attach(tree.as_fd(), target.as_fd())
+        })
+        .doing("workspace", || format!("make {} read-only", path.display()))
     }
 
     /// Shows nothing at `path`, where something exists.
     fn mask(&self, path: &Path) -> Result<()> {
-        let Ok(target) = self.find(path) else { return Ok(()) };
-        let doing = || format!("hide {}", path.display());
-        if kind(&target).doing("root", doing)? != SFlag::S_IFDIR {
-            return self.cover(&target, "").doing("root", doing);
-        }
-        let empty = tmpfs(self.spec, "4096", 0o555, false)?;
-        mount::restrict(empty.as_fd(), SYSTEM, false).doing("root", doing)?;
-        mount::attach(empty.as_fd(), target.as_fd()).doing("root", doing)
+        let mut failed = None;
+        let hidden = self.over(path, |target| {
+            if kind(target)? != SFlag::S_IFDIR {
+                return self.cover(target, "");
+            }
+            let empty = tmpfs(self.spec, "4096", 0o555, false).map_err(|failure| {
+                failed = Some(failure);
+                Errno::EIO
+            })?;
+            mount::restrict(empty.as_fd(), SYSTEM, false)?;
+            mount::attach(empty.as_fd(), target.as_fd())
+        });
+        failed.map_or_else(|| hidden.doing("root", || format!("hide {}", path.display())), Err)
+    }
+
+    /// Does something to what shows at `path`, where something does. A host goes on while a sandbox is built: a file that was
+    /// found may have been replaced (as useradd does with /etc/gshadow) when it is to be covered, and is looked for again.
+    fn over(&self, path: &Path, mut cover: impl FnMut(&OwnedFd) -> nix::Result<()>) -> nix::Result<()> {
+        replaced(|| match self.find(path) {
+            Ok(target) => cover(&target),
+            Err(_) => Ok(()),
+        })
     }
 
     /// Covers `target` with a read-only file of this content.
@@ -426,9 +444,10 @@ impl<'a> Root<'a> {
         let file = open(&run, name, OFlag::empty())?;
         let tree = mount::clone_tree(file.as_fd(), false)?;
         mount::restrict(tree.as_fd(), SYSTEM, false)?;
-        mount::attach(tree.as_fd(), target.as_fd())?;
+        let attached = mount::attach(tree.as_fd(), target.as_fd());
         // The mount keeps the file; a name in /run would be one more thing to explain.
         nix::unistd::unlinkat(&run, name, nix::unistd::UnlinkatFlags::NoRemoveDir)?;
+        attached?;
         written.map_err(|_| Errno::ENOSPC)
     }
 
@@ -488,6 +507,20 @@ impl<'a> Root<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Tries again what failed because a file was replaced meanwhile: a mount on a file without a name is ENOENT. Whoever replaces it
+/// without a pause makes the sandbox fail, and opens nothing.
+fn replaced(mut attempt: impl FnMut() -> nix::Result<()>) -> nix::Result<()> {
+    /// As many as a rename in a loop on another processor was not seen to outlast.
+    const ATTEMPTS: usize = 1000;
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(Errno::ENOENT) => {}
+            other => return other,
+        }
+    }
+    attempt()
 }
 
 /// The names in a path, `..` among them.

@@ -95,7 +95,16 @@ impl Prepared {
             timeout_ms: terms.timeout.map(milliseconds),
             grace_ms: milliseconds(terms.grace),
             terminal: None,
+            persist: false,
         }
+    }
+
+    /// The same where its shell is to say at its end in which state it was. Nothing for a command without a shell.
+    pub fn spawn_persisting(&self, id: u64) -> Spawn {
+        let Request { command, facts, interpreter, .. } = self.cleared.request();
+        let Command::Shell(text) = command else { return self.spawn(id) };
+        let text = Command::Shell(persisting(text, facts.dialect));
+        Spawn { persist: true, argv: argv(&text, facts.dialect, interpreter), ..self.spawn(id) }
     }
 
     /// Trades the ticket for the one message that has the command executed; `id` names it to its runner.
@@ -123,6 +132,21 @@ fn argv(command: &Command, dialect: Dialect, interpreter: &str) -> Vec<String> {
         Dialect::Posix => &[interpreter, "-c", "--", text],
     };
     words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// Text that does what this text does, and then writes the shell's environment to the descriptor that it has for it. The text is one
+/// word to `eval`, and so reads as it was judged; where it exits, a trap says the same, unless the text has a trap of its own.
+fn persisting(text: &str, dialect: Dialect) -> String {
+    const SAY: &str = "/usr/bin/env -0 2>/dev/null >&7";
+    let word = match dialect {
+        // Without a line break in it: messages shall name the lines of the text.
+        Dialect::Bash => {
+            format!("$'{}'", text.replace('\\', r"\\").replace('\'', r"\'").replace('\n', r"\n"))
+        }
+        Dialect::Posix => format!("'{}'", text.replace('\'', r"'\''")),
+    };
+    // Without the descriptor the trap says nothing a second time.
+    format!("trap '{SAY}' EXIT; eval {word}; set -- \"$?\"; {SAY}; exec 7>&-; exit \"$1\"")
 }
 
 fn milliseconds(duration: std::time::Duration) -> u64 {

@@ -253,6 +253,7 @@ fn outcome_of(end: End) -> Outcome {
         max_rss_kib: 3,
         aftermath: Aftermath::default(),
         reached: Vec::new(),
+        shell: None,
     };
     running.finish(ended).report(Receipt::default()).outcome
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 /// Most descriptors that are taken with one message; the kernel closes what is beyond it.
-pub const MOST: usize = 4;
+pub const MOST: usize = 5;
 
 /// Bytes of a control message with [`MOST`] descriptors.
 // SAFETY: CMSG_SPACE only computes.

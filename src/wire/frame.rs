@@ -187,6 +187,7 @@ mod tests {
                 max_rss_kib: 3,
                 aftermath: Aftermath::default(),
                 reached: Vec::new(),
+                shell: None,
             }),
         ]
     }

@@ -4,6 +4,7 @@
 //! `id: u64 little-endian` and raw bytes for data frames. Neither side trusts the other beyond this: lengths are
 //! bounded, and a frame that cannot be read ends the connection.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -138,6 +139,16 @@ pub struct Ended {
     /// The limits that it ran into.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<Reached>,
+    /// What its shell said of itself, where [`Spawn::persist`] asked for it. The command can have it say anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<ShellState>,
+}
+
+/// The state in which a shell ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShellState {
+    /// Its exported variables; `PWD` is its directory.
+    pub env: BTreeMap<String, String>,
 }
 
 /// A limit that a command ran into, whatever became of the command.
@@ -466,6 +477,9 @@ pub struct Spawn {
     /// [`Stream::Stdout`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<Window>,
+    /// Gives it one more descriptor, to which its shell says at the end what its environment is.
+    #[serde(default)]
+    pub persist: bool,
 }
 
 /// The size of a terminal in characters. Programs allocate by it and divide by it, so that no other is passed on.

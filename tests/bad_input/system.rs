@@ -93,6 +93,37 @@ fn user_namespaces_that_are_forbidden() {
     });
 }
 
+/// As useradd does with the files of /etc, which are hidden too.
+#[test]
+fn a_hidden_file_that_is_replaced_without_a_pause() {
+    as_everyone(|ground| {
+        let secret = ground.write(".env", "SECRET=1\n");
+        let frozen = ground.write(".git/hooks/pre-commit", "#!/bin/sh\n");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    for file in [&secret, &frozen] {
+                        let new = file.with_extension("new");
+                        std::fs::copy(file, &new).expect("a copy");
+                        ground.give(&new);
+                        std::fs::rename(new, file).expect("a rename");
+                    }
+                }
+            });
+            for _ in 0..20 {
+                // Which of the files it was when it was hidden cannot be said: one that takes its place later shows. But a
+                // sandbox is made, each time, or the reason is not this one.
+                let output = ground.run(["true"]).output();
+                assert_eq!(output.code, Some(0), "{}", output.stderr());
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        ground.write("show.sh", "cat .env; cat show.sh | wc -l\n");
+        assert_eq!(ground.run(["sh", "show.sh"]).output().expect(0).stdout(), "1\n");
+    });
+}
+
 #[test]
 fn a_hostile_environment_of_the_requester() {
     as_everyone(|ground| {

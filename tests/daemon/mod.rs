@@ -12,6 +12,7 @@ mod many;
 mod operators;
 mod people;
 mod sessions;
+mod shells;
 mod strict;
 mod terminals;
 mod user;

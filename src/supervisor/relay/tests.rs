@@ -70,6 +70,7 @@ impl Runner {
             max_rss_kib: 1,
             aftermath: Aftermath::default(),
             reached: Vec::new(),
+            shell: None,
         };
         self.send(FromRunner::Exited(ended)).await;
     }
@@ -183,6 +184,7 @@ async fn frames_of_another_command_are_passed_over() {
             max_rss_kib: 0,
             aftermath: Aftermath::default(),
             reached: Vec::new(),
+            shell: None,
         };
         runner.send(FromRunner::Exited(ended)).await;
         runner.exit(End::Code { code: 9 }).await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::exec::Exec;
 use super::look::look_as;
 use super::open::unusable;
+use super::shell::Shell;
 use super::{Peer, Session};
 use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, directory};
@@ -37,9 +38,10 @@ impl Session {
         policy: &Arc<Source>,
     ) -> Result<Ground, Error> {
         let StartExec { cwd, env, .. } = asked;
+        let Shell { cwd: left, env: exported } = self.shell(asked);
         let profile = pipeline::standing(&self.profile, policy).map_err(unusable)?;
         let workspace = self.workspace[0].directory();
-        if cwd.is_none() && env.is_empty() {
+        if cwd.is_none() && env.is_empty() && left.is_none() && exported.is_empty() {
             let Environment { vars, withheld, .. } = &self.environment;
             return Ok(Ground {
                 profile,
@@ -54,17 +56,25 @@ impl Session {
                 redactor: self.redactor.clone(),
             });
         }
-        let cwd = cwd.as_ref().map(|cwd| workspace.path.join(cwd.as_str()));
+        let hint = if cwd.is_none() && left.is_some() {
+            "the session's shell was there: name another directory with `cwd`"
+        } else {
+            ""
+        };
+        let cwd = cwd.as_ref().map(|cwd| workspace.path.join(cwd.as_str())).or(left);
+        let mut variables = exported;
+        variables
+            .extend(env.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())));
+        let named: Vec<String> = variables.keys().cloned().collect();
         let variables: Vec<(OsString, OsString)> =
-            env.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
-        let named: Vec<String> = env.keys().map(|name| name.as_str().to_owned()).collect();
+            variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let (roots, local, spec) = (Arc::clone(&self.workspace), Arc::clone(&self.local), self.spec.clone());
         let within = profile.clone();
         let look = move || -> Result<(Option<Directory>, PathBuf, Environment), Error> {
-            let cwd = cwd
-                .map(|cwd| directory::open(&cwd, roots.as_slice()))
-                .transpose()
-                .map_err(|error| Error::new(Code::Directory, format!("the working directory: {error}")))?;
+            let cwd =
+                cwd.map(|cwd| directory::open(&cwd, roots.as_slice())).transpose().map_err(|error| {
+                    Error::new(Code::Directory, format!("the working directory: {error}")).hint(hint)
+                })?;
             let path = cwd.as_ref().map_or_else(|| roots[0].directory().path.clone(), |cwd| cwd.path.clone());
             let environment = pipeline::environment(&local, &within, &spec, &path, &variables, &named)
                 .map_err(|error| Error::new(Code::Environment, error.to_string()))?;

@@ -17,6 +17,7 @@ mod policy;
 mod report;
 mod ring;
 mod run;
+mod shell;
 mod start;
 mod unjudged;
 
@@ -128,6 +129,7 @@ pub(super) struct Session {
     orders: Orders,
     routes: Arc<Routes>,
     commands: Mutex<Roster<Arc<Exec>>>,
+    shell: Mutex<shell::Shell>,
     /// Connections that use it, and a mark that changes when it is used.
     used: watch::Sender<Used>,
     /// Ends it.

@@ -87,6 +87,7 @@ impl Session {
             orders,
             routes: Arc::new(Routes::default()),
             commands: Mutex::default(),
+            shell: Mutex::default(),
             used: watch::Sender::new(Used::default()),
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -67,6 +67,9 @@ impl Session {
             timeout = timeout.min(limit.millis());
         }
         let grace = profile.limits.grace;
+        // One that goes on in the background would say at some time what nobody expects then.
+        let keeps =
+            asked.persist && !asked.background && matches!(asked.command, crate::gate::Command::Shell(_));
         let request = Request {
             id,
             principal: self.principal().clone(),
@@ -86,7 +89,10 @@ impl Session {
             Err(denial) => return self.refuse(*denial, &journal, &redactor, finish).await,
         };
         let waited = matches!(cleared.agreed(), crate::stage::Agreed::Once { .. });
-        match self.begin(*cleared, exec, Seen { place, environment }, terminal, &journal, &redactor).await {
+        match self
+            .begin(*cleared, exec, Seen { place, environment }, Wish { terminal, keeps }, &journal, &redactor)
+            .await
+        {
             Begun::Refused(denial) => self.refuse(*denial, &journal, &redactor, finish).await,
             Begun::Unrecorded(denial, error) => {
                 let report = finish(denial.report(), 0);
@@ -98,7 +104,7 @@ impl Session {
                 (self.failed(exec, &error), (!waited).then_some(error))
             }
             Begun::Started { running, go, number } => {
-                let Outlived { ended, masked, cancelled, stopped } =
+                let Outlived { mut ended, masked, cancelled, stopped } =
                     match Passing::begin(passed, exec, &self.tasks) {
                         Ok(passing) => {
                             // The runner hears of it before anybody can have the command told anything.
@@ -126,6 +132,10 @@ impl Session {
                     masked,
                     &redactor,
                 );
+                let kept = match &mut ended {
+                    Ok(ended) if keeps => self.keep(peer, ended.shell.take()).await,
+                    _ => None,
+                };
                 let finished = match ended {
                     Ok(ended) => running.finish(ended),
                     Err(error) => running.lost(error, ""),
@@ -136,6 +146,7 @@ impl Session {
                 }
                 report.outcome = stopped_outcome(report.outcome, stopped);
                 let mut report = finish(report, masked);
+                report.notes.extend(kept.map(|note| redactor.text(&note).0));
                 if let Err(error) = recorded {
                     report.notes.push(format!("the command's end could not be recorded: {error}"));
                 }
@@ -151,7 +162,7 @@ impl Session {
         cleared: Cleared,
         exec: &Arc<Exec>,
         seen: Seen,
-        terminal: Option<Window>,
+        wish: Wish,
         journal: &Journal,
         redactor: &Redactor,
     ) -> Begun {
@@ -163,8 +174,9 @@ impl Session {
             Err(denial) => return Begun::Refused(denial),
         };
         self.routes.add(exec);
-        let mut spawn = prepared.spawn(exec.number);
-        spawn.terminal = terminal;
+        let mut spawn =
+            if wish.keeps { prepared.spawn_persisting(exec.number) } else { prepared.spawn(exec.number) };
+        spawn.terminal = wish.terminal;
         self.orders.send(ToRunner::Prepare(Box::new(spawn)));
         let (ticket, number) = match journal.cleared(&prepared, redactor).await {
             Ok(recorded) => recorded,
@@ -231,6 +243,14 @@ impl Session {
         }
         (report, Some(error))
     }
+}
+
+/// What a command is given that the gate has no say in.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    terminal: Option<Window>,
+    /// Whether its shell is to say at its end in which state it was.
+    keeps: bool,
 }
 
 /// How far a cleared command came.

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 
 use super::super::raw::call;
-use super::{Memory, Step, Task};
+use super::{EXTRA, Memory, Step, Task};
 
 type Failed = (Step, u32);
 
@@ -106,12 +106,22 @@ unsafe fn receive(memory: &Memory) -> Result<&Task, Failed> {
     // SAFETY: descriptors that were received, and pointers to data that outlives each call. The task was written before
     // they were sent.
     unsafe {
-        let [stdin, stdout, stderr, gate] = descriptors().map_err(streams)?;
+        let [stdin, stdout, stderr, gate, extra] = descriptors().map_err(streams)?;
         for (target, fd) in [stdin, stdout, stderr].into_iter().enumerate() {
             checked(libc::SYS_dup3, [number(fd), target, 0, 0, 0]).map_err(streams)?;
         }
-        keep_at(number(gate), GATE).map_err(streams)?;
+        let close_on_exec = libc::O_CLOEXEC.unsigned_abs() as usize;
+        checked(libc::SYS_dup3, [number(gate), GATE, close_on_exec, 0, 0]).map_err(streams)?;
         let task = (*memory.task.get()).as_ref().ok_or((Step::Streams, libc::ENODATA.unsigned_abs()))?;
+        let others = if task.extra {
+            // The lowest numbers were free: none of those that were received is this one but one that has been copied.
+            checked(libc::SYS_dup3, [number(extra), number(EXTRA), 0, 0, 0]).map_err(streams)?;
+            checked(libc::SYS_close_range, [GATE + 1, number(EXTRA) - 1, 0, 0, 0]).map_err(streams)?;
+            number(EXTRA)
+        } else {
+            GATE
+        };
+        checked(libc::SYS_close_range, [others + 1, u32::MAX as usize, 0, 0, 0]).map_err(streams)?;
         if task.terminal {
             // The leader of a new session has none yet: nobody else's is taken away.
             let request = usize::try_from(libc::TIOCSCTTY).unwrap_or(0);
@@ -127,16 +137,17 @@ unsafe fn receive(memory: &Memory) -> Result<&Task, Failed> {
 /// # Safety
 ///
 /// As [`confine`].
-unsafe fn descriptors() -> Result<[RawFd; 4], u32> {
-    /// A `struct cmsghdr` with four descriptors.
+unsafe fn descriptors() -> Result<[RawFd; 5], u32> {
+    /// A `struct cmsghdr` with five descriptors.
     #[repr(C)]
     struct Control {
         length: usize,
         level: libc::c_int,
         kind: libc::c_int,
-        fds: [RawFd; 4],
+        fds: [RawFd; 5],
+        _end: [RawFd; 1],
     }
-    let mut control = Control { length: 0, level: 0, kind: 0, fds: [-1; 4] };
+    let mut control = Control { length: 0, level: 0, kind: 0, fds: [-1; 5], _end: [-1] };
     let mut byte = 0_u8;
     let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     // SAFETY: a msghdr is plain data for which all zeroes are a value.
@@ -148,7 +159,8 @@ unsafe fn descriptors() -> Result<[RawFd; 4], u32> {
     let flags = libc::MSG_CMSG_CLOEXEC.cast_unsigned() as usize;
     // SAFETY: the message and what it points to outlive the call, and their lengths are theirs.
     let read = unsafe { checked(libc::SYS_recvmsg, [DOOR, (&raw mut message).addr(), flags, 0, 0])? };
-    let whole = control.length == size_of::<Control>()
+    // The kernel counts the header and the descriptors, without what aligns the next header: CMSG_LEN of cmsg(3).
+    let whole = control.length == size_of::<Control>() - size_of::<RawFd>()
         && (control.level, control.kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS);
     // The end of the stream: there is no init any more.
     if read != 1 || !whole {

@@ -30,6 +30,10 @@ use super::{passing, socket};
 /// since nothing in it recurses or has large locals.
 const STACK: usize = 64 << 10;
 
+/// The number of a command's descriptor beside its streams, where it has one: of one digit, which is as far as POSIX lets a shell
+/// name them, and not one that scripts are fond of.
+pub const EXTRA: RawFd = 7;
+
 /// What is the same for every command of a session.
 #[derive(Debug)]
 pub struct Confinement {
@@ -52,6 +56,8 @@ pub struct Launch {
     pub terminal: bool,
     /// A byte from here lets the command be executed; the end of the stream ends it unexecuted.
     pub gate: OwnedFd,
+    /// What the command has as [`EXTRA`], where it has one more.
+    pub extra: Option<OwnedFd>,
     /// Everything that is text.
     pub words: Words,
     /// Device and inode that the working directory must have.
@@ -210,6 +216,7 @@ struct Memory {
 /// What is one command's own, beside its descriptors.
 struct Task {
     terminal: bool,
+    extra: bool,
     cwd: *const libc::c_char,
     cwd_id: (u64, u64),
     _words: Words,
@@ -289,15 +296,17 @@ impl Starter {
     pub fn start(&mut self, confinement: &Confinement, launch: Launch) -> Result<Pid> {
         self.prepare(confinement)?;
         let process = self.process.as_mut().filter(|process| !process.busy).ok_or(Errno::EBUSY)?;
-        let Launch { stdio, terminal, gate, words, cwd_id } = launch;
+        let Launch { stdio, terminal, gate, extra, words, cwd_id } = launch;
         let (cwd, [programs, argv, env]) = words.pointers();
         // Its bytes are on the heap and stay where they are.
-        let task = Task { terminal, cwd, cwd_id, _words: words, programs, argv, env };
+        let task = Task { terminal, extra: extra.is_some(), cwd, cwd_id, _words: words, programs, argv, env };
         // SAFETY: the process reads it only after it has received the descriptors, which are sent below.
         unsafe { *process.memory.task.get() = Some(task) };
         process.busy = true;
         let [stdin, stdout, stderr] = &stdio;
-        let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), gate.as_fd()];
+        // Always as many: the process has room for exactly these.
+        let last = extra.as_ref().unwrap_or(&gate);
+        let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), gate.as_fd(), last.as_fd()];
         if let Err(errno) = passing::send(process.door.as_fd(), &[0], &fds) {
             // It has died, and is reaped like any other: having said why, or killed.
             let [failed_step, failed_errno] = &process.memory.failed;
@@ -307,7 +316,7 @@ impl Starter {
             }
         }
         // The command's streams must have no other holder: its input would not end, nor its output.
-        drop((stdio, gate));
+        drop((stdio, gate, extra));
         Ok(process.pid)
     }
 

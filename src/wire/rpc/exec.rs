@@ -42,6 +42,11 @@ pub struct StartExec {
     /// the connection that started it.
     #[serde(default)]
     pub background: bool,
+    /// Starts where the session's last such shell command ended, with the variables that it exported, and, being a shell command in
+    /// the foreground itself, leaves both to the next one. `cwd` and `env` say otherwise for this command. What is passed on is
+    /// filtered like `env`; a directory outside the workspace is not kept. Functions, aliases and options of a shell are not kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub persist: bool,
     /// Gives it a terminal of this size; then stdout and stderr are one stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pty: Option<Size>,
