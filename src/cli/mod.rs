@@ -91,3 +91,31 @@ impl Words {
         words.map(crate::gate::Command::Argv)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every line that a document tells people to type is one that execward understands.
+    #[test]
+    fn what_the_documents_say_to_type_can_be_typed() {
+        let documents = [
+            include_str!("../../README.md"),
+            include_str!("../../docs/operations.md"),
+            include_str!("../../docs/policies.md"),
+        ];
+        let mut seen = 0;
+        for line in documents.iter().flat_map(|text| text.lines()) {
+            let Some(line) = line.strip_prefix("    execward ") else { continue };
+            // What stands behind the blanks is said to the reader.
+            let line = line.split("   ").next().unwrap_or(line).split("  #").next().unwrap_or(line);
+            let words = shell_words::split(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let all = std::iter::once("execward".to_owned()).chain(words);
+            if let Err(error) = Arguments::try_parse_from(all) {
+                panic!("`execward {line}`: {error}");
+            }
+            seen += 1;
+        }
+        assert!(seen > 15, "{seen} lines were seen");
+    }
+}
