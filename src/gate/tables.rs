@@ -155,7 +155,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "**/dist-newstyle/**", "**/zig-cache/**", "**/.zig-cache/**", "**/zig-out/**", "**/elm-stuff/**",
             "**/.dart_tool/**", "**/DerivedData/**", "**/.sass-cache/**", "**/.eslintcache", "**/.hypothesis/**",
             "**/test-results/**", "**/test-output/**", "**/playwright-report/**", "**/bin/Debug/**",
-            "**/bin/Release/**", "**/result", "**/package-lock.json", "**/yarn.lock", "**/pnpm-lock.yaml", "**/bun.lockb", "**/*.tsbuildinfo", "**/.ipynb_checkpoints/**", "**/site/**",
+            "**/bin/Release/**", "**/result", "**/package-lock.json", "**/Cargo.lock", "**/poetry.lock", "**/uv.lock", "**/Pipfile.lock", "**/composer.lock", "**/Gemfile.lock", "**/go.sum", "**/yarn.lock", "**/pnpm-lock.yaml", "**/bun.lockb", "**/*.tsbuildinfo", "**/.ipynb_checkpoints/**", "**/site/**",
             "**/_site/**", "**/public/build/**", "**/.serverless/**", "**/.vite/**", "**/.output/**",
             "**/storybook-static/**", "**/*.whl", "**/*.gem",
         ],

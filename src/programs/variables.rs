@@ -3,7 +3,7 @@
 use super::effect::{Effect, Language, Target};
 use super::hooks::exec;
 use super::words;
-use crate::shell::{Dialect, Value};
+use crate::shell::{Dialect, Piece, Value};
 
 /// Their value is a command line that some program gives to a shell.
 const COMMANDS: &[&str] = &[
@@ -229,10 +229,90 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
         }
     } else if INJECTIONS.contains(&name) || name.starts_with("GIT_CONFIG_VALUE_") || name.starts_with("LD_") {
         // an unquoted IFS change at the top of a script is common and no injection of code
-        if name != "IFS" && name != "CDPATH" {
+        if name != "IFS" && name != "CDPATH" && !only_tunes(name, value) {
             effects.push(Effect::Persist { what: name.to_owned(), value: value.clone() });
         }
     }
+}
+
+/// What `-C` of rustc may be told without another program being named.
+const CODEGEN: &[&str] = &[
+    "target-cpu",
+    "target-feature",
+    "opt-level",
+    "debuginfo",
+    "debug-assertions",
+    "overflow-checks",
+    "lto",
+    "codegen-units",
+    "panic",
+    "strip",
+    "relocation-model",
+    "instrument-coverage",
+    "prefer-dynamic",
+    "incremental",
+    "embed-bitcode",
+    "force-frame-pointers",
+    "symbol-mangling-version",
+];
+
+/// Whether the flags that builds are given say how to compile and how much to print, and start nothing.
+fn only_tunes(name: &str, value: &Value) -> bool {
+    // `MAKEFLAGS=-j$(nproc)`
+    if name == "MAKEFLAGS" && value.prefix().starts_with(b"-j") {
+        return value.pieces.iter().all(|piece| match piece {
+            Piece::Known(bytes) => !bytes.contains(&b' '),
+            Piece::Glob(_) => false,
+            Piece::Unknown(hole) => matches!(hole.source.as_str(), "$(nproc)" | "`nproc`"),
+        });
+    }
+    let Some(text) = value.as_str() else { return false };
+    match name {
+        "MAKEFLAGS" => text
+            .split_whitespace()
+            .all(|flag| matches!(flag, "-k" | "-s" | "--silent" | "--no-print-directory")),
+        "GOFLAGS" => text.split_whitespace().all(|flag| {
+            let name = flag.split('=').next().unwrap_or(flag).trim_start_matches('-');
+            matches!(name, "mod" | "tags" | "trimpath" | "buildvcs" | "count" | "race" | "v" | "p" | "short")
+        }),
+        "RUSTFLAGS" => {
+            let mut words = text.split_whitespace();
+            while let Some(word) = words.next() {
+                let fine = match word {
+                    "-C" | "--codegen" => words.next().is_some_and(tunes_code),
+                    "-D" | "-W" | "-A" | "-F" | "--deny" | "--warn" | "--allow" | "--forbid" | "--cfg"
+                    | "--check-cfg" | "--cap-lints" => words.next().is_some(),
+                    "-g" | "-O" => true,
+                    _ => match word.strip_prefix("-C") {
+                        Some(rest) => tunes_code(rest),
+                        None => [
+                            "-D",
+                            "-W",
+                            "-A",
+                            "-F",
+                            "--cfg=",
+                            "--cap-lints=",
+                            "--deny=",
+                            "--warn=",
+                            "--allow=",
+                        ]
+                        .iter()
+                        .any(|flag| word.starts_with(flag)),
+                    },
+                };
+                if !fine {
+                    return false;
+                }
+            }
+            true
+        }
+        _ => false,
+    }
+}
+
+fn tunes_code(option: &str) -> bool {
+    let name = option.split('=').next().unwrap_or(option).replace('_', "-");
+    CODEGEN.contains(&name.as_str())
 }
 
 /// `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER` and its like.
