@@ -1,0 +1,359 @@
+"""The client that blocks. A thread reads replies, so that several threads may share one connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from base64 import b64encode
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
+
+from ._protocol import (
+    CLIENT,
+    PROTOCOL,
+    WAIT_MS,
+    Argv,
+    Completed,
+    ConnectionFailed,
+    ExecwardError,
+    Json,
+    Lines,
+    OnWaiting,
+    Outcome,
+    command,
+    data_of,
+    failure,
+    find_socket,
+    input_steps,
+    new_id,
+    open_parameters,
+    start_parameters,
+)
+
+PathText = Union[str, "os.PathLike[str]"]
+
+
+class Client:
+    """A connection to the daemon. Use it in ``with``, or call :meth:`close`."""
+
+    def __init__(self, path: Optional[PathText] = None) -> None:
+        self._lines = Lines()
+        self._send = threading.Lock()
+        self._state = threading.Lock()
+        self._waiting: Dict[int, "Future[Any]"] = {}
+        self._gone: Optional[ConnectionFailed] = None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        where = os.fspath(path) if path is not None else find_socket()
+        try:
+            self._socket.connect(where)
+        except OSError as error:
+            self._socket.close()
+            raise ConnectionFailed(f"{where}: {error.strerror}") from error
+        self._reader = threading.Thread(target=self._read, name="execward", daemon=True)
+        self._reader.start()
+        try:
+            #: What the daemon says of itself and of the caller.
+            self.welcome: Json = self.call("hello", {"protocol": PROTOCOL, "client": CLIENT})
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection; commands in the foreground end with it."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        if threading.current_thread() is not self._reader:
+            self._reader.join()
+        self._socket.close()
+
+    def call(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
+        """One request of the protocol, and its result."""
+        future: "Future[Any]" = Future()
+        with self._send:
+            number, line = self._lines.request(method, params or {})
+            with self._state:
+                if self._gone is not None:
+                    raise self._gone
+                self._waiting[number] = future
+            try:
+                self._socket.sendall(line)
+            except OSError as error:
+                self._fail(ConnectionFailed(f"the connection to the daemon: {error}"))
+        return future.result()
+
+    def session(
+        self,
+        workspace: PathText,
+        *,
+        label: Optional[str] = None,
+        profile: Optional[str] = None,
+        network: Optional[str] = None,
+        linger: float = 60,
+    ) -> "Session":
+        """Opens a session: a sandbox around a directory, in which commands run."""
+        params = open_parameters(workspace, label, profile, network, linger)
+        return Session(self, self.call("session/open", params))
+
+    def attach(self, session: str) -> "Session":
+        """A session that is there already."""
+        got = self.call("session/get", {"session": session})
+        return Session(self, got)
+
+    def check(self, args: Argv, *, shell: bool = False, cwd: Optional[PathText] = None) -> Json:
+        """What would be decided about a command; nothing runs."""
+        params: Json = {"command": command(args, shell)}
+        if cwd is not None:
+            params["cwd"] = os.fspath(cwd)
+        result: Json = self.call("gate/check", params)
+        return result
+
+    def _read(self) -> None:
+        try:
+            while True:
+                data = self._socket.recv(1 << 16)
+                if not data:
+                    raise ConnectionFailed("the daemon closed the connection")
+                for message in self._lines.feed(data):
+                    self._take(message)
+        except ConnectionFailed as error:
+            self._fail(error)
+        except OSError as error:
+            self._fail(ConnectionFailed(f"the connection to the daemon: {error}"))
+
+    def _take(self, message: Json) -> None:
+        number = message.get("id")
+        with self._state:
+            future = self._waiting.pop(number, None) if isinstance(number, int) else None
+        if future is None:
+            if number is None and "error" in message:
+                raise ConnectionFailed(f"the daemon ended the connection: {message['error'].get('message', '')}")
+            return
+        if "error" in message:
+            future.set_exception(failure(message["error"]))
+        else:
+            future.set_result(message.get("result"))
+
+    def _fail(self, error: ConnectionFailed) -> None:
+        with self._state:
+            if self._gone is None:
+                self._gone = error
+            waiting, self._waiting = list(self._waiting.values()), {}
+        for future in waiting:
+            future.set_exception(error)
+
+
+class Session:
+    """A sandbox around a workspace."""
+
+    def __init__(self, client: Client, opened: Json) -> None:
+        self.client = client
+        self.id: str = opened["session"]
+        self.workspace: str = opened["workspace"]
+        #: What confines its commands.
+        self.receipt: Json = opened.get("receipt", {})
+        #: What a scan of the workspace's agent files found.
+        self.scanned: List[Json] = opened.get("scanned", [])
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        try:
+            self.close()
+        except ConnectionFailed:
+            # It ends with its connections in any case.
+            pass
+
+    def close(self) -> None:
+        """Ends it and everything in it."""
+        self.client.call("session/close", {"session": self.id})
+
+    def start(
+        self,
+        args: Argv,
+        *,
+        shell: bool = False,
+        cwd: Optional[PathText] = None,
+        env: Optional[Mapping[str, str]] = None,
+        timeout: Optional[float] = None,
+        background: bool = False,
+        stdin: bool = False,
+        id: Optional[str] = None,
+    ) -> "Command":
+        """Starts a command. It has been judged when this returns; one that a person must agree to is ``waiting``."""
+        exec_id = id or new_id()
+        params = start_parameters(
+            exec_id,
+            self.id,
+            args,
+            shell=shell,
+            cwd=cwd,
+            env=env,
+            timeout=timeout,
+            background=background,
+            stdin=stdin,
+        )
+        return Command(self, args, self.client.call("exec/start", params))
+
+    def commands(self) -> List[Json]:
+        """Those that run, and those that ended lately."""
+        listed: List[Json] = self.client.call("exec/list", {"session": self.id})["execs"]
+        return listed
+
+    def run(
+        self,
+        args: Argv,
+        *,
+        shell: bool = False,
+        cwd: Optional[PathText] = None,
+        env: Optional[Mapping[str, str]] = None,
+        input: Union[None, str, bytes] = None,
+        timeout: Optional[float] = None,
+        check: bool = False,
+        text: bool = True,
+        encoding: str = "utf-8",
+        errors: str = "replace",
+        on_waiting: Optional[OnWaiting] = None,
+    ) -> "Completed[Any]":
+        """Runs a command to its end, as :func:`subprocess.run` does."""
+        exec_id = new_id()
+        try:
+            running = self.start(
+                args, shell=shell, cwd=cwd, env=env, timeout=timeout, stdin=input is not None, id=exec_id
+            )
+            if running.state == "waiting" and on_waiting is not None:
+                on_waiting(running.request_id)
+            feeder = None
+            if input is not None:
+                data = input.encode(encoding) if isinstance(input, str) else input
+                # A command that writes before it has read everything must not wait for us.
+                feeder = threading.Thread(target=running._feed, args=(data,), daemon=True)
+                feeder.start()
+            out, err = running.communicate()
+            if feeder is not None:
+                feeder.join()
+        except BaseException:
+            # By its name: it may run although the reply that says so has not come.
+            self._abandon(exec_id)
+            raise
+        stdout: Any = out.decode(encoding, errors) if text else out
+        stderr: Any = err.decode(encoding, errors) if text else err
+        report = running.wait()
+        assert report is not None, "without a timeout it has ended"
+        outcome = Outcome(args, report)
+        outcome.raise_for_outcome(stdout, stderr, timeout)
+        done: "Completed[Any]" = Completed(args, outcome.returncode(), stdout, stderr, report)
+        if check:
+            done.check_returncode()
+        return done
+
+    def _abandon(self, exec_id: str) -> None:
+        try:
+            self.client.call("exec/kill", {"session": self.id, "id": exec_id})
+        except ExecwardError:
+            # It was refused, has ended, or ends with the connection.
+            pass
+
+
+class Command:
+    """A command in a session."""
+
+    def __init__(self, session: Session, args: Argv, started: Json) -> None:
+        self.session = session
+        self.args = args
+        self.id: str = started["id"]
+        self.request_id: str = started["request_id"]
+        #: How far it had come when it was started: ``waiting`` for a person, ``running`` or ``ended``.
+        self.state: str = started["state"]
+        self._seq = 0
+        self._closed = False
+
+    def _of(self, **more: Any) -> Json:
+        return {"session": self.session.id, "id": self.id, **more}
+
+    def read(self, timeout: float = 0) -> List[Tuple[str, bytes]]:
+        """What it has written since the last time, as pairs of the stream's name and bytes. Waits for something for up to
+        ``timeout`` seconds; an empty list says that nothing came, or that there will be no more (:attr:`closed`)."""
+        until = time.monotonic() + timeout
+        while not self._closed:
+            left = max(0.0, until - time.monotonic())
+            got = self.session.client.call(
+                "exec/read", self._of(after_seq=self._seq, wait_ms=min(WAIT_MS, int(left * 1000)))
+            )
+            self._seq, self._closed = got["last_seq"], got["closed"]
+            if got["chunks"] or left <= 0:
+                return [(chunk["stream"], data_of(chunk)) for chunk in got["chunks"]]
+        return []
+
+    @property
+    def closed(self) -> bool:
+        """Whether all of its output has been read."""
+        return self._closed
+
+    def communicate(self) -> Tuple[bytes, bytes]:
+        """Reads until its output ends."""
+        out, err = bytearray(), bytearray()
+        while not self._closed:
+            for stream, data in self.read(timeout=WAIT_MS / 1000):
+                (err if stream == "stderr" else out).extend(data)
+        return bytes(out), bytes(err)
+
+    def write(self, data: Union[str, bytes], end: bool = False) -> None:
+        """Writes to its standard input; returns when the command has taken it."""
+        steps = input_steps(data.encode() if isinstance(data, str) else data)
+        for number, step in enumerate(steps, 1):
+            last = end and number == len(steps)
+            self.session.client.call("exec/write", self._of(base64=b64encode(step).decode(), end=last))
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.write(data, end=True)
+        except ExecwardError:
+            # It ended before it took everything, as `yes | head` does.
+            pass
+
+    def wait(self, timeout: Optional[float] = None) -> Optional[Json]:
+        """Its report, once it has ended; ``None`` where it has not within ``timeout`` seconds."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = WAIT_MS if until is None else max(0, min(WAIT_MS, int((until - time.monotonic()) * 1000)))
+            report: Optional[Json] = self.session.client.call("exec/wait", self._of(wait_ms=left)).get("report")
+            if report is not None or (until is not None and time.monotonic() >= until):
+                return report
+
+    def signal(self, name: str) -> None:
+        """Sends a signal by its name (``INT``, ``TERM``) to its process group."""
+        self.session.client.call("exec/signal", self._of(signal=name))
+
+    def kill(self) -> None:
+        """Ends it and everything that it started."""
+        self.session.client.call("exec/kill", self._of())
+
+
+def run(
+    args: Argv,
+    *,
+    workspace: Optional[PathText] = None,
+    cwd: Optional[PathText] = None,
+    socket_path: Optional[PathText] = None,
+    profile: Optional[str] = None,
+    **options: Any,
+) -> "Completed[Any]":
+    """Runs one command in a session of its own. ``workspace`` is what it may change; the directory in which it starts, or
+    the current one, where that is left out. The other arguments are those of :meth:`Session.run`."""
+    where = workspace if workspace is not None else (cwd if cwd is not None else os.getcwd())
+    with Client(socket_path) as client, client.session(where, profile=profile, linger=0) as session:
+        return session.run(args, cwd=None if workspace is None else cwd, **options)
