@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod redact;
 pub mod runner;
 pub mod sandbox;
+pub mod scan;
 pub mod shell;
 pub mod stage;
 pub mod supervisor;

@@ -59,6 +59,26 @@ Examples:
 
 Exit codes: 0 nothing is open, 1 something is, 2 it could not be tried.";
 
+const REDACT_EXAMPLES: &str = "\
+Output comes as soon as it is known to be no part of a secret.
+
+Examples:
+  make 2>&1 | execward redact > build.log
+  execward redact test config.yaml .env      where secrets stand, and the rules that know them
+
+Exit codes of `redact test`: 0 nothing was found, 1 something was, 2 a file or the policy could not be read.";
+
+const SCAN_EXAMPLES: &str = "\
+Findings are escaped: what they quote cannot do to you what it was written to do to an agent. A file without findings has
+not been shown to be harmless.
+
+Examples:
+  execward scan .                            AGENTS.md, CLAUDE.md, rules, skills, hooks, README and the like
+  execward scan --all --severity high vendor/
+  execward scan --json downloaded.md | jq .rule
+
+Exit codes: 0 nothing was found, 1 something was, 2 something could not be read.";
+
 const SERVE_EXAMPLES: &str = "\
 Runs until SIGTERM or SIGINT: commands that run then have a grace, and are ended after it. SIGHUP has the policy read
 again; one with a mistake changes nothing. Under systemd, pass both sockets and use Type=notify.
@@ -95,7 +115,11 @@ pub(super) enum Command {
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(super::doctor::Doctor),
     /// Copy standard input to standard output with everything that looks like a secret masked
+    #[command(after_help = REDACT_EXAMPLES)]
     Redact(Redact),
+    /// Look into files that agents read as instructions for what is there to take an agent over
+    #[command(after_help = SCAN_EXAMPLES)]
+    Scan(super::scan::Scan),
     /// Serve agents and operators on two sockets, in the foreground
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
@@ -255,10 +279,32 @@ pub(super) struct Serve {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Redact {
+    #[command(subcommand)]
+    pub(super) what: Option<RedactWhat>,
+    /// The policy file whose `[[redact]]` rules count, too; without it the system's, then your own
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
     /// Say on stderr, as JSON, how many places were masked
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RedactWhat {
+    /// Say where files have what would be masked, and by which rule, without showing it
+    Test {
+        /// The files; `-` is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The policy file whose `[[redact]]` rules count, too; without it the system's, then your own
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// Print one JSON object for each place
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

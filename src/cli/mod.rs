@@ -12,6 +12,7 @@ mod protocol;
 mod redact;
 mod remote;
 mod run;
+mod scan;
 mod screen;
 mod serve;
 mod session;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve::serve(serve, screen),
         Command::Doctor(doctor) => doctor::doctor(&doctor, screen),
         Command::Redact(redact) => redact::redact(&redact, screen),
+        Command::Scan(scan) => scan::scan(&scan, screen),
         Command::Session(session) => session::session(session, screen),
         Command::Exec(exec) => session::exec(exec, screen),
         Command::Approvals(ask) => session::approvals(ask, screen),

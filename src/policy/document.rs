@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::condition::{Arguments, Condition, Effects, Many, Source, Where};
 use super::profile::{NetworkSection, ProfileSection, SandboxSection};
-use super::sections::{ApprovalSection, Environment, LimitsSection, Workspace};
+use super::sections::{ApprovalSection, Environment, LimitsSection, ScanSection, Workspace};
 use crate::gate::Decision;
 
 /// A whole policy file.
@@ -24,6 +24,10 @@ pub(super) struct Document {
     pub(super) limits: LimitsSection,
     pub(super) approval: ApprovalSection,
     pub(super) sandbox: SandboxSection,
+    pub(super) scan: ScanSection,
+    /// Shapes of secrets that are masked as well. Not for the policy of a project.
+    #[schemars(with = "Vec<crate::redact::Source>")]
+    pub(super) redact: Vec<Spanned<crate::redact::Source>>,
     #[schemars(with = "BTreeMap<String, ProfileSection>")]
     pub(super) profile: BTreeMap<Spanned<String>, Spanned<ProfileSection>>,
     /// What happens to an effect that no rule speaks of.
@@ -127,7 +131,7 @@ pub(super) struct Example {
 }
 
 impl Document {
-    /// That nothing stands in it but rules, profiles and includes; else the name of what does.
+    /// That nothing stands in it but rules, profiles, shapes of secrets and includes; else the name of what does.
     pub(super) fn only_rules(&self) -> Result<(), &'static str> {
         let Self {
             include: _,
@@ -137,6 +141,8 @@ impl Document {
             limits,
             approval,
             sandbox,
+            scan,
+            redact: _,
             profile: _,
             default,
             rule: _,
@@ -148,6 +154,7 @@ impl Document {
             ("limits", *limits != LimitsSection::default()),
             ("approval", *approval != ApprovalSection::default()),
             ("sandbox", *sandbox != SandboxSection::default()),
+            ("scan", *scan != ScanSection::default()),
             ("default", *default != Verdict::default()),
         ];
         sections.iter().find(|(_, stands)| *stands).map_or(Ok(()), |(name, _)| Err(*name))

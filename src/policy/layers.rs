@@ -32,6 +32,8 @@ impl Policy {
         Self {
             roots: meet_roots(self.roots.clone(), lower.roots.clone()),
             later: self.later.min(lower.later),
+            scan: self.scan.meet(&lower.scan),
+            redaction: self.redaction.clone().and(&lower.redaction),
             approval: super::Approval { timeout: self.approval.timeout.min(lower.approval.timeout) },
             base: self.base.within(&lower.base),
             profiles,

@@ -10,9 +10,10 @@ use toml::Spanned;
 use super::document::{Document, Example, RuleDocument};
 use super::index::Index;
 use super::rule::Rule;
-use super::sections::{Approval, Later};
+use super::sections::{Approval, Later, Scan};
 use super::{Layer, Policy, PolicyError, Profile, Role, profile};
 use crate::gate::{Command, Facts, Judgement};
+use crate::redact;
 use crate::shell::Dialect;
 
 /// The longest policy that is read, with everything that it includes: 4 MiB, some 20,000 rules.
@@ -159,6 +160,10 @@ impl<'a> Loader<'a> {
         };
         let document = &main.document;
         let base = self.base(document).map_err(|mistake| main.refuse(&mistake))?;
+        let scan = document
+            .scan
+            .over(if self.beneath.is_some() { Scan::everything() } else { Scan::default() })
+            .map_err(|message| main.refuse(&Mistake { span: None, message, hint: ACCEPT_HINT }))?;
         let mut profiles = BTreeMap::new();
         for source in sources {
             named_profiles(&source.document, &base, &mut profiles)
@@ -180,6 +185,8 @@ impl<'a> Loader<'a> {
                 Some(_) => Later::Allow,
                 None => Later::default(),
             }),
+            scan,
+            redaction: self.redaction(sources)?,
             approval: Approval { timeout: document.approval.timeout.unwrap_or(unsaid) },
             profiles,
             base,
@@ -229,6 +236,25 @@ impl<'a> Loader<'a> {
         })
     }
 
+    /// The shapes of secrets, with what the files add to them.
+    fn redaction(self, sources: &[Source]) -> Result<redact::Rules, PolicyError> {
+        let mut all = redact::Rules::builtin();
+        for source in sources {
+            let Some(first) = source.document.redact.first() else { continue };
+            let refuse = |message, hint| source.refuse(&Mistake::new(first.span(), message, hint));
+            if self.role == Role::Project {
+                // What is masked is masked in questions to people as well, and whoever asks may have written this.
+                let hint = "put it into the policy of the machine or of its operator";
+                return Err(refuse("the policy of a project adds no shapes of secrets".to_owned(), hint));
+            }
+            let own: Vec<_> = source.document.redact.iter().map(|own| own.get_ref().clone()).collect();
+            all = all.with(&own).map_err(|error| {
+                refuse(error.to_string(), "policies/redact.toml says what each field of such a rule means")
+            })?;
+        }
+        Ok(all)
+    }
+
     /// What the types cannot say of the rules.
     fn check(
         self,
@@ -245,7 +271,7 @@ impl<'a> Loader<'a> {
                 let hint = "use lower-case letters, digits, `-` and `.`, as in `delete.outside-workspace`";
                 return Err(Mistake::new(at, format!("`{id}` is not a rule id"), hint));
             }
-            let own = ["hardline", "opaque", "parse", "text", "request", "policy"];
+            let own = ["hardline", "opaque", "parse", "scan", "text", "request", "policy"];
             if own.iter().any(|own| id.split('.').next() == Some(own)) {
                 let hint = "such ids name what is compiled in";
                 return Err(Mistake::new(at, format!("the rule id `{id}` is reserved"), hint));
@@ -282,6 +308,8 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 }
+
+const ACCEPT_HINT: &str = "`execward scan` prints it behind the name of each file";
 
 struct Mistake {
     span: Option<std::ops::Range<usize>>,

@@ -32,7 +32,7 @@ pub use lint::{Kind as LintKind, Lint};
 pub use load::{Find, Included, Known, Loader};
 pub use profile::{Access, Level, Network, Profile};
 pub use schema::schema;
-pub use sections::{Approval, Later, Limits};
+pub use sections::{Approval, Later, Limits, OnHit, Scan};
 pub use units::{ByteSize, parse_duration};
 
 use std::collections::BTreeMap;
@@ -54,6 +54,10 @@ pub struct Policy {
     pub roots: Option<Vec<String>>,
     /// What becomes of what a command leaves for others to execute later.
     pub later: Later,
+    /// What a scan of the workspace's agent files leads to.
+    pub scan: Scan,
+    /// The shapes of secrets: what is compiled in, and what the policy adds.
+    pub redaction: crate::redact::Rules,
     /// How a person is asked.
     pub approval: Approval,
     profiles: BTreeMap<String, Profile>,
@@ -211,6 +215,8 @@ impl Policy {
         Self {
             roots: Some(Vec::new()),
             later: Later::default(),
+            scan: Scan::default(),
+            redaction: crate::redact::Rules::builtin(),
             approval: Approval::default(),
             profiles: BTreeMap::new(),
             base: Profile::default(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::profile::Access;
 use super::units::{ByteSize, duration};
+use crate::scan::Severity;
 
 /// Which variables reach a command.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -42,6 +43,89 @@ pub enum Later {
     Report,
     /// Nothing: commands may change them.
     Allow,
+}
+
+/// The `[scan]` section: what a scan of the files that agents read as instructions leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct ScanSection {
+    /// What happens when a session is opened in whose workspace something is found.
+    pub on_hit: Option<OnHit>,
+    /// From which severity on.
+    pub severity: Option<Severity>,
+    /// SHA-256 of files that somebody has read and found in order, in hexadecimal, as `execward scan` prints it. In a lower
+    /// layer, only what it lists of those that the layers above accept stays accepted.
+    pub accept: Option<Vec<String>>,
+}
+
+/// What a scan of the files that agents read as instructions leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// What happens when a session is opened in whose workspace something is found.
+    pub on_hit: OnHit,
+    /// From which severity on.
+    pub severity: Severity,
+    /// Digests of files that are in order; `None` takes none away from those that a layer above accepts.
+    pub accept: Option<Vec<String>>,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { on_hit: OnHit::default(), severity: Severity::default(), accept: Some(Vec::new()) }
+    }
+}
+
+impl Scan {
+    /// What adds nothing to what another layer asks for.
+    pub(super) fn everything() -> Self {
+        Self { on_hit: OnHit::Flag, severity: Severity::High, accept: None }
+    }
+
+    /// Whether a file of this digest is in order, whatever was found in it.
+    pub fn accepts(&self, sha256: &str) -> bool {
+        self.accept.iter().flatten().any(|accepted| accepted == sha256)
+    }
+
+    /// The stricter of each.
+    pub(super) fn meet(&self, lower: &Self) -> Self {
+        let accept = match (&self.accept, &lower.accept) {
+            (Some(upper), Some(lower)) => {
+                Some(upper.iter().filter(|accepted| lower.contains(accepted)).cloned().collect())
+            }
+            (one, None) | (None, one) => one.clone(),
+        };
+        Self { on_hit: self.on_hit.max(lower.on_hit), severity: self.severity.min(lower.severity), accept }
+    }
+}
+
+impl ScanSection {
+    /// This in place of the other where it is given. The error is a sentence.
+    pub(super) fn over(&self, base: Scan) -> Result<Scan, String> {
+        let digest = |text: &str| {
+            text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        if let Some(wrong) = self.accept.iter().flatten().find(|accepted| !digest(accepted)) {
+            return Err(format!("[scan]: `{wrong}` is not a SHA-256 in lower-case hexadecimal"));
+        }
+        Ok(Scan {
+            on_hit: self.on_hit.unwrap_or(base.on_hit),
+            severity: self.severity.unwrap_or(base.severity),
+            accept: self.accept.clone().or(base.accept),
+        })
+    }
+}
+
+/// What happens on a finding of the scan, the mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnHit {
+    /// The first command of the session says what was found, and runs.
+    Flag,
+    /// A person is asked before the first command of the session.
+    #[default]
+    Ask,
+    /// No command of the session runs.
+    Deny,
 }
 
 /// What a command may use.

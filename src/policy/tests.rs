@@ -302,6 +302,50 @@ fn rules_speak_of_hosts_people_sessions_backends_and_redirections() {
 }
 
 #[test]
+fn a_lower_layer_only_tightens_the_scan() {
+    let (first, second) = ("a".repeat(64), "b".repeat(64));
+    let upper =
+        format!("[scan]\non-hit = \"ask\"\nseverity = \"medium\"\naccept = [\"{first}\", \"{second}\"]\n");
+    let scan = |lower: &str| beneath(&upper, lower).scan;
+    assert_eq!(scan(""), Policy::parse(&upper, "p").unwrap().scan);
+    assert_eq!(scan("[scan]\non-hit = \"flag\"\nseverity = \"high\"\n"), scan(""));
+    let deny = scan("[scan]\non-hit = \"deny\"\nseverity = \"low\"\n");
+    assert_eq!((deny.on_hit, deny.severity), (OnHit::Deny, crate::scan::Severity::Low));
+    // Nobody accepts a file for those above; what they accept can be taken back.
+    let accepting = scan(&format!("[scan]\naccept = [\"{first}\", \"{}\"]\n", "c".repeat(64)));
+    assert!(accepting.accepts(&first) && !accepting.accepts(&second) && !accepting.accepts(&"c".repeat(64)));
+    let none = beneath("", &format!("[scan]\naccept = [\"{first}\"]\n")).scan;
+    assert!(!none.accepts(&first));
+    for wrong in ["C".repeat(64), "a".repeat(63), String::new()] {
+        let error = error(&format!("[scan]\naccept = [\"{wrong}\"]\n"));
+        assert!(error.message().contains("is not a SHA-256"), "{error}");
+    }
+}
+
+#[test]
+fn layers_add_shapes_of_secrets_and_a_project_adds_none() {
+    let shape = |id: &str, word: &str| {
+        format!(
+            "[[redact]]\nid = \"{id}\"\nliterals = [\"{word}\"]\nsecret = '{word}[A-Za-z0-9]{{8,64}}'\n\
+             masks = [\"{word}{{{{a20}}}}\"]\nleaves = [\"{word}\"]\n"
+        )
+        .replace("{{", "{")
+        .replace("}}", "}")
+    };
+    let upper = Policy::parse(&shape("upper", "upw_"), "upper.toml").unwrap();
+    let lower = Loader::beneath(&upper, Role::Operator).load(&shape("lower", "low_"), "lower.toml").unwrap();
+    let redactor = crate::redact::Redactor::new(&upper.over(&lower).redaction, Vec::new());
+    for secret in ["upw_a1b2c3d4e5f6", "low_a1b2c3d4e5f6", "ghp_0123456789abcdefghijABCDEFGHIJ012345"] {
+        let (text, places) = redactor.text(&format!("x {secret} y"));
+        assert!(places == 1 && !text.contains(secret), "{text}");
+    }
+    let refused = Loader::beneath(&upper, Role::Project).load(&shape("own", "own_"), "p.toml").unwrap_err();
+    assert!(refused.message().contains("adds no shapes of secrets"), "{refused}");
+    let twice = error(&(shape("same", "one_") + &shape("same", "two_")));
+    assert!(twice.message().contains("there is a rule of that name"), "{twice}");
+}
+
+#[test]
 fn files_are_included_within_bounds() {
     let files = BTreeMap::from([
         (

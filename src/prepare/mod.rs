@@ -1,5 +1,7 @@
-//! What a command needs before it can run: a checked working directory and a clean environment.
+//! What a command needs before it can run: a checked working directory, a clean environment, and a look at the files that
+//! agents read as instructions.
 
+pub mod context;
 pub mod directory;
 pub mod environment;
 

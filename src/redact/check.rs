@@ -1,9 +1,10 @@
 //! What an expression cannot say about a secret: that it looks random, that it is no placeholder.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A condition on the bytes that would be masked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Check {
     /// Not only digits: `MAX_TOKENS=100`.

@@ -1,6 +1,6 @@
 //! Deciding about candidates: is this a secret, is it none, or would more text tell?
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex_automata::dfa::Automaton;
 use regex_automata::util::primitives::StateID;
@@ -9,7 +9,7 @@ use regex_automata::{Anchored, dfa::dense};
 
 use super::rules::{Before, Rule};
 use super::search::Search;
-use super::{Rules, Secret, Stream, encoding};
+use super::{Rules, Secret, Span, Stream, encoding};
 
 /// Bytes of a secret that are looked at before it is taken for one without an end: it is masked, and the stream
 /// swallows what still belongs to it.
@@ -42,7 +42,16 @@ pub(super) struct Engine {
     values: Vec<Value>,
     pub(super) search: Search,
     /// What each literal may be the beginning of: values first, then rules in their order.
-    targets: Vec<Vec<Target>>,
+    candidates: Vec<Vec<Candidate>>,
+}
+
+/// What a literal may be the beginning of.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) target: Target,
+    /// Bytes of the literal, which need not be read again, and the state that they lead to; `None` where that depends on
+    /// more than them.
+    entry: OnceLock<Option<(usize, StateID)>>,
 }
 
 /// One form of a known secret.
@@ -130,6 +139,17 @@ impl Redactor {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         (text, stream.masked())
     }
+
+    /// Where secrets stand in a text, and by which rule they are known.
+    pub fn find(&self, text: &[u8]) -> Vec<Span> {
+        let (mut stream, mut out) = (self.stream().with_places(), Vec::new());
+        for step in text.chunks(WINDOW) {
+            stream.push(step, &mut out);
+            out.clear();
+        }
+        stream.finish(&mut out);
+        stream.places()
+    }
 }
 
 impl Engine {
@@ -148,27 +168,52 @@ impl Engine {
                 targets.push(target);
             }
         }
-        for targets in &mut targets {
+        let candidates = targets.into_iter().map(|mut targets| {
             targets.sort();
             targets.dedup();
-        }
-        Self { rules, values, search, targets }
+            targets.into_iter().map(|target| Candidate { target, entry: OnceLock::new() }).collect()
+        });
+        Self { rules, values, candidates: candidates.collect(), search }
     }
 
-    pub(super) fn targets(&self, literal: usize) -> &[Target] {
-        self.targets.get(literal).map_or(&[], Vec::as_slice)
+    pub(super) fn candidates(&self, literal: usize) -> &[Candidate] {
+        self.candidates.get(literal).map_or(&[], Vec::as_slice)
     }
 
-    /// Judges the candidate whose literal stands at `at`. The verdict on more text is the same, unless it is
+    /// Judges a candidate whose literal stands at `at`. The verdict on more text is the same, unless it is
     /// [`Verdict::More`]. `ended`: no more text will come.
-    pub(super) fn judge(&self, target: Target, buffer: &[u8], at: usize, ended: bool) -> Verdict {
-        match target {
+    pub(super) fn judge(
+        &self,
+        candidate: &Candidate,
+        literal: usize,
+        buffer: &[u8],
+        at: usize,
+        ended: bool,
+    ) -> Verdict {
+        match candidate.target {
             Target::Value(index) => self.judge_value(index, buffer, at, ended),
-            Target::Rule(index) => match self.judge_rule(index, buffer, at, ended) {
-                Verdict::Secret(found) => self.complete(found, buffer, ended),
-                verdict => verdict,
-            },
+            Target::Rule(index) => {
+                let entry = candidate.entry.get_or_init(|| self.entry(index, literal));
+                match self.judge_rule(index, *entry, buffer, at, ended) {
+                    Verdict::Secret(found) => self.complete(found, buffer, ended),
+                    verdict => verdict,
+                }
+            }
         }
+    }
+
+    /// Where a rule's first automaton is behind one of its literals.
+    fn entry(&self, rule: usize, literal: usize) -> Option<(usize, StateID)> {
+        let (rule, literal) = (self.rules.get(rule)?, self.search.literals().get(literal)?);
+        let automaton = rule.lead.as_ref().unwrap_or(&rule.secret).automaton()?;
+        let mut state = automaton.universal_start_state(Anchored::Yes)?;
+        for byte in literal {
+            state = automaton.next_state(state, *byte);
+            if automaton.is_special_state(state) {
+                return None;
+            }
+        }
+        Some((literal.len(), state))
     }
 
     fn judge_value(&self, index: usize, buffer: &[u8], at: usize, ended: bool) -> Verdict {
@@ -185,17 +230,23 @@ impl Engine {
         }
     }
 
-    fn judge_rule(&self, index: usize, buffer: &[u8], at: usize, ended: bool) -> Verdict {
+    fn judge_rule(
+        &self,
+        index: usize,
+        mut entry: Option<(usize, StateID)>,
+        buffer: &[u8],
+        at: usize,
+        ended: bool,
+    ) -> Verdict {
         let Some(rule) = self.rules.get(index) else { return Verdict::No };
-        let before = buffer.get(..at).unwrap_or_default();
-        if !rule.before.holds(buffer, at) || rule.not_before.iter().any(|word| before.ends_with(word)) {
+        if !rule.before.holds(buffer, at) || rule.is_preceded_wrongly(buffer.get(..at).unwrap_or_default()) {
             return Verdict::No;
         }
         let mut start = at;
         if let Some(lead) = &rule.lead {
             // An expression that does not compile, which loading rules out, fails closed: no lead, any secret.
             if let Some(automaton) = lead.automaton() {
-                start = match run(automaton, buffer, at, LEAD_WINDOW, ended) {
+                start = match run(automaton, entry.take(), buffer, at, LEAD_WINDOW, ended) {
                     Run::Done(Some(end)) => end,
                     Run::Done(None) | Run::Full(..) => return Verdict::No,
                     Run::Starved(end) => return Verdict::More { from: end.unwrap_or(buffer.len()) },
@@ -210,7 +261,7 @@ impl Engine {
                 open: None,
             });
         };
-        let (end, open) = match run(automaton, buffer, start, WINDOW, ended) {
+        let (end, open) = match run(automaton, entry, buffer, start, WINDOW, ended) {
             Run::Done(Some(end)) => (end.saturating_sub(rule.keep), None),
             Run::Full(true, state) if rule.keep == 0 => (start + WINDOW, Some(state)),
             Run::Done(None) | Run::Full(..) => return Verdict::No,
@@ -236,10 +287,10 @@ impl Engine {
         if !leads {
             // What it is called is decided already.
         } else if let Some(literal) = self.search.literal_at(secret) {
-            for target in self.targets(literal) {
-                let known = match *target {
+            for candidate in self.candidates(literal) {
+                let known = match candidate.target {
                     Target::Value(index) => self.judge_value(index, buffer, found.start, ended),
-                    Target::Rule(index) => self.judge_rule(index, buffer, found.start, ended),
+                    Target::Rule(index) => self.judge_rule(index, None, buffer, found.start, ended),
                 };
                 match known {
                     Verdict::Secret(known) if known.start == found.start && known.end >= found.end => {
@@ -260,8 +311,8 @@ impl Engine {
         while at < found.end {
             let text = buffer.get(at..).unwrap_or_default();
             if let Some(literal) = self.search.literal_at(text) {
-                for target in self.targets(literal) {
-                    let Target::Value(index) = *target else { break };
+                for candidate in self.candidates(literal) {
+                    let Target::Value(index) = candidate.target else { break };
                     match self.judge_value(index, buffer, at, ended) {
                         Verdict::Secret(value) => found.end = found.end.max(value.end),
                         Verdict::More { .. } => return undecided,
@@ -277,17 +328,16 @@ impl Engine {
     }
 
     fn is_value(&self, literal: usize) -> bool {
-        matches!(self.targets(literal).first(), Some(Target::Value(_)))
+        matches!(self.candidates(literal).first(), Some(Candidate { target: Target::Value(_), .. }))
     }
 
     /// Whether a secret may start where an unfinished literal starts, and not only after it.
     pub(super) fn starts_secret(&self, literal: usize, buffer: &[u8], at: usize) -> bool {
-        self.targets(literal).iter().any(|target| match target {
+        self.candidates(literal).iter().any(|candidate| match candidate.target {
             Target::Value(_) => true,
-            Target::Rule(index) => self
-                .rules
-                .get(*index)
-                .is_some_and(|rule| rule.lead.is_none() && rule.before.holds(buffer, at)),
+            Target::Rule(index) => {
+                self.rules.get(index).is_some_and(|rule| rule.lead.is_none() && rule.before.holds(buffer, at))
+            }
         })
     }
 
@@ -311,6 +361,14 @@ impl Engine {
             goes_on = Some(state);
         }
         Ok(state)
+    }
+
+    /// The rule by which a secret is known.
+    pub(super) fn name(&self, target: Target) -> &str {
+        match target {
+            Target::Value(_) => "value",
+            Target::Rule(index) => self.rules.get(index).map_or("secret", |rule| &rule.id),
+        }
     }
 
     /// Writes what stands in the place of a secret.
@@ -368,14 +426,28 @@ fn printable(byte: u8) -> u8 {
     if byte.is_ascii_graphic() && byte != b'[' && byte != b']' { byte } else { b'?' }
 }
 
-/// Runs an automaton over `buffer[at..]`, at most `window` bytes, as far as bytes matter.
-fn run(automaton: &dense::DFA<Vec<u32>>, buffer: &[u8], at: usize, window: usize, ended: bool) -> Run {
-    let before = at.checked_sub(1).and_then(|last| buffer.get(last)).copied();
-    let start = start::Config::new().anchored(Anchored::Yes).look_behind(before);
-    let Ok(mut state) = automaton.start_state(&start) else { return Run::Done(None) };
+/// Runs an automaton over `buffer[at..]`, at most `window` bytes, as far as bytes matter. `entry`: where it is after the
+/// first bytes, if that is known.
+fn run(
+    automaton: &dense::DFA<Vec<u32>>,
+    entry: Option<(usize, StateID)>,
+    buffer: &[u8],
+    at: usize,
+    window: usize,
+    ended: bool,
+) -> Run {
+    let (read, mut state) = match entry {
+        Some(entry) => entry,
+        None => {
+            let before = at.checked_sub(1).and_then(|last| buffer.get(last)).copied();
+            let start = start::Config::new().anchored(Anchored::Yes).look_behind(before);
+            let Ok(state) = automaton.start_state(&start) else { return Run::Done(None) };
+            (0, state)
+        }
+    };
     let text = buffer.get(at..).unwrap_or_default();
     let mut end = None;
-    for (index, byte) in text.iter().take(window).enumerate() {
+    for (index, byte) in text.iter().enumerate().take(window).skip(read) {
         state = automaton.next_state(state, *byte);
         if automaton.is_special_state(state) {
             if automaton.is_match_state(state) {

@@ -21,9 +21,9 @@ mod secret;
 mod stream;
 
 pub use engine::Redactor;
-pub use rules::{Rules, RulesError};
+pub use rules::{Rules, RulesError, Source};
 pub use secret::Secret;
-pub use stream::Stream;
+pub use stream::{Span, Stream};
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]

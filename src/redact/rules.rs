@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use regex_automata::dfa::dense;
 use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::check::Check;
@@ -59,10 +60,11 @@ struct File {
     rule: Vec<Source>,
 }
 
-/// A rule as written.
-#[derive(Debug, Deserialize)]
+/// A rule as written: in `policies/redact.toml`, and as `[[redact]]` in a policy. The former says what each field means.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Source {
+#[schemars(rename = "SecretShape")]
+pub struct Source {
     id: String,
     literals: Vec<String>,
     #[serde(default)]
@@ -92,7 +94,7 @@ const fn default_short() -> usize {
 }
 
 /// What must stand before a literal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Before {
     /// No letter, digit or underscore: the literal starts a word.
@@ -163,21 +165,47 @@ impl Rules {
     /// When the text is not of the right form, an expression cannot be compiled within bounds, or a rule does not do
     /// what its examples say.
     pub fn parse(text: &str) -> Result<Self, RulesError> {
-        let rules = Self::read(text)?;
-        for rule in &rules.rules {
+        Self::read(text)?.checked()
+    }
+
+    /// Compiles every rule and runs its examples.
+    fn checked(self) -> Result<Self, RulesError> {
+        for rule in &self.rules {
             for expression in rule.lead.iter().chain([&rule.secret]) {
                 compile(&expression.text).map_err(|what| RulesError::Rule { id: rule.id.clone(), what })?;
             }
         }
-        rules.check_examples()?;
-        Ok(rules)
+        self.check_examples()?;
+        Ok(self)
     }
 
-    /// Both sets of rules; those of `self` come first.
+    /// These rules and others, which add to what is masked and take nothing away from it.
     #[must_use]
-    pub fn and(mut self, more: Self) -> Self {
-        self.rules.extend(more.rules);
+    pub fn and(mut self, more: &Self) -> Self {
+        for rule in &more.rules {
+            if !self.rules.iter().any(|own| Arc::ptr_eq(own, rule)) {
+                self.rules.push(Arc::clone(rule));
+            }
+        }
         self
+    }
+
+    /// These rules and the ones that a policy writes down.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and where one has the name of another.
+    pub fn with(&self, sources: &[Source]) -> Result<Self, RulesError> {
+        let own = sources.iter().map(|source| Rule::new(source.clone()).map(Arc::new));
+        let own = Self { rules: own.collect::<Result<_, _>>()? }.checked()?;
+        let mut all = self.clone();
+        for rule in own.rules {
+            if rule.id.is_empty() || all.rules.iter().any(|other| other.id == rule.id) {
+                let what = "there is a rule of that name, or it has none".to_owned();
+                return Err(RulesError::Rule { id: rule.id.clone(), what });
+            }
+            all.rules.push(rule);
+        }
+        Ok(all)
     }
 
     fn read(text: &str) -> Result<Self, RulesError> {
@@ -250,6 +278,14 @@ impl Rule {
             masks: source.masks,
             leaves: source.leaves,
         })
+    }
+}
+
+impl Rule {
+    /// Whether one of the words stands before a literal that must not.
+    pub(super) fn is_preceded_wrongly(&self, before: &[u8]) -> bool {
+        let last = before.last();
+        self.not_before.iter().any(|word| word.last() == last && before.ends_with(word))
     }
 }
 

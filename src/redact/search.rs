@@ -105,9 +105,9 @@ impl Search {
 }
 
 impl Cursors {
-    /// The literals that stand at `at`, which [`Search::next`] returned.
-    pub(super) fn literals_at(&self, at: usize) -> impl Iterator<Item = usize> {
-        self.hits.iter().flatten().filter(move |hit| hit.at == at).map(|hit| hit.literal)
+    /// The literal that stands at `at`, which [`Search::next`] returned. There is one: none begins with another.
+    pub(super) fn literal_at(&self, at: usize) -> Option<usize> {
+        self.hits.iter().flatten().find(|hit| hit.at == at).map(|hit| hit.literal)
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
         let mut cursors = search.cursors(buffer, 0);
         let (mut from, mut hits) = (0, Vec::new());
         while let Some(at) = search.next(&mut cursors, buffer, from) {
-            for literal in cursors.literals_at(at) {
+            if let Some(literal) = cursors.literal_at(at) {
                 hits.push((at, String::from_utf8(search.literals[literal].clone()).unwrap()));
             }
             from = at + 1;

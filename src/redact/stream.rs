@@ -29,11 +29,45 @@ pub struct Stream {
     /// A secret that filled its window: masked already, what still belongs to it is dropped.
     swallowing: Option<(Target, StateID)>,
     masked: u64,
+    /// Bytes of the input that the buffer has let go of.
+    gone: u64,
+    /// Where secrets stood, for whoever asks.
+    places: Option<Vec<Span>>,
+}
+
+/// Where a secret stood in the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The rule, or `value`.
+    pub rule: String,
+    /// Offset of its first byte.
+    pub start: u64,
+    /// Offset behind its last byte.
+    pub end: u64,
 }
 
 impl Stream {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, buffer: Vec::new(), scan: 0, sent: 0, swallowing: None, masked: 0 }
+        Self {
+            engine,
+            buffer: Vec::new(),
+            scan: 0,
+            sent: 0,
+            swallowing: None,
+            masked: 0,
+            gone: 0,
+            places: None,
+        }
+    }
+
+    /// Also keeps where secrets stood.
+    pub(super) fn with_places(self) -> Self {
+        Self { places: Some(Vec::new()), ..self }
+    }
+
+    /// Where they stood.
+    pub(super) fn places(&mut self) -> Vec<Span> {
+        self.places.take().unwrap_or_default()
     }
 
     /// Takes bytes and appends to `out` what can leave.
@@ -62,7 +96,7 @@ impl Stream {
         self.advance(true, out);
         self.send(self.buffer.len(), out);
         self.buffer.clear();
-        (self.scan, self.sent, self.swallowing) = (0, 0, None);
+        (self.scan, self.sent, self.swallowing, self.gone) = (0, 0, None, 0);
     }
 
     /// How many places were masked so far.
@@ -77,7 +111,6 @@ impl Stream {
         }
         let engine = Arc::clone(&self.engine);
         let mut cursors = engine.search.cursors(&self.buffer, self.scan);
-        let mut targets = Vec::new();
         let (mut unfinished, mut hold) = self.unfinished(self.scan, ended);
         'candidates: while let Some(at) = engine.search.next(&mut cursors, &self.buffer, self.scan) {
             if at > unfinished {
@@ -85,11 +118,9 @@ impl Stream {
                 self.scan = unfinished;
                 return self.hold_after(unfinished, hold);
             }
-            targets.clear();
-            targets.extend(cursors.literals_at(at).flat_map(|literal| engine.targets(literal)).copied());
-            targets.sort_unstable();
-            for target in &targets {
-                match engine.judge(*target, &self.buffer, at, ended) {
+            let literal = cursors.literal_at(at).unwrap_or(usize::MAX);
+            for candidate in engine.candidates(literal) {
+                match engine.judge(candidate, literal, &self.buffer, at, ended) {
                     Verdict::No => {}
                     Verdict::More { from } => {
                         self.scan = at;
@@ -100,7 +131,10 @@ impl Stream {
                         if !self.swallow() {
                             return self.buffer.len();
                         }
-                        (unfinished, hold) = self.unfinished(self.scan, ended);
+                        // What begins behind the secret at the end of the buffer still does.
+                        if self.scan > unfinished.min(hold) {
+                            (unfinished, hold) = self.unfinished(self.scan, ended);
+                        }
                         continue 'candidates;
                     }
                 }
@@ -119,8 +153,9 @@ impl Stream {
         let mut cursors = search.cursors(&self.buffer, at);
         let mut next = at;
         while let Some(at) = search.next(&mut cursors, &self.buffer, next).filter(|at| *at < hold) {
-            for target in cursors.literals_at(at).flat_map(|literal| self.engine.targets(literal)) {
-                match self.engine.judge(*target, &self.buffer, at, false) {
+            let literal = cursors.literal_at(at).unwrap_or(usize::MAX);
+            for candidate in self.engine.candidates(literal) {
+                match self.engine.judge(candidate, literal, &self.buffer, at, false) {
                     Verdict::No => {}
                     Verdict::More { from } => hold = hold.min(from),
                     Verdict::Secret(found) => hold = hold.min(found.start),
@@ -156,6 +191,11 @@ impl Stream {
         let secret = self.buffer.get(found.start..found.end).unwrap_or_default();
         self.engine.mask(found, secret, out);
         self.masked += 1;
+        if let Some(places) = &mut self.places {
+            let rule = self.engine.name(found.target).to_owned();
+            let (start, end) = (self.gone + found.start as u64, self.gone + found.end as u64);
+            places.push(Span { rule, start, end });
+        }
         self.sent = self.sent.max(found.end);
         self.scan = found.end;
         self.swallowing = found.open.map(|state| (found.target, state));
@@ -165,7 +205,11 @@ impl Stream {
     fn swallow(&mut self) -> bool {
         let Some((target, state)) = self.swallowing else { return true };
         let text = self.buffer.get(self.scan..).unwrap_or_default();
-        match self.engine.swallow(target, state, text) {
+        let swallowed = self.engine.swallow(target, state, text);
+        if let Some(last) = self.places.as_mut().and_then(|places| places.last_mut()) {
+            last.end += swallowed.err().unwrap_or(text.len()) as u64;
+        }
+        match swallowed {
             Ok(state) => {
                 self.swallowing = Some((target, state));
                 self.scan = self.buffer.len();
@@ -192,6 +236,7 @@ impl Stream {
     fn forget(&mut self) {
         let keep_from = self.scan.min(self.sent).saturating_sub(LOOK_BEHIND);
         self.buffer.drain(..keep_from);
+        self.gone += keep_from as u64;
         self.scan -= keep_from;
         self.sent -= keep_from;
     }

@@ -25,7 +25,13 @@ pub(super) fn find(text: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
             continue;
         }
         let middle = at + SHORTEST - 1;
-        let start = at + text.get(at..middle).unwrap_or_default().iter().rposition(|byte| !is_letter(*byte)).map_or(0, |it| it + 1);
+        let start = at
+            + text
+                .get(at..middle)
+                .unwrap_or_default()
+                .iter()
+                .rposition(|byte| !is_letter(*byte))
+                .map_or(0, |it| it + 1);
         if start > at {
             // Not yet long enough: look again from where it begins.
             at = start;
@@ -56,7 +62,7 @@ fn word(rest: &[u8]) -> (usize, Vec<u8>) {
             _ => break,
         };
         let next = rest.get(at + end..).unwrap_or_default();
-        if length < 60 || length > 128 || !next.first().copied().is_some_and(is_letter) {
+        if !(60..=128).contains(&length) || !next.first().copied().is_some_and(is_letter) {
             break;
         }
         at += end;
@@ -95,7 +101,10 @@ fn hex(pair: &[u8]) -> Option<u8> {
 
 /// Whether it is mostly letters: a phrase inside binary data is none that an agent would be told to decode.
 fn is_text(bytes: &[u8]) -> bool {
-    let odd = bytes.iter().filter(|byte| !matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0x80..)).count();
+    let odd =
+        bytes.iter().filter(|byte| !matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0x80..)).count();
     let high = bytes.iter().filter(|byte| **byte >= 0x80).count();
-    bytes.len() >= 12 && odd * 50 <= bytes.len() && (high * 10 <= bytes.len() || core::str::from_utf8(bytes).is_ok())
+    bytes.len() >= 12
+        && odd * 50 <= bytes.len()
+        && (high * 10 <= bytes.len() || core::str::from_utf8(bytes).is_ok())
 }

@@ -4,7 +4,7 @@ use super::rules::{Phrase, Rules};
 use super::{Finding, Severity, encoded, fold, hidden, invisible};
 
 /// An expression looks at one window at a time.
-const WINDOW: usize = 4096;
+const WINDOW: usize = 1024;
 
 /// How far a window reaches into the next: more than any phrase is long.
 const OVERLAP: usize = 512;
@@ -60,7 +60,9 @@ fn phrases(rules: &Rules, text: &[u8], found: &mut dyn FnMut(&Phrase, usize, usi
     let mut done = vec![0; rules.phrases.len()];
     for word in rules.words.find_iter(text) {
         for &index in rules.of_word.get(word.pattern().as_usize()).map_or(&[][..], Vec::as_slice) {
-            let (Some(phrase), Some(done)) = (rules.phrases.get(index), done.get_mut(index)) else { continue };
+            let (Some(phrase), Some(done)) = (rules.phrases.get(index), done.get_mut(index)) else {
+                continue;
+            };
             if word.end() <= *done {
                 continue;
             }
@@ -104,13 +106,22 @@ fn hit(phrase: &Phrase, text: &[u8], at: usize, length: usize) -> Hit {
 fn is_quoted(text: &[u8], at: usize, length: usize) -> bool {
     const NEAR: usize = 80;
     let before = text.get(at.saturating_sub(NEAR)..at).unwrap_or_default();
-    let line = before.iter().rposition(|byte| *byte == b'\n').map_or(before, |end| before.get(end + 1..).unwrap_or_default());
+    let line = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(before, |end| before.get(end + 1..).unwrap_or_default());
     let after = text.get(at + length..(at + length + NEAR * 2).min(text.len())).unwrap_or_default();
-    let pairs: [(&[u8], &[u8]); 4] = [(b"\"", b"\""), (b"`", b"`"), ("\u{201c}".as_bytes(), "\u{201d}".as_bytes()), ("\u{ab}".as_bytes(), "\u{bb}".as_bytes())];
+    let pairs: [(&[u8], &[u8]); 4] = [
+        (b"\"", b"\""),
+        (b"`", b"`"),
+        ("\u{201c}".as_bytes(), "\u{201d}".as_bytes()),
+        ("\u{ab}".as_bytes(), "\u{bb}".as_bytes()),
+    ];
     let marked = pairs.iter().any(|(open, close)| {
         memchr::memmem::rfind(line, open).is_some_and(|mark| {
             // An even number of marks: the one before closes something else.
-            open != close || memchr::memmem::find_iter(line.get(..mark).unwrap_or_default(), open).count() % 2 == 0
+            open != close
+                || memchr::memmem::find_iter(line.get(..mark).unwrap_or_default(), open).count() % 2 == 0
         }) && memchr::memmem::find(after, close).is_some()
     });
     // An apostrophe is no quotation mark; one after a space or bracket is.
@@ -126,7 +137,10 @@ fn folded(rules: &Rules, text: &[u8], hits: &mut Vec<Hit>) {
     let mut start = 0;
     while start < text.len() {
         // The next byte that is not ASCII, and a window around it.
-        let Some(odd) = text.get(start..).and_then(|rest| rest.iter().position(|byte| !byte.is_ascii())) else { return };
+        let Some(odd) = text.get(start..).and_then(|rest| rest.iter().position(|byte| !byte.is_ascii()))
+        else {
+            return;
+        };
         let from = (start + odd).saturating_sub(OVERLAP).max(start.saturating_sub(OVERLAP));
         let from = boundary(text, from);
         let to = boundary(text, (start + odd + WINDOW * 4).min(text.len()));
@@ -156,12 +170,16 @@ fn folded(rules: &Rules, text: &[u8], hits: &mut Vec<Hit>) {
 
 /// Whether there are letters among what was folded, or nothing to see.
 fn is_disguised(original: &[u8]) -> bool {
-    String::from_utf8_lossy(original).chars().any(|c| !c.is_ascii() && (c.is_alphanumeric() || invisible::is_invisible(c)))
+    String::from_utf8_lossy(original)
+        .chars()
+        .any(|c| !c.is_ascii() && (c.is_alphanumeric() || fold::is_mark(c) || invisible::is_invisible(c)))
 }
 
 /// The start of the character at or before an offset.
 fn boundary(text: &[u8], at: usize) -> usize {
-    let back = (0..4).find(|back| at.checked_sub(*back).and_then(|at| text.get(at)).is_none_or(|byte| byte & 0xc0 != 0x80));
+    let back = (0..4).find(|back| {
+        at.checked_sub(*back).and_then(|at| text.get(at)).is_none_or(|byte| byte & 0xc0 != 0x80)
+    });
     at - back.unwrap_or(0).min(at)
 }
 
@@ -198,7 +216,14 @@ pub(super) fn place(text: &[u8], hits: Vec<Hit>) -> Vec<Finding> {
             at = hit.at;
             let before = text.get(start..hit.at).unwrap_or_default();
             let column = before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64 + 1;
-            Finding { rule: hit.rule, severity: hit.severity, line, column, text: escape(&hit.text), reason: hit.reason }
+            Finding {
+                rule: hit.rule,
+                severity: hit.severity,
+                line,
+                column,
+                text: escape(&hit.text),
+                reason: hit.reason,
+            }
         })
         .collect()
 }
@@ -230,7 +255,9 @@ fn escape(text: &str) -> String {
 /// U+3164, U+FE00 to FFFB, and everything above U+1D000.
 pub(super) fn next_of(text: &[u8], from: usize) -> Option<usize> {
     let rest = text.get(from..)?;
-    let at = rest.iter().position(|byte| matches!(byte, 0xc2 | 0xcd | 0xd8 | 0xe1 | 0xe2 | 0xe3 | 0xef | 0xf0 | 0xf3))?;
+    let at = rest
+        .iter()
+        .position(|byte| matches!(byte, 0xc2 | 0xcd | 0xd8 | 0xe1 | 0xe2 | 0xe3 | 0xef | 0xf0 | 0xf3))?;
     Some(from + at)
 }
 

@@ -12,7 +12,7 @@ const LONGEST: usize = 64 << 10;
 #[allow(clippy::unwrap_used, reason = "a test looks at it")]
 static ELEMENT: LazyLock<Regex> = LazyLock::new(|| {
     RegexBuilder::new(
-        r#"<[a-z][a-z0-9]{0,15}\s[^<>]{0,300}?(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?:[^.]|$)|color\s*:\s*(?:white|\#fff|transparent)|\shidden[\s>=]|aria-hidden)[^<>]{0,300}>?"#,
+        r#"<[a-z][a-z0-9]{0,15}\s[^<>]{0,300}?(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?:[^.]|$)|color\s*:\s*(?:white|\#fff|transparent)|\bhidden[\s>=]|aria-hidden)[^<>]{0,300}>?"#,
     )
     .unicode(false)
     .case_insensitive(true)
@@ -24,7 +24,9 @@ static ELEMENT: LazyLock<Regex> = LazyLock::new(|| {
 pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut at = 0;
-    while let Some(start) = text.get(at..).and_then(|rest| memmem::find(rest, b"<!--")).map(|found| at + found) {
+    while let Some(start) =
+        text.get(at..).and_then(|rest| memmem::find(rest, b"<!--")).map(|found| at + found)
+    {
         let body = start + 4;
         let end = text
             .get(body..)
@@ -35,7 +37,8 @@ pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
     }
     // Link definitions that link to nothing: `[//]: # (text)`.
     for start in memmem::find_iter(text, b"[//]: #") {
-        let line = text.get(start..).and_then(|rest| memchr::memchr(b'\n', rest)).unwrap_or(text.len() - start);
+        let line =
+            text.get(start..).and_then(|rest| memchr::memchr(b'\n', rest)).unwrap_or(text.len() - start);
         parts.push(start..start + line.min(LONGEST));
     }
     // Only where one of the words stands is the expression asked.

@@ -54,7 +54,14 @@ pub(super) fn find(text: &[u8], hits: &mut Vec<Hit>) {
         }
         let after = engine::char_at(text, end).map_or('\n', |(c, _)| c);
         if let Some((rule, severity, reason)) = judge(&run, found, before, after) {
-            hits.push(Hit { rule: rule.to_owned(), severity, reason: reason.to_owned(), at: found, length: end - found, text: shown(&run) });
+            hits.push(Hit {
+                rule: rule.to_owned(),
+                severity,
+                reason: reason.to_owned(),
+                at: found,
+                length: end - found,
+                text: shown(&run),
+            });
         }
         start = end;
         before = after;
@@ -71,17 +78,29 @@ fn judge(run: &[char], at: usize, before: char, after: char) -> Judged {
         return Some(("invisible.tags", Severity::High, "tag characters spell out text that nobody sees"));
     }
     if run.iter().filter(|c| is_selector(**c)).count() >= 4 {
-        return Some(("invisible.selectors", Severity::High, "a run of variation selectors carries hidden bytes"));
+        return Some((
+            "invisible.selectors",
+            Severity::High,
+            "a run of variation selectors carries hidden bytes",
+        ));
     }
     if run.iter().any(|c| matches!(*c, '\u{202d}' | '\u{202e}')) {
-        return Some(("invisible.override", Severity::High, "the direction of the text is overridden: it does not read as it looks"));
+        return Some((
+            "invisible.override",
+            Severity::High,
+            "the direction of the text is overridden: it does not read as it looks",
+        ));
     }
     let zero_width = run.iter().filter(|c| is_zero_width(**c)).count();
     if zero_width >= 8 {
         return Some(("invisible.run", Severity::High, "a run of zero-width characters carries hidden bits"));
     }
     if run.iter().any(|c| matches!(u32::from(*c), 0x202a..=0x202c | 0x2066..=0x2069)) {
-        return Some(("invisible.direction", Severity::Low, "the direction of the text is changed by invisible characters"));
+        return Some((
+            "invisible.direction",
+            Severity::Low,
+            "the direction of the text is changed by invisible characters",
+        ));
     }
     let latin = before.is_ascii_alphabetic() && after.is_ascii_alphabetic();
     if latin && at > 0 && zero_width > 0 {

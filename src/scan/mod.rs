@@ -25,12 +25,15 @@ mod hidden;
 mod invisible;
 mod rules;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use rules::{Rules, RulesError};
 
 /// How sure a finding is to be an attack, least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth a look where there are others.
@@ -38,6 +41,7 @@ pub enum Severity {
     /// Odd in a file of instructions; has innocent uses.
     Medium,
     /// Has hardly any innocent use.
+    #[default]
     High,
 }
 
@@ -67,7 +71,7 @@ impl Severity {
 }
 
 /// Something found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Of the rule; `+hidden`, `+folded` and `+encoded` say where it was found.
     pub rule: String,
@@ -91,7 +95,12 @@ pub fn scan(rules: &Rules, text: &[u8]) -> Vec<Finding> {
     let mut found = engine::find(rules, text);
     // One place, one finding for each rule: the surest, and then the one that says more.
     found.sort_by(|one, other| {
-        (one.at, &one.rule, other.severity, other.rule.len()).cmp(&(other.at, &other.rule, one.severity, one.rule.len()))
+        (one.at, &one.rule, other.severity, other.rule.len()).cmp(&(
+            other.at,
+            &other.rule,
+            one.severity,
+            one.rule.len(),
+        ))
     });
     found.dedup_by(|next, kept| next.at < kept.at + kept.length.max(1) && next.base() == kept.base());
     if found.len() > MOST {
@@ -103,5 +112,11 @@ pub fn scan(rules: &Rules, text: &[u8]) -> Vec<Finding> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 mod tests;

@@ -13,6 +13,9 @@ const BUILTIN: &str = include_str!("../../policies/scan.toml");
 /// Largest automaton of one expression, in bytes.
 const SIZE_LIMIT: usize = 2 << 20;
 
+/// A word of one letter would find a candidate everywhere.
+const SHORTEST_WORD: usize = 2;
+
 /// Rules that are ready to be used.
 #[derive(Debug)]
 pub struct Rules {
@@ -102,7 +105,8 @@ impl Rules {
     /// The rules that are shipped.
     pub fn builtin() -> &'static Self {
         #[allow(clippy::expect_used, reason = "a test reads the same text")]
-        static RULES: LazyLock<Rules> = LazyLock::new(|| Rules::parse(BUILTIN).expect("the shipped rules can be read"));
+        static RULES: LazyLock<Rules> =
+            LazyLock::new(|| Rules::parse(BUILTIN).expect("the shipped rules can be read"));
         &RULES
     }
 
@@ -121,8 +125,13 @@ impl Rules {
                 return Err(wrong("it has no words to be found by".to_owned()));
             }
             for word in &rule.words {
-                if word.len() < 3 || !word.is_ascii() || word.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                    return Err(wrong(format!("`{word}` is not a word: three or more ASCII characters, lower case")));
+                if word.len() < SHORTEST_WORD
+                    || !word.is_ascii()
+                    || word.bytes().any(|byte| byte.is_ascii_uppercase())
+                {
+                    return Err(wrong(format!(
+                        "`{word}` is not a word: two or more ASCII characters, lower case"
+                    )));
                 }
                 match words.iter().position(|known| known == word).and_then(|at| of_word.get_mut(at)) {
                     Some(of) => of.push(index),
@@ -171,6 +180,8 @@ impl Rules {
             let pattern = pattern.to_ascii_lowercase();
             if let Some(directory) = pattern.strip_suffix("/**") {
                 path.starts_with(&format!("{directory}/")) || path.contains(&format!("/{directory}/"))
+            } else if let Some(top) = pattern.strip_prefix('/') {
+                path == top
             } else if pattern.contains('/') {
                 path == pattern || path.ends_with(&format!("/{pattern}"))
             } else if let Some(end) = pattern.strip_prefix('*') {

@@ -57,7 +57,7 @@ impl Serialize for Digest {
 pub(super) fn bind(request: &Request, policy: Digest) -> Digest {
     let mut hash = Fields(Sha256::new());
     hash.text("execward once-grant 1");
-    let Request { id, principal, command, facts, place, terms, interpreter } = request;
+    let Request { id, principal, command, facts, place, terms, context, interpreter } = request;
     hash.text(id.as_str());
     hash.number(u64::from(principal.uid));
     hash.number(u64::from(principal.gid));
@@ -94,6 +94,7 @@ pub(super) fn bind(request: &Request, policy: Digest) -> Digest {
     hash.profile(profile);
     hash.number(timeout.map_or(u64::MAX, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)));
     hash.number(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+    hash.list(context.iter().flat_map(|finding| [&finding.rule, &finding.effect]));
     hash.bytes(&policy.0);
     Digest(hash.0.finalize().into())
 }

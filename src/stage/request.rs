@@ -112,6 +112,8 @@ pub struct Request {
     pub place: Place,
     /// On which terms.
     pub terms: Terms,
+    /// What was found about the place before anything was asked, which counts like what is found in the command.
+    pub context: Vec<Finding>,
     /// Absolute path of the shell that will run shell text; it reads the dialect of `facts`.
     pub interpreter: String,
 }
@@ -215,6 +217,10 @@ impl Parsed {
     pub fn judge(self, policy: &Policy) -> Verdict {
         let mut request = self.request;
         let mut judgement = policy.judge(&request.command, &request.facts);
+        if !request.context.is_empty() {
+            let findings = judgement.findings.into_iter().chain(request.context.iter().cloned()).collect();
+            judgement = Judgement { run_under: judgement.run_under, ..Judgement::from_findings(findings) };
+        }
         if !judgement.run_under.is_empty() {
             let confined = policy.confine(&request.terms.profile, &judgement);
             if let Some(finding) = request.terms.keep_within(&confined, &judgement.run_under) {

@@ -41,6 +41,7 @@ fn request(command: Command) -> Request {
             timeout: None,
             grace: Duration::from_secs(2),
         },
+        context: Vec::new(),
         interpreter: "/bin/bash".into(),
     }
 }

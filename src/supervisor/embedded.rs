@@ -236,13 +236,15 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         facts,
         place: Place { cwd: cwd.id, workspace: workspace.directory().id },
         terms: Terms { timeout: Some(timeout), grace: profile.limits.grace, profile },
+        // One command is no session: whoever runs commands one by one scans with `execward scan`.
+        context: Vec::new(),
         interpreter: local.interpreter.to_owned(),
     };
     let ground = Ground { workspace, cwd, spec, environment: vars.into_iter().collect() };
 
     let mut terminal = AtTerminal { local: &local, signals: &mut signals };
     let cleared = pipeline::clear(request, &policy, &mut terminal).await;
-    let desk = || Ok::<_, EmbeddedError>((journal(&local, id)?, Redactor::new(&Rules::builtin(), secrets)));
+    let desk = || Ok::<_, EmbeddedError>((journal(&local, id)?, Redactor::new(&policy.redaction, secrets)));
     let (mut completed, redactor) = match cleared {
         Ok(cleared) => execute(*cleared, runner?, ground, asked, desk, &mut signals).await?,
         Err(denial) => {

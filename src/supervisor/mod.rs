@@ -3,6 +3,7 @@
 //! Every error, timeout and panic on the way is a refusal with a record. The supervisor starts no command itself: it
 //! asks a runner, and it has nothing to ask with until the types of [`crate::stage`] give it something.
 
+mod context;
 mod daemon;
 mod egress;
 mod embedded;

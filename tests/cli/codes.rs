@@ -115,3 +115,47 @@ fn redact_is_a_filter() {
         assert_eq!(ground.execward(["redact"]).stdin(bytes.clone()).output().expect(0).stdout, bytes);
     });
 }
+
+#[test]
+fn redact_test_says_where_and_shows_nothing() {
+    as_everyone(|ground| {
+        let token = format!("ghp_{}", "Zk3vQ9xT7mB2wR5nL8cY1fH6jD4sG0pAqWeU");
+        let text = format!("first\n  key {token}\n");
+        let path = ground.put(&ground.root().join("notes.txt"), text.as_bytes(), 0o644);
+        let output = ground.execward(["redact", "test"]).arg(&path).output().expect(1);
+        assert!(output.stdout().contains("notes.txt:2:7: github-token, 40 bytes"), "{}", output.stdout());
+        assert!(!output.stdout().contains(&token[..8]), "{}", output.stdout());
+        let json = ground.execward(["redact", "test", "--json"]).arg(&path).output().expect(1).stdout();
+        let place: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
+        assert_eq!((&place["line"], &place["length"]), (&2.into(), &40.into()));
+        ground.execward(["redact", "test", "/no/such/file"]).output().expect(2);
+    });
+}
+
+#[test]
+fn a_policy_adds_to_what_is_masked() {
+    as_everyone(|ground| {
+        let rule = "[[redact]]\nid = \"acme-key\"\nliterals = [\"acme-\"]\nsecret = \"acme-[a-z0-9]{12}\"\n\
+                    masks = [\"x acme-{l12}\"]\nleaves = [\"acme-x\"]\n";
+        let policy = ground.put(&ground.root().join("acme.toml"), rule.as_bytes(), 0o644);
+        let input = "key acme-k7qm2zxv9btf and AKIAK7QM2ZXV9BTF4RNW\n";
+        let masked = ground.execward(["redact", "--policy"]).arg(&policy).stdin(input).output().expect(0);
+        assert!(
+            masked.stdout().starts_with("key [redacted:acme-key ***] and [redacted:aws"),
+            "{}",
+            masked.stdout()
+        );
+        let run = ground.execward(["run", "--policy"]).arg(&policy).arg("--").arg("echo").arg(input);
+        assert!(!run.output().expect(0).stdout().contains("zxv9btf"));
+        // One that does not do what its examples say, and one that takes the name of another.
+        for wrong in [rule.replace("{12}", "{13}"), rule.replace("acme-key", "github-token")] {
+            let policy = ground.put(&ground.root().join("wrong.toml"), wrong.as_bytes(), 0o644);
+            let output = ground.execward(["redact", "--policy"]).arg(&policy).stdin(input).output().expect(2);
+            assert!(
+                output.stdout().is_empty() && output.stderr().contains("redaction rule"),
+                "{}",
+                output.stderr()
+            );
+        }
+    });
+}

@@ -6,5 +6,6 @@ mod generated;
 mod json;
 mod policy;
 mod question;
+mod scan;
 mod signals;
 mod terminal;

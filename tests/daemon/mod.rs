@@ -11,6 +11,7 @@ mod life;
 mod many;
 mod operators;
 mod people;
+mod scan;
 mod sessions;
 mod shells;
 mod strict;

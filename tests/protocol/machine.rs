@@ -537,7 +537,7 @@ impl World {
             AgentCall::ExecKill(_) => drop(found.command().map_err(code)?),
             AgentCall::ExecRead(_) | AgentCall::ExecWait(_) => drop(found.command().map_err(code)?),
             AgentCall::SessionGet(_) | AgentCall::ExecList(_) => drop(found.session().map_err(code)?),
-            AgentCall::GateCheck(_) => {}
+            AgentCall::GateCheck(_) | AgentCall::ScanPath(_) => {}
         }
         Ok(())
     }

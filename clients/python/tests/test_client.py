@@ -1,5 +1,5 @@
 """The clients against a real daemon. ``EXECWARD_TEST_DIR`` is a directory with its sockets in ``run/`` and an empty directory
-``work/``; ``cargo test --test main python`` sets it."""
+``work/``, whose policy asks about ``uname``; ``cargo test --test main python`` sets it up."""
 
 import asyncio
 import os

@@ -1,6 +1,7 @@
 //! What agents ask.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::connection::{Connection, Serve};
@@ -125,6 +126,17 @@ async fn answer(
                 execs: session.execs().iter().map(|exec| exec.listed()).collect(),
             });
             connection.reply(id, execs).await;
+        }
+        AgentCall::ScanPath(asked) => {
+            let scanned = async move {
+                let path = match (found, Path::new(asked.path.as_str())) {
+                    (Found::Session(session), path) => Path::new(&session.workspace_path).join(path),
+                    (_, path) if path.is_absolute() => path.to_owned(),
+                    _ => return Err(Error::new(Code::UnknownSession, "a relative path needs a session")),
+                };
+                session::scan_path(&this.house.common, &this.peer, path).await
+            };
+            connection.answer(id, scanned).await;
         }
         AgentCall::GateCheck(asked) => {
             let checked = match found {

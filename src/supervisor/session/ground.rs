@@ -87,7 +87,7 @@ impl Session {
         let redactor = if secrets.is_empty() {
             self.redactor.clone()
         } else {
-            Redactor::new(&crate::redact::Rules::builtin(), secrets)
+            Redactor::new(&policy.redaction, secrets)
         };
         exec.redact_with(&redactor);
         Ok(Ground {

@@ -32,9 +32,11 @@ use tokio_util::task::TaskTracker;
 pub(super) use account::{Account, Accounts, Quota};
 pub(super) use check::check;
 pub(super) use exec::Exec;
+pub(super) use open::scan_path;
 pub(super) use ring::{CAPACITY as OUTPUT_KEPT, Share};
 
 use self::link::{Orders, Routes};
+use super::context::Context;
 use super::local::Local;
 use super::policy_file::Source;
 use super::scribe::Scribe;
@@ -124,6 +126,10 @@ pub(super) struct Session {
     /// What every command gets that asks for nothing of its own.
     environment: Environment,
     redactor: Redactor,
+    /// What the scan of its agent files found.
+    suspects: Vec<rpc::Suspect>,
+    /// What the next command is told of that.
+    context: Context,
     common: Arc<Common>,
     account: Arc<Account>,
     orders: Orders,
@@ -156,6 +162,7 @@ impl Session {
             workspace: self.workspace_path.clone(),
             receipt: self.receipt.clone(),
             separation: self.separation,
+            scanned: self.suspects.clone(),
         }
     }
 

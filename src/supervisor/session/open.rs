@@ -1,8 +1,9 @@
 //! How a session comes to be.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::fcntl::AtFlags;
@@ -16,10 +17,12 @@ use super::look::look_as;
 use super::policy::Layer;
 use super::{Common, Peer, Session, Used, sleep};
 use crate::policy::{Access, Profile};
+use crate::prepare::context::{self as looking, Bounds, Seen, Which};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
-use crate::redact::{Redactor, Rules};
+use crate::redact::Redactor;
 use crate::sandbox::{self, jail};
+use crate::supervisor::context::{self, Context};
 use crate::supervisor::egress::Egress;
 use crate::supervisor::local::Local;
 use crate::supervisor::pipeline;
@@ -28,7 +31,7 @@ use crate::wire::rpc::{self, Code, Error, OpenSession, SessionId};
 use crate::wire::runner::{Limits, SandboxSpec};
 
 /// What a look at the requester's files brings.
-struct Seen {
+struct Looked {
     local: Local,
     workspace: Directory,
     spec: SandboxSpec,
@@ -52,14 +55,21 @@ impl Session {
         })?;
         let lifetime = asked.limits.as_ref().and_then(|limits| limits.lifetime_ms).map(|ms| ms.millis());
         let (label, linger) = (asked.label.clone(), asked.linger_ms);
-        let Seen { local, workspace, spec, profile, project } = look(common, peer, asked).await?;
+        let Looked { local, workspace, spec, profile, project } = look(common, peer, asked).await?;
+        let layer = Arc::new(Layer::new(project));
+        let policy = layer.beneath(common.policy())?;
         let workspace_path = workspace.path.to_string_lossy().into_owned();
         let environment = pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[])
             .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
-        let mut link =
-            common.launcher.launch(spec.clone()).await.map_err(|error| {
-                Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint())
-            })?;
+        let redactor = Redactor::new(&policy.redaction, Vec::new());
+        // Nobody waits longer for the one than for the other.
+        let (link, seen) =
+            tokio::join!(common.launcher.launch(spec.clone()), scan(peer, workspace.fd.as_fd()));
+        let mut link = link
+            .map_err(|error| Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint()))?;
+        let seen = seen?;
+        let suspects = context::suspects(&policy.scan, &seen, &redactor);
+        let context = Context::new(&policy.scan, &suspects, seen.cut);
         let mut id = [0; 16];
         getrandom::fill(&mut id)
             .map_err(|error| Error::new(Code::Internal, format!("no random numbers: {error}")))?;
@@ -76,11 +86,13 @@ impl Session {
             spec,
             receipt,
             profile,
-            layer: Arc::new(Layer::new(project)),
+            layer,
             label: label.map(Into::into),
             opened: Timestamp::now(),
             linger: linger.millis(),
-            redactor: Redactor::new(&Rules::builtin(), Vec::new()),
+            redactor,
+            suspects,
+            context,
             environment,
             common: Arc::clone(common),
             account: Arc::clone(&peer.account),
@@ -165,10 +177,10 @@ fn limits(profile: &Profile, asked: Option<&rpc::SessionLimits>) -> Limits {
     limits
 }
 
-async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<Seen, Error> {
+async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<Looked, Error> {
     let (uid, gid) = (peer.uid, peer.gid);
     let common = Arc::clone(common);
-    let look = move || -> Result<Seen, Error> {
+    let look = move || -> Result<Looked, Error> {
         let (upper, path) = (common.policy(), PathBuf::from(asked.workspace.as_str()));
         let local = Local::peer(uid, gid, common.directories.clone())
             .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
@@ -203,7 +215,7 @@ async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<S
             own_state,
         })
         .map_err(|error| Error::new(Code::Sandbox, error.to_string()).hint(error.hint()))?;
-        Ok(Seen { local, workspace, spec, profile, project })
+        Ok(Looked { local, workspace, spec, profile, project })
     };
     look_as((uid, gid), &peer.account.lookups, look)
         .await
@@ -216,6 +228,43 @@ fn within(workspace: &Directory, policy: &Source) -> Result<(), DirectoryError> 
     let roots: Result<Vec<Root>, DirectoryError> =
         roots.iter().map(|root| Root::open(Path::new(root))).collect();
     directory::open(&workspace.path, &roots?).map(drop)
+}
+
+/// Scans the files of the workspace that agents obey, as the peer may read them. The bounds are short of a look's
+/// patience: where it cannot be done, there is no session.
+async fn scan(peer: &Peer, workspace: BorrowedFd<'_>) -> Result<Seen, Error> {
+    let failed = |error: String| Error::new(Code::Workspace, format!("the scan of its agent files: {error}"));
+    let workspace = workspace.try_clone_to_owned().map_err(|error| failed(error.to_string()))?;
+    let look = move || looking::below(workspace.as_fd(), Which::AgentFiles, Bounds::SESSION);
+    look_as((peer.uid, peer.gid), &peer.account.lookups, look)
+        .await
+        .map_err(|error| failed(error.to_string()))
+}
+
+/// `scan/path`, as the peer may read it.
+///
+/// # Errors
+/// When there is nothing to read there.
+pub(in crate::supervisor) async fn scan_path(
+    common: &Common,
+    peer: &Peer,
+    path: PathBuf,
+) -> Result<rpc::Scanned, Error> {
+    let bounds = Bounds { time: Duration::from_secs(4), ..Bounds::ASKED };
+    let at = path.clone();
+    let seen = look_as((peer.uid, peer.gid), &peer.account.lookups, move || {
+        looking::look(&at, Which::AgentFiles, bounds)
+    })
+    .await
+    .map_err(|error| Error::new(Code::Directory, format!("the path: {error}")))?
+    .map_err(|errno| Error::new(Code::Directory, format!("{}: {errno}", path.display())))?;
+    let redactor = Redactor::new(&common.policy().redaction, Vec::new());
+    Ok(rpc::Scanned {
+        findings: context::listed(&seen, &redactor),
+        files: seen.read,
+        bytes: seen.bytes,
+        complete: !seen.cut,
+    })
 }
 
 fn open_workspace(path: &Path, local: &Local, own_state: &[PathBuf]) -> Result<Directory, DirectoryError> {

@@ -77,6 +77,7 @@ impl Session {
             facts,
             place,
             terms: Terms { timeout: Some(timeout), grace, profile },
+            context: self.context.findings(),
             interpreter: self.local.interpreter.to_owned(),
         };
         let finish = |mut report: Report, masked: u64| {
@@ -88,6 +89,7 @@ impl Session {
             Ok(cleared) => cleared,
             Err(denial) => return self.refuse(*denial, &journal, &redactor, finish).await,
         };
+        self.context.settle();
         let waited = matches!(cleared.agreed(), crate::stage::Agreed::Once { .. });
         match self
             .begin(*cleared, exec, Seen { place, environment }, Wish { terminal, keeps }, &journal, &redactor)

@@ -113,6 +113,7 @@ impl Calls for AgentCall {
         then("exec/kill", About::Command(ANY, Needs::Nothing)),
         then("exec/list", About::Session),
         then("gate/check", About::PerhapsSession),
+        then("scan/path", About::PerhapsSession),
     ];
 
     fn read(request: &Request) -> Result<Self, Error> {
@@ -135,6 +136,7 @@ impl Calls for AgentCall {
             Self::ExecWait(asked) => (asked.session.as_ref(), Some(&asked.id)),
             Self::ExecKill(of) => (of.session.as_ref(), Some(&of.id)),
             Self::GateCheck(asked) => (asked.session.as_ref(), None),
+            Self::ScanPath(asked) => (asked.session.as_ref(), None),
         }
     }
 

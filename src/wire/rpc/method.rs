@@ -75,6 +75,7 @@ calls! {
         "exec/kill" ExecKill(OfExec) -> Done;
         "exec/list" ExecList(OfSession) -> Execs;
         "gate/check" GateCheck(Check) -> Checked;
+        "scan/path" ScanPath(ScanPath) -> Scanned;
     }
 }
 
@@ -114,6 +115,7 @@ methods! {
     WaitExec => "exec/wait" -> Waited;
     OfExec => "exec/kill" -> Done;
     Check => "gate/check" -> Checked;
+    ScanPath => "scan/path" -> Scanned;
     AnswerApproval => "approval/answer" -> Done;
     KillSession => "session/kill" -> Done;
     TailAudit => "audit/tail" -> Records;

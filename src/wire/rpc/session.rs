@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Bounded, PathText, Principal, Separation, SessionId, Words};
+use super::{Bounded, PathText, Principal, Separation, SessionId, Suspect, Words};
 use crate::wire::runner::{Network, Receipt};
 
 /// Milliseconds up to a week.
@@ -63,6 +63,10 @@ pub struct SessionOpened {
     pub receipt: Receipt,
     /// Whether something separates the caller from those who approve.
     pub separation: Separation,
+    /// What the scan of the workspace's agent files found, from the severity on that the policy names; what happens then
+    /// is the policy's to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scanned: Vec<Suspect>,
 }
 
 /// The session that a request is about.
