@@ -138,7 +138,8 @@ fn why_no_user_namespace() -> String {
                 sandbox's profile"
             .into();
     }
-    "this host does not let an ordinary user make user namespaces: see user_namespaces(7), or run execward as root"
+    "this host does not let an ordinary user make user namespaces, or this is a chroot, in which nobody may: see \
+     user_namespaces(7), or run execward as root and outside"
         .into()
 }
 
