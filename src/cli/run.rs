@@ -132,7 +132,7 @@ pub(super) fn explain(completed: &Completed, command: &Command, screen: Screen) 
             let error = nix::errno::Errno::from_raw(*errno).desc();
             screen.error(format_args!("{}: cannot be executed: {error}", shown(program)));
         }
-        Outcome::TimedOut => screen.error("the time limit ended the command"),
+        Outcome::TimedOut => screen.error("a time limit ended the command"),
         Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::Cancelled { .. } => {}
     }
     if completed.masked > 0 {

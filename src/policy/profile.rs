@@ -102,6 +102,8 @@ impl Profile {
             limits: Limits {
                 time: long,
                 grace: long,
+                cpu: long,
+                idle: long,
                 memory: ByteSize(u64::MAX),
                 processes: u32::MAX,
                 open_files: u32::MAX,

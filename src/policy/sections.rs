@@ -136,6 +136,10 @@ pub struct Limits {
     pub time: Duration,
     /// Time between the polite signal and SIGKILL.
     pub grace: Duration,
+    /// Processor time of any one process, in whole seconds; SIGXCPU then, and SIGKILL after the grace. [`Duration::MAX`] is no limit.
+    pub cpu: Duration,
+    /// Time without any output of a command in the foreground. [`Duration::MAX`] is no limit.
+    pub idle: Duration,
     /// Memory of a command's whole tree.
     pub memory: ByteSize,
     /// Processes and threads of a command's whole tree.
@@ -158,6 +162,14 @@ pub struct LimitsSection {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "Option<String>")]
     pub grace: Option<Duration>,
+    /// Processor time of any one process (`"1m"`), in whole seconds.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Option<String>")]
+    pub cpu: Option<Duration>,
+    /// Time without any output of a command in the foreground (`"2m"`).
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Option<String>")]
+    pub idle: Option<Duration>,
     /// Memory of a command's whole tree (`"4GiB"`).
     #[schemars(with = "Option<String>")]
     pub memory: Option<ByteSize>,
@@ -176,6 +188,8 @@ impl LimitsSection {
         Limits {
             time: self.time.unwrap_or(base.time),
             grace: self.grace.unwrap_or(base.grace),
+            cpu: self.cpu.unwrap_or(base.cpu),
+            idle: self.idle.unwrap_or(base.idle),
             memory: self.memory.unwrap_or(base.memory),
             processes: self.processes.unwrap_or(base.processes),
             open_files: self.open_files.unwrap_or(base.open_files),
@@ -191,6 +205,8 @@ impl Limits {
         Self {
             time: self.time.min(other.time),
             grace: self.grace.min(other.grace),
+            cpu: self.cpu.min(other.cpu),
+            idle: self.idle.min(other.idle),
             memory: self.memory.min(other.memory),
             processes: self.processes.min(other.processes),
             open_files: self.open_files.min(other.open_files),
@@ -204,6 +220,8 @@ impl Default for Limits {
         Self {
             time: Duration::from_secs(600),
             grace: Duration::from_secs(2),
+            cpu: Duration::MAX,
+            idle: Duration::MAX,
             memory: ByteSize(4 << 30),
             processes: 1024,
             open_files: 4096,

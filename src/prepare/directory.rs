@@ -197,6 +197,11 @@ pub fn workspace(path: &Path, rules: WorkspaceRules<'_>) -> Result<Directory, Di
 }
 
 impl Directory {
+    /// Whether it has been removed since it was opened.
+    pub fn is_removed(&self) -> bool {
+        identify(&self.fd).map_or(true, |(_, _, links)| links == 0)
+    }
+
     fn open(path: &Path) -> Result<Self, DirectoryError> {
         let owned = || path.to_owned();
         if path.to_str().is_none() {

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{pipe2, read, write};
 
 use super::evidence::Counts;
 use super::failure::{Doing, Result};
-use super::init::{Init, Said, Told};
+use super::init::{Init, Order, Said, Told};
 use super::shell::State;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::Usage;
@@ -20,7 +21,7 @@ use crate::sys::spawn::{Step, Words};
 use crate::sys::terminal;
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
 use crate::wire::runner::{
-    Aftermath, Cause, End, Ended, Failure, FromRunner, MAX_CHUNK, Reached, Spawn, Stream, Window,
+    Aftermath, Cause, End, Ended, Failure, FromRunner, LimitName, MAX_CHUNK, Reached, Spawn, Stream, Window,
 };
 
 /// How much a pipe to or from a command holds: pipe(7). Fewer turns of the loop for the same bytes.
@@ -53,6 +54,10 @@ pub(super) struct Command {
     started: Option<Instant>,
     time: Option<Duration>,
     deadline: Option<Instant>,
+    idle: Option<Duration>,
+    /// When it last wrote something.
+    wrote: Option<Instant>,
+    cpu_s: Option<u64>,
     grace: Duration,
     cause: Option<Cause>,
     end: Option<End>,
@@ -85,12 +90,20 @@ impl Command {
         let cwd_id = (spawn.cwd_id.dev, spawn.cwd_id.ino);
         let init = loop {
             let init = init(devpts.as_ref())?;
-            let streams = match &command {
+            let stdio = match &command {
                 Ends::Pipes(ends) => ends.each_ref().map(AsFd::as_fd),
                 Ends::Terminal(terminal) => [terminal.as_fd(); 3],
             };
-            let extra = shell.as_ref().map(AsFd::as_fd);
-            match init.start(&words, cwd_id, streams, command_gate.as_fd(), extra, devpts.is_some()) {
+            let order = Order {
+                words: &words,
+                cwd_id,
+                stdio,
+                gate: command_gate.as_fd(),
+                extra: shell.as_ref().map(AsFd::as_fd),
+                cpu: (spawn.cpu_s.unwrap_or(0), spawn.grace_ms.div_ceil(1000).max(1)),
+                terminal: devpts.is_some(),
+            };
+            match init.start(order) {
                 Ok(()) => break init,
                 // It has ended since it was seen: memory was short.
                 Err(Errno::EPIPE | Errno::ECONNRESET) => init.destroy(),
@@ -119,6 +132,9 @@ impl Command {
             started: None,
             time: spawn.timeout_ms.map(Duration::from_millis),
             deadline: None,
+            idle: spawn.idle_ms.map(Duration::from_millis),
+            wrote: None,
+            cpu_s: spawn.cpu_s,
             grace: Duration::from_millis(spawn.grace_ms),
             cause: None,
             end: None,
@@ -136,6 +152,7 @@ impl Command {
         let _ = write(&gate, &[1]);
         let now = Instant::now();
         self.started = Some(now);
+        self.wrote = Some(now);
         self.deadline = self.time.map(|limit| now + limit);
     }
 
@@ -233,6 +250,9 @@ impl Command {
             Ok(count) if count > 0 => {
                 out[start..data].copy_from_slice(&output_header(self.id, stream, count));
                 out.truncate(data + count);
+                if self.idle.is_some() {
+                    self.wrote = Some(Instant::now());
+                }
                 return true;
             }
             Err(Errno::EINTR) => {}
@@ -277,6 +297,7 @@ impl Command {
             Step::Streams => ("streams", "put the command's streams in place".into()),
             Step::Ids => ("ids", "become the sandbox's user".into()),
             Step::Capabilities => ("capabilities", "drop all capabilities".into()),
+            Step::Limits => ("rlimits", "limit the command's processor time".into()),
             Step::Directory => ("directory", format!("enter the directory {cwd}")),
             Step::Replaced => {
                 ("directory", format!("enter the directory {cwd}, which is not the one checked"))
@@ -328,21 +349,52 @@ impl Command {
 
     /// When this command must next be looked at although nothing has happened.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        if self.reaped.is_some() { None } else { self.deadline }
+        if self.reaped.is_some() {
+            return None;
+        }
+        self.deadline.into_iter().chain(self.idle_deadline()).min()
+    }
+
+    /// When it will have written nothing for too long. Not once something has ended it.
+    fn idle_deadline(&self) -> Option<Instant> {
+        let waits = self.cause.is_none() && self.end.is_none();
+        self.wrote.filter(|_| waits)?.checked_add(self.idle?)
+    }
+
+    /// Whether something that it wrote is still in its pipes, because nobody takes it.
+    fn has_unread(&self) -> bool {
+        let mut fds: Vec<PollFd<'_>> = [&self.stdout, &self.stderr]
+            .into_iter()
+            .flatten()
+            .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
+            .collect();
+        let _ = poll(&mut fds, PollTimeout::ZERO);
+        fds.iter().any(|fd| fd.revents().is_some_and(|flags| flags.contains(PollFlags::POLLIN)))
     }
 
     /// Acts on a limit that has been reached: SIGTERM to all, and after the grace the end.
     pub(super) fn check_deadline(&mut self, now: Instant) {
-        if self.next_deadline().is_none_or(|deadline| deadline > now) {
+        if self.reaped.is_some() {
+            return;
+        }
+        let mut limit = Cause::Time;
+        if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
+            if self.has_unread() {
+                self.wrote = Some(now);
+            } else {
+                (limit, self.deadline) = (Cause::Idle, Some(now));
+            }
+        }
+        if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
         if self.cause.is_none() && self.end.is_none() && !self.grace.is_zero() {
-            self.cause = Some(Cause::Time);
+            self.cause = Some(limit);
             self.deadline = Some(now + self.grace);
             self.init.tell(Told::SignalAll(Signal::SIGTERM as i32));
         } else {
             self.deadline = None;
-            self.kill(Cause::Time);
+            self.kill(limit);
         }
     }
 
@@ -402,7 +454,8 @@ impl Command {
             // Its init died of something that was not said: the kernel ran out of memory.
             (None, None) => End::Signal { signal: Signal::SIGKILL as i32 },
         };
-        let reached = reached(&end, self.before);
+        let mut reached = reached(&end, self.before);
+        reached.extend(self.times(&end, usage));
         FromRunner::Exited(Ended {
             id: self.id,
             end,
@@ -417,6 +470,39 @@ impl Command {
         })
         .encode(out);
         true
+    }
+}
+
+impl Command {
+    /// The limits on time that it ran into.
+    fn times(&self, end: &End, usage: Usage) -> Option<Reached> {
+        let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f64();
+        let grace = self.grace.as_secs_f64();
+        let ended =
+            |of: String| format!("{of}: SIGTERM to all of it, and SIGKILL {grace} s later to what was left");
+        const EXCEEDED: i32 = Signal::SIGXCPU as i32;
+        let cpu = match *end {
+            End::Killed { cause: Cause::Time } => {
+                let evidence = ended(format!("it ran for {} s", seconds(self.time)));
+                return Some(Reached { limit: LimitName::Time, evidence });
+            }
+            End::Killed { cause: Cause::Idle } => {
+                let evidence = ended(format!("it wrote nothing for {} s", seconds(self.idle)));
+                return Some(Reached { limit: LimitName::Idle, evidence });
+            }
+            End::Signal { signal } => signal,
+            // What a shell says of it.
+            End::Code { code } => i32::from(code) - 128,
+            _ => return None,
+        };
+        let limit = self.cpu_s?;
+        let by = match cpu {
+            EXCEEDED => "SIGXCPU",
+            signal if signal == Signal::SIGKILL as i32 && usage.cpu_us / 1_000_000 >= limit => "SIGKILL",
+            _ => return None,
+        };
+        let evidence = format!("{by}: a process used {limit} s of processor time");
+        Some(Reached { limit: LimitName::Cpu, evidence })
     }
 }
 

@@ -38,6 +38,18 @@ pub(super) struct Init {
     before: Usage,
 }
 
+/// A command as an init is given it: [`Launch`], of which nothing is given away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) words: &'a Words,
+    pub(super) cwd_id: (u64, u64),
+    pub(super) stdio: [BorrowedFd<'a>; 3],
+    pub(super) gate: BorrowedFd<'a>,
+    pub(super) extra: Option<BorrowedFd<'a>>,
+    pub(super) cpu: (u64, u64),
+    pub(super) terminal: bool,
+}
+
 /// What an init says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Said {
@@ -57,7 +69,7 @@ pub(super) enum Told {
 }
 
 /// What goes through the control socket: a tag and numbers, and after [`START`] the words of a command.
-type Packet = [u64; 8];
+type Packet = [u64; 10];
 const PACKET_SIZE: usize = size_of::<Packet>();
 
 const START: u64 = 1;
@@ -75,7 +87,7 @@ fn to_bytes(packet: Packet) -> [u8; PACKET_SIZE] {
 }
 
 fn from_bytes(bytes: &[u8]) -> Option<Packet> {
-    let mut packet = [0; 8];
+    let mut packet: Packet = [0; 10];
     for (word, from) in packet.iter_mut().zip(bytes.get(..PACKET_SIZE)?.chunks_exact(8)) {
         *word = u64::from_ne_bytes(from.try_into().ok()?);
     }
@@ -112,18 +124,12 @@ impl Init {
     ///
     /// # Errors
     /// Where it has gone.
-    pub(super) fn start(
-        &self,
-        words: &Words,
-        cwd_id: (u64, u64),
-        stdio: [BorrowedFd<'_>; 3],
-        gate: BorrowedFd<'_>,
-        extra: Option<BorrowedFd<'_>>,
-        terminal: bool,
-    ) -> nix::Result<()> {
+    pub(super) fn start(&self, order: Order<'_>) -> nix::Result<()> {
+        let Order { words, cwd_id, stdio, gate, extra, cpu, terminal } = order;
         let [programs, argv, env] = words.counts().map(|count| count as u64);
         let total = words.bytes().len() as u64;
-        let header = to_bytes([START, total, programs, argv, env, cwd_id.0, cwd_id.1, terminal.into()]);
+        let header =
+            to_bytes([START, total, programs, argv, env, cwd_id.0, cwd_id.1, terminal.into(), cpu.0, cpu.1]);
         let [stdin, stdout, stderr] = stdio;
         let (first, rest) = words.bytes().split_at(words.bytes().len().min(PACKET - PACKET_SIZE));
         let first = [header.as_slice(), first].concat();
@@ -141,7 +147,7 @@ impl Init {
             Told::Signal(signal) => (SIGNAL, signal),
             Told::SignalAll(signal) => (SIGNAL_ALL, signal),
         };
-        let packet = to_bytes([tag, u64::from(signal.cast_unsigned()), 0, 0, 0, 0, 0, 0]);
+        let packet = to_bytes([tag, u64::from(signal.cast_unsigned()), 0, 0, 0, 0, 0, 0, 0, 0]);
         let _ = passing::send(self.control.as_fd(), &packet, &[]);
     }
 
@@ -259,7 +265,10 @@ fn mount_proc() -> nix::Result<()> {
 }
 
 fn not_run(control: &OwnedFd, step: Step, errno: Errno) {
-    say(control, [NOT_RUN, u64::from(step as u32), u64::from((errno as i32).cast_unsigned()), 0, 0, 0, 0, 0]);
+    say(
+        control,
+        [NOT_RUN, u64::from(step as u32), u64::from((errno as i32).cast_unsigned()), 0, 0, 0, 0, 0, 0, 0],
+    );
 }
 
 fn say(control: &OwnedFd, packet: Packet) {
@@ -309,7 +318,8 @@ impl Life<'_> {
             Err(_) => return false,
         };
         packet.truncate(received.bytes);
-        let Some([tag, first, programs, argv, env, dev, ino, terminal]) = from_bytes(&packet) else {
+        let Some([tag, first, programs, argv, env, dev, ino, terminal, cpu, more]) = from_bytes(&packet)
+        else {
             return false;
         };
         match tag {
@@ -326,6 +336,7 @@ impl Life<'_> {
                     stdio: [stdin, stdout, stderr],
                     gate,
                     extra,
+                    cpu: (cpu, more),
                     words,
                     cwd_id: (dev, ino),
                     terminal: terminal != 0,
@@ -390,7 +401,7 @@ impl Life<'_> {
                     let Usage { cpu_us, max_rss_kib } = self.usage;
                     say(
                         self.control,
-                        [ENDED, u64::from(status.cast_unsigned()), cpu_us, max_rss_kib, 0, 0, 0, 0],
+                        [ENDED, u64::from(status.cast_unsigned()), cpu_us, max_rss_kib, 0, 0, 0, 0, 0, 0],
                     );
                 }
             }

@@ -79,6 +79,8 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
         idmaps = Idmaps::new(spec)?;
     } else {
         namespaces::enter_user_namespace(&spec.identity)?;
+        // Capabilities that are gained take this away: prctl(2).
+        let _ = process::die_with_parent();
         layers.push(Layer {
             name: "user-namespace".into(),
             enforced: true,

@@ -130,8 +130,8 @@ impl Fields {
             self.list(allowed.iter());
         }
         self.number(*workspace as u64);
-        let Limits { time, grace, memory, processes, open_files, file_size } = limits;
-        for duration in [time, grace] {
+        let Limits { time, grace, cpu, idle, memory, processes, open_files, file_size } = limits;
+        for duration in [time, grace, cpu, idle] {
             self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         }
         for number in [memory.0, u64::from(*processes), u64::from(*open_files), file_size.0] {

@@ -158,7 +158,7 @@ impl From<End> for Outcome {
         match end {
             End::Code { code } => Self::Exited { code },
             End::Signal { signal } => Self::Signaled { signal },
-            End::Killed { cause: Cause::Time } => Self::TimedOut,
+            End::Killed { cause: Cause::Time | Cause::Idle } => Self::TimedOut,
             End::Killed { cause: Cause::Cancelled } => Self::Cancelled { signal: SIGTERM },
             End::Killed { cause: Cause::Orphaned } => {
                 Self::Failed { error: "the command lost its supervisor".to_owned(), hint: String::new() }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::MAX_COMMAND;
 use super::verdict::{Judged, Verdict};
 use crate::gate::{Command, Decision, Facts, Finding, Judgement};
-use crate::policy::{Policy, Profile};
+use crate::policy::{Limits, Policy, Profile};
 use crate::wire::runner::FileId;
 
 /// The name of one request, unique on this machine: 128 random bits in hexadecimal.
@@ -73,11 +73,13 @@ impl Terms {
     /// Shortens the time to what a profile gives. What else these terms give beyond it, a sandbox that is being made could
     /// leave out, and one that stands cannot: that is a finding, and the command does not run in it.
     fn keep_within(&mut self, confined: &Profile, names: &[String]) -> Option<Finding> {
-        let (time, grace) = (confined.limits.time, confined.limits.grace);
+        let Limits { time, grace, cpu, idle, .. } = confined.limits;
         self.timeout = Some(self.timeout.map_or(time, |timeout| timeout.min(time)));
         self.grace = self.grace.min(grace);
         self.profile.limits.time = self.profile.limits.time.min(time);
         self.profile.limits.grace = self.profile.limits.grace.min(grace);
+        self.profile.limits.cpu = self.profile.limits.cpu.min(cpu);
+        self.profile.limits.idle = self.profile.limits.idle.min(idle);
         let beyond = self.profile.beyond(confined);
         if beyond.is_empty() {
             return None;

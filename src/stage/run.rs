@@ -1,5 +1,7 @@
 //! From a cleared command to its end.
 
+use std::time::Duration;
+
 use super::verdict::{Cleared, Judged};
 use super::{Agreed, Digest, Place, Request};
 use crate::audit::chain::Durable;
@@ -94,6 +96,8 @@ impl Prepared {
             cwd_id: place.cwd,
             timeout_ms: terms.timeout.map(milliseconds),
             grace_ms: milliseconds(terms.grace),
+            cpu_s: whole_seconds(terms.profile.limits.cpu),
+            idle_ms: limited(terms.profile.limits.idle).map(milliseconds),
             terminal: None,
             persist: false,
         }
@@ -149,7 +153,18 @@ fn persisting(text: &str, dialect: Dialect) -> String {
     format!("trap '{SAY}' EXIT; eval {word}; set -- \"$?\"; {SAY}; exec 7>&-; exit \"$1\"")
 }
 
-fn milliseconds(duration: std::time::Duration) -> u64 {
+/// A limit, where it is one.
+fn limited(duration: Duration) -> Option<Duration> {
+    (duration < Duration::MAX).then_some(duration)
+}
+
+/// As setrlimit(2) takes it: not 0, which is one second too.
+fn whole_seconds(duration: Duration) -> Option<u64> {
+    let up = limited(duration)?.checked_add(Duration::from_nanos(999_999_999))?;
+    Some(up.as_secs().max(1))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -7,8 +7,9 @@ use nix::Result;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-/// Most descriptors that are taken with one message; the kernel closes what is beyond it.
-pub const MOST: usize = 5;
+/// Most descriptors that are taken with one message; the kernel closes what is beyond it. An even number: the room for them is
+/// rounded up to whole words, and what fits is taken.
+pub const MOST: usize = 6;
 
 /// Bytes of a control message with [`MOST`] descriptors.
 // SAFETY: CMSG_SPACE only computes.

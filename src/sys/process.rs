@@ -211,10 +211,13 @@ fn files_are_reached_as(uid: u32, gid: u32) -> bool {
 
 /// While it lives, the calling process reaches files as another user, whatever their modes: setfsuid(2), setfsgid(2) and
 /// CAP_DAC_OVERRIDE, where it is permitted. For a process of one thread.
+///
+/// The kernel forgets with the change what it shall send when the parent dies (prctl(2)); that is asked for again in the end.
 #[derive(Debug)]
 #[must_use]
 pub struct FilesAs {
     before: (u32, u32),
+    dies_with_parent: Option<nix::sys::signal::Signal>,
 }
 
 impl FilesAs {
@@ -223,9 +226,10 @@ impl FilesAs {
     /// # Errors
     /// `EPERM` where the kernel does not do it: nothing has changed then.
     pub fn enter(uid: u32, gid: u32) -> Result<Self> {
+        let dies_with_parent = nix::sys::prctl::get_pdeathsig()?;
         // SAFETY: plain numbers. Both say who it was before, not whether it worked.
         let before = unsafe { (libc::setfsuid(uid).cast_unsigned(), libc::setfsgid(gid).cast_unsigned()) };
-        let entered = Self { before };
+        let entered = Self { before, dies_with_parent };
         if files_are_reached_as(uid, gid) {
             // After the change of user, which takes it away.
             let _ = caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_DAC_OVERRIDE);
@@ -246,7 +250,8 @@ impl Drop for FilesAs {
         }
         // The change back to root gives it back, as capabilities(7) says.
         let dropped = caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_DAC_OVERRIDE);
-        if dropped.is_err() || !files_are_reached_as(uid, gid) {
+        let armed = nix::sys::prctl::set_pdeathsig(self.dies_with_parent);
+        if dropped.is_err() || armed.is_err() || !files_are_reached_as(uid, gid) {
             // Nothing may go on with more rights, or as somebody else, than it believes to have.
             exit_now(1);
         }

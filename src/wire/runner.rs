@@ -164,6 +164,12 @@ pub struct Reached {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitName {
+    /// Wall-clock time; the lifetime, for a command in the background.
+    Time,
+    /// Time without output.
+    Idle,
+    /// Processor time of one process.
+    Cpu,
     /// Memory of all processes together.
     Memory,
     /// Processes and threads together.
@@ -172,16 +178,22 @@ pub enum LimitName {
     FileSize,
     /// A private file system in memory.
     Tmpfs,
+    /// The output that is kept.
+    Output,
 }
 
 impl LimitName {
     /// As people read it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Time => "time",
+            Self::Idle => "time without output",
+            Self::Cpu => "processor time",
             Self::Memory => "memory",
             Self::Processes => "processes",
             Self::FileSize => "file size",
             Self::Tmpfs => "private file systems",
+            Self::Output => "kept output",
         }
     }
 }
@@ -291,6 +303,8 @@ pub enum End {
 pub enum Cause {
     /// The wall-clock limit.
     Time,
+    /// The limit on time without output.
+    Idle,
     /// The requester asked, or went away.
     Cancelled,
     /// The supervisor went away.
@@ -473,6 +487,12 @@ pub struct Spawn {
     pub timeout_ms: Option<u64>,
     /// Between SIGTERM and SIGKILL when a limit ends it, in milliseconds.
     pub grace_ms: u64,
+    /// Processor time of any one of its processes in seconds, not 0 (RLIMIT_CPU).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_s: Option<u64>,
+    /// Time without any output in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u64>,
     /// Gives it a terminal of its own, of this size, in place of three pipes. All that it writes is then
     /// [`Stream::Stdout`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -93,6 +93,74 @@ fn user_namespaces_that_are_forbidden() {
     });
 }
 
+#[test]
+fn control_groups_that_cannot_be_written() {
+    as_leg(Leg::Root, |ground| {
+        if !tool("unshare") {
+            return;
+        }
+        let execward = ground::execward().display();
+        let text = format!(
+            "unshare --mount sh -c 'for m in $(awk \"\\$3 ~ /^cgroup/ {{ print \\$2 }}\" /proc/mounts); do \
+             mount -o remount,bind,ro $m || exit 9; done; exec {execward} run --json -- echo ran'"
+        );
+        let result = ground.bare_shell(&text).output().expect(0).json();
+        let layers = result["receipt"]["layers"].as_array().cloned().unwrap_or_default();
+        let cgroup = layers.iter().find(|layer| layer["name"] == "cgroup").expect("the receipt speaks of it");
+        assert_eq!(cgroup["enforced"], false, "{cgroup}");
+        assert!(
+            cgroup["detail"].as_str().is_some_and(|why| why.contains("ead-only file system")),
+            "{cgroup}"
+        );
+    });
+}
+
+/// As on a kernel that was built without it, or started without it.
+#[test]
+#[allow(
+    unsafe_code,
+    clippy::cast_possible_truncation,
+    reason = "a filter for the child, of numbers that fit"
+)]
+fn a_kernel_without_landlock() {
+    use std::os::unix::process::CommandExt as _;
+    as_everyone(|ground| {
+        let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let filter = [
+            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            statement(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                0,
+                1,
+                libc::SYS_landlock_create_ruleset as u32,
+            ),
+            statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+            statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let account = ground.account().clone();
+        let mut command = std::process::Command::new(ground::execward());
+        command.args(["run", "--state"]).arg(ground.state()).args(["--", "touch", "ran"]);
+        command.current_dir(ground.workspace()).env("HOME", &account.home).stdin(Stdio::null());
+        if is_root() {
+            command.uid(account.uid).gid(account.gid);
+        }
+        // SAFETY: two system calls on memory that outlives them.
+        unsafe {
+            command.pre_exec(move || {
+                let program = libc::sock_fprog { len: 4, filter: filter.as_ptr().cast_mut() };
+                let set = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                    && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0;
+                if set { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            });
+        }
+        let output = command.output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(said.contains("error:") && said.contains("landlock") && said.contains("hint:"), "{said}");
+        assert!(!ground.workspace().join("ran").exists());
+    });
+}
+
 /// As useradd does with the files of /etc, which are hidden too.
 #[test]
 fn a_hidden_file_that_is_replaced_without_a_pause() {

@@ -6,6 +6,7 @@
 
 mod audit;
 mod descriptors;
+mod faults;
 mod hostile;
 mod life;
 mod many;

@@ -60,3 +60,60 @@ fn memory_and_processes_that_are_used_up_are_named() {
         assert!(reached(&result).contains(&"processes"), "{result}");
     });
 }
+
+#[test]
+fn limits_on_time_are_named_and_hold() {
+    as_everyone(|ground| {
+        let run = |limits: &str, text: &str| {
+            ground.write(
+                "policy.toml",
+                format!("default = \"allow\"\n[limits]\ngrace = \"200ms\"\n{limits}\n"),
+            );
+            ground.execward(["run", "--json", "--policy", "policy.toml", "-c", text]).output()
+        };
+        let output = run("time = \"500ms\"", "trap '' TERM; sleep 100 & sleep 100; sleep 100");
+        let result = output.expect(124).json();
+        assert_eq!(
+            (&result["outcome"], reached(&result)),
+            (&Value::from("timed-out"), vec!["time"]),
+            "{result}"
+        );
+        // Silence, of a process that stopped itself as well; not of one that speaks.
+        for silent in ["sleep 100", "echo x; kill -STOP $$"] {
+            let result = run("idle = \"700ms\"", silent).expect(124).json();
+            assert_eq!(
+                (&result["outcome"], reached(&result)),
+                (&Value::from("timed-out"), vec!["idle"]),
+                "{silent}: {result}"
+            );
+        }
+        let result =
+            run("idle = \"2s\"", "for n in 1 2 3 4 5 6; do sleep 0.5; echo $n; done").expect(0).json();
+        assert_eq!(reached(&result), Vec::<&str>::new(), "{result}");
+        // Processor time, of one that ignores the signal as well.
+        let result = run("cpu = \"1s\"", "while :; do :; done").json();
+        assert_eq!(
+            (&result["outcome"], reached(&result)),
+            (&Value::from("signaled"), vec!["cpu"]),
+            "{result}"
+        );
+        let result = run("cpu = \"1s\"", "trap '' XCPU; while :; do :; done").json();
+        assert_eq!(
+            (&result["outcome"], &result["signal"]),
+            (&Value::from("signaled"), &Value::from(9)),
+            "{result}"
+        );
+        assert_eq!(reached(&result), ["cpu"], "{result}");
+    });
+}
+
+#[test]
+fn a_command_can_raise_no_limit_on_its_processor_time() {
+    as_everyone(|ground| {
+        ground.write("policy.toml", "default = \"allow\"\n[limits]\ncpu = \"1s\"\n");
+        let text = "ulimit -t unlimited 2>/dev/null; ulimit -Ht";
+        let output = ground.execward(["run", "--policy", "policy.toml", "-c", text]).output().expect(0);
+        let hard: u64 = output.stdout().trim().parse().expect("a number");
+        assert!(hard <= 10, "{hard}");
+    });
+}

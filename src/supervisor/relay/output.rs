@@ -204,6 +204,11 @@ impl Captured {
         self.head.len() + self.tail.len()
     }
 
+    /// Bytes that were left out.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// Leaves out what follows what was kept.
     pub(crate) fn skip(&mut self, bytes: usize) {
         self.left_out += (bytes + self.tail.len()) as u64;

@@ -41,6 +41,15 @@ impl Session {
         let Shell { cwd: left, env: exported } = self.shell(asked);
         let profile = pipeline::standing(&self.profile, policy).map_err(unusable)?;
         let workspace = self.workspace[0].directory();
+        if workspace.is_removed() {
+            // What is shown in its place is empty and takes nothing, and so it stays.
+            self.end.cancel();
+            return Err(Error::new(
+                Code::Workspace,
+                format!("the workspace {} was removed: its session is closed", self.workspace_path),
+            )
+            .hint("open another session"));
+        }
         if cwd.is_none() && env.is_empty() && left.is_none() && exported.is_empty() {
             let Environment { vars, withheld, .. } = &self.environment;
             return Ok(Ground {

@@ -168,7 +168,8 @@ pub(super) async fn receive(mut receiver: Receiver, routes: Arc<Routes>, end: Ca
                 }
             }
             Ok(Some(FromRunner::Failed(failure))) => match failure.id.and_then(|id| routes.remove(id)) {
-                Some(exec) => exec.end(Err(failure.to_string())),
+                Some(exec) if failure.hint.is_empty() => exec.end(Err(failure.to_string())),
+                Some(exec) => exec.end(Err(format!("{failure}: {}", failure.hint))),
                 None if failure.id.is_none() => break failure.to_string(),
                 None => {}
             },

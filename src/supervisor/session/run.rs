@@ -148,6 +148,7 @@ impl Session {
                 }
                 report.outcome = stopped_outcome(report.outcome, stopped);
                 let mut report = finish(report, masked);
+                report.reached.extend(exec.flooded());
                 report.notes.extend(kept.map(|note| redactor.text(&note).0));
                 if let Err(error) = recorded {
                     report.notes.push(format!("the command's end could not be recorded: {error}"));
@@ -179,6 +180,10 @@ impl Session {
         let mut spawn =
             if wish.keeps { prepared.spawn_persisting(exec.number) } else { prepared.spawn(exec.number) };
         spawn.terminal = wish.terminal;
+        if exec.bound_to.is_none() {
+            // One in the background may well be silent.
+            spawn.idle_ms = None;
+        }
         self.orders.send(ToRunner::Prepare(Box::new(spawn)));
         let (ticket, number) = match journal.cleared(&prepared, redactor).await {
             Ok(recorded) => recorded,

@@ -127,8 +127,29 @@ unsafe fn receive(memory: &Memory) -> Result<&Task, Failed> {
             let request = usize::try_from(libc::TIOCSCTTY).unwrap_or(0);
             checked(libc::SYS_ioctl, [0, request, 0, 0, 0]).map_err(|errno| (Step::Terminal, errno))?;
         }
+        limit(task.cpu).map_err(|errno| (Step::Limits, errno))?;
         enter_directory(task)?;
         Ok(task)
+    }
+}
+
+/// Limits the processor time of this process and of each that it starts: setrlimit(2). What holds already is not raised.
+///
+/// # Safety
+///
+/// As [`confine`].
+unsafe fn limit((seconds, grace): (u64, u64)) -> Result<(), u32> {
+    if seconds == 0 {
+        return Ok(());
+    }
+    let cpu = libc::RLIMIT_CPU as usize;
+    let mut held = [u64::MAX; 2];
+    // SAFETY: a soft and a hard limit of 64 bits each, which outlive the calls.
+    unsafe {
+        checked(libc::SYS_prlimit64, [0, cpu, 0, held.as_mut_ptr().addr(), 0])?;
+        let [_, hard] = held;
+        let limits = [seconds.min(hard), seconds.saturating_add(grace).min(hard)];
+        checked(libc::SYS_prlimit64, [0, cpu, limits.as_ptr().addr(), 0, 0]).map(drop)
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Launch {
     pub gate: OwnedFd,
     /// What the command has as [`EXTRA`], where it has one more.
     pub extra: Option<OwnedFd>,
+    /// Processor time of one process in seconds, and how much more there is before SIGKILL; 0 is no limit.
+    pub cpu: (u64, u64),
     /// Everything that is text.
     pub words: Words,
     /// Device and inode that the working directory must have.
@@ -163,6 +165,8 @@ pub enum Step {
     Ids,
     /// Dropping capabilities.
     Capabilities,
+    /// Limiting processor time.
+    Limits,
     /// Entering the working directory.
     Directory,
     /// The working directory is another one.
@@ -180,7 +184,7 @@ pub enum Step {
 impl Step {
     /// The step of this number.
     pub fn from_number(number: u32) -> Option<Self> {
-        const STEPS: [Step; 14] = [
+        const STEPS: [Step; 15] = [
             Step::Cgroup,
             Step::Proc,
             Step::Terminal,
@@ -189,6 +193,7 @@ impl Step {
             Step::Streams,
             Step::Ids,
             Step::Capabilities,
+            Step::Limits,
             Step::Directory,
             Step::Replaced,
             Step::Landlock,
@@ -217,6 +222,7 @@ struct Memory {
 struct Task {
     terminal: bool,
     extra: bool,
+    cpu: (u64, u64),
     cwd: *const libc::c_char,
     cwd_id: (u64, u64),
     _words: Words,
@@ -296,10 +302,11 @@ impl Starter {
     pub fn start(&mut self, confinement: &Confinement, launch: Launch) -> Result<Pid> {
         self.prepare(confinement)?;
         let process = self.process.as_mut().filter(|process| !process.busy).ok_or(Errno::EBUSY)?;
-        let Launch { stdio, terminal, gate, extra, words, cwd_id } = launch;
+        let Launch { stdio, terminal, gate, extra, cpu, words, cwd_id } = launch;
         let (cwd, [programs, argv, env]) = words.pointers();
         // Its bytes are on the heap and stay where they are.
-        let task = Task { terminal, extra: extra.is_some(), cwd, cwd_id, _words: words, programs, argv, env };
+        let task =
+            Task { terminal, extra: extra.is_some(), cpu, cwd, cwd_id, _words: words, programs, argv, env };
         // SAFETY: the process reads it only after it has received the descriptors, which are sent below.
         unsafe { *process.memory.task.get() = Some(task) };
         process.busy = true;

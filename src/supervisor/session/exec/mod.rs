@@ -19,7 +19,7 @@ use crate::stage::Digest;
 use crate::supervisor::relay::Captured;
 use crate::wire::dialog::{self, Facts, Member};
 use crate::wire::rpc::{self, ExecId, RequestId, StartExec, State};
-use crate::wire::runner::{Ended, STDIN_WINDOW, Stream, ToRunner};
+use crate::wire::runner::{Ended, LimitName, Reached, STDIN_WINDOW, Stream, ToRunner};
 
 /// A command.
 #[derive(Debug)]
@@ -238,6 +238,20 @@ impl Exec {
     /// Waits for the report.
     pub(in crate::supervisor) async fn report(&self) -> Arc<rpc::Report> {
         self.until(|inner| inner.report.clone()).await
+    }
+
+    /// The limit on kept output, where it was reached.
+    pub(super) fn flooded(&self) -> Option<Reached> {
+        let inner = self.inner();
+        let Sink::Collect { captured, .. } = &inner.sink else { return None };
+        let lost = |index: usize| if self.passed[1 + index] { 0 } else { captured[index].left_out() };
+        let [stdout, stderr] = [lost(0), lost(1)];
+        (stdout + stderr > 0).then(|| Reached {
+            limit: LimitName::Output,
+            evidence: format!(
+                "between what was kept {stdout} bytes of stdout and {stderr} of stderr are missing"
+            ),
+        })
     }
 
     /// How far it has come and what it left, for `exec/wait`.
