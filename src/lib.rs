@@ -4,6 +4,7 @@
 //! `tests/layers.rs`): a pure core that judges and redacts, effects that touch the system, and the shells that
 //! put them together.
 
+pub mod adapters;
 pub mod approval;
 pub mod audit;
 pub mod cli;

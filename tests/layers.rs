@@ -98,6 +98,7 @@ const COMPOSED: &[(&str, &str, &str)] = &[
         "supervisor",
         "`execward doctor` looks at what the supervisor would use, and has it run a command",
     ),
+    ("cli", "adapters", "`execward mcp` and `execward hook` are started from the command line"),
 ];
 
 /// Crates and parts of std that a module must not name: (module, path prefix, reason).
@@ -136,6 +137,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
     ("bollard", &["sandbox::docker"]),
+    ("rmcp", &["adapters::mcp"]),
     ("landlock", &["runner", "sandbox", "sys", "ops"]),
     ("seccompiler", &["runner", "sandbox", "sys"]),
 ];

@@ -79,6 +79,33 @@ Examples:
 
 Exit codes: 0 nothing was found, 1 something was, 2 something could not be read.";
 
+const MCP_EXAMPLES: &str = "\
+Tools to run, read, write to, list, check and kill commands in a session of the daemon. What needs a person's yes comes back
+as a question that waits: `execward approvals` answers it.
+
+Examples:
+  claude mcp add execward -- execward mcp    switch the client's own shell off beside it
+  execward mcp --workspace ~/src/app --profile readonly
+
+Exit codes: 0 the client has gone, 2 it could not be served.";
+
+const HOOK_EXAMPLES: &str = "\
+A hook is advice that a client may pass over: MCP, the shell and a sandbox around the whole agent are the strong ways. What is
+installed blocks where the hook fails, takes too long or cannot be started.
+
+Examples:
+  execward hook install claude               what the agent runs is judged, and runs in the jail, by a pass that is good once
+  execward hook uninstall claude
+  execward hook install gemini --file .gemini/settings.json";
+
+const SHELL_EXAMPLES: &str = "\
+The directory where it is started is the workspace, or $EXECWARD_WORKSPACE where that is above it. Exit codes are those of
+`execward run`.
+
+Examples:
+  execward shell -c 'make | tail'
+  ln -s \"$(command -v execward)\" ~/bin/execward-shell; SHELL=~/bin/execward-shell agent";
+
 const SERVE_EXAMPLES: &str = "\
 Runs until SIGTERM or SIGINT: commands that run then have a grace, and are ended after it. SIGHUP has the policy read
 again; one with a mistake changes nothing. Under systemd, pass both sockets and use Type=notify.
@@ -135,6 +162,24 @@ pub(super) enum Command {
     /// The protocol of the daemon's sockets: its schema, and a test for daemons
     #[command(subcommand)]
     Protocol(super::protocol::Protocol),
+    /// Serve a client of the Model Context Protocol on standard input and output
+    #[command(after_help = MCP_EXAMPLES)]
+    Mcp(super::mcp::Mcp),
+    /// Answer the hooks of agents' clients, and install them
+    #[command(subcommand, after_help = HOOK_EXAMPLES)]
+    Hook(super::hook::Hook),
+    /// Run, once, the command that a hook has seen
+    Pass {
+        /// As the hook named it
+        pass: String,
+    },
+    /// Run commands as `sh -c` would, for agents whose shell can be set; so does a link to execward named execward-shell
+    #[command(after_help = SHELL_EXAMPLES, disable_help_flag = true)]
+    Shell {
+        /// As a shell takes them: -c TEXT [NAME [ARGUMENT...]], or a script and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<OsString>,
+    },
     /// Print what a shell needs to complete execward's commands and options
     ShellCompletions {
         /// Which shell
@@ -195,6 +240,51 @@ pub(super) struct Run {
     /// Say more on stderr: what confined the command, what it did not get (-vv: every step)
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
+}
+
+impl Run {
+    /// A run of these words, with nothing else said.
+    fn of(words: Words) -> Self {
+        Self {
+            words,
+            at: Place { policy: None, workspace: None, cwd: None, state: None },
+            timeout: None,
+            allow_broad_workspace: false,
+            profile: None,
+            network: None,
+            env: Vec::new(),
+            tty: false,
+            socket: None,
+            no_daemon: false,
+            json: false,
+            verbose: 0,
+        }
+    }
+
+    /// A run of shell text.
+    pub(super) fn of_text(text: OsString) -> Self {
+        Self::of(Words { text: Some(text), argv: Vec::new() })
+    }
+
+    /// A run of a program.
+    pub(super) fn of_argv(argv: Vec<OsString>) -> Self {
+        Self::of(Words { text: None, argv })
+    }
+
+    /// A run of a command there, which may change this directory.
+    pub(super) fn of_command(command: crate::gate::Command, cwd: PathBuf, workspace: PathBuf) -> Self {
+        let run = match command {
+            crate::gate::Command::Shell(text) => Self::of_text(text.into()),
+            crate::gate::Command::Argv(argv) => Self::of_argv(argv.into_iter().map(Into::into).collect()),
+        };
+        Self { at: Place { policy: None, workspace: Some(workspace), cwd: Some(cwd), state: None }, ..run }
+    }
+
+    /// The same, in a workspace that is not the directory where it is asked for.
+    pub(super) fn within(mut self, workspace: Option<PathBuf>) -> Self {
+        self.at.workspace = workspace;
+        self
+    }
 }
 
 /// Where, by which policy, and with which log.

@@ -124,7 +124,7 @@ fn facts(
     local.facts_of(&workspace, &cwd, policy.base(), std::env::vars_os()).map_err(|error| error.to_string())
 }
 
-fn judge(policy: &Source, command: &Command, facts: &Facts) -> (Judgement, u64) {
+pub(super) fn judge(policy: &Source, command: &Command, facts: &Facts) -> (Judgement, u64) {
     let start = Instant::now();
     let judgement = match Malformed::check(command) {
         Ok(()) => policy.judge(command, facts),

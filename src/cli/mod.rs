@@ -6,7 +6,9 @@ mod check;
 mod doctor;
 mod exit;
 mod generate;
+mod hook;
 mod lines;
+mod mcp;
 mod policy;
 mod protocol;
 mod redact;
@@ -16,6 +18,7 @@ mod scan;
 mod screen;
 mod serve;
 mod session;
+mod shell;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,6 +34,9 @@ use self::screen::Screen;
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let screen = Screen::new();
+    if let Some(arguments) = shell::called(&arguments) {
+        return shell::shell(&arguments, screen).into();
+    }
     let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
         Err(error) => return misread(&error, &arguments, screen).into(),
@@ -48,6 +54,10 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => session::exec(exec, screen),
         Command::Approvals(ask) => session::approvals(ask, screen),
         Command::Protocol(protocol) => protocol::protocol(protocol, screen),
+        Command::Mcp(mcp) => mcp::mcp(mcp, screen),
+        Command::Hook(hook) => hook::hook(hook, screen),
+        Command::Pass { pass } => hook::pass(&pass, screen),
+        Command::Shell { arguments } => shell::shell(&arguments, screen),
         Command::ShellCompletions { shell } => generate::completions(shell, screen),
         Command::Man { directory } => generate::man(directory.as_deref(), screen),
     };

@@ -1,6 +1,5 @@
 //! `execward run` where a daemon serves it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,12 +8,11 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::run::explain;
 use super::screen::{Screen, print, shown};
-use crate::client::{Client, ClientError, Foreground, Ran, Stdio, Watch, Where};
+use crate::client::{Client, ClientError, Foreground, Ran, Stdio, Watch, Where, variables};
 use crate::gate::{Command, Decision};
 use crate::supervisor::Completed;
 use crate::wire::rpc::{
-    Bounded, Code, Collected, ExecId, OpenSession, Outcome, PathText, RefusedBy, Report, SessionId, VarName,
-    VarValue, Words,
+    Bounded, Code, Collected, ExecId, OpenSession, Outcome, PathText, RefusedBy, Report, SessionId, Words,
 };
 use crate::wire::runner::Network;
 
@@ -35,9 +33,6 @@ pub(super) struct Remote {
     pub(super) json: bool,
     pub(super) verbose: bool,
 }
-
-/// Variables that say how to talk to the caller; the policy decides about them as about any others.
-const USUAL: [&str; 8] = ["COLORTERM", "LANG", "LANGUAGE", "NO_COLOR", "PATH", "TERM", "TERM_PROGRAM", "TZ"];
 
 /// Finds the daemon that serves this caller: the one that is named, or the first that listens. `None` where nobody
 /// listens and none is named.
@@ -112,33 +107,10 @@ impl Remote {
             id,
             command: self.command.clone(),
             cwd: cwd.as_deref().map(path).transpose()?,
-            env: self.variables()?,
+            env: variables(&self.env)?,
             timeout_ms,
             stdio,
         })
-    }
-
-    fn variables(&self) -> Result<BTreeMap<VarName, VarValue>, String> {
-        let usual = |name: &str| USUAL.contains(&name) || name.starts_with("LC_");
-        let mut env = BTreeMap::new();
-        for (name, value) in std::env::vars_os() {
-            let Ok(name) = name.into_string() else { continue };
-            let named = self.env.contains(&name);
-            if !named && !usual(&name) {
-                continue;
-            }
-            let value = value.into_string().map_err(|_| "it is not UTF-8".to_owned());
-            let value = value.and_then(|value| VarValue::try_from(value).map_err(|error| error.to_string()));
-            match (VarName::try_from(name.clone()), value) {
-                (Ok(name), Ok(value)) => {
-                    env.insert(name, value);
-                }
-                (_, Err(error)) if named => return Err(format!("the variable {name}: {error}")),
-                (Err(error), _) if named => return Err(format!("the variable {name}: {error}")),
-                _ => {}
-            }
-        }
-        Ok(env)
     }
 
     fn show(&self, ran: Ran, screen: Screen) -> Exit {

@@ -4,6 +4,7 @@
 //! with the caller's descriptors and says so only to a daemon of root or of the caller's own user.
 
 mod connection;
+mod environment;
 mod foreground;
 mod relay;
 pub mod replay;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 pub use connection::{Connection, Incoming};
+pub use environment::variables;
 pub use foreground::{Foreground, Ran, Stdio, Watch, Where};
 
 use crate::wire::rpc::{
