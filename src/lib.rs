@@ -22,6 +22,7 @@ pub mod sandbox;
 pub mod scan;
 pub mod shell;
 pub mod stage;
+pub mod state;
 pub mod supervisor;
 pub mod sys;
 pub mod wire;

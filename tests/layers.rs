@@ -35,7 +35,12 @@ const EFFECTS: &[Row] = &[
         "prepare",
         &["shell", "programs", "gate", "policy", "redact", "scan", "wire", "stage", "audit::record", "sys"],
     ),
-    ("approval", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
+    // A table for each thing that outlives the supervisor, and nothing of what it means.
+    ("state", &["sys"]),
+    (
+        "approval",
+        &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "state", "sys"],
+    ),
     (
         "audit",
         &[
@@ -77,6 +82,7 @@ const BELOW: &[&str] = &[
     "audit::chain",
     "audit::checkpoint",
     "sys",
+    "state",
     "prepare",
     "approval",
     "jobs",
@@ -138,6 +144,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("bollard", &["sandbox::docker"]),
     ("rmcp", &["adapters::mcp"]),
+    ("rusqlite", &["state"]),
+    ("ratatui", &["cli"]),
     ("landlock", &["runner", "sandbox", "sys", "ops"]),
     ("seccompiler", &["runner", "sandbox", "sys"]),
 ];

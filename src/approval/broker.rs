@@ -1,21 +1,35 @@
 //! Questions that wait for an operator: one queue, however many operators look at it, and one answer to each.
+//!
+//! A session has few places in it, and one that keeps asking waits longer before each question, so that it tires nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{broadcast, oneshot};
 
-use super::Answer;
-use crate::stage::{DenialReason, Pending, Principal};
-use crate::wire::rpc::{self, AnswerKind, ApprovalId, ExecId, RequestId, Separation, SessionId, Settled};
+use super::{Answer, Situation};
+use crate::stage::{Agreed, DenialReason, Narrower, Pending, Principal};
+use crate::wire::rpc::{
+    self, AnswerKind, ApprovalId, ExecId, RequestId, Separation, SessionId, Settled, Width,
+};
 
 /// Questions of one session that may wait: one that floods must not hide a bad question among a thousand.
 const PER_SESSION: usize = 8;
 
 /// Questions of everybody that may wait.
 const IN_ALL: usize = 1024;
+
+/// Questions that a session may put in [`LATELY`] without waiting.
+const BURST: usize = 12;
+
+/// See [`BURST`].
+const LATELY: Duration = Duration::from_secs(60);
+
+/// How much longer each question beyond the burst waits, and the longest wait.
+const SLOWER: Duration = Duration::from_millis(500);
+const SLOWEST: Duration = Duration::from_secs(10);
 
 /// Events that a watcher may be behind before it is told everything anew.
 const BEHIND: usize = 256;
@@ -31,18 +45,29 @@ pub struct Broker {
 struct Queue {
     next: u64,
     questions: BTreeMap<u64, Question>,
+    paces: BTreeMap<SessionId, Pace>,
 }
 
 #[derive(Debug)]
 struct Question {
     shown: Arc<rpc::Approval>,
+    situation: Arc<Situation>,
+    separation: Separation,
     answer: oneshot::Sender<Said>,
 }
 
 #[derive(Debug)]
 enum Said {
-    Yes(Principal),
+    Yes(Agreed, Option<Narrower>),
     No(Option<String>),
+    Failed(String),
+}
+
+/// How many questions a session has put lately.
+#[derive(Debug, Default)]
+struct Pace {
+    waiting: usize,
+    lately: VecDeque<Instant>,
 }
 
 /// What happened to the queue.
@@ -65,6 +90,8 @@ pub struct About {
     pub id: ExecId,
     /// The directory that it may change.
     pub workspace: String,
+    /// Whether something separates its requester from those who are asked.
+    pub separation: Separation,
 }
 
 /// Why an answer does not count.
@@ -84,17 +111,38 @@ impl Default for Broker {
 impl Broker {
     /// Asks, and waits for an answer until `timeout` has passed. No answer is a no. When this future is dropped, the
     /// question is withdrawn.
-    pub async fn ask(&self, pending: &Pending, about: About, timeout: Duration) -> Answer {
+    pub async fn ask(
+        &self,
+        pending: &Pending,
+        situation: Situation,
+        about: About,
+        timeout: Duration,
+    ) -> Answer {
+        let deadline = tokio::time::Instant::now() + timeout.min(LONGEST);
+        let place = match self.place(&about.session) {
+            Ok(place) => place,
+            Err(why) => return Answer::No(DenialReason::Nobody(why.to_owned())),
+        };
+        // Not even a turn of the event loop where there is no need: who was told that a person is asked may go at once.
+        if !place.delay.is_zero() {
+            tokio::time::sleep_until(deadline.min(tokio::time::Instant::now() + place.delay)).await;
+        }
         let (answer, said) = oneshot::channel();
-        let question = match self.put(pending, about, timeout, answer) {
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let question = match self.put(pending, situation, about, left, answer) {
             Ok(question) => question,
             Err(why) => return Answer::No(DenialReason::Nobody(why.to_owned())),
         };
-        let said = tokio::time::timeout(timeout, said).await;
+        let said = tokio::time::timeout_at(deadline, said).await;
+        drop(place);
         match said {
-            Ok(Ok(Said::Yes(approver))) => Answer::Yes(pending.grant_once(approver)),
+            Ok(Ok(Said::Yes(agreed, None))) => Answer::Yes(pending.grant(agreed)),
+            Ok(Ok(Said::Yes(agreed, Some(narrower)))) => {
+                Answer::Yes(pending.grant_narrower(agreed, narrower))
+            }
             Ok(Ok(Said::No(reason))) => Answer::No(DenialReason::Person(reason)),
-            Ok(Err(_)) => Answer::No(DenialReason::Nobody("the queue of questions is gone".to_owned())),
+            Ok(Ok(Said::Failed(error))) => Answer::No(DenialReason::Failed(error)),
+            Ok(Err(_)) => Answer::No(DenialReason::Nobody("the answer was lost".to_owned())),
             Err(_) => {
                 question.settle(Settled::Expired);
                 Answer::No(DenialReason::NoAnswer(timeout))
@@ -102,11 +150,38 @@ impl Broker {
         }
     }
 
+    /// A place for one more question of a session, and how long it waits before it is put.
+    fn place(&self, session: &SessionId) -> Result<Place<'_>, &'static str> {
+        let now = Instant::now();
+        let mut queue = self.queue();
+        queue.paces.retain(|_, pace| {
+            pace.lately.retain(|at| now.duration_since(*at) < LATELY);
+            pace.waiting > 0 || !pace.lately.is_empty()
+        });
+        let in_all: usize = queue.paces.values().map(|pace| pace.waiting).sum();
+        let pace = queue.paces.entry(session.clone()).or_default();
+        if pace.waiting >= PER_SESSION {
+            return Err("too many questions of this session wait already");
+        }
+        if in_all >= IN_ALL {
+            return Err("too many questions wait already");
+        }
+        pace.waiting += 1;
+        pace.lately.push_back(now);
+        let beyond = u32::try_from(pace.lately.len().saturating_sub(BURST)).unwrap_or(u32::MAX);
+        Ok(Place {
+            broker: self,
+            session: session.clone(),
+            delay: SLOWER.saturating_mul(beyond).min(SLOWEST),
+        })
+    }
+
     fn put(
         &self,
         pending: &Pending,
+        situation: Situation,
         about: About,
-        timeout: Duration,
+        left: Duration,
         answer: oneshot::Sender<Said>,
     ) -> Result<Asked<'_>, &'static str> {
         let mut id = [0; 16];
@@ -115,6 +190,12 @@ impl Broker {
         let request_id =
             RequestId::try_from(request.id.to_string()).map_err(|_| "the request has no proper name")?;
         let now = Timestamp::now();
+        let mut answers = vec![AnswerKind::Once];
+        if situation.bound(Width::Exact).is_some() {
+            answers.push(AnswerKind::Session);
+            answers.extend((about.separation == Separation::Uid).then_some(AnswerKind::Always));
+        }
+        answers.push(AnswerKind::Deny);
         let shown = Arc::new(rpc::Approval {
             approval: ApprovalId::from_random(id),
             request_id,
@@ -127,52 +208,48 @@ impl Broker {
             cwd: request.facts.cwd.clone(),
             workspace: about.workspace,
             findings: pending.judgement().findings.clone(),
+            scripts: situation.scripts.clone(),
             // As seen by nobody in particular; each viewer gets its own.
             separation: Separation::None,
             asked: now.to_string(),
-            expires: (now + timeout.min(Duration::from_secs(365 * 24 * 3600))).to_string(),
-            answers: vec![AnswerKind::Once, AnswerKind::Deny],
+            expires: (now + left).to_string(),
+            answers,
         });
         let mut queue = self.queue();
-        let same = queue.questions.values().filter(|other| other.shown.session == shown.session);
-        if same.count() >= PER_SESSION {
-            return Err("too many questions of this session wait already");
-        }
-        if queue.questions.len() >= IN_ALL {
-            return Err("too many questions wait already");
-        }
         let number = queue.next;
         queue.next += 1;
-        queue.questions.insert(number, Question { shown: Arc::clone(&shown), answer });
+        let question = Question {
+            shown: Arc::clone(&shown),
+            situation: Arc::new(situation),
+            separation: about.separation,
+            answer,
+        };
+        queue.questions.insert(number, question);
         // Under the lock, so that a watcher sees events in their order. Nobody may be watching.
         let _ = self.events.send(Event::Pending(shown));
         Ok(Asked { broker: self, number })
     }
 
-    /// Answers a question, once.
+    /// What waits under this name, for a look at what an answer would mean.
     ///
     /// # Errors
     /// When there is nothing to answer any more.
-    pub fn answer(
-        &self,
-        id: &ApprovalId,
-        kind: AnswerKind,
-        reason: Option<String>,
-        by: &Principal,
-    ) -> Result<(), NotAnswered> {
+    pub fn situation(&self, id: &ApprovalId) -> Result<Arc<Situation>, NotAnswered> {
+        let queue = self.queue();
+        let found = queue.questions.values().find(|question| question.shown.approval == *id);
+        found.map(|question| Arc::clone(&question.situation)).ok_or(NotAnswered::Settled)
+    }
+
+    /// Takes a question, to answer it: nobody else can from now on. One that is taken and not answered is a no.
+    ///
+    /// # Errors
+    /// When there is nothing to answer any more.
+    pub fn take(&self, id: &ApprovalId) -> Result<Taken<'_>, NotAnswered> {
         let mut queue = self.queue();
         let number = queue.questions.iter().find(|(_, question)| question.shown.approval == *id);
         let number = number.map(|(number, _)| *number).ok_or(NotAnswered::Settled)?;
         let question = queue.questions.remove(&number).ok_or(NotAnswered::Settled)?;
-        let said = match kind {
-            AnswerKind::Once => Said::Yes(by.clone()),
-            _ => Said::No(reason),
-        };
-        // An error means that the asker has gone in this moment.
-        question.answer.send(said).map_err(|_| NotAnswered::Settled)?;
-        let settled = Settled::Answered { answer: kind, by: principal(by) };
-        let _ = self.events.send(Event::Settled(id.clone(), settled));
-        Ok(())
+        Ok(Taken { broker: self, question: Some(question) })
     }
 
     /// Those that wait, oldest first, and what happens from then on.
@@ -186,6 +263,97 @@ impl Broker {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Longest time that a question waits; a clock cannot count every duration.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A question that somebody answers.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    broker: &'a Broker,
+    question: Option<Question>,
+}
+
+impl Taken<'_> {
+    /// As it was shown.
+    pub fn shown(&self) -> Option<&rpc::Approval> {
+        self.question.as_ref().map(|question| &*question.shown)
+    }
+
+    /// What a standing grant would be held against.
+    pub fn situation(&self) -> Option<Arc<Situation>> {
+        self.question.as_ref().map(|question| Arc::clone(&question.situation))
+    }
+
+    /// Whether something separates its requester from those who are asked.
+    pub fn separation(&self) -> Separation {
+        self.question.as_ref().map_or(Separation::None, |question| question.separation)
+    }
+
+    /// Whether the requester waits still.
+    pub fn is_wanted(&self) -> bool {
+        self.question.as_ref().is_some_and(|question| !question.answer.is_closed())
+    }
+
+    /// Yes, perhaps on tighter terms.
+    ///
+    /// # Errors
+    /// When the requester has gone in this moment.
+    pub fn yes(
+        self,
+        kind: AnswerKind,
+        agreed: Agreed,
+        narrower: Option<Narrower>,
+        by: &Principal,
+    ) -> Result<(), NotAnswered> {
+        self.say(Said::Yes(agreed, narrower), Settled::Answered { answer: kind, by: principal(by) })
+    }
+
+    /// No, with words for the requester.
+    ///
+    /// # Errors
+    /// When the requester has gone in this moment.
+    pub fn no(self, reason: Option<String>, by: &Principal) -> Result<(), NotAnswered> {
+        self.say(Said::No(reason), Settled::Answered { answer: AnswerKind::Deny, by: principal(by) })
+    }
+
+    /// The answer could not be kept, so that it does not count.
+    pub fn fail(self, error: String) {
+        let _ = self.say(Said::Failed(error), Settled::Withdrawn);
+    }
+
+    fn say(mut self, said: Said, settled: Settled) -> Result<(), NotAnswered> {
+        let Question { shown, answer, .. } = self.question.take().ok_or(NotAnswered::Settled)?;
+        let told = answer.send(said).map_err(|_| NotAnswered::Settled);
+        let settled = if told.is_ok() { settled } else { Settled::Withdrawn };
+        let _ = self.broker.events.send(Event::Settled(shown.approval.clone(), settled));
+        told
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(question) = self.question.take() {
+            let event = Event::Settled(question.shown.approval.clone(), Settled::Withdrawn);
+            let _ = self.broker.events.send(event);
+        }
+    }
+}
+
+/// A place in the queue.
+struct Place<'a> {
+    broker: &'a Broker,
+    session: SessionId,
+    delay: Duration,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(pace) = self.broker.queue().paces.get_mut(&self.session) {
+            pace.waiting = pace.waiting.saturating_sub(1);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::timeout_at;
 
 use super::prompt;
-use crate::stage::{DenialReason, Grant, Pending, Principal};
+use crate::stage::{Agreed, DenialReason, Grant, Pending, Principal};
 
 /// The terminal of this process, whatever stdin and stdout are.
 const TTY: &str = "/dev/tty";
@@ -141,7 +141,7 @@ fn answer(line: &[u8], pending: &Pending, approver: Principal) -> Answer {
     let line = String::from_utf8_lossy(line);
     let line = line.trim();
     if line.eq_ignore_ascii_case("y") || line.eq_ignore_ascii_case("yes") {
-        return Answer::Yes(pending.grant_once(approver));
+        return Answer::Yes(pending.grant(Agreed::Once { approver }));
     }
     let words = line.split_once([' ', ':', ',']).map(|(_, words)| words.trim());
     let words = words.filter(|words| !words.is_empty());

@@ -60,6 +60,25 @@ pub struct Approval {
     /// The reason that was given, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The standing grant that covered it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// What the approver took from it: `offline`, `read_only`, `timeout_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrower: Option<Value>,
+}
+
+/// What an operator changed about who may do what: a grant, a mode, a principal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// `grant-given`, `grant-revoked`, `mode-set`, `paired`, ...
+    pub action: String,
+    /// Who did it: a user id.
+    pub by_uid: u32,
+    /// Who did it: a name.
+    pub by: String,
+    /// What it is about.
+    pub subject: Value,
 }
 
 /// How the pipeline decided in the end.
@@ -265,6 +284,11 @@ impl Record {
 
     fn plain(kind: &'static str, body: Value) -> Self {
         Self { kind, body, clears: None, same: None }
+    }
+
+    /// Redacts a change of who may do what.
+    pub fn authority(authority: &Authority, redactor: &Redactor) -> Self {
+        Self::new("authority", authority, redactor)
     }
 
     /// Redacts an end.

@@ -129,6 +129,9 @@ pub(super) enum Command {
     /// Run a command in the jail
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Run a whole agent in the jail: it reaches the daemon's socket for agents and its workspace, and nothing else of execward
+    #[command(after_help = super::wrap::EXAMPLES)]
+    Wrap(super::wrap::Wrap),
     /// Say what would be decided about a command, without running it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
@@ -158,7 +161,13 @@ pub(super) enum Command {
     Exec(super::session::Exec),
     /// Answer what waits for a person
     #[command(subcommand)]
-    Approvals(super::session::Ask),
+    Approvals(super::approvals::Ask),
+    /// Answers that stand: list them, look at them, take them back
+    #[command(subcommand)]
+    Grant(super::approvals::Grant),
+    /// Let those in who were given a pairing code, and put them out
+    #[command(subcommand)]
+    Pair(super::pair::Pair),
     /// The protocol of the daemon's sockets: its schema, and a test for daemons
     #[command(subcommand)]
     Protocol(super::protocol::Protocol),
@@ -402,7 +411,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
     if timeout.is_zero() { Err("a time limit of nothing lets nothing run".to_owned()) } else { Ok(timeout) }
 }
 
-fn variable(name: &str) -> Result<String, String> {
+pub(super) fn variable(name: &str) -> Result<String, String> {
     let starts = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     if starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         Ok(name.to_owned())

@@ -148,6 +148,7 @@ mod attack {
                 variables: std::env::vars_os().collect(),
                 keep_output: true,
                 terminal: false,
+                agent: None,
             });
             let stdout = completed.stdout.map(|stdout| stdout.into_text_parts().0).unwrap_or_default();
             match completed.report.outcome {

@@ -1,14 +1,17 @@
 //! The command line: arguments in, text and exit codes out. Everything that it decides is how to say things.
 
+mod approvals;
 mod arguments;
 mod audit;
 mod check;
+mod console;
 mod doctor;
 mod exit;
 mod generate;
 mod hook;
 mod lines;
 mod mcp;
+mod pair;
 mod policy;
 mod protocol;
 mod redact;
@@ -19,6 +22,7 @@ mod screen;
 mod serve;
 mod session;
 mod shell;
+mod wrap;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -43,6 +47,7 @@ pub fn main() -> ExitCode {
     };
     let exit = match parsed.command {
         Command::Run(run) => run::run(run, screen),
+        Command::Wrap(wrap) => wrap::wrap(wrap, screen),
         Command::Check(check) => check::check(check, screen),
         Command::Policy(policy) => policy::policy(policy, screen),
         Command::Audit(audit) => audit::audit(audit, screen),
@@ -52,7 +57,9 @@ pub fn main() -> ExitCode {
         Command::Scan(scan) => scan::scan(&scan, screen),
         Command::Session(session) => session::session(session, screen),
         Command::Exec(exec) => session::exec(exec, screen),
-        Command::Approvals(ask) => session::approvals(ask, screen),
+        Command::Approvals(ask) => approvals::approvals(ask, screen),
+        Command::Grant(grant) => approvals::grant(grant, screen),
+        Command::Pair(pair) => pair::pair(pair, screen),
         Command::Protocol(protocol) => protocol::protocol(protocol, screen),
         Command::Mcp(mcp) => mcp::mcp(mcp, screen),
         Command::Hook(hook) => hook::hook(hook, screen),
@@ -70,7 +77,7 @@ fn misread(error: &clap::Error, arguments: &[OsString], screen: Screen) -> Exit 
     if !error.use_stderr() {
         return printed.map_or_else(|error| screen::unwritten(screen, &error), |()| Exit::SUCCESS);
     }
-    let runs = arguments.get(1).is_some_and(|first| first == "run");
+    let runs = arguments.get(1).is_some_and(|first| first == "run" || first == "wrap");
     if error.kind() == ErrorKind::UnknownArgument && (runs || arguments.get(1).is_some_and(|a| a == "check"))
     {
         screen.hint("a command goes after `--`: execward run -- ls -la; shell text after -c");

@@ -84,6 +84,7 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
         variables: std::env::vars_os().collect(),
         keep_output: json,
         terminal: tty,
+        agent: None,
     };
     let completed = serve(&asked);
     let exit = Exit::of_run(&completed.report.outcome);

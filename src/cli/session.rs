@@ -1,9 +1,7 @@
-//! `execward session`, `execward exec` and `execward approvals`: what a daemon has, in plain lines.
+//! `execward session` and `execward exec`: what a daemon has, in plain lines.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -11,14 +9,12 @@ use serde::Serialize;
 use super::arguments::Words as CommandWords;
 use super::exit::Exit;
 use super::remote::Remote;
-use super::run::listed;
 use super::screen::{Screen, print, shown};
-use crate::approval::marked;
 use crate::client::{Client, ClientError};
 use crate::wire::rpc::{
-    AnswerApproval, AnswerKind, Approval, ApprovalId, Approvals, Bounded, Data, Done, Event, ExecId, Execs,
-    KillSession, Nothing, OfExec, OfSession, OpenSession, Output, PathText, ReadExec, Session as SessionInfo,
-    SessionId, Sessions, Settled, Socket, StartExec, State, Stdin, Stream, WaitExec, Words,
+    Bounded, Data, Done, ExecId, Execs, KillSession, Mode, Nothing, OfExec, OfSession, OpenSession, Output,
+    PathText, ReadExec, Session as SessionInfo, SessionId, Sessions, SetPrincipalMode, SetSessionMode,
+    Socket, StartExec, State, Stdin, Stream, WaitExec, Words,
 };
 
 /// Where a daemon listens, and how to print.
@@ -29,7 +25,7 @@ pub(super) struct At {
     socket: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Sessions of a daemon.
@@ -72,6 +68,26 @@ pub(super) enum Session {
         /// Why
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+    },
+    /// Say how the asks of a session, or of a user, are answered, as an administrator
+    ///
+    /// Modes: manual (by a person), smart (by an assessor where the risk is low), off (with yes), yolo (with yes, in one
+    /// session, for a time). What the policy denies stays denied in each.
+    Mode {
+        #[command(flatten)]
+        at: At,
+        /// The session
+        #[arg(required_unless_present = "uid", conflicts_with = "uid")]
+        session: Option<String>,
+        /// A user in place of a session: its sessions that have no mode of their own
+        #[arg(long)]
+        uid: Option<u32>,
+        /// The mode; for a session, without it, the one of its user
+        #[arg(long, value_name = "MODE", value_parser = mode, required_unless_present = "session")]
+        mode: Option<Mode>,
+        /// For how long (10m, 1h); needed for yolo
+        #[arg(long = "for", value_name = "TIME", value_parser = crate::policy::parse_duration, conflicts_with = "uid")]
+        lasts: Option<std::time::Duration>,
     },
 }
 
@@ -132,40 +148,8 @@ pub(super) struct Of {
     id: String,
 }
 
-/// Questions that wait for a person.
-#[derive(Debug, Subcommand)]
-pub(super) enum Ask {
-    /// Show what waits
-    List {
-        #[command(flatten)]
-        at: At,
-    },
-    /// Show what waits, and then what comes
-    Watch {
-        #[command(flatten)]
-        at: At,
-    },
-    /// Let it run, this once
-    Approve {
-        #[command(flatten)]
-        at: At,
-        /// Which
-        approval: String,
-    },
-    /// Refuse it
-    Deny {
-        #[command(flatten)]
-        at: At,
-        /// Which
-        approval: String,
-        /// Why, for the requester
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
-}
-
 /// Why something was not done: a daemon's answer, or an argument that is none.
-enum Trouble {
+pub(super) enum Trouble {
     Client(ClientError),
     Argument(String),
 }
@@ -182,7 +166,7 @@ impl From<String> for Trouble {
     }
 }
 
-fn done(result: Result<Exit, Trouble>, screen: Screen) -> Exit {
+pub(super) fn done(result: Result<Exit, Trouble>, screen: Screen) -> Exit {
     let error = match result {
         Ok(exit) => return exit,
         Err(Trouble::Client(error)) => error,
@@ -197,7 +181,7 @@ fn done(result: Result<Exit, Trouble>, screen: Screen) -> Exit {
 }
 
 impl At {
-    fn connect(&self, socket: Socket) -> Result<Client, ClientError> {
+    pub(super) fn connect(&self, socket: Socket) -> Result<Client, ClientError> {
         match &self.socket {
             Some(path) => Client::connect(path, false),
             None => Client::find(socket),
@@ -205,7 +189,12 @@ impl At {
     }
 
     /// Prints a reply, as JSON or as lines.
-    fn say<T: Serialize>(&self, reply: &T, text: impl FnOnce(&T) -> String, screen: Screen) -> Exit {
+    pub(super) fn say<T: Serialize>(
+        &self,
+        reply: &T,
+        text: impl FnOnce(&T) -> String,
+        screen: Screen,
+    ) -> Exit {
         let text =
             if self.json { serde_json::to_string(reply).unwrap_or_default() + "\n" } else { text(reply) };
         print(screen, &text, Exit::SUCCESS)
@@ -245,7 +234,24 @@ fn do_session(arguments: Session, screen: Screen) -> Result<Exit, Trouble> {
             let killed = at.connect(Socket::Operator)?.call(&kill)?;
             Ok(at.say(&killed, |_| String::new(), screen))
         }
+        Session::Mode { at, session: Some(session), mode, lasts, .. } => {
+            let for_ms = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+            let for_ms =
+                for_ms.map(Bounded::new).transpose().map_err(|error| format!("--for: {error} ms"))?;
+            let set = SetSessionMode { session: session_id(session)?, mode, for_ms };
+            let set = at.connect(Socket::Operator)?.call(&set)?;
+            Ok(at.say(&set, |_| String::new(), screen))
+        }
+        Session::Mode { at, uid, mode, .. } => {
+            let (uid, mode) = (uid.unwrap_or_default(), mode.unwrap_or_default());
+            let set = at.connect(Socket::Operator)?.call(&SetPrincipalMode { uid, mode })?;
+            Ok(at.say(&set, |_| String::new(), screen))
+        }
     }
+}
+
+fn mode(name: &str) -> Result<Mode, String> {
+    Mode::named(name).ok_or_else(|| "the modes are manual, smart, off and yolo".to_owned())
 }
 
 fn session_line(session: &SessionInfo) -> String {
@@ -392,87 +398,11 @@ impl Of {
     }
 }
 
-pub(super) fn approvals(arguments: Ask, screen: Screen) -> Exit {
-    done(do_approvals(arguments, screen), screen)
-}
-
-fn do_approvals(arguments: Ask, screen: Screen) -> Result<Exit, Trouble> {
-    match arguments {
-        Ask::List { at } => {
-            let waiting: Approvals = at.connect(Socket::Operator)?.ask("approval/list", &Nothing {})?;
-            Ok(at.say(&waiting, |waiting| waiting.approvals.iter().map(question).collect(), screen))
-        }
-        Ask::Watch { at } => watch(&at, screen),
-        Ask::Approve { at, approval } => answer(&at, approval, AnswerKind::Once, None, screen),
-        Ask::Deny { at, approval, reason } => answer(&at, approval, AnswerKind::Deny, reason, screen),
-    }
-}
-
-fn answer(
-    at: &At,
-    approval: String,
-    answer: AnswerKind,
-    reason: Option<String>,
-    screen: Screen,
-) -> Result<Exit, Trouble> {
-    let approval = ApprovalId::try_from(approval).map_err(|error| format!("the question's id: {error}"))?;
-    let reason = reason.map(words).transpose()?;
-    let answered = at.connect(Socket::Operator)?.call(&AnswerApproval { approval, answer, reason })?;
-    Ok(at.say(&answered, |_| String::new(), screen))
-}
-
-fn watch(at: &At, screen: Screen) -> Result<Exit, Trouble> {
-    let mut client = at.connect(Socket::Operator)?;
-    let waiting: Approvals = client.ask("approval/watch", &Nothing {})?;
-    let mut printed = at.say(&waiting, |waiting| waiting.approvals.iter().map(question).collect(), screen);
-    while printed == Exit::SUCCESS {
-        printed = match client.event(Some(Duration::from_secs(3600)))? {
-            Some(Event::Pending(pending)) => at.say(&pending, |pending| question(&pending.0), screen),
-            Some(Event::Settled(settled)) => at.say(
-                &settled,
-                |settled| {
-                    let what = match &settled.settled {
-                        Settled::Answered { answer: AnswerKind::Once, by } => {
-                            format!("approved by {}", shown(&by.name))
-                        }
-                        Settled::Answered { by, .. } => format!("denied by {}", shown(&by.name)),
-                        Settled::Expired => "expired: nobody answered".to_owned(),
-                        Settled::Withdrawn => "withdrawn by its requester".to_owned(),
-                    };
-                    format!("{}  {what}\n", settled.approval)
-                },
-                screen,
-            ),
-            _ => Exit::SUCCESS,
-        };
-    }
-    Ok(printed)
-}
-
-/// A question in lines. What came from the requester is escaped, and what it says of itself is quoted as its words.
-fn question(approval: &Approval) -> String {
-    let mut out = format!(
-        "\n{}  asked by {} (uid {}), until {}\n\n",
-        approval.approval,
-        shown(&approval.principal.name),
-        approval.principal.uid,
-        shown(&approval.expires)
-    );
-    out.push_str(&marked(&approval.command, &approval.findings));
-    out.push_str(&listed(&approval.findings, true));
-    let _ = writeln!(out, "  in {}, workspace {}", shown(&approval.cwd), shown(&approval.workspace));
-    if let Some(label) = &approval.label {
-        let _ = writeln!(out, "  the session calls itself \"{}\"", shown(label));
-    }
-    let _ = writeln!(out, "  execward approvals approve {0} | deny {0}", approval.approval);
-    out
-}
-
-fn session_id(text: String) -> Result<SessionId, String> {
+pub(super) fn session_id(text: String) -> Result<SessionId, String> {
     SessionId::try_from(text).map_err(|error| format!("the session's id: {error}"))
 }
 
-fn words(text: String) -> Result<Words, String> {
+pub(super) fn words(text: String) -> Result<Words, String> {
     Words::try_from(text).map_err(|error| format!("the text: {error}"))
 }
 

@@ -161,11 +161,15 @@ impl Client {
         })
     }
 
-    /// Connects to the first of the usual sockets on which somebody listens: root's for everybody, then the caller's own.
+    /// Connects to the socket that EXECWARD_SOCKET names, which is for agents, or else to the first of the usual sockets on
+    /// which somebody listens: root's for everybody, then the caller's own.
     ///
     /// # Errors
     /// When none of them can be used; [`ClientError::NoDaemon`] where there is none.
     pub fn find(socket: Socket) -> Result<Self, ClientError> {
+        if let (Socket::Agent, Some(path)) = (socket, std::env::var_os("EXECWARD_SOCKET")) {
+            return Self::connect(Path::new(&path), false);
+        }
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let paths = socket_paths(socket, runtime.as_deref());
         let mut first = None;

@@ -38,6 +38,8 @@ pub use units::{ByteSize, parse_duration};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::gate::{self, Act, Command, Facts, Finding, Judgement};
 use document::{Example, Verdict};
 use index::Index;
@@ -147,6 +149,21 @@ impl Policy {
     /// judged under another.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// SHA-256 over what a rule says, as this version reads it: editing another rule leaves it as it is. A rule that the policy
+    /// does not have is compiled in, and is what this version says.
+    pub fn rule_digest(&self, id: &str) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        for field in ["execward rule", env!("CARGO_PKG_VERSION"), id] {
+            hasher.update(field);
+            hasher.update([0]);
+        }
+        // Layers may have rules of the same id: whichever of them asked, none was edited.
+        for (role, rule) in self.rules().filter(|(_, rule)| rule.id() == id) {
+            hasher.update(format!("{role:?} {rule:?}"));
+        }
+        hasher.finalize().into()
     }
 
     /// The name it was read under.

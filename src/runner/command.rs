@@ -39,7 +39,8 @@ pub(super) struct Command {
     pub(super) listening: bool,
     /// Nothing of the command is left, and its init may serve another.
     pub(super) init_is_idle: bool,
-    with_terminal: bool,
+    /// Its init shows it what no other command is to see.
+    init_is_its_own: bool,
     /// Lets it be executed.
     gate: Option<OwnedFd>,
     pub(super) stdin: Option<OwnedFd>,
@@ -117,7 +118,7 @@ impl Command {
             init,
             listening: true,
             init_is_idle: false,
-            with_terminal: devpts.is_some(),
+            init_is_its_own: devpts.is_some() || !spawn.apart.is_empty(),
             gate: Some(gate),
             stdin: Some(stdin),
             terminal: match command {
@@ -269,8 +270,7 @@ impl Command {
         match self.init.listen() {
             Some(Said::Ended(status, usage)) => {
                 self.end = Some(end_of(status));
-                // One with a terminal shows it in its /dev/pts.
-                self.init_is_idle = !self.with_terminal;
+                self.init_is_idle = !self.init_is_its_own;
                 self.over(usage, out);
             }
             Some(Said::NotRun(step, errno)) => {
@@ -293,6 +293,7 @@ impl Command {
             Step::Cgroup => ("cgroup", "put the command under the session's limits".into()),
             Step::Proc => ("proc", "mount the command's /proc".into()),
             Step::Terminal => ("terminal", "give the command its terminal".into()),
+            Step::Apart => ("apart", "set the command apart as it was approved".into()),
             Step::Init | Step::Clone => ("init", "make the command's process".into()),
             Step::Streams => ("streams", "put the command's streams in place".into()),
             Step::Ids => ("ids", "become the sandbox's user".into()),

@@ -16,7 +16,7 @@ use super::outer::Inside;
 use super::seccomp;
 use crate::sys::process;
 use crate::sys::spawn::Confinement;
-use crate::wire::runner::SandboxSpec;
+use crate::wire::runner::{AGENT_SOCKET, SandboxSpec};
 
 /// The newest landlock ABI whose rights are asked for. What an older kernel lacks is left out, and the receipt says
 /// which ABI holds.
@@ -107,6 +107,12 @@ fn ruleset(spec: &SandboxSpec) -> Result<std::os::fd::OwnedFd> {
     ];
     if spec.workspace.writable {
         rules.push((&spec.workspace.path, all));
+    }
+    if spec.view.agent_socket.is_some() {
+        rules.push((
+            Path::new(AGENT_SOCKET),
+            AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ResolveUnix,
+        ));
     }
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)

@@ -18,11 +18,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
+use super::apart;
 use super::cgroup::Joins;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Side, Usage};
 use crate::sys::spawn::{Confinement, Counts, Launch, Starter, Step, Words};
 use crate::sys::{passing, socket};
+use crate::wire::runner::Apart;
 
 /// Most bytes of one packet between a runner and an init: below what a socket takes by default.
 const PACKET: usize = 64 << 10;
@@ -96,8 +98,8 @@ fn from_bytes(bytes: &[u8]) -> Option<Packet> {
 
 impl Init {
     /// Makes one, in new pid and mount namespaces and under the session's limits, with this instance of devpts in /dev/pts
-    /// where there is one. It gets ready by itself; what it could
-    /// not do it says in place of its first command.
+    /// where there is one, and set apart from the session where that is asked. It gets ready by itself; what it could not do
+    /// it says in place of its first command.
     ///
     /// # Errors
     /// Of socketpair(2) and clone(2).
@@ -105,12 +107,14 @@ impl Init {
         confinement: &Confinement,
         joins: &Joins,
         devpts: Option<&OwnedFd>,
+        apart: &Apart,
     ) -> nix::Result<Self> {
         use nix::sched::CloneFlags;
         let (control, theirs) = socket::packet_pair()?;
-        let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+        let mut namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+        namespaces.set(CloneFlags::CLONE_NEWNET, apart.offline);
         match process::clone(namespaces, joins.group.as_ref().map(AsFd::as_fd))? {
-            Side::Child => process::exit_now(main(&theirs, confinement, joins, devpts)),
+            Side::Child => process::exit_now(main(&theirs, confinement, joins, devpts, apart)),
             Side::Parent { pid, pidfd } => Ok(Self { pid, pidfd, control, before: Usage::default() }),
         }
     }
@@ -188,10 +192,16 @@ impl Init {
 }
 
 /// Runs the role in a process of its own; the result is its exit code.
-fn main(control: &OwnedFd, confinement: &Confinement, joins: &Joins, devpts: Option<&OwnedFd>) -> i32 {
+fn main(
+    control: &OwnedFd,
+    confinement: &Confinement,
+    joins: &Joins,
+    devpts: Option<&OwnedFd>,
+    apart: &Apart,
+) -> i32 {
     let _ = process::die_with_parent();
     let _ = nix::sys::prctl::set_dumpable(false);
-    let children = match set_up(control, confinement, joins, devpts) {
+    let children = match set_up(control, confinement, joins, devpts, apart) {
         Ok(children) => children,
         Err((step, errno)) => {
             not_run(control, step, errno);
@@ -217,6 +227,7 @@ fn set_up(
     confinement: &Confinement,
     joins: &Joins,
     devpts: Option<&OwnedFd>,
+    apart: &Apart,
 ) -> Result<SignalFd, Failed> {
     let init = |errno| (Step::Init, errno);
     // The command's process inherits it, and opens it again at the last moment.
@@ -231,6 +242,7 @@ fn set_up(
             .and_then(|pts| mount::attach(devpts.as_fd(), pts.as_fd()))
             .map_err(|errno| (Step::Terminal, errno))?;
     }
+    apart::enter(apart, confinement.ids).map_err(|errno| (Step::Apart, errno))?;
     // Descriptors 0, 1 and 2 stay taken, so that no other gets such a number. Everything of other commands goes.
     let children =
         SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)

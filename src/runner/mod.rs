@@ -17,6 +17,7 @@
 //! Each dies with its parent (`PR_SET_PDEATHSIG`), and the end of an `init` is the end of everything that its command
 //! ever started: the kernel kills the namespace (pid_namespaces(7)).
 
+mod apart;
 mod cgroup;
 mod command;
 mod confine;

@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Pid, Uid, fchownat, symlinkat};
 use super::failure::{Doing, Hint, Result};
 use super::namespaces;
 use crate::sys::mount::{self, Attributes};
-use crate::wire::runner::{Failure, FileId, Identity, Layer, SandboxSpec, Workspace};
+use crate::wire::runner::{AGENT_SOCKET, Failure, FileId, Identity, Layer, SandboxSpec, Workspace};
 
 /// Where the new root is put together, over whatever the host has there: the first of these that exists.
 const SCAFFOLDS: [&str; 4] = ["/tmp", "/run", "/var", "/home"];
@@ -83,6 +83,7 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Built> {
     let host = open(AT_FDCWD, Path::new("/"), OFlag::O_DIRECTORY).doing("root", || "open /".into())?;
     mount::make_private(host.as_fd()).doing("root", || "keep mounts private".into())?;
     let workspace = workspace(&host, &spec.workspace, idmaps.workspace.as_ref())?;
+    let socket = spec.view.agent_socket.as_deref().map(|path| socket(&host, path)).transpose()?;
     let mut parts = vec![
         (spec.identity.home.as_path(), Part::Tmpfs { mode: 0o700, owned: true }),
         (Path::new("/tmp"), Part::Tmpfs { mode: 0o1777, owned: false }),
@@ -127,6 +128,10 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Built> {
     for path in &masked {
         root.mask(path)?;
     }
+    // Last: what hides execward's own directories shall not hide this.
+    if let Some(socket) = &socket {
+        root.place(Path::new(AGENT_SOCKET), socket)?;
+    }
     root.finish()?;
     let layer = Layer {
         name: "private-root".into(),
@@ -164,6 +169,18 @@ fn source(host: &OwnedFd, path: &Path, owner: Option<&OwnedFd>) -> Option<Part> 
         let _ = mount::map_ids(tree.as_fd(), owner.as_fd(), true);
     }
     Some(if kind == SFlag::S_IFDIR { Part::Directory(tree) } else { Part::File(tree) })
+}
+
+/// The socket of a daemon, to be shown.
+fn socket(host: &OwnedFd, path: &Path) -> Result<Part> {
+    let doing = || format!("show the daemon's socket {}", path.display());
+    let fd = open(host, path, OFlag::O_NOFOLLOW).doing("root", doing)?;
+    if kind(&fd).doing("root", doing)? != SFlag::S_IFSOCK {
+        return Err(Errno::ENOTSOCK).doing("root", doing);
+    }
+    let tree = mount::clone_tree(fd.as_fd(), false).doing("root", doing)?;
+    mount::restrict(tree.as_fd(), SYSTEM, false).doing("root", doing)?;
+    Ok(Part::File(tree))
 }
 
 fn kind(fd: &OwnedFd) -> nix::Result<SFlag> {

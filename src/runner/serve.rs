@@ -22,7 +22,8 @@ use crate::sys::spawn::Confinement;
 use crate::sys::{net, passing, process};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{
-    Cause, End, Failure, FromRunner, Layer, Limits, Network, PROXY_PORT, Receipt, Spawn, Stream, ToRunner,
+    Apart, Cause, End, Failure, FromRunner, Layer, Limits, Network, PROXY_PORT, Receipt, Spawn, Stream,
+    ToRunner,
 };
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
@@ -179,7 +180,7 @@ impl Server {
         fcntl(&self.stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         // Said first: whoever asked for the session waits for it, and not for what comes next.
         self.flush_some()?;
-        if let Ok(init) = Init::make(&self.confinement, &self.joins, None) {
+        if let Ok(init) = Init::make(&self.confinement, &self.joins, None, &Apart::default()) {
             self.spares.push(init);
         }
         // Frames may have come together with the one that opened the session.
@@ -229,13 +230,14 @@ impl Server {
         let Self { spares, confinement, joins, counters, .. } = self;
         Command::prepare(spawn, confinement.ids, counters.read(), |devpts| {
             while devpts.is_none()
+                && spawn.apart.is_empty()
                 && let Some(spare) = spares.pop()
             {
                 if spare.is_alive() {
                     return Ok(spare);
                 }
             }
-            Init::make(confinement, joins, devpts)
+            Init::make(confinement, joins, devpts, &spawn.apart)
                 .doing("namespaces", || "start the command".into())
                 .hint(|| "the session, or the host, has as many processes as its limit allows".into())
         })

@@ -49,15 +49,15 @@ impl Serialize for Digest {
     }
 }
 
-/// Digests what a once-grant is bound to: the exact bytes of the command, who asked, the directories' device and
-/// inode, the environment, the backend with its terms, and the policy.
+/// Digests what a grant is bound to: the exact bytes of the command, who asked, the directories' device and inode, the
+/// environment, the backend with the terms (those asked for, or tighter ones), and the policy.
 ///
 /// Each field goes in with its length before it, so that no two requests run together into the same bytes; the
 /// structs are taken apart without `..`, so that a field that is added later does not compile until it is bound.
-pub(super) fn bind(request: &Request, policy: Digest) -> Digest {
+pub(super) fn bind(request: &Request, terms: &Terms, policy: Digest) -> Digest {
     let mut hash = Fields(Sha256::new());
     hash.text("execward once-grant 1");
-    let Request { id, principal, command, facts, place, terms, context, interpreter } = request;
+    let Request { id, principal, command, facts, place, terms: _, context, interpreter } = request;
     hash.text(id.as_str());
     hash.number(u64::from(principal.uid));
     hash.number(u64::from(principal.gid));

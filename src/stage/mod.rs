@@ -142,7 +142,9 @@ pub use binding::Digest;
 pub use report::{Outcome, Report, Timing};
 pub use request::{Malformed, Parsed, Place, Principal, Request, RequestId, Terms};
 pub use run::{Changed, Finished, Go, Prepared, Running, Seen, Ticket, WrongTicket};
-pub use verdict::{Agreed, Cleared, Denial, DenialReason, Grant, GrantMismatch, Pending, RefusedBy, Verdict};
+pub use verdict::{
+    Agreed, Cleared, Denial, DenialReason, Grant, GrantMismatch, Narrower, Pending, RefusedBy, Verdict,
+};
 
 /// Most bytes of a command: the text, or the arguments with one byte after each. Beyond it a request is refused; a
 /// limit never downgrades a verdict. Linux takes no single argument past this size (MAX_ARG_STRLEN, execve(2)).

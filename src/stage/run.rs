@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::verdict::{Cleared, Judged};
-use super::{Agreed, Digest, Place, Request};
+use super::{Agreed, Digest, Narrower, Place, Request};
 use crate::audit::chain::Durable;
 use crate::gate::{Command, Judgement};
 use crate::shell::Dialect;
-use crate::wire::runner::{Ended, Spawn, ToRunner};
+use crate::wire::runner::{Apart, Ended, Spawn, ToRunner};
 
 /// What the supervisor holds when it is about to run a command: taken from descriptors and from the environment as it
 /// will be passed, never from the strings that were asked for.
@@ -28,6 +28,9 @@ pub enum Changed {
     /// Another directory is at the place of the workspace.
     #[error("the workspace was replaced after it was judged")]
     Workspace,
+    /// A script file that the command names has another content.
+    #[error("a script that it names was changed after it was approved")]
+    Script,
     /// A variable differs.
     #[error("the environment changed after it was judged")]
     Environment,
@@ -98,6 +101,7 @@ impl Prepared {
             grace_ms: milliseconds(terms.grace),
             cpu_s: whole_seconds(terms.profile.limits.cpu),
             idle_ms: limited(terms.profile.limits.idle).map(milliseconds),
+            apart: self.apart(),
             terminal: None,
             persist: false,
         }
@@ -109,6 +113,18 @@ impl Prepared {
         let Command::Shell(text) = command else { return self.spawn(id) };
         let text = Command::Shell(persisting(text, facts.dialect));
         Spawn { persist: true, argv: argv(&text, facts.dialect, interpreter), ..self.spawn(id) }
+    }
+
+    /// What an approver took from it that its session gives.
+    fn apart(&self) -> Apart {
+        let Narrower { offline, read_only, .. } = self.cleared.narrower;
+        let workspace = self.request().facts.workspaces.first().filter(|_| read_only);
+        Apart { offline, read_only: workspace.map(Into::into), held: Vec::new() }
+    }
+
+    /// What an approver took from it.
+    pub fn narrower(&self) -> &Narrower {
+        &self.cleared.narrower
     }
 
     /// Trades the ticket for the one message that has the command executed; `id` names it to its runner.

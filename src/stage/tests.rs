@@ -54,6 +54,10 @@ fn person() -> Principal {
     Principal { uid: 0, gid: 0, name: "root".into() }
 }
 
+fn once() -> Agreed {
+    Agreed::Once { approver: person() }
+}
+
 fn finding(decision: Decision) -> Finding {
     Finding {
         rule: "test.rule".into(),
@@ -133,7 +137,7 @@ fn each_decision_leads_to_its_own_type() {
 #[test]
 fn a_grant_clears_what_it_was_given_for() {
     let pending = pending(shell("make"));
-    let grant = pending.grant_once(person());
+    let grant = pending.grant(once());
     let cleared = pending.accept(grant).expect("the grant fits");
     assert_eq!(cleared.agreed(), &Agreed::Once { approver: person() });
 }
@@ -166,7 +170,7 @@ fn a_grant_cannot_move() {
         ("grace", |r| r.terms.grace = Duration::from_secs(3)),
     ];
     for (what, change) in changes {
-        let grant = pending(shell("make")).grant_once(person());
+        let grant = pending(shell("make")).grant(once());
         let mut other = shell("make");
         change(&mut other);
         let denial = pending(other).accept(grant).expect_err(what);
@@ -176,7 +180,7 @@ fn a_grant_cannot_move() {
 
 #[test]
 fn a_grant_holds_under_one_policy() {
-    let grant = pending(shell("make")).grant_once(person());
+    let grant = pending(shell("make")).grant(once());
     let judgement = Judgement::from_findings(vec![finding(Decision::Ask)]);
     let verdict = Verdict::new(Judged { request: shell("make"), judgement, policy: Digest::of(b"other") });
     let Verdict::Ask(pending) = verdict else { panic!("not an ask") };
@@ -188,7 +192,8 @@ fn a_grant_holds_under_one_policy() {
 fn words_and_fields_do_not_run_together() {
     let bind = |argv: &[&str]| {
         let argv = argv.iter().map(|&word| word.to_owned()).collect();
-        binding::bind(&request(Command::Argv(argv)), Digest::of(b"p"))
+        let request = request(Command::Argv(argv));
+        binding::bind(&request, &request.terms, Digest::of(b"p"))
     };
     assert_ne!(bind(&["a", "b"]), bind(&["ab"]));
     assert_ne!(bind(&["a", "b"]), bind(&["a b"]));

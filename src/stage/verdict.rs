@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::binding::bind;
-use super::{Changed, Digest, Malformed, Prepared, Principal, Request, RequestId, Seen};
+use super::{Changed, Digest, Malformed, Prepared, Principal, Request, RequestId, Seen, Terms};
 use crate::gate::{Decision, Finding, Judgement};
+use crate::policy::{Access, Network};
+use crate::wire::rpc::{Mode, Scope};
 
 /// A request with what the gate said of it.
 #[derive(Debug)]
@@ -28,7 +30,11 @@ pub enum Verdict {
 impl Verdict {
     pub(super) fn new(judged: Judged) -> Self {
         match judged.judgement.decision {
-            Decision::Allow => Self::Allow(Box::new(Cleared { judged, agreed: Agreed::Policy })),
+            Decision::Allow => Self::Allow(Box::new(Cleared {
+                judged,
+                agreed: Agreed::Policy,
+                narrower: Narrower::default(),
+            })),
             Decision::Ask => Self::Ask(Box::new(Pending { judged })),
             Decision::Deny | Decision::Hardline => {
                 Self::Deny(Box::new(Denial { judged, reason: DenialReason::Gate }))
@@ -48,6 +54,63 @@ pub enum Agreed {
         /// The person.
         approver: Principal,
     },
+    /// A standing grant of a person.
+    Standing {
+        /// Its name.
+        grant: String,
+        /// How long it stands.
+        scope: Scope,
+        /// The person.
+        approver: Principal,
+    },
+    /// An assessor, which holds the risk to be low.
+    Assessor {
+        /// Which.
+        model: String,
+    },
+    /// Nobody was asked: a person has set a mode in which nobody is.
+    Mode {
+        /// Which.
+        mode: Mode,
+        /// The person.
+        approver: Principal,
+    },
+}
+
+/// Tighter terms that an approver sets. What is not set stays as it was asked for; nothing here gives more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Narrower {
+    /// A shorter wall-clock limit.
+    #[serde(rename = "timeout_ms", skip_serializing_if = "Option::is_none", serialize_with = "milliseconds")]
+    pub timeout: Option<std::time::Duration>,
+    /// No network at all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
+    /// The workspace cannot be changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+}
+
+impl Narrower {
+    /// The terms that hold: no part of them gives more than those that were asked for.
+    fn tighten(&self, terms: &Terms) -> Terms {
+        let mut profile = terms.profile.clone();
+        if self.offline {
+            profile.network = Network::None;
+        }
+        if self.read_only {
+            profile.workspace = Access::Read;
+        }
+        let timeout = [terms.timeout, self.timeout].into_iter().flatten().min();
+        Terms { profile, timeout, ..*terms }
+    }
+}
+
+fn milliseconds<S: serde::Serializer>(
+    time: &Option<std::time::Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
 }
 
 /// A command that may run, if it still is what was judged.
@@ -55,6 +118,7 @@ pub enum Agreed {
 pub struct Cleared {
     pub(super) judged: Judged,
     pub(super) agreed: Agreed,
+    pub(super) narrower: Narrower,
 }
 
 impl Cleared {
@@ -120,9 +184,18 @@ impl Pending {
         self.judged.policy
     }
 
-    /// Writes down a person's yes to exactly this. Only the approval layer calls it, after it has an answer.
-    pub(crate) fn grant_once(&self, approver: Principal) -> Grant {
-        Grant { binding: bind(&self.judged.request, self.judged.policy), approver }
+    /// Writes down a yes to exactly this. Only the approval layer calls it, after it has an answer.
+    pub(crate) fn grant(&self, agreed: Agreed) -> Grant {
+        let request = &self.judged.request;
+        let binding = bind(request, &request.terms, self.judged.policy);
+        Grant { binding, agreed, narrower: Narrower::default() }
+    }
+
+    /// Writes down a yes to this on tighter terms.
+    pub(crate) fn grant_narrower(&self, agreed: Agreed, narrower: Narrower) -> Grant {
+        let request = &self.judged.request;
+        let terms = narrower.tighten(&request.terms);
+        Grant { binding: bind(request, &terms, self.judged.policy), agreed, narrower }
     }
 
     /// Uses up a grant. The digest is computed again from what is pending now: an approval cannot move to another
@@ -130,10 +203,12 @@ impl Pending {
     ///
     /// # Errors
     /// A denial, when the grant was given for something else. The grant is gone all the same.
-    pub fn accept(self, grant: Grant) -> Result<Cleared, Box<Denial>> {
-        let Grant { binding, approver } = grant;
-        if binding == bind(&self.judged.request, self.judged.policy) {
-            Ok(Cleared { judged: self.judged, agreed: Agreed::Once { approver } })
+    pub fn accept(mut self, grant: Grant) -> Result<Cleared, Box<Denial>> {
+        let Grant { binding, agreed, narrower } = grant;
+        let request = &mut self.judged.request;
+        request.terms = narrower.tighten(&request.terms);
+        if binding == bind(request, &request.terms, self.judged.policy) {
+            Ok(Cleared { judged: self.judged, agreed, narrower })
         } else {
             Err(Box::new(self.refuse(DenialReason::Grant(GrantMismatch))))
         }
@@ -145,16 +220,17 @@ impl Pending {
     }
 }
 
-/// A person's agreement to one command, for one time.
+/// The agreement to one command, for one time, whatever it was given by.
 pub struct Grant {
     binding: Digest,
-    approver: Principal,
+    agreed: Agreed,
+    narrower: Narrower,
 }
 
 impl std::fmt::Debug for Grant {
     /// Leaves out the digest: it is over the command's bytes, and a digest of a short secret can be guessed.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grant").field("approver", &self.approver).finish_non_exhaustive()
+        f.debug_struct("Grant").field("agreed", &self.agreed).finish_non_exhaustive()
     }
 }
 
@@ -219,6 +295,7 @@ impl DenialReason {
         match self {
             Self::Gate => RefusedBy::Policy,
             Self::Person(_) => RefusedBy::Person,
+            Self::Assessor(_) => RefusedBy::Assessor,
             Self::Nobody(_) | Self::NoAnswer(_) | Self::Interrupted(_) => RefusedBy::Nobody,
             Self::Malformed(_) | Self::Grant(_) | Self::Changed(_) | Self::Failed(_) => RefusedBy::Pipeline,
         }
@@ -233,6 +310,8 @@ pub enum RefusedBy {
     Policy,
     /// A person who was asked.
     Person,
+    /// An assessor that was asked before a person.
+    Assessor,
     /// A person would have had to agree, and none answered.
     Nobody,
     /// A check between the verdict and the run.
@@ -252,6 +331,9 @@ pub enum DenialReason {
     /// A person said no, perhaps with words for the requester.
     #[error("a person refused it{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
     Person(Option<String>),
+    /// An assessor said no, and why.
+    #[error("an assessor refused it: {0}")]
+    Assessor(String),
     /// Nobody can be asked.
     #[error("a person must agree, and there is no person to ask: {0}")]
     Nobody(String),

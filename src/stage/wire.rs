@@ -42,6 +42,7 @@ impl From<RefusedBy> for rpc::RefusedBy {
         match by {
             RefusedBy::Policy => Self::Policy,
             RefusedBy::Person => Self::Person,
+            RefusedBy::Assessor => Self::Assessor,
             RefusedBy::Nobody => Self::Nobody,
             RefusedBy::Pipeline => Self::Pipeline,
         }
@@ -53,6 +54,7 @@ impl From<rpc::RefusedBy> for RefusedBy {
         match by {
             rpc::RefusedBy::Policy => Self::Policy,
             rpc::RefusedBy::Person => Self::Person,
+            rpc::RefusedBy::Assessor => Self::Assessor,
             rpc::RefusedBy::Nobody => Self::Nobody,
             rpc::RefusedBy::Pipeline => Self::Pipeline,
         }
@@ -76,6 +78,11 @@ impl From<Agreed> for rpc::Agreed {
         match agreed {
             Agreed::Policy => Self::Policy,
             Agreed::Once { approver } => Self::Once { approver: approver.into() },
+            Agreed::Standing { grant, scope, approver } => {
+                Self::Standing { grant, scope, approver: approver.into() }
+            }
+            Agreed::Assessor { model } => Self::Assessor { model },
+            Agreed::Mode { mode, approver } => Self::Mode { mode, approver: approver.into() },
         }
     }
 }
@@ -85,6 +92,11 @@ impl From<rpc::Agreed> for Agreed {
         match agreed {
             rpc::Agreed::Policy => Self::Policy,
             rpc::Agreed::Once { approver } => Self::Once { approver: approver.into() },
+            rpc::Agreed::Standing { grant, scope, approver } => {
+                Self::Standing { grant, scope, approver: approver.into() }
+            }
+            rpc::Agreed::Assessor { model } => Self::Assessor { model },
+            rpc::Agreed::Mode { mode, approver } => Self::Mode { mode, approver: approver.into() },
         }
     }
 }

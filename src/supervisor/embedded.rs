@@ -38,7 +38,7 @@ use crate::sandbox::{self, Receiver, Sender, jail};
 use crate::stage::{
     Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
-use crate::wire::runner::{Aftermath, FileId, Network, Receipt, SandboxSpec, Spawn, ToRunner};
+use crate::wire::runner::{AGENT_SOCKET, Aftermath, FileId, Network, Receipt, SandboxSpec, Spawn, ToRunner};
 
 /// A command as the command line asks for it.
 #[derive(Debug, Clone)]
@@ -69,6 +69,41 @@ pub struct Asked {
     pub keep_output: bool,
     /// Give the command a terminal of its own behind the one on stdin.
     pub terminal: bool,
+    /// The command is an agent, which has others run by a daemon. It may take its time.
+    pub agent: Option<Agent>,
+}
+
+/// What an agent in a sandbox has, beside what any command has.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// The daemon's socket for agents. The directory that it is in, where the operators' socket is as well, is hidden.
+    pub socket: PathBuf,
+    /// Absolute paths that it sees, read-only: its own program and settings.
+    pub show: Vec<PathBuf>,
+}
+
+impl Agent {
+    /// The variable that says to clients in the sandbox where the daemon is.
+    pub const SOCKET: &str = "EXECWARD_SOCKET";
+
+    fn enter(&self, spec: &mut SandboxSpec) -> Result<(), EmbeddedError> {
+        let real = |path: &Path| {
+            let shown = |error| EmbeddedError::Shown { path: path.to_owned(), error };
+            path.canonicalize().map_err(shown)
+        };
+        let socket = real(&self.socket)?;
+        spec.view.masked.extend(self.socket.parent().map(Into::into));
+        spec.view.masked.extend(socket.parent().map(Into::into));
+        spec.view.agent_socket = Some(socket);
+        for path in &self.show {
+            let path = real(path)?;
+            // What lies in the workspace is there, and must not become read-only.
+            if !path.starts_with(&spec.workspace.path) {
+                spec.view.own.push(path);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Everything there is to say of a command when it is over.
@@ -212,8 +247,14 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         })?;
         // A command must not change what the next one is judged by.
         spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
-        let environment =
+        if let Some(agent) = &asked.agent {
+            agent.enter(&mut spec)?;
+        }
+        let mut environment =
             pipeline::environment(&local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
+        if asked.agent.is_some() {
+            environment.vars.insert(Agent::SOCKET.to_owned(), AGENT_SOCKET.to_owned());
+        }
         let mut facts = local.facts(&cwd.path);
         facts.home = text(&spec.identity.home)?;
         facts.user = spec.identity.name.clone();
@@ -228,14 +269,16 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         profile = confined;
     };
 
-    let timeout = asked.timeout.map_or(profile.limits.time, |timeout| timeout.min(profile.limits.time));
+    // An agent ends when its user says so; what it has run has limits of its own.
+    let limit = asked.agent.is_none().then_some(profile.limits.time);
+    let timeout = [asked.timeout, limit].into_iter().flatten().min();
     let request = Request {
         id: id.clone(),
         principal: local.principal.clone(),
         command: asked.command.clone(),
         facts,
         place: Place { cwd: cwd.id, workspace: workspace.directory().id },
-        terms: Terms { timeout: Some(timeout), grace: profile.limits.grace, profile },
+        terms: Terms { timeout, grace: profile.limits.grace, profile },
         // One command is no session: whoever runs commands one by one scans with `execward scan`.
         context: Vec::new(),
         interpreter: local.interpreter.to_owned(),
@@ -259,7 +302,9 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         }
     }
     completed.withheld = withheld;
-    if asked.timeout.is_some_and(|asked| asked > timeout) {
+    if let (Some(asked), Some(timeout)) = (asked.timeout, timeout)
+        && asked > timeout
+    {
         let limit = timeout.as_secs_f64();
         completed
             .notes

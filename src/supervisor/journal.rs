@@ -56,13 +56,21 @@ impl Journal {
     ) -> Result<(Ticket, u64), Unwritten> {
         let approval = match prepared.agreed() {
             Agreed::Policy => None,
-            Agreed::Once { approver } => Some(record::Approval {
-                how: self.asked_at.to_owned(),
-                by: approver.name.clone(),
-                separation: approver.uid != self.principal.uid,
+            Agreed::Once { approver } => Some(self.approval(self.asked_at, approver, None)),
+            Agreed::Standing { grant, approver, .. } => Some(self.approval("grant", approver, Some(grant))),
+            Agreed::Mode { mode, approver } => Some(self.approval(mode.name(), approver, None)),
+            Agreed::Assessor { model } => Some(record::Approval {
+                how: "assessor".to_owned(),
+                by: model.clone(),
+                separation: true,
                 reason: None,
+                grant: None,
+                narrower: None,
             }),
         };
+        let narrower = serde_json::to_value(prepared.narrower()).ok();
+        let narrower = narrower.filter(|narrower| *narrower != serde_json::json!({}));
+        let approval = approval.map(|approval| record::Approval { narrower, ..approval });
         let request = prepared.request();
         let decision = audit::Decision {
             outcome: record::Outcome::Run,
@@ -76,11 +84,24 @@ impl Journal {
         Ok((durable.into(), number))
     }
 
+    fn approval(&self, how: &str, approver: &Principal, grant: Option<&String>) -> record::Approval {
+        record::Approval {
+            how: how.to_owned(),
+            by: approver.name.clone(),
+            separation: approver.uid != self.principal.uid,
+            reason: None,
+            grant: grant.cloned(),
+            narrower: None,
+        }
+    }
+
     /// Records a refusal.
     pub(super) async fn denied(&self, denial: &Denial, redactor: &Redactor) -> Result<(), Unwritten> {
         let (outcome, error) = match denial.reason() {
             DenialReason::Gate => (record::Outcome::Denied, None),
-            DenialReason::Person(_) => (record::Outcome::Refused, Some(denial.reason().to_string())),
+            DenialReason::Person(_) | DenialReason::Assessor(_) => {
+                (record::Outcome::Refused, Some(denial.reason().to_string()))
+            }
             DenialReason::Nobody(_) | DenialReason::NoAnswer(_) | DenialReason::Interrupted(_) => {
                 (record::Outcome::Unanswered, Some(denial.reason().to_string()))
             }

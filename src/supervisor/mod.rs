@@ -20,7 +20,7 @@ mod state;
 pub use daemon::{
     ConfigError, Configured, DaemonError, Options, SocketError, configured, serve as serve_daemon,
 };
-pub use embedded::{Asked, Completed, EmbeddedError, serve};
+pub use embedded::{Agent, Asked, Completed, EmbeddedError, serve};
 pub use local::{Local, LocalError};
 pub use policy_file::{
     PolicyFileError, Project, Source, Tried, load as load_policy, load_alone as load_policy_alone,

@@ -115,6 +115,12 @@ impl Scribe {
         wait.await.map_err(|_| Unwritten::ended())?
     }
 
+    /// Records what is no command's. When this returns it is on disk.
+    pub(super) async fn note(&self, record: Record) -> Result<(), Unwritten> {
+        // Nothing of another kind is counted with others.
+        self.denial(record).await
+    }
+
     /// Records an end, in order. It is on disk soon.
     pub(super) fn end(&self, record: Record) -> Result<(), Unwritten> {
         self.send(Entry::End(record, Timestamp::now()))

@@ -440,7 +440,13 @@ pub struct View {
     pub owner: Option<(u32, u32)>,
     /// Absolute paths below those that show as empty.
     pub masked: Vec<PathBuf>,
+    /// The socket on which a daemon serves agents, for a sandbox in which an agent is: it shows at [`AGENT_SOCKET`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_socket: Option<PathBuf>,
 }
+
+/// Where an agent in a sandbox finds the daemon.
+pub const AGENT_SOCKET: &str = "/run/execward/agent.sock";
 
 /// What a sandbox reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -493,6 +499,9 @@ pub struct Spawn {
     /// Time without any output in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_ms: Option<u64>,
+    /// What it gets less of than its session.
+    #[serde(default, skip_serializing_if = "Apart::is_empty")]
+    pub apart: Apart,
     /// Gives it a terminal of its own, of this size, in place of three pipes. All that it writes is then
     /// [`Stream::Stdout`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -500,6 +509,75 @@ pub struct Spawn {
     /// Gives it one more descriptor, to which its shell says at the end what its environment is.
     #[serde(default)]
     pub persist: bool,
+}
+
+/// How a command is set apart from its session: it has namespaces of its own, which serve no other command.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apart {
+    /// It reaches nothing: neither the session's network nor its loopback.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
+    /// This directory, and what is mounted below it, cannot be changed by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<PathBuf>,
+    /// Files that show this content to it, whatever becomes of what they cover.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
+}
+
+impl Apart {
+    /// Most bytes of content of all files that are held for one command: they travel in one frame, in base64.
+    pub const MOST: usize = 4 << 20;
+
+    /// Whether nothing sets it apart.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// In one sentence, for the receipt.
+    pub fn detail(&self) -> String {
+        let mut parts = Vec::new();
+        if self.offline {
+            parts.push("no network, not even loopback".to_owned());
+        }
+        if self.read_only.is_some() {
+            parts.push("the workspace read-only".to_owned());
+        }
+        if !self.held.is_empty() {
+            parts.push(format!("{} script files as they were approved", self.held.len()));
+        }
+        parts.join("; ")
+    }
+}
+
+/// A file that shows this content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// Absolute, as the command sees it. There must be a file.
+    pub path: PathBuf,
+    /// What it shows.
+    #[serde(with = "in_base64")]
+    pub content: Vec<u8>,
+    /// Whether it can be executed.
+    pub executable: bool,
+}
+
+/// Bytes in a text.
+mod in_base64 {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map_err(D::Error::custom)
+    }
 }
 
 /// The size of a terminal in characters. Programs allocate by it and divide by it, so that no other is passed on.

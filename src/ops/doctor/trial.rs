@@ -59,6 +59,7 @@ pub(super) fn checks(policy: Option<&Path>) -> Vec<Check> {
         variables: std::env::vars_os().collect(),
         keep_output: true,
         terminal: false,
+        agent: None,
     });
     let report = completed.report;
     match report.outcome {

@@ -84,7 +84,7 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
                 settings: data.workspace.settings,
             },
         },
-        view: View { visible, own, owner: (uid == 0).then_some(asked.requester), masked },
+        view: View { visible, own, owner: (uid == 0).then_some(asked.requester), masked, agent_socket: None },
         network: asked.network,
         limits: asked.limits.clone(),
         hostname: HOSTNAME.into(),

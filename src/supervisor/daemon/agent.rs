@@ -180,6 +180,11 @@ impl Connection {
                 // Used before it is kept: one that does not linger would be gone at once.
                 let joined = session.join();
                 house.keep(&session);
+                if peer.admitted.is_cancelled() {
+                    // Put out meanwhile: whoever ended its sessions did not see this one.
+                    house.close(&session).await;
+                    return Err(Error::new(Code::NotPermitted, "this user may not connect any more"));
+                }
                 Ok::<_, Error>(joined)
             })
         };

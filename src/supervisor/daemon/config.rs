@@ -23,6 +23,28 @@ pub(super) struct Config {
     pub(super) limits: Quota,
     pub(super) daemon: Times,
     pub(super) audit: Audit,
+    /// How people elsewhere are told that questions wait; not at all where it is left out.
+    pub(super) notify: Option<Notify>,
+}
+
+/// How people elsewhere are told that questions wait.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Notify {
+    /// A program and its arguments. It gets the notification as one line of JSON on standard input.
+    pub(super) command: Vec<String>,
+    /// The directory that it may change.
+    pub(super) directory: PathBuf,
+    /// The profile of the policy that it runs under: one that reaches what it needs.
+    #[serde(default)]
+    pub(super) profile: Option<String>,
+    /// It runs no more often than this.
+    #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    pub(super) every: Duration,
+}
+
+fn half_a_minute() -> Duration {
+    Duration::from_secs(30)
 }
 
 /// How the audit log is kept.
@@ -73,8 +95,14 @@ impl From<Audit> for Keeping {
 pub(super) struct Principals {
     /// May have commands run.
     pub(super) agents: Option<Vec<Who>>,
-    /// May answer for them.
+    /// May do all of what follows.
     pub(super) operators: Option<Vec<Who>>,
+    /// May answer for agents, take grants back and end sessions.
+    pub(super) approvers: Option<Vec<Who>>,
+    /// May let agents in, set modes, and have the policy read again.
+    pub(super) admins: Option<Vec<Who>>,
+    /// May read the record.
+    pub(super) auditors: Option<Vec<Who>>,
 }
 
 /// How long things last.
@@ -174,7 +202,10 @@ mod tests {
         assert_eq!(agents, [Who::Uid(1000), Who::User("ann".into()), Who::Group("builders".into())]);
         assert_eq!((config.limits.sessions, config.limits.commands), (3, Quota::default().commands));
         assert_eq!(config.daemon.idle, Duration::from_secs(300));
-        assert!(config.principals.operators.is_none());
+        assert!(config.principals.operators.is_none() && config.notify.is_none());
+        let text = "[notify]\ncommand = [\"page\", \"ops\"]\ndirectory = \"/var/lib/page\"\n";
+        let notify = Config::parse(Path::new("c"), text).expect("it reads").notify.expect("it is there");
+        assert_eq!((notify.command.len(), notify.every), (2, Duration::from_secs(30)));
         let keeping = Keeping::from(config.audit);
         assert_eq!(keeping.log.rotate_size, 2 << 20);
         assert_eq!(keeping.log.rotate_age, Some(Duration::from_secs(24 * 3600)));
@@ -188,6 +219,7 @@ mod tests {
             "[limits]\nsesions = 1\n",
             "[principals]\nagents = [-1]\n",
             "[daemon]\nidle = 5\n",
+            "[notify]\ncommand = [\"page\"]\n",
         ] {
             assert!(Config::parse(Path::new("c"), text).is_err(), "{text}");
         }

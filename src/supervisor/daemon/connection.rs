@@ -259,6 +259,7 @@ fn welcome<S: Serve>(connection: &Connection) -> Welcome {
         server: rpc::Software { name: "execward".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         principal: connection.peer.principal(),
         role: S::ROLE,
+        roles: connection.peer.roles.clone(),
         separation: connection.peer.separation,
         limits: rpc::Limits {
             frame: crate::wire::lines::MAX_LINE as u64,

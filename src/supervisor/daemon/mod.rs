@@ -4,13 +4,18 @@
 //! Whatever a peer sends, it harms nobody but itself; whatever fails, nothing runs that was not cleared and recorded.
 
 mod agent;
+mod answers;
 mod config;
 mod configured;
 mod connection;
+mod notify;
 mod operator;
+mod pairing;
+mod people;
 mod principals;
 mod sockets;
 
+use std::collections::HashMap;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,18 +36,22 @@ use self::agent::Agent;
 use self::config::Config;
 use self::connection::Serve;
 use self::operator::Operator;
+use self::pairing::Pairing;
 use self::principals::Principals;
 use self::sockets::Sockets;
 use super::local::{Local, LocalError};
 use super::policy_file::{self, PolicyFileError};
 use super::scribe::Scribe;
 use super::session::{Accounts, Common, Peer, Session};
-use crate::approval::Broker;
+use crate::approval::{Broker, Grants, Modes};
 use crate::audit::LogError;
+use crate::audit::record::{Authority, Record};
+use crate::redact::{Redactor, Rules};
 use crate::sandbox::{LaunchError, jail};
+use crate::state::{SetAside, StateError, Store};
 use crate::wire::dialog::Register;
 use crate::wire::peer;
-use crate::wire::rpc::{Code, Error, Reply, Role};
+use crate::wire::rpc::{Code, Error, Reply, Role, Scope};
 
 /// Threads that serve connections, at most.
 const WORKERS: usize = 8;
@@ -85,6 +94,12 @@ pub enum DaemonError {
     /// No record can be kept.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What must outlive the daemon cannot be kept.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What must be recorded is not.
+    #[error("{0}")]
+    Unwritten(String),
     /// Runners cannot be started.
     #[error(transparent)]
     Launcher(#[from] LaunchError),
@@ -105,7 +120,7 @@ impl DaemonError {
             Self::Local(error) => error.hint().to_owned(),
             Self::Policy(error) | Self::Config(ConfigError::File(error)) => error.hint(),
             Self::Socket(error) => error.hint().to_owned(),
-            Self::Log(_) => {
+            Self::Log(_) | Self::Unwritten(_) => {
                 "nothing runs without its record: make room or mend the permissions, or name another \
                              directory with --state DIR"
                     .to_owned()
@@ -121,6 +136,9 @@ impl DaemonError {
 pub(super) struct House {
     pub(super) common: Arc<Common>,
     principals: Principals,
+    pairing: Pairing,
+    /// For each user with a connection: ends them all.
+    admitted: Mutex<HashMap<u32, CancellationToken>>,
     sessions: Mutex<Register<Arc<Session>>>,
     /// The policy file that was named, and whoever must have written it.
     policy: Option<PathBuf>,
@@ -141,8 +159,6 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     let system = |what| move |error| DaemonError::System { what, error };
     let config = Config::load(options.config.as_deref(), &local.directories, own)?;
     let policy = policy_file::load(options.policy.as_deref(), &local.directories, own)?;
-    let principals =
-        Principals::find(&config.principals, own).map_err(system("cannot read the users and groups"))?;
     let sockets = match Sockets::passed()? {
         Some(sockets) => sockets,
         None => {
@@ -155,10 +171,20 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         }
     };
     take_what_there_is(own);
+    let scribe = Scribe::open(&local.directories.audit(), config.audit.into())?;
+    let (store, aside) = Store::open(&local.directories.state)?;
+    let store = Arc::new(store);
+    let (grants, modes) = (Grants::load(Arc::clone(&store))?, Modes::load(Arc::clone(&store))?);
+    // Sessions end with their supervisor.
+    grants.revoke_all("the end of the session", |grant| grant.scope == Scope::Session);
     let common = Arc::new(Common {
         policy: RwLock::new(Arc::new(policy)),
-        scribe: Scribe::open(&local.directories.audit(), config.audit.into())?,
+        scribe,
+        store,
         broker: Broker::default(),
+        grants,
+        modes,
+        assessor: None,
         launcher: jail::Launcher::new()?,
         accounts: Accounts::new(config.limits),
         directories: local.directories,
@@ -166,9 +192,14 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         lifetime: config.daemon.into(),
         stopping: CancellationToken::new(),
     });
+    let paired: Vec<u32> = common.store.principals()?.iter().map(|row| row.uid).collect();
+    let principals = Principals::find(&config.principals, own, &paired)
+        .map_err(system("cannot read the users and groups"))?;
     let house = Arc::new(House {
+        pairing: Pairing::new(Arc::clone(&common.store)),
         common,
         principals,
+        admitted: Mutex::default(),
         sessions: Mutex::default(),
         policy: options.policy.clone(),
         own,
@@ -182,7 +213,25 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(system("cannot start the event loop"))?;
-    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace));
+    if let Some(SetAside { to, why }) = aside {
+        let (to, redactor) = (to.display().to_string(), Redactor::new(&Rules::builtin(), Vec::new()));
+        tracing::error!(
+            to,
+            why,
+            "the state was damaged and is put aside: grants, modes and pairings are gone"
+        );
+        let authority = Authority {
+            action: "state-set-aside".to_owned(),
+            by_uid: own,
+            by: "execward".to_owned(),
+            subject: serde_json::json!({ "to": to, "why": why }),
+        };
+        let record = Record::authority(&authority, &redactor);
+        runtime
+            .block_on(house.common.scribe.note(record))
+            .map_err(|error| DaemonError::Unwritten(error.to_string()))?;
+    }
+    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace, config.notify));
     // Threads that hang in somebody's file system are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.map_err(system("cannot serve"))
@@ -205,7 +254,12 @@ fn take_what_there_is(own: u32) {
 }
 
 impl House {
-    async fn run(self: Arc<Self>, sockets: Sockets, grace: Duration) -> std::io::Result<()> {
+    async fn run(
+        self: Arc<Self>,
+        sockets: Sockets,
+        grace: Duration,
+        notify_people: Option<config::Notify>,
+    ) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
@@ -217,6 +271,9 @@ impl House {
         let (agents, operators) = (listen(&sockets.agent)?, listen(&sockets.operator)?);
         let agents = tokio::spawn(Arc::clone(&self).accept::<Agent>(agents));
         let operators = tokio::spawn(Arc::clone(&self).accept::<Operator>(operators));
+        if let Some(people) = notify_people {
+            self.tasks.spawn(notify::watch(Arc::clone(&self), people));
+        }
         tracing::info!(place = sockets.place(), policy = self.common.policy().name(), "serving");
         notify(&[sd_notify::NotifyState::Ready]);
         loop {
@@ -285,14 +342,17 @@ impl House {
             Ok(who) => who,
             Err(error) => return refuse(&stream, Error::new(Code::NotPermitted, error.to_string())),
         };
-        let permitted = match S::ROLE {
+        let permitted = || match S::ROLE {
             Role::Operator => self.principals.is_operator(&who),
             _ => self.principals.is_agent(&who),
         };
-        if !permitted {
-            let error = Error::new(Code::NotPermitted, format!("uid {} may not connect here", who.uid))
-                .hint("an administrator names who may, under [principals] in execward.toml");
-            return refuse(&stream, error);
+        if !permitted() {
+            return self.turn_away::<S>(stream, who.uid);
+        }
+        let admitted = self.admitted(who.uid);
+        // Put out in between: what ends its connections may not have met this one.
+        if !permitted() {
+            return self.turn_away::<S>(stream, who.uid);
         }
         let account = self.common.accounts.of(who.uid);
         // An operator must get in when agents have filled the house, be they the same user's.
@@ -314,12 +374,51 @@ impl House {
             name: self.principals.name(who.uid),
             account,
             separation: self.principals.separation(&who),
+            roles: if S::ROLE == Role::Operator { self.principals.roles(&who) } else { Vec::new() },
+            admitted: admitted.clone(),
         };
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let (house, closing) = (Arc::clone(self), self.closing.clone());
+        let house = Arc::clone(self);
         self.tasks.spawn(async move {
-            connection::serve::<S>(stream, house, peer, number, closing).await;
+            connection::serve::<S>(stream, house, peer, number, admitted).await;
             drop((own, all));
+        });
+    }
+
+    /// What ends all connections of a user, and each when the daemon ends.
+    fn admitted(&self, uid: u32) -> CancellationToken {
+        let mut all = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(uid).or_insert_with(|| self.closing.child_token()).clone()
+    }
+
+    /// Ends all connections of a user.
+    fn turn_out(&self, uid: u32) {
+        let ended = self.admitted.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        if let Some(ended) = ended {
+            ended.cancel();
+        }
+    }
+
+    /// Says why somebody may not connect; who could be an agent gets a code to be let in with. Nothing here waits for it.
+    fn turn_away<S: Serve>(self: &Arc<Self>, stream: UnixStream, uid: u32) {
+        let error = Error::new(Code::NotPermitted, format!("uid {uid} may not connect here"));
+        if S::ROLE == Role::Operator {
+            let hint = "an administrator names who may, under [principals] in execward.toml";
+            return refuse(&stream, error.hint(hint));
+        }
+        let house = Arc::clone(self);
+        self.tasks.spawn_blocking(move || {
+            let error = match house.pairing.offer(uid) {
+                Ok(code) => {
+                    tracing::info!(uid, "a stranger was given a pairing code");
+                    let code = pairing::shown(&code);
+                    let hint =
+                        format!("an operator lets you in with `execward pair approve {code}` within an hour");
+                    error.hint(hint)
+                }
+                Err(why) => error.hint(format!("an operator lets you in by a pairing code; {why}")),
+            };
+            refuse(&stream, error);
         });
     }
 
@@ -339,6 +438,10 @@ impl House {
     async fn close(&self, session: &Session) {
         session.close().await;
         self.sessions().remove(&session.id);
+        self.common.modes.set_session(&session.id, None);
+        let (grants, id) = (self.common.grants.clone(), session.id.clone());
+        let over = move || grants.revoke_all("the end of the session", |it| it.session.as_ref() == Some(&id));
+        let _ = tokio::task::spawn_blocking(over).await;
     }
 
     /// Keeps a session until it ends, or until nobody wants it any more.

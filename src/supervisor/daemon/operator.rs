@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::connection::{Connection, Serve};
+use super::{answers, people};
 use crate::approval;
 use crate::audit::read::Follow;
-use crate::stage::Principal;
-use crate::supervisor::session::{Common, Peer, Session};
-use crate::wire::dialog::Found;
+use crate::supervisor::session::{Common, Session};
+use crate::wire::dialog::{Calls as _, Found};
 use crate::wire::rpc::{
     self, Approval, Approvals, Code, Done, Error, Event, Id, OperatorCall, Role, Separation, SessionId,
 };
@@ -30,11 +30,25 @@ impl Serve for Operator {
 
     async fn serve(connection: &Arc<Connection>, id: Id, call: OperatorCall, _: Vec<OwnedFd>) {
         let by_name = |id: &SessionId| connection.house.sessions().by_name(id);
-        match Found::look_up(&call, connection.peer.uid, by_name, &[]) {
+        let found = permitted(&call, &connection.peer.roles)
+            .and_then(|()| Found::look_up(&call, connection.peer.uid, by_name, &[]));
+        match found {
             Ok(found) => answer(connection, id, call, found.session().ok()).await,
             Err(error) => connection.reply::<Done>(id, Err(error)).await,
         }
     }
+}
+
+/// Whether one of these roles may ask this; where its row names none, looking is enough.
+fn permitted(call: &OperatorCall, roles: &[Role]) -> Result<(), Error> {
+    let needed = call.row().map_or(&[Role::Admin][..], |row| row.roles);
+    if needed.is_empty() || needed.iter().any(|role| roles.contains(role)) {
+        return Ok(());
+    }
+    let needed: Vec<&str> = needed.iter().map(|role| role.name()).collect();
+    let why = format!("{} is for the role {}", call.method(), needed.join(" or "));
+    Err(Error::new(Code::NotPermitted, why)
+        .hint("an administrator gives roles under [principals] in execward.toml"))
 }
 
 async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about: Option<Arc<Session>>) {
@@ -48,16 +62,42 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about:
             connection.reply(id, Ok(connection.shown(&waiting))).await;
         }
         OperatorCall::ApprovalWatch(_) => connection.watch(id).await,
+        OperatorCall::ApprovalPreview(asked) => {
+            connection.answer(id, answers::preview(Arc::clone(house), asked)).await;
+        }
         OperatorCall::ApprovalAnswer(asked) => {
-            let Peer { uid, gid, name, .. } = &connection.peer;
-            let by = Principal { uid: *uid, gid: *gid, name: name.clone() };
-            let reason = asked.reason.map(Into::into);
-            let answered = house
-                .common
-                .broker
-                .answer(&asked.approval, asked.answer, reason, &by)
-                .map_err(|error| Error::new(Code::Settled, error.to_string()));
-            connection.reply(id, answered.map(|()| Done {})).await;
+            let answered = answers::answer(Arc::clone(house), connection.peer.clone(), asked);
+            connection.answer(id, answered).await;
+        }
+        OperatorCall::GrantList(asked) => {
+            connection.reply(id, Ok(rpc::Grants { grants: house.common.grants.list(asked.all) })).await;
+        }
+        OperatorCall::GrantShow(of) => {
+            let grant = house.common.grants.show(&of.grant);
+            connection.reply(id, grant.ok_or_else(answers::unknown_grant)).await;
+        }
+        OperatorCall::GrantRevoke(of) => {
+            let revoked = answers::revoke(Arc::clone(house), connection.peer.clone(), of.grant);
+            connection.answer(id, revoked).await;
+        }
+        OperatorCall::PrincipalList(_) => connection.answer(id, people::list(Arc::clone(house))).await,
+        OperatorCall::PrincipalPair(asked) => {
+            connection.answer(id, people::pair(Arc::clone(house), connection.peer.clone(), asked)).await;
+        }
+        OperatorCall::PrincipalRevoke(asked) => {
+            connection.answer(id, people::revoke(Arc::clone(house), connection.peer.clone(), asked)).await;
+        }
+        OperatorCall::PrincipalMode(asked) => {
+            let set = people::principal_mode(Arc::clone(house), connection.peer.clone(), asked);
+            connection.answer(id, set).await;
+        }
+        OperatorCall::SessionMode(asked) => {
+            let (house, peer) = (Arc::clone(house), connection.peer.clone());
+            let set = async move {
+                let session = about.ok_or_else(Error::unknown_session)?;
+                people::session_mode(house, peer, session, asked).await
+            };
+            connection.answer(id, set).await;
         }
         OperatorCall::SessionList(_) => {
             let sessions = house.sessions().all().iter().map(|session| session.listed()).collect();
@@ -112,7 +152,11 @@ impl Connection {
     fn seen(&self, approval: &Approval) -> Approval {
         let same = approval.principal.uid == self.peer.uid || approval.principal.uid == 0;
         let separation = if same { Separation::None } else { Separation::Uid };
-        Approval { separation, ..approval.clone() }
+        let mut seen = Approval { separation, ..approval.clone() };
+        if same {
+            seen.answers.retain(|answer| *answer != rpc::AnswerKind::Always);
+        }
+        seen
     }
 
     async fn watch(self: &Arc<Self>, id: Id) {

@@ -1,11 +1,14 @@
 //! Who may connect, and as what: the kernel says who a peer is, and this says what that means.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
 use serde::Deserialize;
 
 use super::config;
 use crate::supervisor::passwd::Users;
 use crate::wire::peer::Peer;
-use crate::wire::rpc::Separation;
+use crate::wire::rpc::{KnownPrincipal, Mode, Role, Separation};
 
 /// Where the groups are.
 const GROUPS: &str = "/etc/group";
@@ -49,10 +52,14 @@ impl TryFrom<Name> for Who {
 }
 
 /// Who may do what.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Principals {
     agents: Members,
-    operators: Members,
+    approvers: Members,
+    admins: Members,
+    auditors: Members,
+    /// Agents who were let in by a code.
+    paired: RwLock<BTreeSet<u32>>,
     /// Whoever runs the daemon.
     own: u32,
     users: Users,
@@ -72,7 +79,7 @@ impl Members {
 
 impl Principals {
     /// Looks the names up. One that nobody has is passed over, aloud: it gives nobody anything.
-    pub(super) fn find(config: &config::Principals, own: u32) -> std::io::Result<Self> {
+    pub(super) fn find(config: &config::Principals, own: u32, paired: &[u32]) -> std::io::Result<Self> {
         let users = Users::read()?;
         let groups = match std::fs::read(GROUPS) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -84,10 +91,10 @@ impl Principals {
             who.extend((own == 0 && gid_of(&groups, group).is_some()).then(|| Who::Group(group.to_owned())));
             who
         };
-        let members = |who: Option<&Vec<Who>>, group: &str| {
+        let members = |who: &[Who]| {
             let mut members = Members::default();
-            for who in who.cloned().unwrap_or_else(|| standing(group)) {
-                match &who {
+            for who in who {
+                match who {
                     Who::Uid(uid) => members.uids.push(*uid),
                     Who::User(name) => match users.by_name(name) {
                         Some(user) => members.uids.push(user.uid),
@@ -101,30 +108,91 @@ impl Principals {
             }
             members
         };
+        let config::Principals { agents, operators, approvers, admins, auditors } = config;
+        // Who is named for one of an operator's roles has that one; where nobody is named at all, the standing ones have all.
+        let named = [approvers, admins, auditors].iter().any(|role| role.is_some());
+        let all = match operators {
+            Some(operators) => operators.clone(),
+            None if named => Vec::new(),
+            None => standing(OPERATORS),
+        };
+        let role = |own: &Option<Vec<Who>>| members(&[&all[..], own.as_deref().unwrap_or_default()].concat());
         Ok(Self {
-            agents: members(config.agents.as_ref(), AGENTS),
-            operators: members(config.operators.as_ref(), OPERATORS),
+            agents: members(&agents.clone().unwrap_or_else(|| standing(AGENTS))),
+            approvers: role(approvers),
+            admins: role(admins),
+            auditors: role(auditors),
+            paired: RwLock::new(paired.iter().copied().collect()),
             own,
             users,
         })
     }
 
     pub(super) fn is_agent(&self, peer: &Peer) -> bool {
-        self.agents.has(peer)
+        self.agents.has(peer) || self.paired().contains(&peer.uid)
     }
 
+    /// Whether it has any role on the operators' socket.
     pub(super) fn is_operator(&self, peer: &Peer) -> bool {
-        self.operators.has(peer)
+        !self.roles(peer).is_empty()
     }
 
-    /// Whether something stands between a requester and those who approve: not where it could answer itself, and not
-    /// where it could become whoever runs the daemon.
+    /// What it may do on the operators' socket.
+    pub(super) fn roles(&self, peer: &Peer) -> Vec<Role> {
+        let roles =
+            [(Role::Approver, &self.approvers), (Role::Admin, &self.admins), (Role::Auditor, &self.auditors)];
+        roles.into_iter().filter(|(_, members)| members.has(peer)).map(|(role, _)| role).collect()
+    }
+
+    /// Whether something stands between a requester and those who approve: not where it could answer itself, let itself do
+    /// so, or become whoever runs the daemon.
     pub(super) fn separation(&self, peer: &Peer) -> Separation {
-        if peer.uid == 0 || peer.uid == self.own || self.is_operator(peer) {
-            Separation::None
-        } else {
-            Separation::Uid
+        let answers = self.approvers.has(peer) || self.admins.has(peer);
+        if peer.uid == 0 || peer.uid == self.own || answers { Separation::None } else { Separation::Uid }
+    }
+
+    fn paired(&self) -> RwLockReadGuard<'_, BTreeSet<u32>> {
+        self.paired.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets an agent in.
+    pub(super) fn let_in(&self, uid: u32) {
+        self.paired.write().unwrap_or_else(PoisonError::into_inner).insert(uid);
+    }
+
+    /// Puts an agent out that was let in. Whether it was in, and is not named in the configuration besides.
+    pub(super) fn put_out(&self, uid: u32) -> bool {
+        let was_in = self.paired.write().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        was_in && !self.agents.uids.contains(&uid)
+    }
+
+    /// Those whom the configuration names.
+    pub(super) fn listed(&self) -> Vec<KnownPrincipal> {
+        let all = [
+            ("agent", &self.agents),
+            ("approver", &self.approvers),
+            ("admin", &self.admins),
+            ("auditor", &self.auditors),
+        ];
+        let mut listed: BTreeMap<(Option<u32>, Option<u32>), Vec<String>> = BTreeMap::new();
+        for (role, members) in all {
+            let uids = members.uids.iter().map(|uid| (Some(*uid), None));
+            for who in uids.chain(members.gids.iter().map(|gid| (None, Some(*gid)))) {
+                let roles = listed.entry(who).or_default();
+                if !roles.iter().any(|known| known == role) {
+                    roles.push(role.to_owned());
+                }
+            }
         }
+        let known = listed.into_iter().map(|((uid, gid), roles)| KnownPrincipal {
+            uid,
+            gid,
+            name: uid.map_or_else(|| format!("gid {}", gid.unwrap_or_default()), |uid| self.name(uid)),
+            roles,
+            by: "config".to_owned(),
+            mode: Mode::Manual,
+        });
+        known.collect()
     }
 
     /// Login name, or the number.
@@ -163,7 +231,8 @@ mod tests {
     }
 
     fn principals(own: u32, agents: Option<Vec<Who>>, operators: Option<Vec<Who>>) -> Principals {
-        Principals::find(&config::Principals { agents, operators }, own).expect("this machine has users")
+        let config = config::Principals { agents, operators, ..Default::default() };
+        Principals::find(&config, own, &[]).expect("this machine has users")
     }
 
     #[test]
@@ -188,5 +257,25 @@ mod tests {
         assert_eq!(it.separation(&peer(6, &[])), Separation::None);
         assert_eq!(it.separation(&peer(0, &[])), Separation::None);
         assert!(!it.is_agent(&peer(0, &[])), "who is named counts, and nobody else");
+    }
+
+    #[test]
+    fn who_is_named_for_one_role_has_that_one() {
+        let config = config::Principals {
+            agents: Some(vec![Who::Uid(5)]),
+            approvers: Some(vec![Who::Uid(6)]),
+            auditors: Some(vec![Who::Uid(7), Who::Uid(5)]),
+            ..Default::default()
+        };
+        let it = Principals::find(&config, 0, &[8]).expect("this machine has users");
+        assert_eq!(it.roles(&peer(6, &[])), [Role::Approver]);
+        assert_eq!(it.roles(&peer(7, &[])), [Role::Auditor]);
+        assert_eq!(it.roles(&peer(0, &[])), [], "root is not named");
+        // Who only reads the log cannot answer for itself.
+        assert_eq!(it.separation(&peer(5, &[])), Separation::Uid);
+        assert!(it.is_agent(&peer(8, &[])), "a code let it in");
+        assert!(it.put_out(8) && !it.is_agent(&peer(8, &[])) && !it.put_out(8));
+        it.let_in(5);
+        assert!(!it.put_out(5) && it.is_agent(&peer(5, &[])), "the configuration stands");
     }
 }

@@ -14,6 +14,14 @@ use crate::sandbox::LaunchError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
+    /// Something that an agent in a sandbox is to see cannot be found.
+    #[error("cannot show {} in the sandbox: {error}", path.display())]
+    Shown {
+        /// What.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
     /// This user cannot be served.
     #[error(transparent)]
     Local(#[from] LocalError),

@@ -25,6 +25,8 @@ pub(super) struct Ground {
     /// Held until the command has been started.
     pub(super) _cwd: Option<Directory>,
     pub(super) environment: Environment,
+    /// No variable in it is the requester's: neither asked for, nor exported by a command before.
+    pub(super) plain: bool,
     pub(super) redactor: Redactor,
 }
 
@@ -62,6 +64,7 @@ impl Session {
                     withheld: withheld.clone(),
                     secrets: Vec::new(),
                 },
+                plain: true,
                 redactor: self.redactor.clone(),
             });
         }
@@ -75,6 +78,7 @@ impl Session {
         variables
             .extend(env.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())));
         let named: Vec<String> = variables.keys().cloned().collect();
+        let plain = named.is_empty();
         let variables: Vec<(OsString, OsString)> =
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let (roots, local, spec) = (Arc::clone(&self.workspace), Arc::clone(&self.local), self.spec.clone());
@@ -105,6 +109,7 @@ impl Session {
             cwd_id: cwd.as_ref().map_or(workspace.id, |cwd| cwd.id),
             _cwd: cwd,
             environment,
+            plain,
             redactor,
         })
     }

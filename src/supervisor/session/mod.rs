@@ -5,6 +5,7 @@
 //! everywhere ([`super::pipeline`]).
 
 mod account;
+mod ask;
 mod check;
 mod exec;
 mod ground;
@@ -17,10 +18,12 @@ mod policy;
 mod report;
 mod ring;
 mod run;
+mod script;
 mod shell;
 mod start;
 mod unjudged;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -41,7 +44,7 @@ use super::local::Local;
 use super::policy_file::Source;
 use super::scribe::Scribe;
 use super::state::Directories;
-use crate::approval::Broker;
+use crate::approval::{Assessor, Broker, Grants, Modes};
 use crate::policy::Profile;
 use crate::prepare::Root;
 use crate::prepare::environment::Environment;
@@ -49,6 +52,7 @@ use crate::proxy::System;
 use crate::redact::Redactor;
 use crate::sandbox::jail;
 use crate::stage::Principal;
+use crate::state::Store;
 use crate::wire::dialog::{self, Roster};
 use crate::wire::rpc::{self, ExecId, Separation, SessionId, State};
 use crate::wire::runner::{Receipt, SandboxSpec};
@@ -61,7 +65,12 @@ const KEPT: usize = 128;
 pub(super) struct Common {
     pub(super) policy: RwLock<Arc<Source>>,
     pub(super) scribe: Scribe,
+    pub(super) store: Arc<Store>,
     pub(super) broker: Broker,
+    pub(super) grants: Grants,
+    pub(super) modes: Modes,
+    /// Answers before a person where the mode says so. Without one, a person does.
+    pub(super) assessor: Option<Arc<dyn Assessor>>,
     pub(super) launcher: jail::Launcher,
     pub(super) accounts: Accounts,
     pub(super) directories: Directories,
@@ -99,6 +108,10 @@ pub(super) struct Peer {
     pub(super) account: Arc<Account>,
     /// Whether something separates it from those who approve.
     pub(super) separation: Separation,
+    /// What it may do on the operators' socket.
+    pub(super) roles: Vec<rpc::Role>,
+    /// Cancelled when it may not be here any more.
+    pub(super) admitted: CancellationToken,
 }
 
 impl Peer {
@@ -113,6 +126,8 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     local: Arc<Local>,
     separation: Separation,
+    /// Nobody is asked about its commands.
+    left_alone: AtomicBool,
     /// Held for as long as the session lasts, so that its inode cannot become another directory's.
     workspace: Arc<[Root; 1]>,
     pub(super) workspace_path: String,
@@ -180,6 +195,15 @@ impl Session {
             connections: used.connections,
             receipt: self.receipt.clone(),
         }
+    }
+
+    /// From now on nobody is asked about its commands: what asks is refused.
+    pub(super) fn leave_alone(&self) {
+        self.left_alone.store(true, Ordering::Relaxed);
+    }
+
+    fn is_left_alone(&self) -> bool {
+        self.left_alone.load(Ordering::Relaxed)
     }
 
     /// A connection uses it, for as long as it keeps what it gets here.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -81,6 +82,7 @@ impl Session {
             id: SessionId::from_random(id),
             local: Arc::new(local),
             separation: peer.separation,
+            left_alone: AtomicBool::new(false),
             workspace: Arc::new([Root::from(workspace)]),
             workspace_path,
             spec,

@@ -3,7 +3,7 @@
 use super::Session;
 use super::exec::Exec;
 use crate::prepare::Withheld;
-use crate::stage::{Outcome, RefusedBy, Report};
+use crate::stage::Report;
 use crate::wire::rpc::{self, Error};
 
 impl Session {
@@ -15,10 +15,10 @@ impl Session {
         withheld: &[Withheld],
     ) -> rpc::Report {
         rpc::Report {
-            outcome: outcome(report.outcome),
+            outcome: report.outcome.into(),
             request_id: exec.request_id.clone(),
             decision: report.decision,
-            agreed: report.agreed.map(agreed),
+            agreed: report.agreed.map(Into::into),
             findings: report.findings,
             timing: report.timing.map(|timing| rpc::Timing {
                 wall_us: timing.wall_us,
@@ -52,39 +52,6 @@ impl Session {
             withheld: Vec::new(),
             notes: Vec::new(),
         }
-    }
-}
-
-fn outcome(outcome: Outcome) -> rpc::Outcome {
-    match outcome {
-        Outcome::Exited { code } => rpc::Outcome::Exited { code },
-        Outcome::Signaled { signal } => rpc::Outcome::Signaled { signal },
-        Outcome::TimedOut => rpc::Outcome::TimedOut,
-        Outcome::Cancelled { signal } => rpc::Outcome::Cancelled { signal },
-        Outcome::Refused { refused_by, reason } => {
-            rpc::Outcome::Refused { refused_by: wire_refused_by(refused_by), reason }
-        }
-        Outcome::NotExecutable { program, errno } => rpc::Outcome::NotExecutable { program, errno },
-        Outcome::NotFound { program } => rpc::Outcome::NotFound { program },
-        Outcome::Failed { error, hint } => rpc::Outcome::Failed { error, hint },
-    }
-}
-
-fn wire_refused_by(refused_by: RefusedBy) -> rpc::RefusedBy {
-    match refused_by {
-        RefusedBy::Policy => rpc::RefusedBy::Policy,
-        RefusedBy::Person => rpc::RefusedBy::Person,
-        RefusedBy::Nobody => rpc::RefusedBy::Nobody,
-        RefusedBy::Pipeline => rpc::RefusedBy::Pipeline,
-    }
-}
-
-fn agreed(agreed: crate::stage::Agreed) -> rpc::Agreed {
-    match agreed {
-        crate::stage::Agreed::Policy => rpc::Agreed::Policy,
-        crate::stage::Agreed::Once { approver } => rpc::Agreed::Once {
-            approver: rpc::Principal { uid: approver.uid, gid: approver.gid, name: approver.name },
-        },
     }
 }
 

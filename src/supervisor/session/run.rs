@@ -2,27 +2,26 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::ask::AtOperators;
 use super::exec::Exec;
 use super::ground::Ground;
 use super::outlive::Outlived;
 use super::passed::{Passed, Passing};
 use super::start::Reply;
-use super::{Peer, Session};
-use crate::approval::{About, Answer};
+use super::{Peer, Session, script};
 use crate::prepare::environment::Environment;
 use crate::redact::Redactor;
 use crate::stage::{
-    Cleared, Denial, DenialReason, Go, Outcome, Pending, Place, Report, Request, RequestId, Seen, Terms,
+    Changed, Cleared, Denial, DenialReason, Go, Outcome, Place, Report, Request, RequestId, Seen, Terms,
 };
 use crate::supervisor::journal::Journal;
-use crate::supervisor::pipeline::{self, Ask};
+use crate::supervisor::pipeline;
 use crate::supervisor::relay::stopped_outcome;
 use crate::wire::rpc::{self, Code, Error, StartExec, State};
-use crate::wire::runner::{Cause, ToRunner, Window};
+use crate::wire::runner::{Apart, Cause, Held, Layer, Receipt, ToRunner, Window};
 
 impl Session {
     pub(super) async fn run(
@@ -51,8 +50,8 @@ impl Session {
             }
         };
         let terminal = asked.pty.map(rpc::Size::window);
-        let Ground { profile, cwd, cwd_id, environment: Environment { vars, withheld, .. }, redactor, _cwd } =
-            ground;
+        let Ground { profile, cwd, cwd_id, environment, plain, redactor, _cwd } = ground;
+        let Environment { vars, withheld, .. } = environment;
         let mut facts = self.facts(Path::new(&cwd));
         facts.environment = vars;
         let place = Place { cwd: cwd_id, workspace: self.workspace[0].directory().id };
@@ -84,17 +83,26 @@ impl Session {
             pipeline::mask(&mut report, &redactor);
             self.report(exec, report, masked, &withheld)
         };
-        let mut operator = AtOperators { session: self, exec, reply };
+        let mut operator =
+            AtOperators { session: self, exec, policy: &policy, plain, reply, scripts: Vec::new() };
         let cleared = match pipeline::clear(request, &policy, &mut operator).await {
             Ok(cleared) => cleared,
             Err(denial) => return self.refuse(*denial, &journal, &redactor, finish).await,
         };
         self.context.settle();
-        let waited = matches!(cleared.agreed(), crate::stage::Agreed::Once { .. });
-        match self
-            .begin(*cleared, exec, Seen { place, environment }, Wish { terminal, keeps }, &journal, &redactor)
-            .await
-        {
+        let scripts = std::mem::take(&mut operator.scripts);
+        let waited = reply.is_none();
+        let mut held = Vec::new();
+        if !scripts.is_empty() {
+            let found = self.scripts(cleared.request()).await.unwrap_or_default();
+            if !found.iter().map(|found| &found.script).eq(&scripts) {
+                let denial = cleared.refuse(DenialReason::Changed(Changed::Script));
+                return self.refuse(denial, &journal, &redactor, finish).await;
+            }
+            held = script::held(found);
+        }
+        let with = With { seen: Seen { place, environment }, terminal, keeps, held };
+        match self.begin(*cleared, exec, with, &journal, &redactor).await {
             Begun::Refused(denial) => self.refuse(*denial, &journal, &redactor, finish).await,
             Begun::Unrecorded(denial, error) => {
                 let report = finish(denial.report(), 0);
@@ -105,7 +113,7 @@ impl Session {
                 let error = Error::new(Code::Record, error).request(exec.request_id.clone());
                 (self.failed(exec, &error), (!waited).then_some(error))
             }
-            Begun::Started { running, go, number } => {
+            Begun::Started { running, go, number, receipt } => {
                 let Outlived { mut ended, masked, cancelled, stopped } =
                     match Passing::begin(passed, exec, &self.tasks) {
                         Ok(passing) => {
@@ -130,7 +138,7 @@ impl Session {
                 let recorded = journal.ended(
                     number,
                     ended.as_ref().map_err(Clone::clone),
-                    Some(self.receipt.clone()),
+                    Some(receipt.clone()),
                     masked,
                     &redactor,
                 );
@@ -142,7 +150,7 @@ impl Session {
                     Ok(ended) => running.finish(ended),
                     Err(error) => running.lost(error, ""),
                 };
-                let mut report = finished.report(self.receipt.clone());
+                let mut report = finished.report(receipt);
                 if cancelled && matches!(report.outcome, Outcome::Signaled { signal: 15 }) {
                     report.outcome = Outcome::Cancelled { signal: Signal::SIGTERM as i32 };
                 }
@@ -164,8 +172,7 @@ impl Session {
         &self,
         cleared: Cleared,
         exec: &Arc<Exec>,
-        seen: Seen,
-        wish: Wish,
+        With { seen, terminal, keeps, held }: With,
         journal: &Journal,
         redactor: &Redactor,
     ) -> Begun {
@@ -178,12 +185,14 @@ impl Session {
         };
         self.routes.add(exec);
         let mut spawn =
-            if wish.keeps { prepared.spawn_persisting(exec.number) } else { prepared.spawn(exec.number) };
-        spawn.terminal = wish.terminal;
+            if keeps { prepared.spawn_persisting(exec.number) } else { prepared.spawn(exec.number) };
+        spawn.terminal = terminal;
         if exec.bound_to.is_none() {
             // One in the background may well be silent.
             spawn.idle_ms = None;
         }
+        spawn.apart.held = held;
+        let receipt = self.receipt_of(&spawn.apart);
         self.orders.send(ToRunner::Prepare(Box::new(spawn)));
         let (ticket, number) = match journal.cleared(&prepared, redactor).await {
             Ok(recorded) => recorded,
@@ -197,13 +206,23 @@ impl Session {
             }
         };
         match prepared.start(ticket, exec.number) {
-            Ok((running, go)) => Begun::Started { running: Box::new(running), go, number },
+            Ok((running, go)) => Begun::Started { running: Box::new(running), go, number, receipt },
             // The log's own fault: it vouched for another request. The prepared command is gone with the ticket.
             Err(error) => {
                 self.give_up(exec);
                 Begun::Lost(error.to_string())
             }
         }
+    }
+
+    /// What confines a command: what confines the session's, and what sets it apart.
+    fn receipt_of(&self, apart: &Apart) -> Receipt {
+        let mut receipt = self.receipt.clone();
+        if !apart.is_empty() {
+            let name = "apart".to_owned();
+            receipt.layers.push(Layer { name, enforced: true, detail: apart.detail() });
+        }
+        receipt
     }
 
     /// Has the runner end a command that it made ready.
@@ -252,12 +271,14 @@ impl Session {
     }
 }
 
-/// What a command is given that the gate has no say in.
-#[derive(Debug, Clone, Copy)]
-struct Wish {
+/// What a command is started with, beside what it asked for.
+struct With {
+    seen: Seen,
     terminal: Option<Window>,
     /// Whether its shell is to say at its end in which state it was.
     keeps: bool,
+    /// Files that show what was approved.
+    held: Vec<Held>,
 }
 
 /// How far a cleared command came.
@@ -271,33 +292,6 @@ enum Begun {
         running: Box<crate::stage::Running>,
         go: Go,
         number: u64,
+        receipt: Receipt,
     },
-}
-
-/// The operators, who are asked through the broker while the requester waits.
-struct AtOperators<'a> {
-    session: &'a Session,
-    exec: &'a Arc<Exec>,
-    reply: &'a mut Option<Reply>,
-}
-
-impl Ask for AtOperators<'_> {
-    async fn ask(&mut self, pending: &Pending, timeout: Duration) -> Answer {
-        if let Some(reply) = self.reply.take() {
-            let _ = reply.send(Ok(State::Waiting));
-        }
-        let Session { id, label, workspace_path, common, end, .. } = self.session;
-        let about = About {
-            session: id.clone(),
-            label: label.clone(),
-            id: self.exec.id.clone(),
-            workspace: workspace_path.clone(),
-        };
-        tokio::select! {
-            answer = common.broker.ask(pending, about, timeout) => answer,
-            () = self.exec.cancel.cancelled() => Answer::No(DenialReason::Interrupted("the end of its connection")),
-            () = self.exec.kill.cancelled() => Answer::No(DenialReason::Interrupted("exec/kill")),
-            () = end.cancelled() => Answer::No(DenialReason::Interrupted("the end of its session")),
-        }
-    }
 }

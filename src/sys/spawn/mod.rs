@@ -155,6 +155,8 @@ pub enum Step {
     Proc,
     /// Mounting the terminal's /dev/pts, and making the terminal the command's own.
     Terminal,
+    /// Setting the command apart from its session.
+    Apart,
     /// Preparing to reap.
     Init,
     /// Making the command's process.
@@ -184,10 +186,11 @@ pub enum Step {
 impl Step {
     /// The step of this number.
     pub fn from_number(number: u32) -> Option<Self> {
-        const STEPS: [Step; 15] = [
+        const STEPS: [Step; 16] = [
             Step::Cgroup,
             Step::Proc,
             Step::Terminal,
+            Step::Apart,
             Step::Init,
             Step::Clone,
             Step::Streams,

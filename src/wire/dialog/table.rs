@@ -1,6 +1,6 @@
 //! Which request may come when.
 
-use crate::wire::rpc::{AgentCall, Error, ExecId, OperatorCall, Request, SessionId, State};
+use crate::wire::rpc::{AgentCall, Error, ExecId, OperatorCall, Request, Role, SessionId, State};
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Row {
     pub phase: Phase,
     /// What it is about, which must be there.
     pub about: About,
+    /// The roles of which the peer must have one; where none is named, any that the socket is for will do.
+    pub roles: &'static [Role],
 }
 
 /// What a request is about.
@@ -86,11 +88,15 @@ pub(super) fn row<C: Calls>(method: &str) -> Option<&'static Row> {
 }
 
 const fn first(method: &'static str) -> Row {
-    Row { method, phase: Phase::Connected, about: About::Server }
+    Row { method, phase: Phase::Connected, about: About::Server, roles: &[] }
 }
 
 const fn then(method: &'static str, about: About) -> Row {
-    Row { method, phase: Phase::Greeted, about }
+    Row { method, phase: Phase::Greeted, about, roles: &[] }
+}
+
+const fn by(roles: &'static [Role], method: &'static str, about: About) -> Row {
+    Row { method, phase: Phase::Greeted, about, roles }
 }
 
 const ANY: &[State] = &[State::Waiting, State::Running, State::Ended];
@@ -148,17 +154,31 @@ impl Calls for AgentCall {
     }
 }
 
+const APPROVER: &[Role] = &[Role::Approver];
+const ADMIN: &[Role] = &[Role::Admin];
+const APPROVER_OR_ADMIN: &[Role] = &[Role::Approver, Role::Admin];
+const AUDITOR: &[Role] = &[Role::Auditor];
+
 impl Calls for OperatorCall {
     const TABLE: &'static [Row] = &[
         first("hello"),
         then("approval/list", About::Server),
         then("approval/watch", About::Server),
-        then("approval/answer", About::Server),
+        by(APPROVER, "approval/preview", About::Server),
+        by(APPROVER, "approval/answer", About::Server),
+        then("grant/list", About::Server),
+        then("grant/show", About::Server),
+        by(APPROVER_OR_ADMIN, "grant/revoke", About::Server),
+        then("principal/list", About::Server),
+        by(ADMIN, "principal/pair", About::Server),
+        by(ADMIN, "principal/revoke", About::Server),
+        by(ADMIN, "principal/mode", About::Server),
         then("session/list", About::Server),
-        then("session/kill", About::AnySession),
-        then("policy/reload", About::Server),
+        by(ADMIN, "session/mode", About::AnySession),
+        by(APPROVER_OR_ADMIN, "session/kill", About::AnySession),
+        by(ADMIN, "policy/reload", About::Server),
         then("policy/show", About::Server),
-        then("audit/tail", About::Server),
+        by(AUDITOR, "audit/tail", About::Server),
     ];
 
     fn read(request: &Request) -> Result<Self, Error> {
@@ -171,6 +191,7 @@ impl Calls for OperatorCall {
 
     fn names(&self) -> (Option<&SessionId>, Option<&ExecId>) {
         match self {
+            Self::SessionMode(asked) => (Some(&asked.session), None),
             Self::SessionKill(asked) => (Some(&asked.session), None),
             _ => (None, None),
         }
@@ -216,7 +237,9 @@ mod tests {
                     format!("a command {}{needs}", states(which))
                 }
             };
-            let _ = writeln!(text, "| {socket} | `{}` | {connection} | {about} |", row.method);
+            let roles: Vec<&str> = row.roles.iter().map(|role| role.name()).collect();
+            let roles = if roles.is_empty() { "any".to_owned() } else { roles.join(" or ") };
+            let _ = writeln!(text, "| {socket} | `{}` | {connection} | {about} | {roles} |", row.method);
         }
         text
     }

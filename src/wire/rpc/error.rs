@@ -180,6 +180,10 @@ codes! {
     UnknownExec = 1101, "unknown-exec";
     /// No such profile.
     UnknownProfile = 1103, "unknown-profile";
+    /// No such grant, or it is over.
+    UnknownGrant = 1104, "unknown-grant";
+    /// No such principal, or no code that waits.
+    UnknownPrincipal = 1105, "unknown-principal";
 
     /// The id belongs to a command that was started with other parameters.
     IdInUse = 1200, "id-in-use";

@@ -32,6 +32,9 @@ pub struct Welcome {
     pub principal: Principal,
     /// What it may do here.
     pub role: Role,
+    /// What an operator may do beside looking.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
     /// Whether something separates this peer from those who approve.
     pub separation: Separation,
     /// What this connection must keep to.
@@ -56,8 +59,27 @@ pub struct Software {
 pub enum Role {
     /// Has commands run.
     Agent,
-    /// Answers questions, looks at sessions and ends them, and reloads the policy.
+    /// Looks at what there is, and does what its other roles permit.
     Operator,
+    /// Answers questions, takes grants back, and ends sessions.
+    Approver,
+    /// Lets agents in, sets modes, and has the policy read again.
+    Admin,
+    /// Reads the record.
+    Auditor,
+}
+
+impl Role {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Operator => "operator",
+            Self::Approver => "approver",
+            Self::Admin => "admin",
+            Self::Auditor => "auditor",
+        }
+    }
 }
 
 /// What stands between a requester and those who approve.

@@ -88,6 +88,11 @@ random_id! {
     ApprovalId
 }
 
+random_id! {
+    /// A standing grant.
+    GrantId
+}
+
 /// A command within its session, as the client that starts it names it: the same name again is the same command, so
 /// that a start may be repeated after a lost connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -85,8 +85,17 @@ calls! {
         "hello" Hello(Hello) -> Welcome;
         "approval/list" ApprovalList(Nothing) -> Approvals;
         "approval/watch" ApprovalWatch(Nothing) -> Approvals;
+        "approval/preview" ApprovalPreview(PreviewApproval) -> Preview;
         "approval/answer" ApprovalAnswer(AnswerApproval) -> Done;
+        "grant/list" GrantList(ListGrants) -> Grants;
+        "grant/show" GrantShow(OfGrant) -> Grant;
+        "grant/revoke" GrantRevoke(OfGrant) -> Done;
+        "principal/list" PrincipalList(Nothing) -> Known;
+        "principal/pair" PrincipalPair(PairPrincipal) -> Paired;
+        "principal/revoke" PrincipalRevoke(RevokePrincipal) -> Done;
+        "principal/mode" PrincipalMode(SetPrincipalMode) -> Done;
         "session/list" SessionList(Nothing) -> Sessions;
+        "session/mode" SessionMode(SetSessionMode) -> Done;
         "session/kill" SessionKill(KillSession) -> Done;
         "policy/reload" PolicyReload(Nothing) -> Policy;
         "policy/show" PolicyShow(Nothing) -> Policy;
@@ -116,7 +125,13 @@ methods! {
     OfExec => "exec/kill" -> Done;
     Check => "gate/check" -> Checked;
     ScanPath => "scan/path" -> Scanned;
+    PreviewApproval => "approval/preview" -> Preview;
     AnswerApproval => "approval/answer" -> Done;
+    ListGrants => "grant/list" -> Grants;
+    PairPrincipal => "principal/pair" -> Paired;
+    RevokePrincipal => "principal/revoke" -> Done;
+    SetPrincipalMode => "principal/mode" -> Done;
+    SetSessionMode => "session/mode" -> Done;
     KillSession => "session/kill" -> Done;
     TailAudit => "audit/tail" -> Records;
 }

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApprovalId, Bounded, ExecId, Principal, RequestId, Separation, SessionId, Words};
+use super::{
+    ApprovalId, Bounded, ExecId, GrantTime, Principal, RequestId, Script, Separation, SessionId, Width, Words,
+};
 use crate::gate::{Command, Finding};
 
 /// A command that waits for a person. Everything in it that came from the requester is to be escaped before it is shown.
@@ -32,6 +34,9 @@ pub struct Approval {
     pub workspace: String,
     /// Why a person is asked, strictest first.
     pub findings: Vec<Finding>,
+    /// The script files that the command names, as they are now: what is approved is what runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<Script>,
     /// Whether something separates the requester from the operator who is being asked.
     pub separation: Separation,
     /// When it was asked: RFC 3339, UTC.
@@ -42,6 +47,13 @@ pub struct Approval {
     pub answers: Vec<AnswerKind>,
 }
 
+impl Approval {
+    /// Whether two questions ask the same: of the same session, with the same command, in the same place.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.session == other.session && self.command == other.command && self.cwd == other.cwd
+    }
+}
+
 /// The kinds of answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +61,10 @@ pub struct Approval {
 pub enum AnswerKind {
     /// Yes, for this one time.
     Once,
+    /// Yes, and to commands like it until the session ends.
+    Session,
+    /// Yes, and to commands like it until the grant expires.
+    Always,
     /// No.
     Deny,
 }
@@ -72,6 +88,33 @@ pub struct AnswerApproval {
     /// Why, for the requester.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Words>,
+    /// For `session` and `always`: how wide the grant is.
+    #[serde(default)]
+    pub width: Width,
+    /// For `session` and `always`: how long it stands at most, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<GrantTime>,
+    /// For `always`, and for a width beyond `exact`: the `seen` of the preview that was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Words>,
+    /// For `once`: on tighter terms than were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrower: Option<Narrower>,
+}
+
+/// Tighter terms. What is left out stays as it was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Narrower {
+    /// A shorter wall-clock limit, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<Bounded<1, { 7 * 24 * 3600 * 1000 }>>,
+    /// No network at all, not even the session's loopback.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
+    /// The workspace cannot be changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
 }
 
 /// `approval/pending`: one more waits.

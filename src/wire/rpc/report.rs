@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RequestId, Separation};
+use super::{Mode, RequestId, Scope, Separation};
 use crate::gate::{Decision, Finding};
 use crate::wire::runner::{Aftermath, Reached, Receipt};
 
@@ -66,6 +66,8 @@ pub enum RefusedBy {
     Policy,
     /// A person who was asked.
     Person,
+    /// An assessor that was asked before a person.
+    Assessor,
     /// A person would have had to agree, and none answered.
     Nobody,
     /// A check between the verdict and the run.
@@ -103,6 +105,27 @@ pub enum Agreed {
     Policy,
     /// A person, for this one time.
     Once {
+        /// The person.
+        approver: Principal,
+    },
+    /// A standing grant of a person.
+    Standing {
+        /// Its name.
+        grant: String,
+        /// How long it stands.
+        scope: Scope,
+        /// The person.
+        approver: Principal,
+    },
+    /// An assessor, which holds the risk to be low.
+    Assessor {
+        /// Which.
+        model: String,
+    },
+    /// Nobody was asked: a person has set a mode in which nobody is.
+    Mode {
+        /// Which.
+        mode: Mode,
         /// The person.
         approver: Principal,
     },

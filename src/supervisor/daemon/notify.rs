@@ -1,0 +1,191 @@
+//! Telling people elsewhere that questions wait.
+//!
+//! The configuration names a command, which gets a notification as JSON on its standard input. It runs in a session of whoever
+//! runs the daemon, through the same pipeline as any command: judged, recorded, confined. What it is told leaves the machine, so
+//! that it is redacted and escaped; and nothing can be answered with it: that is for the operators' socket.
+//!
+//! What comes together is told together, and no more often than the configuration says, so that a flood of questions is one
+//! notification with a number in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::House;
+use super::config::Notify;
+use crate::gate::{self, Command};
+use crate::redact::{Redactor, Rules};
+use crate::supervisor::session::{Peer, Session};
+use crate::wire::rpc::{self, Approval, Bounded, Error, OpenSession, Outcome, StartExec};
+
+/// How long is waited for what comes together.
+const TOGETHER: Duration = Duration::from_millis(500);
+
+/// How long a notification may take.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Questions that a notification names; the others are a number.
+const NAMED: usize = 10;
+
+/// What a command is told.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Notification {
+    /// How many questions wait.
+    waiting: usize,
+    /// Those that ask something of their own, oldest first.
+    questions: Vec<Question>,
+    /// How many of those are not named.
+    more: usize,
+}
+
+/// A question, or several that ask the same.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Question {
+    /// The oldest of them.
+    approval: String,
+    /// How many of them there are.
+    alike: usize,
+    /// Who asks.
+    uid: u32,
+    user: String,
+    session: String,
+    /// On one line, escaped, with secrets masked.
+    command: String,
+    cwd: String,
+    /// The rules that ask.
+    rules: Vec<String>,
+    /// When the oldest of them becomes a no.
+    expires: String,
+}
+
+impl Notification {
+    fn of(waiting: &[Arc<Approval>], redactor: &Redactor) -> Self {
+        let shown = |text: &str| gate::render(&redactor.text(text).0);
+        let mut groups: Vec<(&Approval, usize)> = Vec::new();
+        for approval in waiting {
+            match groups.iter_mut().find(|(first, _)| first.asks_the_same(approval)) {
+                Some((_, alike)) => *alike += 1,
+                None => groups.push((approval, 1)),
+            }
+        }
+        let questions = groups.iter().take(NAMED).map(|(approval, alike)| Question {
+            approval: approval.approval.to_string(),
+            alike: *alike,
+            uid: approval.principal.uid,
+            user: shown(&approval.principal.name),
+            session: approval.session.to_string(),
+            command: shown(&approval.display),
+            cwd: shown(&approval.cwd),
+            rules: approval.findings.iter().map(|finding| shown(&finding.rule)).collect(),
+            expires: approval.expires.clone(),
+        });
+        Self {
+            waiting: waiting.len(),
+            questions: questions.collect(),
+            more: groups.len().saturating_sub(NAMED),
+        }
+    }
+}
+
+/// Tells of what waits, until the daemon ends.
+pub(super) async fn watch(house: Arc<House>, notify: Notify) {
+    let told = async {
+        let (waiting, mut events) = house.common.broker.watch();
+        let mut news = !waiting.is_empty();
+        loop {
+            while !news {
+                news = match events.recv().await {
+                    Ok(event) => matches!(event, crate::approval::Event::Pending(_)),
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => true,
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                };
+            }
+            tokio::time::sleep(TOGETHER).await;
+            news = false;
+            let (waiting, anew) = house.common.broker.watch();
+            events = anew;
+            if waiting.is_empty() {
+                continue;
+            }
+            let notification = Notification::of(&waiting, &Redactor::new(&Rules::builtin(), Vec::new()));
+            if let Err(error) = tell(&house, &notify, &notification).await {
+                tracing::error!(%error, "nobody could be told that questions wait");
+            }
+            tokio::time::sleep(notify.every).await;
+        }
+    };
+    tokio::select! {
+        () = told => {}
+        () = house.closing.cancelled() => {}
+    }
+}
+
+/// Runs the command.
+async fn tell(house: &Arc<House>, notify: &Notify, notification: &Notification) -> Result<(), String> {
+    let said = |error: Error| match error.data.hint.as_str() {
+        "" => error.message,
+        hint => format!("{} ({hint})", error.message),
+    };
+    let uid = house.own;
+    let peer = Peer {
+        uid,
+        gid: nix::unistd::getegid().as_raw(),
+        pid: std::process::id().cast_signed(),
+        name: house.principals.name(uid),
+        account: house.common.accounts.of(uid),
+        separation: rpc::Separation::None,
+        roles: Vec::new(),
+        admitted: house.closing.child_token(),
+    };
+    let asked: Result<(OpenSession, StartExec), String> = (|| {
+        let directory = notify.directory.to_str().ok_or("its directory is not UTF-8")?.to_owned();
+        let words = |text: &str| rpc::Words::try_from(text.to_owned()).map_err(|error| error.to_string());
+        let open = OpenSession {
+            workspace: rpc::PathText::try_from(directory).map_err(|error| error.to_string())?,
+            profile: notify.profile.as_deref().map(words).transpose()?,
+            network: None,
+            limits: None,
+            label: Some(words("notification")?),
+            linger_ms: Bounded::MIN,
+        };
+        let start = StartExec {
+            session: None,
+            id: rpc::ExecId::try_from("notify".to_owned()).map_err(|error| error.to_string())?,
+            command: Command::Argv(notify.command.clone()),
+            cwd: None,
+            env: std::collections::BTreeMap::new(),
+            timeout_ms: Some(Bounded::clamped(u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX))),
+            background: false,
+            persist: false,
+            pty: None,
+            stdin: rpc::Stdin::Pipe,
+            output: rpc::Output::default(),
+            fds: Vec::new(),
+        };
+        Ok((open, start))
+    })();
+    let (open, start) = asked?;
+    let session = Session::open(&house.common, &peer, open).await.map_err(said)?;
+    // A question about a notification would be one more to notify of.
+    session.leave_alone();
+    let joined = session.join();
+    house.keep(&session);
+    let told = async {
+        let mut text = serde_json::to_vec(notification).map_err(|error| error.to_string())?;
+        text.push(b'\n');
+        let started = session.start(&peer, 0, &start, Vec::new()).map_err(said)?;
+        let exec = session.execs().pop().ok_or("it was not begun")?;
+        exec.feed(text, true).map(drop).map_err(said)?;
+        started.await.map_err(said)?;
+        match &exec.report().await.outcome {
+            Outcome::Exited { code: 0 } => Ok(()),
+            outcome => Err(serde_json::to_value(outcome).unwrap_or(Value::Null).to_string()),
+        }
+    };
+    let told = told.await;
+    drop(joined);
+    house.close(&session).await;
+    told.map_err(|error| format!("the notification command: {error}"))
+}

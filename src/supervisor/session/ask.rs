@@ -1,0 +1,96 @@
+//! What becomes of a command that asks: a mode, a standing grant, an assessor, and then a person.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Session;
+use super::exec::Exec;
+use super::start::Reply;
+use crate::approval::{About, Answer, Assessment, Set, Situation};
+use crate::policy::Policy;
+use crate::stage::{Agreed, DenialReason, Pending};
+use crate::supervisor::pipeline::Ask;
+use crate::wire::rpc::{Mode, Script, State};
+
+/// The operators, who are asked through the broker while the requester waits.
+pub(super) struct AtOperators<'a> {
+    pub(super) session: &'a Session,
+    pub(super) exec: &'a Arc<Exec>,
+    pub(super) policy: &'a Policy,
+    /// The requester asked for no variables.
+    pub(super) plain: bool,
+    pub(super) reply: &'a mut Option<Reply>,
+    /// The script files that the command names, as they were when it asked.
+    pub(super) scripts: Vec<Script>,
+}
+
+impl Ask for AtOperators<'_> {
+    async fn ask(&mut self, pending: &Pending, timeout: Duration) -> Answer {
+        let Session { id, common, .. } = self.session;
+        if self.session.is_left_alone() {
+            let why = "nobody is asked about a notification; the policy must allow its command";
+            return Answer::No(DenialReason::Nobody(why.to_owned()));
+        }
+        let mode = common.modes.of(pending.request().principal.uid, id);
+        if let Some(Set { mode: mode @ (Mode::Off | Mode::Yolo), by, .. }) = mode {
+            return Answer::Yes(pending.grant(Agreed::Mode { mode, approver: by }));
+        }
+        match self.session.scripts(pending.request()).await {
+            Ok(found) => self.scripts = found.into_iter().map(|found| found.script).collect(),
+            Err(error) => return Answer::No(DenialReason::Failed(error)),
+        }
+        let situation = Situation::of(pending, self.policy, id, self.scripts.clone(), self.plain);
+        if let Some(agreed) = common.grants.cover(&situation) {
+            self.count(&agreed);
+            return Answer::Yes(pending.grant(agreed));
+        }
+        // What takes time is said to the requester first.
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Ok(State::Waiting));
+        }
+        let asked = async {
+            if let (Some(Set { mode: Mode::Smart, .. }), Some(assessor)) = (&mode, &common.assessor) {
+                match assessor.assess(pending).await {
+                    Assessment::Approve { model } => {
+                        return Answer::Yes(pending.grant(Agreed::Assessor { model }));
+                    }
+                    Assessment::Deny { reason } => return Answer::No(DenialReason::Assessor(reason)),
+                    Assessment::Escalate { why } => tracing::debug!(why, "left to a person"),
+                }
+            }
+            common.broker.ask(pending, situation, self.about(), timeout).await
+        };
+        let Session { end, .. } = self.session;
+        tokio::select! {
+            answer = asked => answer,
+            () = self.exec.cancel.cancelled() => Answer::No(DenialReason::Interrupted("the end of its connection")),
+            () = self.exec.kill.cancelled() => Answer::No(DenialReason::Interrupted("exec/kill")),
+            () = end.cancelled() => Answer::No(DenialReason::Interrupted("the end of its session")),
+        }
+    }
+}
+
+impl AtOperators<'_> {
+    fn about(&self) -> About {
+        let Session { id, label, workspace_path, separation, .. } = self.session;
+        About {
+            session: id.clone(),
+            label: label.clone(),
+            id: self.exec.id.clone(),
+            workspace: workspace_path.clone(),
+            separation: *separation,
+        }
+    }
+
+    /// Keeps the count of a grant's uses, beside everything else.
+    fn count(&self, agreed: &Agreed) {
+        if let Agreed::Standing { grant, .. } = agreed {
+            let (grants, grant) = (self.session.common.grants.clone(), grant.clone());
+            self.session.tasks.spawn_blocking(move || {
+                if let Err(error) = grants.count(&grant) {
+                    tracing::warn!(grant, %error, "a use of a grant was not counted for good");
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! People elsewhere are told that questions wait.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const POLICY: &str = "[approval]\ntimeout = \"1m\"\n[[rule]]\nid = \"ask.uname\"\nprogram = \"uname\"\ndecision = \"ask\"\n\
+    reason = \"a test\"\nexamples = [{ command = \"uname -a\", expect = \"ask\" }]\n";
+
+fn daemon(place: &Path, command: &str) -> Option<Daemon> {
+    let config =
+        format!("[notify]\ncommand = {command}\ndirectory = \"{}\"\nevery = \"1h\"\n", place.display());
+    Daemon::start(Setup { policy: POLICY, config: &config })
+}
+
+fn ask(client: &mut Client, id: &str, argv: &[&str]) {
+    let asked = json!({"id": id, "command": {"argv": argv}});
+    assert_eq!(client.call("exec/start", asked).unwrap()["state"], "waiting");
+}
+
+#[test]
+fn a_command_is_told_once_what_waits_with_equal_questions_as_one_and_no_secret() {
+    as_both(|| {
+        let place = directory();
+        let told = place.path().join("told");
+        let Some(daemon) = daemon(place.path(), "[\"sh\", \"-c\", \"cat >> told\"]") else { return };
+        let mut client = daemon.client(people::agent());
+        let session = client.open(&daemon.workspace(people::agent(), "w"));
+        for id in ["1", "2", "3"] {
+            ask(&mut client, id, &["uname", "-s"]);
+        }
+        let secret = format!("ghp_{}", "aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3z56");
+        ask(&mut client, "4", &["uname", &secret, "\u{1b}[2J"]);
+        until("somebody is told", || fs::read_to_string(&told).is_ok_and(|text| text.ends_with('\n')));
+        let text = fs::read_to_string(&told).unwrap();
+        let said: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(said["waiting"], 4, "{said}");
+        let questions = said["questions"].as_array().unwrap();
+        assert_eq!(questions.len(), 2, "{said}");
+        assert_eq!((&questions[0]["alike"], &questions[0]["command"]), (&json!(3), &json!("uname -s")));
+        assert_eq!(
+            (&questions[0]["session"], &questions[0]["uid"]),
+            (&json!(session), &json!(people::agent()))
+        );
+        assert_eq!(questions[0]["rules"], json!(["ask.uname"]));
+        assert!(!text.contains(&secret) && !text.contains("\\u001b"), "{text}");
+        // More of them are no second notification.
+        ask(&mut client, "5", &["uname", "-s"]);
+        let ran = daemon.records("decision");
+        let ran: Vec<&Value> =
+            ran.iter().filter(|record| record["body"]["requester"]["uid"] == me()).collect();
+        assert_eq!(ran.first().map(|record| &record["body"]["outcome"]), Some(&json!("run")), "{ran:?}");
+        assert_eq!(fs::read_to_string(&told).unwrap().lines().count(), 1);
+        daemon.verify_log();
+    });
+}
+
+#[test]
+fn a_notification_that_the_policy_asks_about_asks_nobody() {
+    as_both(|| {
+        let place = directory();
+        let Some(daemon) = daemon(place.path(), "[\"uname\"]") else { return };
+        let mut client = daemon.client(people::agent());
+        client.open(&daemon.workspace(people::agent(), "w"));
+        ask(&mut client, "1", &["uname", "-s"]);
+        until("it is refused", || daemon.log().contains("nobody is asked about a notification"));
+        let waiting = daemon.operator().call("approval/list", json!({})).unwrap();
+        assert_eq!(waiting["approvals"].as_array().unwrap().len(), 1, "{waiting}");
+        daemon.verify_log();
+    });
+}
