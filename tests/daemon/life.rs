@@ -160,8 +160,9 @@ fn systemd_may_make_the_sockets() {
         };
         let serve = |sockets: &[&std::os::unix::net::UnixListener]| {
             let mut child = owners("bash");
-            let text =
-                "exec env LISTEN_PID=$$ LISTEN_FDS=$2 \"$0\" serve --state \"$1\" 3<&$3 4<&$4 2>>\"$1.log\"";
+            // By way of descriptors that bash chooses: one of the two may be the number that the other goes to.
+            let text = "exec {a}<&$3 {b}<&$4; exec env LISTEN_PID=$$ LISTEN_FDS=$2 \"$0\" serve --state \"$1\" \
+                        3<&$a 4<&$b {a}<&- {b}<&- 2>>\"$1.log\"";
             child
                 .args(["-c", text])
                 .arg(ground::execward())
