@@ -11,9 +11,10 @@ use crate::support::{Ground, as_everyone, skip};
 /// What is not source: built, or another package.
 const LEFT_OUT: &[&str] = &["target", ".git", "fuzz"];
 
-/// Tests of what the runner and the daemon do with rights that no command has: they reach files as another user, and the
-/// filter refuses setfsuid(2).
-const NOT_INSIDE: &[&str] = &["runner::later::tests", "supervisor::session::passed"];
+/// Tests of what the runner and the daemon do with calls that no command has: they reach files as another user, and the
+/// filter refuses setfsuid(2) and openat2(2).
+const NOT_INSIDE: &[&str] =
+    &["runner::later::tests", "supervisor::session::passed", "prepare::context::tests"];
 
 #[test]
 fn own_unit_tests_pass_inside() {

@@ -37,8 +37,9 @@ pub fn configured(named: Option<&Path>, local: &Local) -> Result<Configured, Con
     }
     configured.agents.sort();
     configured.agents.dedup();
-    let operators = config.principals.operators.iter().flatten();
-    for who in config.principals.agents.iter().flatten().chain(operators) {
+    let all = &config.principals;
+    let roles = [&all.agents, &all.operators, &all.approvers, &all.admins, &all.auditors];
+    for who in roles.into_iter().flatten().flatten() {
         match who {
             Who::User(name) if local.users.by_name(name).is_none() => configured.unknown.push(name.clone()),
             Who::Group(name) if find_group(name).is_none() => configured.unknown.push(format!("@{name}")),
