@@ -97,30 +97,10 @@ mod attack {
 
     use super::{Doctor, Exit, Path, PathBuf, Screen, shown};
     use crate::cli::screen::unwritten;
-    use crate::gate::Command;
     use crate::ops::attack::{self, Backend, Outside, Place, Row, Said, Verdict, control};
+    use crate::ops::trial::{Scratch, run};
     use crate::stage::Outcome;
-    use crate::supervisor::{Asked, serve};
     use crate::sys::attack::NAME;
-
-    /// A directory that goes with its guard. Not below /tmp, which a sandbox has of its own.
-    struct Directory(PathBuf);
-
-    impl Directory {
-        fn new() -> io::Result<Self> {
-            let mut name = [0; 8];
-            getrandom::fill(&mut name).map_err(|error| io::Error::other(error.to_string()))?;
-            let path = PathBuf::from(format!("/var/tmp/execward-attack-{:016x}", u64::from_ne_bytes(name)));
-            fs::DirBuilder::new().mode(0o755).create(&path)?;
-            Ok(Self(path))
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 
     /// The jail, as a private supervisor builds it: the same pipeline, the same runner.
     struct Jail<'a> {
@@ -134,22 +114,7 @@ mod attack {
         }
 
         fn run(&mut self, argv: Vec<String>) -> Said {
-            let completed = serve(&Asked {
-                command: Command::Argv(argv),
-                policy: self.policy.map(Path::to_owned),
-                state: Some(self.place.state.clone()),
-                workspace: Some(self.place.workspace.clone()),
-                cwd: Some(self.place.workspace.clone()),
-                allow_broad_workspace: false,
-                timeout: None,
-                profile: None,
-                network: None,
-                env: Vec::new(),
-                variables: std::env::vars_os().collect(),
-                keep_output: true,
-                terminal: false,
-                agent: None,
-            });
+            let completed = run(argv, &self.place.workspace, &self.place.state, self.policy);
             let stdout = completed.stdout.map(|stdout| stdout.into_text_parts().0).unwrap_or_default();
             match completed.report.outcome {
                 Outcome::Exited { .. } => Said::of(&String::from_utf8_lossy(&stdout), None),
@@ -161,8 +126,8 @@ mod attack {
     }
 
     pub(super) fn attack(doctor: &Doctor, screen: Screen) -> io::Result<Exit> {
-        let directory = Directory::new()?;
-        let within = |name: &str| directory.0.join(name);
+        let directory = Scratch::new("attack", 0o755)?;
+        let within = |name: &str| directory.join(name);
         let place = Place {
             directory: within("outside"),
             workspace: within("workspace"),

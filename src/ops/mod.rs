@@ -3,3 +3,4 @@
 #[cfg(target_arch = "x86_64")]
 pub mod attack;
 pub mod doctor;
+pub mod trial;

@@ -24,13 +24,13 @@ fn kernel() -> Check {
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned());
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    // pidfds, openat2, clone3, landlock and cgroup.kill
-    if version < (5, 14) {
+    // pidfds, openat2, clone3 and landlock
+    if version < (5, 13) {
         return Check::failure(
             "kernel",
             format!("Linux {release}"),
             "the jail needs calls that this kernel lacks",
-            "run Linux 5.14 or later",
+            "run Linux 5.13 or later",
         );
     }
     Check::ok("kernel", format!("Linux {release}"))
