@@ -39,7 +39,19 @@ const EFFECTS: &[Row] = &[
     ("state", &["sys"]),
     (
         "approval",
-        &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "state", "sys"],
+        &[
+            "shell",
+            "programs",
+            "gate",
+            "policy",
+            "redact",
+            "wire",
+            "stage",
+            "audit::record",
+            "state",
+            "models",
+            "sys",
+        ],
     ),
     (
         "audit",
@@ -58,7 +70,11 @@ const EFFECTS: &[Row] = &[
     ("jobs", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
     // `prepare`: the checked directory whose descriptor travels to the runner.
     ("sandbox", &["wire", "wire::framing", "stage", "prepare", "sys"]),
-    ("proxy", &["policy", "network"]),
+    ("resolve", &[]),
+    ("proxy", &["policy", "network", "resolve"]),
+    ("http", &["network", "resolve"]),
+    // `policy` for its times.
+    ("models", &["policy", "http", "state"]),
     ("runner", &["wire", "wire::framing", "sys"]),
     // Blocking and without state of its own: what the command line needs to ask a daemon.
     ("client", &["shell", "gate", "wire", "wire::peer", "sys"]),
@@ -85,7 +101,10 @@ const BELOW: &[&str] = &[
     "state",
     "prepare",
     "approval",
+    "models",
     "jobs",
+    "http",
+    "resolve",
     "proxy",
     "sandbox",
     "runner",
@@ -145,6 +164,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("bollard", &["sandbox::docker"]),
     ("rmcp", &["adapters::mcp"]),
     ("rusqlite", &["state"]),
+    ("tokio_rustls", &["http"]),
     ("ratatui", &["cli"]),
     ("landlock", &["runner", "sandbox", "sys", "ops"]),
     ("seccompiler", &["runner", "sandbox", "sys"]),

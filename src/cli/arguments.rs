@@ -168,6 +168,9 @@ pub(super) enum Command {
     /// Let those in who were given a pairing code, and put them out
     #[command(subcommand)]
     Pair(super::pair::Pair),
+    /// Providers of models that assess commands in mode smart: list, add, remove, try them
+    #[command(subcommand, after_help = super::fallback::EXAMPLES)]
+    Fallback(super::fallback::Fallback),
     /// The protocol of the daemon's sockets: its schema, and a test for daemons
     #[command(subcommand)]
     Protocol(super::protocol::Protocol),

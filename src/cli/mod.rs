@@ -7,6 +7,7 @@ mod check;
 mod console;
 mod doctor;
 mod exit;
+mod fallback;
 mod generate;
 mod hook;
 mod lines;
@@ -60,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Approvals(ask) => approvals::approvals(ask, screen),
         Command::Grant(grant) => approvals::grant(grant, screen),
         Command::Pair(pair) => pair::pair(pair, screen),
+        Command::Fallback(fallback) => fallback::fallback(fallback, screen),
         Command::Protocol(protocol) => protocol::protocol(protocol, screen),
         Command::Mcp(mcp) => mcp::mcp(mcp, screen),
         Command::Hook(hook) => hook::hook(hook, screen),

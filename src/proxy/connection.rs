@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::dial::{self, Blocked};
-use super::resolve::Resolver;
 use super::tunnel::{Counted, Traffic, relay};
 use super::{Decision, Ended, Proxy, Witness};
 use crate::network::{Target, TargetError};
+use crate::resolve::Resolver;
 
 /// The longest head that is read.
 const HEAD: usize = 32 << 10;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::resolve::Resolver;
 use crate::network::{self, Host, Refusal, Target};
 use crate::policy::Allowlist;
+use crate::resolve::Resolver;
 
 /// Addresses of a name that are tried.
 const TRIED: usize = 4;

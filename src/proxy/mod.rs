@@ -10,7 +10,6 @@
 
 mod connection;
 mod dial;
-mod resolve;
 mod tunnel;
 
 #[cfg(test)]
@@ -26,9 +25,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use resolve::{ResolveError, Resolver, System};
-
 use crate::policy::Allowlist;
+use crate::resolve::Resolver;
 
 /// Connections of one proxy at a time; more wait in the backlog of the socket.
 const CONNECTIONS: usize = 64;

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::resolve::ResolveError;
 
 /// Answers each name with its addresses in turn, the last one for ever.
 #[derive(Debug, Default)]

@@ -12,8 +12,9 @@ use super::journal::requester;
 use super::scribe::Scribe;
 use crate::audit::{self, Record, record};
 use crate::policy::Allowlist;
-use crate::proxy::{Decision, Ended, Patience, Proxy, System, Witness};
+use crate::proxy::{Decision, Ended, Patience, Proxy, Witness};
 use crate::redact::Redactor;
+use crate::resolve::System;
 use crate::stage::Principal;
 
 /// Connections to the outside that the commands of one principal may have at a time. Each costs two descriptors.

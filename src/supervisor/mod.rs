@@ -18,7 +18,8 @@ mod session;
 mod state;
 
 pub use daemon::{
-    ConfigError, Configured, DaemonError, Options, SocketError, configured, serve as serve_daemon,
+    ConfigError, Configured, DaemonError, EditError, ModelFiles, NewProvider, Options, SocketError,
+    add_provider, configured, remove_provider, serve as serve_daemon,
 };
 pub use embedded::{Agent, Asked, Completed, EmbeddedError, serve};
 pub use local::{Local, LocalError};

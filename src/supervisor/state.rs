@@ -57,6 +57,11 @@ impl Directories {
         self.state.join("audit")
     }
 
+    /// The file of keys: in the state, which no sandbox and no workspace shows.
+    pub fn keys(&self) -> PathBuf {
+        self.state.join("keys.toml")
+    }
+
     /// Everything that no command may have as its workspace.
     pub fn own(&self) -> Vec<PathBuf> {
         [Some(&self.state), self.config.as_ref()]

@@ -13,6 +13,7 @@ mod grants;
 mod hostile;
 mod life;
 mod many;
+mod models;
 mod notify;
 mod operators;
 mod pairing;

@@ -25,6 +25,8 @@ fn methods() -> Vec<(&'static str, Value)> {
         ("session/list", json!({})),
         ("session/mode", json!({"session": nobody, "mode": "manual"})),
         ("session/kill", json!({ "session": nobody })),
+        ("model/list", json!({})),
+        ("model/test", json!({"provider": "nobody"})),
         ("policy/reload", json!({})),
         ("policy/show", json!({})),
         ("audit/tail", json!({})),

@@ -77,6 +77,8 @@ fn roles_are_kept_apart() {
             ("principal/pair", json!({"code": "AAAAAAAA"}), [false, true, false]),
             ("principal/revoke", json!({"uid": 4711}), [false, true, false]),
             ("policy/reload", json!({}), [false, true, false]),
+            ("model/test", json!({"provider": "nobody"}), [false, true, false]),
+            ("model/list", json!({}), [true, true, true]),
             ("audit/tail", json!({}), [false, false, true]),
             ("approval/list", json!({}), [true, true, true]),
             ("session/list", json!({}), [true, true, true]),

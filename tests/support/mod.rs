@@ -7,6 +7,7 @@
 pub mod account;
 pub mod command;
 pub mod ground;
+pub mod model;
 pub mod person;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::principals::Who;
+use crate::models::{Models, ModelsError};
 use crate::policy::{ByteSize, parse_duration};
 use crate::supervisor::policy_file::{self, PolicyFileError};
 use crate::supervisor::scribe::Keeping;
@@ -23,6 +24,8 @@ pub(super) struct Config {
     pub(super) limits: Quota,
     pub(super) daemon: Times,
     pub(super) audit: Audit,
+    /// Who assesses commands where the mode says so.
+    pub(super) models: Models,
     /// How people elsewhere are told that questions wait; not at all where it is left out.
     pub(super) notify: Option<Notify>,
 }
@@ -151,6 +154,14 @@ pub enum ConfigError {
         /// Where and what.
         error: Box<toml::de::Error>,
     },
+    /// A provider of models cannot be used.
+    #[error("configuration {}: {error}", path.display())]
+    Models {
+        /// The file.
+        path: PathBuf,
+        /// Which, and what.
+        error: ModelsError,
+    },
 }
 
 impl Config {
@@ -175,9 +186,11 @@ impl Config {
         Ok(Self::default())
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text)
-            .map_err(|error| ConfigError::Mistake { path: path.to_owned(), error: Box::new(error) })
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::Mistake { path: path.to_owned(), error: Box::new(error) })?;
+        config.models.check().map_err(|error| ConfigError::Models { path: path.to_owned(), error })?;
+        Ok(config)
     }
 }
 

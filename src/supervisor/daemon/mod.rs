@@ -8,11 +8,13 @@ mod answers;
 mod config;
 mod configured;
 mod connection;
+mod models;
 mod notify;
 mod operator;
 mod pairing;
 mod people;
 mod principals;
+mod providers;
 mod sockets;
 
 use std::collections::HashMap;
@@ -30,6 +32,8 @@ use tokio_util::task::TaskTracker;
 
 pub use config::ConfigError;
 pub use configured::{Configured, configured};
+pub use models::ModelFiles;
+pub use providers::{EditError, NewProvider, add_provider, remove_provider};
 pub use sockets::SocketError;
 
 use self::agent::Agent;
@@ -46,6 +50,7 @@ use super::session::{Accounts, Common, Peer, Session};
 use crate::approval::{Broker, Grants, Modes};
 use crate::audit::LogError;
 use crate::audit::record::{Authority, Record};
+use crate::http::KeysError;
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{LaunchError, jail};
 use crate::state::{SetAside, StateError, Store};
@@ -100,6 +105,9 @@ pub enum DaemonError {
     /// What must be recorded is not.
     #[error("{0}")]
     Unwritten(String),
+    /// The file of keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// Runners cannot be started.
     #[error(transparent)]
     Launcher(#[from] LaunchError),
@@ -142,6 +150,8 @@ pub(super) struct House {
     sessions: Mutex<Register<Arc<Session>>>,
     /// The policy file that was named, and whoever must have written it.
     policy: Option<PathBuf>,
+    /// The configuration that was named.
+    config: Option<PathBuf>,
     own: u32,
     connections: AtomicU64,
     /// Connections end.
@@ -177,6 +187,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     let (grants, modes) = (Grants::load(Arc::clone(&store))?, Modes::load(Arc::clone(&store))?);
     // Sessions end with their supervisor.
     grants.revoke_all("the end of the session", |grant| grant.scope == Scope::Session);
+    let chain = models::chain(config.clone(), &local.directories, own, Arc::clone(&store))?;
     let common = Arc::new(Common {
         policy: RwLock::new(Arc::new(policy)),
         scribe,
@@ -185,6 +196,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         grants,
         modes,
         assessor: None,
+        models: RwLock::new(Arc::new(chain)),
         launcher: jail::Launcher::new()?,
         accounts: Accounts::new(config.limits),
         directories: local.directories,
@@ -202,6 +214,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         admitted: Mutex::default(),
         sessions: Mutex::default(),
         policy: options.policy.clone(),
+        config: options.config.clone(),
         own,
         connections: AtomicU64::new(1),
         closing: CancellationToken::new(),
@@ -423,8 +436,13 @@ impl House {
     }
 
     /// Reads the policy again. The old one stays where the new one has any mistake.
-    fn reload(&self) -> Result<(), PolicyFileError> {
-        let policy = policy_file::load(self.policy.as_deref(), &self.common.directories, self.own)?;
+    /// Reads the policy again, and who assesses commands. A mistake in either changes neither.
+    fn reload(&self) -> Result<(), DaemonError> {
+        let common = &self.common;
+        let policy = policy_file::load(self.policy.as_deref(), &common.directories, self.own)?;
+        let config = Config::load(self.config.as_deref(), &common.directories, self.own)?;
+        let chain = models::chain(config, &common.directories, self.own, Arc::clone(&common.store))?;
+        *common.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(chain);
         *self.common.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::connection::{Connection, Serve};
-use super::{answers, people};
+use super::{answers, models, people};
 use crate::approval;
 use crate::audit::read::Follow;
 use crate::supervisor::session::{Common, Session};
@@ -113,6 +113,8 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about:
             };
             connection.answer(id, killed).await;
         }
+        OperatorCall::ModelList(_) => connection.reply(id, Ok(models::list(house))).await,
+        OperatorCall::ModelTest(asked) => connection.answer(id, models::test(Arc::clone(house), asked)).await,
         OperatorCall::PolicyReload(_) => {
             let house = Arc::clone(house);
             let reloaded = async move {

@@ -45,11 +45,12 @@ use super::policy_file::Source;
 use super::scribe::Scribe;
 use super::state::Directories;
 use crate::approval::{Assessor, Broker, Grants, Modes};
+use crate::models::Chain;
 use crate::policy::Profile;
 use crate::prepare::Root;
 use crate::prepare::environment::Environment;
-use crate::proxy::System;
 use crate::redact::Redactor;
+use crate::resolve::System;
 use crate::sandbox::jail;
 use crate::stage::Principal;
 use crate::state::Store;
@@ -71,6 +72,7 @@ pub(super) struct Common {
     pub(super) modes: Modes,
     /// Answers before a person where the mode says so. Without one, a person does.
     pub(super) assessor: Option<Arc<dyn Assessor>>,
+    pub(super) models: RwLock<Arc<Chain>>,
     pub(super) launcher: jail::Launcher,
     pub(super) accounts: Accounts,
     pub(super) directories: Directories,
@@ -94,6 +96,10 @@ pub(super) struct Lifetime {
 impl Common {
     pub(super) fn policy(&self) -> Arc<Source> {
         Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn models(&self) -> Arc<Chain> {
+        Arc::clone(&self.models.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -176,6 +176,8 @@ impl Calls for OperatorCall {
         then("session/list", About::Server),
         by(ADMIN, "session/mode", About::AnySession),
         by(APPROVER_OR_ADMIN, "session/kill", About::AnySession),
+        then("model/list", About::Server),
+        by(ADMIN, "model/test", About::Server),
         by(ADMIN, "policy/reload", About::Server),
         then("policy/show", About::Server),
         by(AUDITOR, "audit/tail", About::Server),

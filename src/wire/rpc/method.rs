@@ -97,6 +97,8 @@ calls! {
         "session/list" SessionList(Nothing) -> Sessions;
         "session/mode" SessionMode(SetSessionMode) -> Done;
         "session/kill" SessionKill(KillSession) -> Done;
+        "model/list" ModelList(Nothing) -> Models;
+        "model/test" ModelTest(TestModel) -> ModelTested;
         "policy/reload" PolicyReload(Nothing) -> Policy;
         "policy/show" PolicyShow(Nothing) -> Policy;
         "audit/tail" AuditTail(TailAudit) -> Records;
@@ -133,6 +135,7 @@ methods! {
     SetPrincipalMode => "principal/mode" -> Done;
     SetSessionMode => "session/mode" -> Done;
     KillSession => "session/kill" -> Done;
+    TestModel => "model/test" -> ModelTested;
     TailAudit => "audit/tail" -> Records;
 }
 
