@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::policy::parse_duration;
+use crate::wire::rpc;
 use crate::wire::runner::Network;
 
 const EXAMPLES: &str = "\
@@ -231,6 +232,12 @@ pub(super) struct Run {
     /// The policy's profile to run under
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,
+    /// What the sandbox is made by; what the policy says where it is left out
+    #[arg(long, value_name = "WHAT")]
+    pub(super) backend: Option<BackendName>,
+    /// The image of the container, one that the policy permits
+    #[arg(long, value_name = "NAME")]
+    pub(super) image: Option<String>,
     /// What the command reaches; never more than the policy permits
     #[arg(long, value_name = "WHAT")]
     pub(super) network: Option<NetworkName>,
@@ -263,6 +270,8 @@ impl Run {
             timeout: None,
             allow_broad_workspace: false,
             profile: None,
+            backend: None,
+            image: None,
             network: None,
             env: Vec::new(),
             tty: false,
@@ -321,6 +330,21 @@ pub(super) enum NetworkName {
     None,
     Proxy,
     Host,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum BackendName {
+    Jail,
+    Docker,
+}
+
+impl From<BackendName> for rpc::Backend {
+    fn from(name: BackendName) -> Self {
+        match name {
+            BackendName::Jail => Self::Jail,
+            BackendName::Docker => Self::Docker,
+        }
+    }
 }
 
 impl From<NetworkName> for Network {

@@ -12,7 +12,8 @@ use crate::client::{Client, ClientError, Foreground, Ran, Stdio, Watch, Where, v
 use crate::gate::{Command, Decision};
 use crate::supervisor::Completed;
 use crate::wire::rpc::{
-    Bounded, Code, Collected, ExecId, OpenSession, Outcome, PathText, RefusedBy, Report, SessionId, Words,
+    Backend, Bounded, Code, Collected, ExecId, OpenSession, Outcome, PathText, RefusedBy, Report, SessionId,
+    Words,
 };
 use crate::wire::runner::Network;
 
@@ -26,6 +27,8 @@ pub(super) struct Remote {
     pub(super) cwd: Option<PathBuf>,
     pub(super) timeout: Option<Duration>,
     pub(super) profile: Option<String>,
+    pub(super) backend: Option<Backend>,
+    pub(super) image: Option<String>,
     pub(super) network: Option<Network>,
     /// Names of variables to send beside the usual ones.
     pub(super) env: Vec<String>,
@@ -85,6 +88,8 @@ impl Remote {
         let open = OpenSession {
             workspace: path(&workspace)?,
             profile: self.profile.as_deref().map(words).transpose()?,
+            backend: self.backend,
+            image: self.image.as_deref().map(words).transpose()?,
             network: self.network,
             limits: None,
             label: None,
@@ -195,7 +200,7 @@ pub(super) fn failed(error: &str, hint: &str, json: bool, screen: Screen) -> Exi
 }
 
 fn words(text: &str) -> Result<Words, String> {
-    Words::try_from(text.to_owned()).map_err(|error| format!("the profile {text:?}: {error}"))
+    Words::try_from(text.to_owned()).map_err(|error| format!("the name {text:?}: {error}"))
 }
 
 fn path(path: &Path) -> Result<PathText, String> {

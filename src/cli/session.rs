@@ -37,6 +37,12 @@ pub(super) enum Session {
         at: At,
         /// The directory that its commands may change [default: the current directory]
         workspace: Option<PathBuf>,
+        /// What its sandbox is made by; what the policy says where it is left out
+        #[arg(long, value_name = "WHAT")]
+        backend: Option<super::arguments::BackendName>,
+        /// The image of its container, one that the policy permits
+        #[arg(long, value_name = "NAME")]
+        image: Option<String>,
         /// What it is for
         #[arg(long, value_name = "TEXT")]
         label: Option<String>,
@@ -207,10 +213,12 @@ pub(super) fn session(arguments: Session, screen: Screen) -> Exit {
 
 fn do_session(arguments: Session, screen: Screen) -> Result<Exit, Trouble> {
     match arguments {
-        Session::Open { at, workspace, label, linger } => {
+        Session::Open { at, workspace, backend, image, label, linger } => {
             let open = OpenSession {
                 workspace: absolute(workspace.as_deref())?,
                 profile: None,
+                backend: backend.map(Into::into),
+                image: image.map(words).transpose()?,
                 network: None,
                 limits: None,
                 label: label.map(words).transpose()?,
@@ -302,6 +310,8 @@ fn do_exec(arguments: Exec, screen: Screen) -> Result<Exit, Trouble> {
                 workspace: None,
                 cwd: None,
                 timeout: None,
+                backend: None,
+                image: None,
                 network: None,
                 env: Vec::new(),
                 terminal: tty,

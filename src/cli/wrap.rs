@@ -92,6 +92,9 @@ pub(super) fn wrap(arguments: Wrap, screen: Screen) -> Exit {
         allow_broad_workspace: false,
         timeout: None,
         profile,
+        // What an agent is shown is made in a jail.
+        backend: Some(crate::wire::rpc::Backend::Jail),
+        image: None,
         network: network.map(Into::into),
         env,
         variables: std::env::vars_os().collect(),

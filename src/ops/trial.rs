@@ -48,6 +48,8 @@ pub fn run(argv: Vec<String>, workspace: &Path, state: &Path, policy: Option<&Pa
         allow_broad_workspace: false,
         timeout: None,
         profile: None,
+        backend: None,
+        image: None,
         network: None,
         env: Vec::new(),
         variables: std::env::vars_os().collect(),

@@ -12,6 +12,7 @@ impl Policy {
     /// This policy with a lower layer, which was loaded beneath it ([`super::Loader::beneath`]).
     #[must_use]
     pub fn over(&self, lower: &Self) -> Self {
+        let choice = self.choice.over(&lower.choice);
         let mut profiles = self.profiles.clone();
         for profile in profiles.values_mut() {
             let own = lower.profiles.get(&profile.name).unwrap_or(&lower.base);
@@ -21,6 +22,10 @@ impl Policy {
             profiles.entry(name.clone()).or_insert_with(|| Profile {
                 // Within what is above by default, whatever it says beyond that.
                 selectable: true,
+                backend: match choice.backends.contains(&profile.backend.kind()) {
+                    true => profile.backend.clone(),
+                    false => self.base.backend.clone(),
+                },
                 ..profile.within(&self.base)
             });
         }
@@ -35,7 +40,11 @@ impl Policy {
             scan: self.scan.meet(&lower.scan),
             redaction: self.redaction.clone().and(&lower.redaction),
             approval: super::Approval { timeout: self.approval.timeout.min(lower.approval.timeout) },
-            base: self.base.within(&lower.base),
+            base: Profile {
+                backend: choice.backend.clone().unwrap_or_else(|| self.base.backend.clone()),
+                ..self.base.within(&lower.base)
+            },
+            choice,
             profiles,
             layers,
             name: format!("{} + {}", self.name, lower.name),

@@ -11,7 +11,7 @@ use super::document::{Document, Example, RuleDocument};
 use super::index::Index;
 use super::rule::Rule;
 use super::sections::{Approval, Later, Scan};
-use super::{Layer, Policy, PolicyError, Profile, Role, profile};
+use super::{Backend, BackendName, Choice, Layer, Policy, PolicyError, Profile, Role, profile};
 use crate::gate::{Command, Facts, Judgement};
 use crate::redact;
 use crate::shell::Dialect;
@@ -188,6 +188,7 @@ impl<'a> Loader<'a> {
             scan,
             redaction: self.redaction(sources)?,
             approval: Approval { timeout: document.approval.timeout.unwrap_or(unsaid) },
+            choice: self.choice(document, &base, &profiles),
             profiles,
             base,
             layers: vec![Arc::new(Layer {
@@ -226,6 +227,13 @@ impl<'a> Loader<'a> {
         };
         Ok(Profile {
             name: profile::DEFAULT.to_owned(),
+            backend: match document.sandbox.backend {
+                Some(BackendName::Docker) => {
+                    let image = document.sandbox.image.as_deref().unwrap_or(profile::DEFAULT_IMAGE);
+                    Backend::Docker(image.to_owned())
+                }
+                Some(BackendName::Jail) | None => Backend::Jail,
+            },
             network,
             workspace: document.workspace.access.unwrap_or(unsaid.workspace),
             limits: document.limits.over(&unsaid.limits),
@@ -234,6 +242,28 @@ impl<'a> Loader<'a> {
             minimum: document.sandbox.minimum.unwrap_or(unsaid.minimum),
             selectable: true,
         })
+    }
+
+    /// What requesters may ask for. What the policy itself names is among it, but for what stands above a lower layer.
+    fn choice(self, document: &Document, base: &Profile, profiles: &BTreeMap<String, Profile>) -> Choice {
+        let section = &document.sandbox;
+        let unsaid = match self.beneath {
+            Some(_) => Choice { images: Vec::new(), ..Choice::default() },
+            None => Choice::default(),
+        };
+        let mut backends = section.backends.clone().unwrap_or(unsaid.backends);
+        backends.push(base.backend.kind());
+        let mut images = section.images.clone().map_or(unsaid.images, |images| vec![images]);
+        for list in &mut images {
+            list.extend(section.image.clone());
+            for profile in profiles.values() {
+                if let Backend::Docker(image) = &profile.backend {
+                    list.push(image.clone());
+                }
+            }
+        }
+        let backend = section.backend.map(|_| base.backend.clone());
+        Choice { backends, images, image: section.image.clone(), backend }
     }
 
     /// The shapes of secrets, with what the files add to them.

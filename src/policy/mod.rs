@@ -30,7 +30,7 @@ pub use error::PolicyError;
 pub use explain::{Explanation, Matched};
 pub use lint::{Kind as LintKind, Lint};
 pub use load::{Find, Included, Known, Loader};
-pub use profile::{Access, Level, Network, Profile};
+pub use profile::{Access, Backend, BackendName, Choice, Level, Network, Profile};
 pub use schema::schema;
 pub use sections::{Approval, Later, Limits, OnHit, Scan};
 pub use units::{ByteSize, parse_duration};
@@ -62,6 +62,8 @@ pub struct Policy {
     pub redaction: crate::redact::Rules,
     /// How a person is asked.
     pub approval: Approval,
+    /// Which sandboxes requesters may ask for.
+    pub choice: Choice,
     profiles: BTreeMap<String, Profile>,
     base: Profile,
     /// The highest first. Each judges by itself, and the strictest of all decides.
@@ -235,6 +237,7 @@ impl Policy {
             scan: Scan::default(),
             redaction: crate::redact::Rules::builtin(),
             approval: Approval::default(),
+            choice: Choice::default(),
             profiles: BTreeMap::new(),
             base: Profile::default(),
             layers: vec![Arc::new(layer)],

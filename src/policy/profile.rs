@@ -55,11 +55,101 @@ pub enum Level {
     Full,
 }
 
+/// What a sandbox is made by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Namespaces of this machine.
+    #[default]
+    Jail,
+    /// A container of this image.
+    Docker(String),
+}
+
+impl Backend {
+    /// The word for it in policies, requests and messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Jail => "jail",
+            Self::Docker(_) => "docker",
+        }
+    }
+
+    /// Which of them it is.
+    pub const fn kind(&self) -> BackendName {
+        match self {
+            Self::Jail => BackendName::Jail,
+            Self::Docker(_) => BackendName::Docker,
+        }
+    }
+}
+
+/// How a policy or a request names a [`Backend`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendName {
+    /// Namespaces of this machine.
+    Jail,
+    /// A container.
+    Docker,
+}
+
+/// The image of containers where none is named.
+pub(super) const DEFAULT_IMAGE: &str = "execward/base";
+
+/// Which sandboxes a requester may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Choice {
+    /// What they may be made by.
+    pub backends: Vec<BackendName>,
+    /// Lists of images, each of which must permit one: `name` is any of its tags, `name:tag` that one, `name@sha256:...`
+    /// what has this digest.
+    pub images: Vec<Vec<String>>,
+    /// The image where none is asked for.
+    pub image: Option<String>,
+    /// What a sandbox is made by where nothing is asked for.
+    pub backend: Option<Backend>,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self {
+            backends: vec![BackendName::Jail, BackendName::Docker],
+            images: vec![["execward/base", "execward/build", "execward/minimal"].map(str::to_owned).to_vec()],
+            image: None,
+            backend: None,
+        }
+    }
+}
+
+impl Choice {
+    /// What both layers permit. What is used where nothing is asked for is the lower one's, as far as it may choose that.
+    #[must_use]
+    pub(super) fn over(&self, lower: &Self) -> Self {
+        let backends: Vec<BackendName> =
+            self.backends.iter().filter(|backend| lower.backends.contains(backend)).copied().collect();
+        let own = lower.backend.as_ref().filter(|backend| backends.contains(&backend.kind()));
+        Self {
+            images: self.images.iter().chain(&lower.images).cloned().collect(),
+            image: lower.image.clone().or_else(|| self.image.clone()),
+            backend: own.or(self.backend.as_ref()).cloned(),
+            backends,
+        }
+    }
+
+    /// The image where none is asked for.
+    pub fn image(&self) -> &str {
+        self.image.as_deref().unwrap_or(DEFAULT_IMAGE)
+    }
+}
+
 /// What confines a command.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Profile {
     /// Its name; of a meet, both names with `+` between them.
     pub name: String,
+    /// What its sandbox is made by. A meet has the one of the first.
+    pub backend: Backend,
     /// What it reaches.
     pub network: Network,
     /// What it may do with the workspace.
@@ -80,6 +170,7 @@ impl Default for Profile {
     fn default() -> Self {
         Self {
             name: DEFAULT.to_owned(),
+            backend: Backend::Jail,
             network: Network::None,
             workspace: Access::default(),
             limits: Limits::default(),
@@ -97,6 +188,7 @@ impl Profile {
         let long = std::time::Duration::MAX;
         Self {
             name: DEFAULT.to_owned(),
+            backend: Backend::Jail,
             network: Network::Host,
             workspace: Access::Write,
             limits: Limits {
@@ -145,6 +237,7 @@ impl Profile {
         masked.dedup();
         Self {
             name,
+            backend: self.backend.clone(),
             network: self.network.meet(&other.network),
             workspace: self.workspace.min(other.workspace),
             limits: self.limits.meet(&other.limits),
@@ -287,6 +380,15 @@ impl NetworkSection {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SandboxSection {
+    /// What sandboxes are made by where nothing else is asked for.
+    pub backend: Option<BackendName>,
+    /// What requesters may ask for; `backend` always.
+    pub backends: Option<Vec<BackendName>>,
+    /// The image of containers where no other is asked for.
+    pub image: Option<String>,
+    /// Images that requesters may ask for; `image` always. `name` is any of its tags, `name:tag` that one,
+    /// `name@sha256:...` what has this digest.
+    pub images: Option<Vec<String>>,
     /// The least isolation below which nothing runs.
     pub minimum: Option<Level>,
     /// Paths that show as empty, beyond the built-in ones: absolute, below the home (`"~/x"`), or below the workspace.
@@ -303,6 +405,10 @@ pub struct ProfileSection {
     pub selectable: bool,
     /// In place of `[network]`.
     pub network: Option<NetworkSection>,
+    /// What the sandbox is made by.
+    pub backend: Option<BackendName>,
+    /// The image, for a container.
+    pub image: Option<String>,
     /// What may be done with the workspace.
     pub workspace: Option<Access>,
     /// Limits that differ.
@@ -320,8 +426,18 @@ impl ProfileSection {
     pub(super) fn over(&self, name: &str, base: &Profile) -> Result<Profile, &'static str> {
         let mut masked = base.masked.clone();
         masked.extend(self.masked.iter().cloned());
+        let backend = match (self.backend, &self.image, &base.backend) {
+            (Some(BackendName::Jail), ..) => Backend::Jail,
+            (Some(BackendName::Docker), Some(image), _) | (None, Some(image), Backend::Docker(_)) => {
+                Backend::Docker(image.clone())
+            }
+            (Some(BackendName::Docker), None, Backend::Jail) => Backend::Docker(DEFAULT_IMAGE.to_owned()),
+            (None, Some(_), Backend::Jail) => return Err("`image` is for `backend = \"docker\"`"),
+            (_, None, base) => base.clone(),
+        };
         Ok(Profile {
             name: name.to_owned(),
+            backend,
             network: self
                 .network
                 .as_ref()
@@ -362,6 +478,7 @@ mod tests {
             masked: vec!["~/notes".into()],
             minimum: Level::LandlockSeccomp,
             selectable: true,
+            backend: Backend::Jail,
         };
         let both = build().meet(&tight);
         assert_eq!(both.name, "build+tight");

@@ -13,10 +13,10 @@ use nix::unistd::{pipe2, read, write};
 
 use super::evidence::Counts;
 use super::failure::{Doing, Result};
-use super::init::{Init, Order, Said, Told};
+use super::init::{Hold, Init, Order, Said, Told};
 use super::shell::State;
 use crate::sys::mount::{self, Attributes};
-use crate::sys::process::Usage;
+use crate::sys::process::{FilesAs, Usage};
 use crate::sys::spawn::{Step, Words};
 use crate::sys::terminal;
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
@@ -41,6 +41,8 @@ pub(super) struct Command {
     pub(super) init_is_idle: bool,
     /// Its init shows it what no other command is to see.
     init_is_its_own: bool,
+    /// Its init was killed, and something of the command may be left.
+    pub(super) left: bool,
     /// Lets it be executed.
     gate: Option<OwnedFd>,
     pub(super) stdin: Option<OwnedFd>,
@@ -71,10 +73,11 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Makes a command ready, under its limits, with its streams, in namespaces of its own. `init` gives one to serve it, with
-    /// an instance of devpts of its own where there is a terminal; `ids` are the user's.
+    /// Makes a command ready, under its limits, with its streams. `init` gives one to serve it, with an instance of devpts
+    /// of its own where there is a terminal and the command has namespaces; `ids` are the user's.
     pub(super) fn prepare(
         spawn: &Spawn,
+        hold: Hold,
         ids: (u32, u32),
         before: Counts,
         mut init: impl FnMut(Option<&OwnedFd>) -> Result<Init>,
@@ -82,7 +85,8 @@ impl Command {
         let doing = || "start the command".to_owned();
         let Streams { command, stdin, stdout, stderr, devpts } = match spawn.terminal {
             None => Streams::pipes(),
-            Some(window) => Streams::terminal(window, ids),
+            Some(window) if hold == Hold::Namespace => Streams::terminal(window, ids),
+            Some(window) => Streams::terminal_of_container(window, ids),
         }
         .doing("streams", doing)?;
         let (command_gate, gate) = pipe2(OFlag::O_CLOEXEC).doing("streams", doing)?;
@@ -102,7 +106,7 @@ impl Command {
                 gate: command_gate.as_fd(),
                 extra: shell.as_ref().map(AsFd::as_fd),
                 cpu: (spawn.cpu_s.unwrap_or(0), spawn.grace_ms.div_ceil(1000).max(1)),
-                terminal: devpts.is_some(),
+                terminal: spawn.terminal.is_some(),
             };
             match init.start(order) {
                 Ok(()) => break init,
@@ -119,6 +123,7 @@ impl Command {
             listening: true,
             init_is_idle: false,
             init_is_its_own: devpts.is_some() || !spawn.apart.is_empty(),
+            left: false,
             gate: Some(gate),
             stdin: Some(stdin),
             terminal: match command {
@@ -155,6 +160,11 @@ impl Command {
         self.started = Some(now);
         self.wrote = Some(now);
         self.deadline = self.time.map(|limit| now + limit);
+    }
+
+    /// The init that serves it.
+    pub(super) fn init(&self) -> &Init {
+        &self.init
     }
 
     /// Its init, to serve another.
@@ -344,7 +354,7 @@ impl Command {
         if self.end.is_none() {
             self.cause.get_or_insert(cause);
         }
-        // The end of the namespace's init is the end of all in it: pid_namespaces(7).
+        // The end of a namespace's init is the end of all in it: pid_namespaces(7).
         self.init.destroy();
     }
 
@@ -404,7 +414,8 @@ impl Command {
         if self.reaped.is_some() {
             return;
         }
-        if let Some(usage) = self.init.reap() {
+        if let Some((usage, left)) = self.init.reap() {
+            self.left = left;
             // What init said last may still be unread.
             while self.listening && self.reaped.is_none() {
                 self.listen(out);
@@ -551,6 +562,19 @@ impl Streams {
         terminal::resize(peer.as_fd(), window.size())?;
         let stdin = master.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
         Ok(Self { command: Ends::Terminal(peer), stdin, stdout: master, stderr: None, devpts: Some(devpts) })
+    }
+
+    /// A terminal in the container's own devpts, which is all of the session's commands': it belongs to whoever opens it,
+    /// so that it is opened as the commands' user.
+    fn terminal_of_container(window: Window, (uid, gid): (u32, u32)) -> nix::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let devpts = nix::fcntl::open("/dev/pts", flags, nix::sys::stat::Mode::empty())?;
+        let user = FilesAs::enter(uid, gid)?;
+        let terminal::Pair { master, peer } = terminal::open(devpts.as_fd())?;
+        drop(user);
+        terminal::resize(peer.as_fd(), window.size())?;
+        let stdin = master.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        Ok(Self { command: Ends::Terminal(peer), stdin, stdout: master, stderr: None, devpts: None })
     }
 }
 

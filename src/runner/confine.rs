@@ -13,10 +13,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::failure::{Doing, Hint, Result};
 use super::outer::Inside;
-use super::seccomp;
+use super::{container, seccomp};
 use crate::sys::process;
 use crate::sys::spawn::Confinement;
-use crate::wire::runner::{AGENT_SOCKET, SandboxSpec};
+use crate::wire::runner::{AGENT_SOCKET, Ground, SandboxSpec};
 
 /// The newest landlock ABI whose rights are asked for. What an older kernel lacks is left out, and the receipt says
 /// which ABI holds.
@@ -28,9 +28,15 @@ pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     // While the runner may still look into every directory.
     let ruleset = ruleset(spec)?;
     limit(spec)?;
-    drop_capabilities_for_good()?;
+    // A container that somebody's command made may lack the right to drop any.
+    if !matches!(&spec.ground, Ground::Container(container) if !container.engine) {
+        drop_capabilities_for_good()?;
+    }
     nix::sys::prctl::set_no_new_privs().doing("no-new-privs", || "set no_new_privs".into())?;
-    keep_only_what_a_runner_needs()?;
+    match spec.ground {
+        Ground::Host => keep_only_what_a_runner_needs()?,
+        Ground::Container(_) => container::keep_only_what_is_needed()?,
+    }
     let (uid, gid) = (spec.identity.uid, spec.identity.gid);
     if uid == 0 || gid == 0 {
         return Err(Errno::EINVAL).doing("ids", || "run commands as uid or gid 0".into());

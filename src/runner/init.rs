@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 
 use super::apart;
 use super::cgroup::Joins;
+use super::tree;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Side, Usage};
 use crate::sys::spawn::{Confinement, Counts, Launch, Starter, Step, Words};
@@ -29,9 +30,19 @@ use crate::wire::runner::Apart;
 /// Most bytes of one packet between a runner and an init: below what a socket takes by default.
 const PACKET: usize = 64 << 10;
 
+/// What holds the processes of a command together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// A pid namespace that the init is process 1 of: the kernel ends everything in it with the init.
+    Namespace,
+    /// Nothing but descent: all orphans are the init's, and it ends before itself what is left ([`tree`]).
+    Descent,
+}
+
 /// An init, as its runner has it.
 #[derive(Debug)]
 pub(super) struct Init {
+    hold: Hold,
     pub(super) pid: Pid,
     /// Readable when it has ended, and all of its namespace with it.
     pub(super) pidfd: OwnedFd,
@@ -68,6 +79,8 @@ pub(super) enum Told {
     Signal(i32),
     /// A signal to every process of the command.
     SignalAll(i32),
+    /// To end everything, and itself.
+    End,
 }
 
 /// What goes through the control socket: a tag and numbers, and after [`START`] the words of a command.
@@ -79,6 +92,7 @@ const SIGNAL: u64 = 2;
 const SIGNAL_ALL: u64 = 3;
 const NOT_RUN: u64 = 4;
 const ENDED: u64 = 5;
+const END: u64 = 6;
 
 fn to_bytes(packet: Packet) -> [u8; PACKET_SIZE] {
     let mut bytes = [0; PACKET_SIZE];
@@ -97,13 +111,14 @@ fn from_bytes(bytes: &[u8]) -> Option<Packet> {
 }
 
 impl Init {
-    /// Makes one, in new pid and mount namespaces and under the session's limits, with this instance of devpts in /dev/pts
-    /// where there is one, and set apart from the session where that is asked. It gets ready by itself; what it could not do
-    /// it says in place of its first command.
+    /// Makes one under the session's limits, in new pid and mount namespaces where those are its hold, with this instance of
+    /// devpts in /dev/pts where there is one, and set apart from the session where that is asked. It gets ready by itself; what
+    /// it could not do it says in place of its first command.
     ///
     /// # Errors
     /// Of socketpair(2) and clone(2).
     pub(super) fn make(
+        hold: Hold,
         confinement: &Confinement,
         joins: &Joins,
         devpts: Option<&OwnedFd>,
@@ -111,11 +126,14 @@ impl Init {
     ) -> nix::Result<Self> {
         use nix::sched::CloneFlags;
         let (control, theirs) = socket::packet_pair()?;
-        let mut namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+        let mut namespaces = match hold {
+            Hold::Namespace => CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS,
+            Hold::Descent => CloneFlags::empty(),
+        };
         namespaces.set(CloneFlags::CLONE_NEWNET, apart.offline);
         match process::clone(namespaces, joins.group.as_ref().map(AsFd::as_fd))? {
-            Side::Child => process::exit_now(main(&theirs, confinement, joins, devpts, apart)),
-            Side::Parent { pid, pidfd } => Ok(Self { pid, pidfd, control, before: Usage::default() }),
+            Side::Child => process::exit_now(main(hold, &theirs, confinement, joins, devpts, apart)),
+            Side::Parent { pid, pidfd } => Ok(Self { hold, pid, pidfd, control, before: Usage::default() }),
         }
     }
 
@@ -150,6 +168,7 @@ impl Init {
         let (tag, signal) = match told {
             Told::Signal(signal) => (SIGNAL, signal),
             Told::SignalAll(signal) => (SIGNAL_ALL, signal),
+            Told::End => (END, 0),
         };
         let packet = to_bytes([tag, u64::from(signal.cast_unsigned()), 0, 0, 0, 0, 0, 0, 0, 0]);
         let _ = passing::send(self.control.as_fd(), &packet, &[]);
@@ -179,20 +198,26 @@ impl Init {
         }
     }
 
-    /// Ends it and its whole namespace.
+    /// Ends it and everything that it holds.
     pub(super) fn destroy(&self) {
-        let _ = process::signal(self.pidfd.as_fd(), Signal::SIGKILL);
+        match self.hold {
+            Hold::Namespace => drop(process::signal(self.pidfd.as_fd(), Signal::SIGKILL)),
+            Hold::Descent => self.tell(Told::End),
+        }
     }
 
-    /// Reaps it where it has ended. Says what its last command used; the largest resident set may be an earlier one's.
-    pub(super) fn reap(&self) -> Option<Usage> {
-        let (_, _, usage) = process::reap(self.pid).ok()??;
-        Some(Usage { cpu_us: usage.cpu_us.saturating_sub(self.before.cpu_us), ..usage })
+    /// Reaps it where it has ended. Says what its last command used (the largest resident set may be an earlier one's),
+    /// and whether something of it may be left: it was killed, and held no namespace.
+    pub(super) fn reap(&self) -> Option<(Usage, bool)> {
+        let (_, status, usage) = process::reap(self.pid).ok()??;
+        let left = self.hold == Hold::Descent && libc::WIFSIGNALED(status);
+        Some((Usage { cpu_us: usage.cpu_us.saturating_sub(self.before.cpu_us), ..usage }, left))
     }
 }
 
 /// Runs the role in a process of its own; the result is its exit code.
 fn main(
+    hold: Hold,
     control: &OwnedFd,
     confinement: &Confinement,
     joins: &Joins,
@@ -201,7 +226,7 @@ fn main(
 ) -> i32 {
     let _ = process::die_with_parent();
     let _ = nix::sys::prctl::set_dumpable(false);
-    let children = match set_up(control, confinement, joins, devpts, apart) {
+    let children = match set_up(hold, control, confinement, joins, devpts, apart) {
         Ok(children) => children,
         Err((step, errno)) => {
             not_run(control, step, errno);
@@ -209,6 +234,7 @@ fn main(
         }
     };
     Life {
+        hold,
         control,
         confinement,
         children,
@@ -223,6 +249,7 @@ fn main(
 type Failed = (Step, Errno);
 
 fn set_up(
+    hold: Hold,
     control: &OwnedFd,
     confinement: &Confinement,
     joins: &Joins,
@@ -236,7 +263,10 @@ fn set_up(
         // 0 is the writer itself: cgroups(7).
         nix::unistd::write(tasks, b"0").map_err(|errno| (Step::Cgroup, errno))?;
     }
-    mount_proc().map_err(|errno| (Step::Proc, errno))?;
+    match hold {
+        Hold::Namespace => mount_proc().map_err(|errno| (Step::Proc, errno))?,
+        Hold::Descent => nix::sys::prctl::set_child_subreaper(true).map_err(init)?,
+    }
     if let Some(devpts) = devpts {
         place("/dev/pts")
             .and_then(|pts| mount::attach(devpts.as_fd(), pts.as_fd()))
@@ -288,6 +318,7 @@ fn say(control: &OwnedFd, packet: Packet) {
 }
 
 struct Life<'a> {
+    hold: Hold,
     control: &'a OwnedFd,
     confinement: &'a Confinement,
     children: SignalFd,
@@ -316,6 +347,9 @@ impl Life<'_> {
                 self.reap();
             }
             if heard && !self.obey() {
+                if self.hold == Hold::Descent {
+                    tree::end(&[]);
+                }
                 return 1;
             }
         }
@@ -361,8 +395,12 @@ impl Life<'_> {
             }
             SIGNAL | SIGNAL_ALL => {
                 let Some(command) = self.command else { return true };
-                let target = if tag == SIGNAL { -command.as_raw() } else { -1 };
-                let _ = process::kill(target, i32::try_from(first).unwrap_or(0));
+                let signal = i32::try_from(first).unwrap_or(0);
+                match (tag, self.hold) {
+                    (SIGNAL, _) => drop(process::kill(-command.as_raw(), signal)),
+                    (_, Hold::Namespace) => drop(process::kill(-1, signal)),
+                    (_, Hold::Descent) => tree::signal(signal),
+                }
             }
             _ => return false,
         }
@@ -399,13 +437,9 @@ impl Life<'_> {
             }
             self.command = None;
             self.ahead = true;
-            // Everything else in this namespace. A process that is being forked meanwhile gets the signal as well, or is
-            // not made: fork(2) gives way to a signal that ends its caller.
-            let _ = process::kill(-1, libc::SIGKILL);
-            // All orphans are this process's children. Until none is left nothing has ended.
-            while let Ok(usage) = process::wait_for_any() {
-                self.usage.add(usage);
-                let _ = process::kill(-1, libc::SIGKILL);
+            match self.hold {
+                Hold::Namespace => self.end_namespace(),
+                Hold::Descent => self.usage.add(tree::end(&[])),
             }
             match self.starter.ended() {
                 Some((step, errno)) => not_run(self.control, step, errno),
@@ -417,6 +451,18 @@ impl Life<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// Ends everything else in this namespace.
+    fn end_namespace(&mut self) {
+        // A process that is being forked meanwhile gets the signal as well, or is not
+        // made: fork(2) gives way to a signal that ends its caller.
+        let _ = process::kill(-1, libc::SIGKILL);
+        // All orphans are this process's children. Until none is left nothing has ended.
+        while let Ok(usage) = process::wait_for_any() {
+            self.usage.add(usage);
+            let _ = process::kill(-1, libc::SIGKILL);
         }
     }
 }

@@ -14,13 +14,15 @@
 //!         command    confined: ids, capabilities, no_new_privs, landlock, seccomp
 //! ```
 //!
-//! Each dies with its parent (`PR_SET_PDEATHSIG`), and the end of an `init` is the end of everything that its command
+//! In a container the first two are one process, PID 1 of the container, and an init is a subreaper ([`tree`]). Otherwise
+//! each dies with its parent (`PR_SET_PDEATHSIG`), and the end of an `init` is the end of everything that its command
 //! ever started: the kernel kills the namespace (pid_namespaces(7)).
 
 mod apart;
 mod cgroup;
 mod command;
 mod confine;
+mod container;
 mod evidence;
 mod failure;
 mod init;
@@ -31,6 +33,7 @@ mod root;
 mod seccomp;
 mod serve;
 mod shell;
+mod tree;
 
 pub use outer::main;
 

@@ -7,6 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Pid, getegid, geteuid};
 
 use super::failure::{Doing, Hint, Result};
+use crate::sys::ids;
 use crate::sys::process::{self, Side};
 use crate::wire::runner::{Failure, Identity, Network};
 
@@ -65,8 +66,8 @@ pub(super) fn for_owner(owner: (u32, u32), identity: &Identity) -> Result<(Owned
             process::exit_now(0);
         }
         Side::Parent { pid, .. } => {
-            let mapped = write_map(&format!("/proc/{pid}/uid_map"), &id_map(owner.0, identity.uid))
-                .and_then(|()| write_map(&format!("/proc/{pid}/gid_map"), &id_map(owner.1, identity.gid)))
+            let mapped = write_map(&format!("/proc/{pid}/uid_map"), &ids::map(owner.0, identity.uid))
+                .and_then(|()| write_map(&format!("/proc/{pid}/gid_map"), &ids::map(owner.1, identity.gid)))
                 .and_then(|()| crate::sys::mount::user_namespace(pid).doing("id-map", doing));
             // It ends by itself now. Nobody waits for that before there is time.
             drop(held);
@@ -75,28 +76,20 @@ pub(super) fn for_owner(owner: (u32, u32), identity: &Identity) -> Result<(Owned
     }
 }
 
-/// Lines of an id map that show `from` as `to` and every other id as itself. An id on disk that happens to be `to`
-/// shows as nobody's.
-fn id_map(from: u32, to: u32) -> String {
-    const LAST: u32 = u32::MAX - 1;
-    let mut lines = Vec::new();
-    let mut next = 0;
-    let (low, high) = (from.min(to), from.max(to));
-    for hole in if low == high { vec![low] } else { vec![low, high] } {
-        if hole > next {
-            lines.push(format!("{next} {next} {}", hole - next));
-        }
-        next = hole + 1;
-    }
-    if next <= LAST {
-        lines.push(format!("{next} {next} {}", LAST - next));
-    }
-    lines.push(format!("{from} {to} 1"));
-    lines.join("\n")
-}
-
 fn write_map(path: &str, content: &str) -> Result<()> {
     fs::write(path, content).doing("user-namespace", || format!("write {path}"))
+}
+
+/// The role of a process that makes a user namespace, says so by one byte, and holds it until its input ends: for a
+/// supervisor, which has threads and can make none. Whoever started it gives it its map.
+pub(super) fn hold_ids() -> i32 {
+    if unshare(CloneFlags::CLONE_NEWUSER).is_err() {
+        return 1;
+    }
+    // The files of a process that is not dumpable belong to root of the initial namespace: proc(5).
+    let _ = nix::unistd::write(std::io::stdout(), &[1]);
+    let _ = nix::unistd::read(std::io::stdin(), &mut [0]);
+    0
 }
 
 /// Says why namespaces cannot be made although the user namespace stands, or there is root.
@@ -141,16 +134,4 @@ fn why_no_user_namespace() -> String {
     "this host does not let an ordinary user make user namespaces, or this is a chroot, in which nobody may: see \
      user_namespaces(7), or run execward as root and outside"
         .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::id_map;
-
-    #[test]
-    fn an_id_map_swaps_one_id_and_keeps_the_rest() {
-        assert_eq!(id_map(0, 5), "1 1 4\n6 6 4294967288\n0 5 1");
-        assert_eq!(id_map(1000, 2000), "0 0 1000\n1001 1001 999\n2001 2001 4294965293\n1000 2000 1");
-        assert_eq!(id_map(7, 7), "0 0 7\n8 8 4294967286\n7 7 1");
-    }
 }

@@ -1,5 +1,6 @@
 //! The runner as it is launched: reads what the sandbox shall be, enters its namespaces, and waits for the end.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -12,12 +13,22 @@ use super::root::Idmaps;
 use super::{namespaces, serve};
 use crate::sys::process::{self, Side};
 use crate::wire::frame::{Decoder, Frame};
-use crate::wire::runner::{Failure, FromRunner, Layer, SandboxSpec, ToRunner};
+use crate::wire::runner::{
+    CONNECT, Failure, FromRunner, Ground, HOLD_IDS, Layer, STDIO, SandboxSpec, ToRunner,
+};
 
 /// How much rather than others the kernel shall end a command when memory runs out: proc_pid_oom_score_adj(5).
 const OOM_SCORE_ADJUSTMENT: &str = "200";
 
-/// Runs the role on standard input, which is the stream to the supervisor. Returns the exit code of the process.
+/// The stream to the supervisor: one socket, or a pipe for each direction.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) from: OwnedFd,
+    pub(super) to: OwnedFd,
+}
+
+/// Runs the role. The stream to the supervisor is standard input; with [`STDIO`] also standard output, and with
+/// [`CONNECT`] the socket that is named next. Returns the exit code of the process.
 pub fn main() -> i32 {
     // Whoever may start it says what the sandbox is: with rights of the binary's own it would give them away.
     if getuid() != geteuid() || getgid() != getegid() {
@@ -33,7 +44,15 @@ pub fn main() -> i32 {
     let _ = nix::sys::prctl::set_dumpable(false);
     let _ = process::own_signals();
     let _ = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let mut stream = take_stdin().ok();
+    let mut words = std::env::args_os().skip(2);
+    let mut stream = match words.next() {
+        None => stdin(),
+        Some(word) if word == STDIO => stdio(),
+        Some(word) if word == CONNECT => socket(words.next()),
+        Some(word) if word == HOLD_IDS => return namespaces::hold_ids(),
+        Some(_) => return 2,
+    }
+    .ok();
     match launch(&mut stream) {
         Ok(code) => code,
         Err(failure) => {
@@ -57,10 +76,15 @@ pub(super) struct Inside<'a> {
 }
 
 /// Takes the stream where another process, the inner runner, has become its user.
-fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
+fn launch(stream: &mut Option<Stream>) -> Result<i32> {
     let (spec, decoder) = read_open(stream.as_ref())?;
     let spec = &spec;
     let privileged = geteuid().is_root();
+    if matches!(spec.ground, Ground::Container(_)) {
+        let (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
+        let inside = Inside { spec, cgroup, idmaps, layers: Vec::new(), privileged };
+        return Ok(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)));
+    }
     let _ = process::new_session_keyring();
     let mut layers = Vec::new();
     let (mut cgroup, mut idmaps);
@@ -125,13 +149,28 @@ fn launch(stream: &mut Option<OwnedFd>) -> Result<i32> {
 }
 
 /// Takes the stream to the supervisor off standard input, which reads nothing from then on.
-fn take_stdin() -> std::io::Result<OwnedFd> {
-    let stream = std::io::stdin().as_fd().try_clone_to_owned()?;
+fn stdin() -> std::io::Result<Stream> {
+    let from = std::io::stdin().as_fd().try_clone_to_owned()?;
     nix::unistd::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-    Ok(stream)
+    Ok(Stream { to: from.try_clone()?, from })
 }
 
-fn read_open(stream: Option<&OwnedFd>) -> Result<(SandboxSpec, Decoder)> {
+/// The same, with what goes to the supervisor off standard output, which takes everything and keeps nothing from then on.
+fn stdio() -> std::io::Result<Stream> {
+    let to = std::io::stdout().as_fd().try_clone_to_owned()?;
+    let nothing = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdout(nothing)?;
+    Ok(Stream { to, ..stdin()? })
+}
+
+/// Connects to the socket at which the supervisor waits for this runner.
+fn socket(path: Option<OsString>) -> std::io::Result<Stream> {
+    let path = path.ok_or(std::io::ErrorKind::InvalidInput)?;
+    let from = OwnedFd::from(std::os::unix::net::UnixStream::connect(path)?);
+    Ok(Stream { to: from.try_clone()?, from })
+}
+
+fn read_open(stream: Option<&Stream>) -> Result<(SandboxSpec, Decoder)> {
     let doing = || "read what the sandbox shall be".to_owned();
     let stream = stream.ok_or(Errno::EBADF).doing("protocol", doing)?;
     let mut decoder = Decoder::default();
@@ -144,7 +183,7 @@ fn read_open(stream: Option<&OwnedFd>) -> Result<(SandboxSpec, Decoder)> {
             None => {}
         }
         let room = 16 << 10;
-        let count = match nix::unistd::read(stream, decoder.space(room)) {
+        let count = match nix::unistd::read(&stream.from, decoder.space(room)) {
             Err(Errno::EINTR) => {
                 decoder.filled(room, 0);
                 continue;
@@ -158,8 +197,8 @@ fn read_open(stream: Option<&OwnedFd>) -> Result<(SandboxSpec, Decoder)> {
     }
 }
 
-pub(super) fn refuse(stream: OwnedFd, failure: Failure) {
+pub(super) fn refuse(stream: Stream, failure: Failure) {
     let mut frame = Vec::new();
     FromRunner::Failed(failure).encode(&mut frame);
-    let _ = std::io::Write::write_all(&mut std::fs::File::from(stream), &frame);
+    let _ = std::io::Write::write_all(&mut std::fs::File::from(stream.to), &frame);
 }

@@ -14,16 +14,16 @@ use super::command::Command;
 use super::confine::{self, LANDLOCK_HINT};
 use super::evidence::{self, Counters};
 use super::failure::{Doing, Hint, Result};
-use super::init::Init;
+use super::init::{Hold, Init};
 use super::later::Watch;
-use super::outer::{Inside, refuse};
-use super::root;
+use super::outer::{Inside, Stream, refuse};
+use super::{container, root, tree};
 use crate::sys::spawn::Confinement;
 use crate::sys::{net, passing, process};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{
-    Apart, Cause, End, Failure, FromRunner, Layer, Limits, Network, PROXY_PORT, Receipt, Spawn, Stream,
-    ToRunner,
+    Apart, Cause, End, Failure, FromRunner, Ground, Layer, Limits, Network, PROXY_PORT, Ready, Receipt,
+    Spawn, Stream as Output, ToRunner,
 };
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
@@ -38,11 +38,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const READ: usize = 64 << 10;
 
 /// Runs the role; the result is the exit code of the process.
-pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) -> i32 {
+pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> i32 {
     let _ = process::die_with_parent();
     let _ = nix::sys::prctl::set_dumpable(false);
-    let Ready { confinement, watch, receipt, listener } = match set_up(&mut inside) {
-        Ok(ready) => ready,
+    let Standing { confinement, watch, ready, listener, hold } = match set_up(&mut inside) {
+        Ok(standing) => standing,
         Err(failure) => {
             refuse(stream, failure);
             return 1;
@@ -52,6 +52,7 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
     let mut server = Server {
         stream,
         decoder,
+        hold,
         out: Vec::new(),
         sent: 0,
         commands: BTreeMap::new(),
@@ -61,13 +62,16 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
         joins,
         watch,
         limits: inside.spec.limits.clone(),
-        counters: inside.cgroup.take_counters(),
+        counters: match hold {
+            Hold::Namespace => inside.cgroup.take_counters(),
+            Hold::Descent => container::counters(),
+        },
         private: vec!["/tmp".into(), "/dev/shm".into(), inside.spec.identity.home.clone()],
     };
-    FromRunner::Ready(receipt).encode(&mut server.out);
+    FromRunner::Ready(ready).encode(&mut server.out);
     if let Some(listener) = listener {
         // With the first byte of the frame; the rest of it follows like any other. Nothing of ours keeps the socket.
-        match passing::send(server.stream.as_fd(), &server.out, &[listener.as_fd()]) {
+        match passing::send(server.stream.to.as_fd(), &server.out, &[listener.as_fd()]) {
             Ok(sent) => server.sent = sent,
             Err(_) => return 1,
         }
@@ -77,57 +81,53 @@ pub(super) fn main(stream: OwnedFd, decoder: Decoder, mut inside: Inside<'_>) ->
     code
 }
 
-/// What a sandbox that stands consists of.
-struct Ready {
+/// What the receipt says of a proxied network.
+pub(super) const PROXIED: &str = "nothing but loopback, and a proxy on it to the hosts that the policy lists";
+
+/// A sandbox that stands, as its runner has it.
+struct Standing {
     confinement: Confinement,
     watch: Option<Watch>,
-    receipt: Receipt,
+    ready: Ready,
     /// Where the supervisor is to serve a proxy.
     listener: Option<OwnedFd>,
+    hold: Hold,
 }
 
-fn set_up(inside: &mut Inside<'_>) -> Result<Ready> {
+fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
     let spec = inside.spec;
-    let mut layers = std::mem::take(&mut inside.layers);
-    nix::unistd::sethostname(&spec.hostname).doing("namespaces", || "name the machine".into())?;
-    let mut layer = |name: &str, enforced: bool, detail: String| {
-        layers.push(Layer { name: name.into(), enforced, detail });
-    };
-    for name in ["mount", "pid", "ipc", "uts", "cgroup"] {
-        layer(&format!("{name}-namespace"), true, String::new());
-    }
-    if spec.network != Network::Host {
-        net::loopback_up().doing("network", || "bring up the loopback interface".into())?;
-    }
-    let mut listener = None;
-    match spec.network {
-        Network::None => layer("network-namespace", true, "nothing but loopback".into()),
-        Network::Proxy => {
-            let made = net::listen_on_loopback(PROXY_PORT);
-            listener =
-                Some(made.doing("network", || format!("listen on port {PROXY_PORT} of the loopback"))?);
-            layer(
-                "network-namespace",
-                true,
-                "nothing but loopback, and a proxy on it to the hosts that the policy lists".into(),
-            );
-        }
-        Network::Host => layer("network-namespace", false, "the policy gives the host's network".into()),
-    }
     let abi = process::landlock_abi()
         .doing("landlock", || "ask for the landlock ABI".into())
         .hint(|| LANDLOCK_HINT.into())?;
-    let root = root::enter(spec, &inside.idmaps)?;
-    layers.push(root.layer);
+    let (mut layers, workspace, bash, hold, backend) = match &spec.ground {
+        Ground::Host => {
+            let (layers, workspace) = build(inside)?;
+            (layers, workspace, None, Hold::Namespace, "jail".to_owned())
+        }
+        Ground::Container(made) => {
+            let container::Found { layers, workspace, bash } = container::look(spec, made)?;
+            (layers, workspace, bash.map(str::to_owned), Hold::Descent, made.backend.clone())
+        }
+    };
+    let listener = match spec.network {
+        Network::None | Network::Host => None,
+        Network::Proxy => {
+            let made = net::listen_on_loopback(PROXY_PORT);
+            Some(made.doing("network", || format!("listen on port {PROXY_PORT} of the loopback"))?)
+        }
+    };
     let confinement = confine::session(inside)?;
-    let watch = Watch::new(spec, root.workspace);
+    let watch = Watch::new(spec, workspace);
     let mut layer = |name: &str, detail: String| {
         layers.push(Layer { name: name.into(), enforced: true, detail });
     };
     if let Some((uid, _)) = spec.workspace.owner {
         layer("id-map", format!("files of uid {uid} in the workspace are the command's own"));
     }
-    layer("proc", "of the command's own pid namespace, other processes hidden".into());
+    match hold {
+        Hold::Namespace => layer("proc", "of the command's own pid namespace, other processes hidden".into()),
+        Hold::Descent => layer("tree", "each command's processes are ended with it, by descent".into()),
+    }
     layer("descriptors", "0, 1 and 2 only".into());
     layer(
         "rlimits",
@@ -140,12 +140,43 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Ready> {
     layer("seccomp", "allowlist; foreign architectures and x32 closed".into());
     let later = watch.as_ref().map_or("not looked for", |_| "looked for after each command");
     layer("later", format!("what others would execute later in the workspace is {later}"));
-    Ok(Ready { confinement, watch, receipt: Receipt { backend: "jail".into(), layers }, listener })
+    Ok(Standing {
+        confinement,
+        watch,
+        ready: Ready { receipt: Receipt { backend, layers }, bash },
+        listener,
+        hold,
+    })
+}
+
+/// Makes the session's private root, in its new namespaces on a host.
+fn build(inside: &mut Inside<'_>) -> Result<(Vec<Layer>, OwnedFd)> {
+    let spec = inside.spec;
+    let mut layers = std::mem::take(&mut inside.layers);
+    nix::unistd::sethostname(&spec.hostname).doing("namespaces", || "name the machine".into())?;
+    let mut layer = |name: &str, enforced: bool, detail: String| {
+        layers.push(Layer { name: name.into(), enforced, detail });
+    };
+    for name in ["mount", "pid", "ipc", "uts", "cgroup"] {
+        layer(&format!("{name}-namespace"), true, String::new());
+    }
+    if spec.network != Network::Host {
+        net::loopback_up().doing("network", || "bring up the loopback interface".into())?;
+    }
+    match spec.network {
+        Network::None => layer("network-namespace", true, "nothing but loopback".into()),
+        Network::Proxy => layer("network-namespace", true, PROXIED.into()),
+        Network::Host => layer("network-namespace", false, "the policy gives the host's network".into()),
+    }
+    let root = root::enter(spec, &inside.idmaps)?;
+    layers.push(root.layer);
+    Ok((layers, root.workspace))
 }
 
 struct Server {
-    stream: OwnedFd,
+    stream: Stream,
     decoder: Decoder,
+    hold: Hold,
     out: Vec<u8>,
     /// How much of `out` has been written.
     sent: usize,
@@ -171,16 +202,18 @@ enum Source {
     Control(u64),
     Init(u64),
     Stdin(u64),
-    Output(u64, Stream),
+    Output(u64, Output),
 }
 
 impl Server {
     /// Serves until the supervisor has gone.
     fn run(&mut self) -> std::io::Result<()> {
-        fcntl(&self.stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        for end in [&self.stream.from, &self.stream.to] {
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
         // Said first: whoever asked for the session waits for it, and not for what comes next.
         self.flush_some()?;
-        if let Ok(init) = Init::make(&self.confinement, &self.joins, None, &Apart::default()) {
+        if let Ok(init) = Init::make(self.hold, &self.confinement, &self.joins, None, &Apart::default()) {
             self.spares.push(init);
         }
         // Frames may have come together with the one that opened the session.
@@ -201,6 +234,7 @@ impl Server {
 
     /// Reports what has ended, and keeps the inits that can serve others.
     fn finish(&mut self, now: Instant) {
+        self.sweep();
         let Self { out, watch, limits, counters, private, .. } = self;
         let mut over = Vec::new();
         for (&id, command) in &mut self.commands {
@@ -225,10 +259,23 @@ impl Server {
         self.ending.retain(Init::is_alive);
     }
 
+    /// Ends what inits that were killed have left: it has become this process's, which is the container's first.
+    fn sweep(&mut self) {
+        if !self.commands.values().any(|command| command.left) {
+            return;
+        }
+        let inits = self.commands.values().map(Command::init).chain(&self.spares).chain(&self.ending);
+        tree::end(&inits.map(|init| init.pid).collect::<Vec<_>>());
+        self.commands.values_mut().for_each(|command| command.left = false);
+    }
+
     /// Makes a command ready with an init that waits, or with a new one.
     fn prepare(&mut self, spawn: &Spawn) -> Result<Command> {
-        let Self { spares, confinement, joins, counters, .. } = self;
-        Command::prepare(spawn, confinement.ids, counters.read(), |devpts| {
+        if self.hold == Hold::Descent && !spawn.apart.is_empty() {
+            return Err(container::cannot_set_apart());
+        }
+        let Self { spares, confinement, joins, counters, hold, .. } = self;
+        Command::prepare(spawn, *hold, confinement.ids, counters.read(), |devpts| {
             while devpts.is_none()
                 && spawn.apart.is_empty()
                 && let Some(spare) = spares.pop()
@@ -237,7 +284,7 @@ impl Server {
                     return Ok(spare);
                 }
             }
-            Init::make(confinement, joins, devpts, &spawn.apart)
+            Init::make(*hold, confinement, joins, devpts, &spawn.apart)
                 .doing("namespaces", || "start the command".into())
                 .hint(|| "the session, or the host, has as many processes as its limit allows".into())
         })
@@ -260,9 +307,9 @@ impl Server {
     /// Waits until something is ready, and says what.
     fn wait<'a>(&'a self) -> std::io::Result<Vec<Source>> {
         let unsent = self.out.len() - self.sent;
-        let mut polled = vec![(Source::Supervisor, self.stream.as_fd(), PollFlags::POLLIN)];
+        let mut polled = vec![(Source::Supervisor, self.stream.from.as_fd(), PollFlags::POLLIN)];
         if unsent > 0 {
-            polled.push((Source::Writable, self.stream.as_fd(), PollFlags::POLLOUT));
+            polled.push((Source::Writable, self.stream.to.as_fd(), PollFlags::POLLOUT));
         }
         for (&id, command) in &self.commands {
             // The end of the socket comes before the end of the process.
@@ -278,12 +325,12 @@ impl Server {
             }
             if unsent < BACKLOG && !command.held {
                 add(
-                    Source::Output(id, Stream::Stdout),
+                    Source::Output(id, Output::Stdout),
                     command.stdout.as_ref().map(AsFd::as_fd),
                     PollFlags::POLLIN,
                 );
                 add(
-                    Source::Output(id, Stream::Stderr),
+                    Source::Output(id, Output::Stderr),
                     command.stderr.as_ref().map(AsFd::as_fd),
                     PollFlags::POLLIN,
                 );
@@ -317,7 +364,7 @@ impl Server {
 
     /// Reads what the supervisor has sent and does it. `false` when the supervisor has gone.
     fn read_supervisor(&mut self) -> std::io::Result<bool> {
-        match nix::unistd::read(&self.stream, self.decoder.space(READ)) {
+        match nix::unistd::read(&self.stream.from, self.decoder.space(READ)) {
             Ok(count) => {
                 self.decoder.filled(READ, count);
                 self.obey()?;
@@ -373,7 +420,7 @@ impl Server {
     /// Writes what the supervisor takes without waiting.
     fn flush_some(&mut self) -> std::io::Result<()> {
         while self.sent < self.out.len() {
-            match nix::unistd::write(&self.stream, &self.out[self.sent..]) {
+            match nix::unistd::write(&self.stream.to, &self.out[self.sent..]) {
                 Ok(count) => self.sent += count,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {

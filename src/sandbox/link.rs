@@ -13,10 +13,10 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::LaunchError;
+use super::{LaunchError, docker};
 use crate::sys::passing;
 use crate::wire::frame::{Decoder, Frame};
-use crate::wire::runner::{FromRunner, Network, Receipt, SandboxSpec, ToRunner};
+use crate::wire::runner::{FromRunner, Network, Ready, Receipt, SandboxSpec, ToRunner};
 
 /// How much is read from a runner at a time.
 const READ: usize = 256 << 10;
@@ -24,31 +24,43 @@ const READ: usize = 256 << 10;
 /// How long a runner may take to end once nobody speaks to it; it has only to die.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long a container may say nothing until the engine is asked about it.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// A runner whose sandbox stands.
 #[derive(Debug)]
 pub struct Link {
-    receipt: Receipt,
+    ready: Ready,
     listener: Option<OwnedFd>,
     sender: Sender,
     receiver: Receiver,
+}
+
+/// What a runner is to whoever has launched it. Its end is the end of the sandbox.
+#[derive(Debug)]
+pub(super) enum Runner {
+    /// A process of this machine, or one that stands for a runner elsewhere.
+    Process(Child),
+    /// The first process of a container.
+    Container(docker::Running),
 }
 
 impl Link {
     /// Opens the session on a runner that was just launched.
     pub(super) async fn open(
         stream: UnixStream,
-        runner: Child,
+        runner: Runner,
         spec: SandboxSpec,
     ) -> Result<Self, LaunchError> {
         let (reader, writer) = stream.into_split();
         let mut sender = Sender::new(writer);
-        let mut receiver = Receiver { reader, decoder: Decoder::default(), runner };
+        let mut receiver = Receiver { reader, decoder: Decoder::default(), runner: Some(runner) };
         let proxied = spec.network == Network::Proxy;
         let opened = sender.send(ToRunner::Open(Box::new(spec))).await;
         // A runner that refuses says why before it closes the stream.
         match (receiver.first().await, opened) {
-            (Ok((Some(FromRunner::Ready(receipt)), listener)), Ok(())) if proxied == listener.is_some() => {
-                Ok(Self { receipt, listener, sender, receiver })
+            (Ok((Some(FromRunner::Ready(ready)), listener)), Ok(())) if proxied == listener.is_some() => {
+                Ok(Self { ready, listener, sender, receiver })
             }
             (Ok((Some(FromRunner::Failed(failure)), _)), _) => Err(LaunchError::Refused(failure)),
             (Err(error), _) | (_, Err(error)) => Err(LaunchError::Lost(error)),
@@ -58,7 +70,12 @@ impl Link {
 
     /// What confines the commands of this session.
     pub fn receipt(&self) -> &Receipt {
-        &self.receipt
+        &self.ready.receipt
+    }
+
+    /// Where the sandbox has its bash, where it has programs of its own.
+    pub fn bash(&self) -> Option<&str> {
+        self.ready.bash.as_deref()
     }
 
     /// The socket on which the sandbox's proxy is to be served, where it has one: once.
@@ -76,7 +93,10 @@ impl Link {
 #[cfg(test)]
 pub(crate) fn for_tests(stream: UnixStream, runner: Child) -> (Sender, Receiver) {
     let (reader, writer) = stream.into_split();
-    (Sender::new(writer), Receiver { reader, decoder: Decoder::default(), runner })
+    (
+        Sender::new(writer),
+        Receiver { reader, decoder: Decoder::default(), runner: Some(Runner::Process(runner)) },
+    )
 }
 
 /// Frames to the runner.
@@ -148,7 +168,8 @@ impl Sender {
 pub struct Receiver {
     reader: OwnedReadHalf,
     decoder: Decoder,
-    runner: Child,
+    /// Until it is dropped.
+    runner: Option<Runner>,
 }
 
 impl Receiver {
@@ -176,13 +197,27 @@ impl Receiver {
         }
     }
 
+    /// Waits until there is something to read. A container that says nothing is looked at now and then: one that somebody
+    /// has paused would never say anything again.
+    async fn readable(&self) -> io::Result<()> {
+        let Some(Runner::Container(container)) = &self.runner else { return self.reader.readable().await };
+        loop {
+            if let Ok(readable) = tokio::time::timeout(SILENCE, self.reader.readable()).await {
+                return readable;
+            }
+            if let Some(why) = container.why_silent().await {
+                return Err(io::Error::other(why));
+            }
+        }
+    }
+
     /// The next frame; `None` when the runner has gone. Safe to cancel.
     pub async fn recv(&mut self) -> io::Result<Option<FromRunner>> {
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? {
                 return Ok(Some(frame));
             }
-            self.reader.readable().await?;
+            self.readable().await?;
             let room = self.decoder.space(READ);
             let count = match self.reader.try_read(room) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -197,6 +232,9 @@ impl Receiver {
             };
             self.decoder.filled(READ, count);
             if count == 0 {
+                if let Some(Runner::Container(container)) = &self.runner {
+                    return Err(io::Error::other(container.why_gone().await));
+                }
                 let cut = self.decoder.is_mid_frame();
                 return if cut { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(None) };
             }
@@ -215,14 +253,16 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.end();
+        // A container goes when it is dropped.
+        let Some(Runner::Process(mut runner)) = self.runner.take() else { return };
         let until = Instant::now() + FAREWELL;
         // A child that was not waited for keeps its number, so this is the runner.
-        let ended = crate::sys::peer::open_pid(self.runner.id().cast_signed());
-        while matches!(self.runner.try_wait(), Ok(None)) {
+        let ended = crate::sys::peer::open_pid(runner.id().cast_signed());
+        while matches!(runner.try_wait(), Ok(None)) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let _ = self.runner.kill();
-                let _ = self.runner.wait();
+                let _ = runner.kill();
+                let _ = runner.wait();
                 return;
             }
             match &ended {

@@ -3,6 +3,8 @@
 //! What a runner does once it runs is the same everywhere ([`crate::runner`]); a backend is only a way to launch one.
 //! This module knows no policy: what a sandbox shall be has been decided when it is asked for.
 
+pub mod docker;
+mod image;
 pub mod jail;
 mod link;
 
@@ -13,7 +15,52 @@ pub(crate) use link::for_tests;
 pub use link::{Link, Receiver, Sender};
 
 use crate::prepare::Directory;
-use crate::wire::runner::{Failure, LaterAction, Level, Limits, Network};
+use crate::wire::runner::{Failure, LaterAction, Level, Limits, Network, SandboxSpec};
+
+/// How a runner is reached, with what that takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// On this machine, in namespaces of its own.
+    Jail,
+    /// In a container.
+    Docker(docker::Made),
+}
+
+impl Backend {
+    /// Works out the sandbox for a request.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub fn spec(&self, asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
+        match self {
+            Self::Jail => jail::spec(asked),
+            Self::Docker(_) => docker::spec(asked),
+        }
+    }
+
+    /// How it is named to people and to the gate.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Jail => "jail",
+            Self::Docker(_) => "docker",
+        }
+    }
+}
+
+/// Has a container made with this sandbox, and its runner look at it. Needs a tokio runtime.
+///
+/// # Errors
+/// See [`LaunchError`].
+pub async fn contain(
+    engine: &docker::Engine,
+    made: &docker::Made,
+    spec: SandboxSpec,
+    workspace: &Directory,
+) -> Result<Link, LaunchError> {
+    let (stream, running, spec) = engine.launch(spec, made.clone(), workspace).await?;
+    let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+    Link::open(stream.map_err(LaunchError::Spawn)?, link::Runner::Container(running), spec).await
+}
 
 /// A sandbox as asked for.
 #[derive(Debug)]
@@ -69,6 +116,9 @@ pub enum LaunchError {
     /// The runner could not build the sandbox.
     #[error("the sandbox cannot be built: {0}")]
     Refused(#[source] Failure),
+    /// There is no container.
+    #[error(transparent)]
+    Docker(#[from] docker::DockerError),
     /// The runner ended or spoke nonsense before the sandbox stood.
     #[error("the runner ended before the sandbox stood: {0}")]
     Lost(#[source] std::io::Error),
@@ -76,13 +126,14 @@ pub enum LaunchError {
 
 impl LaunchError {
     /// What to do about it; may be empty.
-    pub fn hint(&self) -> &str {
+    pub fn hint(&self) -> String {
         match self {
-            Self::Refused(failure) => &failure.hint,
+            Self::Refused(failure) => failure.hint.clone(),
+            Self::Docker(error) => error.hint(),
             Self::Image(_) => {
-                "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)"
+                "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)".to_owned()
             }
-            _ => "",
+            _ => String::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Place, Request, Terms};
 use crate::gate::{Command, Facts};
-use crate::policy::{Limits, Network, Profile};
+use crate::policy::{Backend, Limits, Network, Profile};
 use crate::shell::Dialect;
 use crate::wire::runner::FileId;
 
@@ -122,8 +122,13 @@ impl Fields {
     }
 
     fn profile(&mut self, profile: &Profile) {
-        let Profile { name, network, workspace, limits, pass, masked, minimum, selectable } = profile;
+        let Profile { name, backend, network, workspace, limits, pass, masked, minimum, selectable } =
+            profile;
         self.text(name);
+        self.text(backend.name());
+        if let Backend::Docker(image) = backend {
+            self.text(image);
+        }
         self.text(network.name());
         if let Network::Proxy(allowed) = network {
             let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();

@@ -21,23 +21,24 @@ pub use self::error::EmbeddedError;
 use super::egress::CONNECTIONS;
 use super::journal::{Failure, Journal};
 use super::local::Local;
-use super::pipeline;
+use super::pipeline::{self, ProfileError};
 use super::policy_file::{self, PolicyFileError, Project, Source, Tried};
 use super::relay::{Captured, Going, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
 use super::scribe::{Keeping, Scribe, Unwritten};
 use super::state::Directories;
 use crate::approval::{Answer, Terminal};
 use crate::audit::LogError;
-use crate::gate::{Command, Decision};
-use crate::policy::Access;
+use crate::gate::{Command, Decision, Facts};
+use crate::policy::{Access, Profile};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, DirectoryError, Root, Withheld};
 use crate::redact::{Redactor, Rules};
-use crate::sandbox::{self, Receiver, Sender, jail};
+use crate::sandbox::{self, Backend, Link, Receiver, Sender, docker, jail};
 use crate::stage::{
     Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
+use crate::wire::rpc;
 use crate::wire::runner::{AGENT_SOCKET, Aftermath, FileId, Network, Receipt, SandboxSpec, Spawn, ToRunner};
 
 /// A command as the command line asks for it.
@@ -59,6 +60,10 @@ pub struct Asked {
     pub timeout: Option<Duration>,
     /// The profile of the policy that it runs under; `default` where none is named.
     pub profile: Option<String>,
+    /// What its sandbox is made by; what the policy says where nothing is asked.
+    pub backend: Option<rpc::Backend>,
+    /// The image of its container.
+    pub image: Option<String>,
     /// What it is to reach; what the policy says where nothing is asked.
     pub network: Option<Network>,
     /// Variables to pass that no rule passes by itself.
@@ -209,10 +214,84 @@ struct Ground {
     environment: Vec<(String, String)>,
 }
 
+/// How a sandbox is to be had.
+enum Sandbox {
+    /// From a runner that waits to be told what it shall be.
+    Jail(jail::Waiting),
+    /// It had to be looked at before the command was judged.
+    Stands(Box<Link>),
+}
+
+/// Where and how a command was asked for.
+struct At<'a> {
+    asked: &'a Asked,
+    policy: &'a Source,
+    workspace: &'a Directory,
+    cwd: &'a Directory,
+    /// The profile that was selected.
+    name: &'a str,
+}
+
+/// What a command is judged by and runs under.
+struct Settled {
+    spec: SandboxSpec,
+    backend: Backend,
+    environment: Environment,
+    facts: Facts,
+    profile: Profile,
+}
+
+impl At<'_> {
+    /// What confines a command can be decided by what it is. Less of an environment can make it another command, so that it
+    /// is looked at until nothing more is taken away.
+    fn settle(&self, local: &Local, selected: &Profile) -> Result<Settled, EmbeddedError> {
+        let &Self { asked, policy, workspace, cwd, name } = self;
+        let mut profile = selected.clone();
+        loop {
+            let backend = pipeline::made_by(&profile, policy);
+            let mut spec = backend.spec(&sandbox::Asked {
+                requester: (local.principal.uid, local.principal.gid),
+                user: &local.principal.name,
+                home: local.home.clone(),
+                workspace,
+                writable: profile.workspace == Access::Write,
+                later: pipeline::later(policy),
+                network: pipeline::network(&profile),
+                limits: pipeline::limits(&profile),
+                minimum: pipeline::minimum(&profile),
+                masked: &profile.masked,
+                own_state: local.directories.own(),
+            })?;
+            // A command must not change what the next one is judged by.
+            spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
+            if let Some(agent) = &asked.agent {
+                agent.enter(&mut spec)?;
+            }
+            let mut environment =
+                pipeline::environment(local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
+            if asked.agent.is_some() {
+                environment.vars.insert(Agent::SOCKET.to_owned(), AGENT_SOCKET.to_owned());
+            }
+            let mut facts = local.facts(&cwd.path);
+            facts.home = text(&spec.identity.home)?;
+            facts.user = spec.identity.name.clone();
+            facts.cwd = text(&cwd.path)?;
+            facts.workspaces = vec![text(&workspace.path)?];
+            facts.environment = environment.vars.clone();
+            facts.profile = name.to_owned();
+            let confined = pipeline::confined(policy, &asked.command, &facts, &profile);
+            if confined == profile {
+                return Ok(Settled { spec, backend, environment, facts, profile });
+            }
+            profile = confined;
+        }
+    }
+}
+
 async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Completed, EmbeddedError> {
     // It starts while the policy is read and the command judged, and ends where nothing shall run.
     let runner = jail::Waiting::start();
-    let local = draft.local.insert(Local::look(asked.state.clone())?).clone();
+    let mut local = draft.local.insert(Local::look(asked.state.clone())?).clone();
     let mut signals = Signals::listen()
         .map_err(|error| EmbeddedError::System { what: "cannot listen to signals", error })?;
     let mut policy = policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?;
@@ -226,48 +305,29 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         within(workspace.directory(), &policy)?;
     }
     tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
-    let selected = pipeline::profile(&policy, asked.profile.as_deref(), asked.network)?;
-    let selected_name = selected.name.clone();
-    let mut profile = selected;
-    // What confines a command can be decided by what it is. Less of an environment can make it another command, so that it
-    // is looked at until nothing more is taken away.
-    let (spec, Environment { vars, withheld, secrets }, facts) = loop {
-        let mut spec = jail::spec(&sandbox::Asked {
-            requester: (local.principal.uid, local.principal.gid),
-            user: &local.principal.name,
-            home: local.home.clone(),
-            workspace: workspace.directory(),
-            writable: profile.workspace == Access::Write,
-            later: pipeline::later(&policy),
-            network: pipeline::network(&profile),
-            limits: pipeline::limits(&profile),
-            minimum: pipeline::minimum(&profile),
-            masked: &profile.masked,
-            own_state: local.directories.own(),
-        })?;
-        // A command must not change what the next one is judged by.
-        spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
-        if let Some(agent) = &asked.agent {
-            agent.enter(&mut spec)?;
+    let wanted =
+        pipeline::Wanted { network: asked.network, backend: asked.backend, image: asked.image.as_deref() };
+    let selected = pipeline::profile(&policy, asked.profile.as_deref(), wanted)?;
+    let at = At { asked, policy: &policy, workspace: workspace.directory(), cwd: &cwd, name: &selected.name };
+    let mut settled = at.settle(&local, &selected)?;
+    let sandbox = match &settled.backend {
+        Backend::Jail => Sandbox::Jail(runner?),
+        Backend::Docker(made) => {
+            drop(runner);
+            let engine = docker::Engine::new(docker::Options::local(&local.directories.containers()));
+            let link = sandbox::contain(&engine, made, settled.spec.clone(), workspace.directory()).await?;
+            // What text means depends on the shell that an image has.
+            local = local.inside(settled.backend.name(), link.bash());
+            let again = at.settle(&local, &settled.profile)?;
+            if again.profile != settled.profile {
+                return Err(ProfileError::Changed(again.profile.name).into());
+            }
+            settled = Settled { spec: settled.spec, ..again };
+            Sandbox::Stands(Box::new(link))
         }
-        let mut environment =
-            pipeline::environment(&local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
-        if asked.agent.is_some() {
-            environment.vars.insert(Agent::SOCKET.to_owned(), AGENT_SOCKET.to_owned());
-        }
-        let mut facts = local.facts(&cwd.path);
-        facts.home = text(&spec.identity.home)?;
-        facts.user = spec.identity.name.clone();
-        facts.cwd = text(&cwd.path)?;
-        facts.workspaces = vec![text(&workspace.directory().path)?];
-        facts.environment = environment.vars.clone();
-        facts.profile.clone_from(&selected_name);
-        let confined = pipeline::confined(&policy, &asked.command, &facts, &profile);
-        if confined == profile {
-            break (spec, environment, facts);
-        }
-        profile = confined;
     };
+    let Settled { spec, environment, facts, profile, .. } = settled;
+    let Environment { vars, withheld, secrets } = environment;
 
     // An agent ends when its user says so; what it has run has limits of its own.
     let limit = asked.agent.is_none().then_some(profile.limits.time);
@@ -289,7 +349,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let cleared = pipeline::clear(request, &policy, &mut terminal).await;
     let desk = || Ok::<_, EmbeddedError>((journal(&local, id)?, Redactor::new(&policy.redaction, secrets)));
     let (mut completed, redactor) = match cleared {
-        Ok(cleared) => execute(*cleared, runner?, ground, asked, desk, &mut signals).await?,
+        Ok(cleared) => execute(*cleared, sandbox, ground, asked, desk, &mut signals).await?,
         Err(denial) => {
             let (journal, redactor) = desk()?;
             (refuse(*denial, &journal, &redactor).await, redactor)
@@ -350,7 +410,7 @@ impl pipeline::Ask for AtTerminal<'_> {
 /// From a cleared command to its end. `desk` makes what records and masks, while the sandbox is being built.
 async fn execute(
     cleared: Cleared,
-    runner: jail::Waiting,
+    sandbox: Sandbox,
     ground: Ground,
     asked: &Asked,
     desk: impl FnOnce() -> Result<(Journal, Redactor), EmbeddedError>,
@@ -369,7 +429,7 @@ async fn execute(
     let limits = (spawn.timeout_ms.map(Duration::from_millis), Duration::from_millis(spawn.grace_ms));
     // Everything but the execution, for which the record is needed, does not wait for the record.
     let (launched, recorded) =
-        tokio::join!(launch(runner, ground.spec, ground.workspace.directory(), spawn), async {
+        tokio::join!(launch(sandbox, ground.spec, ground.workspace.directory(), spawn), async {
             let (journal, redactor) = desk()?;
             let (ticket, number) = journal.cleared(&prepared, &redactor).await?;
             Ok::<_, EmbeddedError>((journal, redactor, ticket, number))
@@ -439,12 +499,15 @@ struct Launched {
 }
 
 async fn launch(
-    runner: jail::Waiting,
+    sandbox: Sandbox,
     spec: SandboxSpec,
     workspace: &Directory,
     spawn: Spawn,
 ) -> Result<Launched, EmbeddedError> {
-    let mut link = runner.open(spec, workspace.fd.as_fd()).await?;
+    let mut link = match sandbox {
+        Sandbox::Jail(runner) => runner.open(spec, workspace.fd.as_fd()).await?,
+        Sandbox::Stands(link) => *link,
+    };
     let receipt = link.receipt().clone();
     let listener = link.take_listener();
     let (mut sender, receiver) = link.split();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{getegid, geteuid, getgid, getuid};
 
 use super::passwd::{User, Users};
+use super::pipeline::BACKEND;
 use super::state::{Directories, NoHome};
 use crate::shell::Dialect;
 use crate::stage::Principal;
@@ -34,6 +35,8 @@ pub struct Local {
     pub interpreter: &'static str,
     /// What that shell reads.
     pub dialect: Dialect,
+    /// What commands run in, as people and the gate are told.
+    pub backend: &'static str,
 }
 
 /// Why execward cannot serve this user.
@@ -91,6 +94,7 @@ impl Local {
             directories,
             interpreter,
             dialect,
+            backend: BACKEND,
         })
     }
 }
@@ -112,7 +116,18 @@ impl Local {
             directories,
             interpreter,
             dialect,
+            backend: BACKEND,
         })
+    }
+}
+
+impl Local {
+    /// The same user in a sandbox with programs of its own, which has its bash there, or has none.
+    #[must_use]
+    pub(super) fn inside(mut self, backend: &'static str, bash: Option<&str>) -> Self {
+        self.backend = backend;
+        (self.interpreter, self.dialect) = interpreter(|path| Some(path) == bash.map(Path::new));
+        self
     }
 }
 

@@ -7,15 +7,17 @@ use std::time::Duration;
 use super::local::Local;
 use crate::approval::Answer;
 use crate::gate::{Command, Facts};
-use crate::policy::{self, Allowlist, Later, Policy, Profile};
+use crate::policy::{self, Allowlist, Backend, BackendName, Later, Policy, Profile};
 use crate::prepare::EnvironmentError;
 use crate::prepare::environment::{self, Environment, Why};
 use crate::redact::Redactor;
+use crate::sandbox::{self, docker::Made};
 use crate::stage::{Cleared, Denial, Malformed, Outcome, Pending, Report, Request, Verdict};
+use crate::wire::rpc;
 use crate::wire::runner::{LaterAction, Level, Limits, Network, PROXY_PORT, SandboxSpec};
 
-/// The name of the backend that commands run in.
-const BACKEND: &str = "jail";
+/// The name of the backend that commands run in where nothing else is asked for.
+pub(super) const BACKEND: &str = "jail";
 
 /// Where a person can be asked.
 pub(super) trait Ask {
@@ -69,6 +71,12 @@ pub enum ProfileError {
     /// It gives less than it did when the session's sandbox was built.
     #[error("the policy was changed, and its profile `{0}` gives less than this session's sandbox does")]
     Changed(String),
+    /// The policy does not let requesters choose this.
+    #[error("the policy does not permit the backend `{0}`")]
+    Backend(&'static str),
+    /// An image for what has none.
+    #[error("an image is for the backend `docker`")]
+    Image,
     /// More network than the profile gives.
     #[error("the policy does not permit the host's network")]
     Network,
@@ -85,6 +93,8 @@ impl ProfileError {
             Self::NotSelectable(_) => {
                 "an operator permits it with `selectable = true` in the profile".to_owned()
             }
+            Self::Backend(_) => "an operator permits it under [sandbox] with `backends`".to_owned(),
+            Self::Image => "ask for the backend `docker` with it".to_owned(),
             Self::Network => "a policy permits it with `mode = \"host\"` under [network]".to_owned(),
             Self::Changed(_) => "close the session and open another".to_owned(),
             Self::NoHosts(_) => {
@@ -95,11 +105,20 @@ impl ProfileError {
     }
 }
 
-/// What a request runs under: the profile that it selects, with no more network than it asks for.
+/// What a request asks for beside its profile.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted<'a> {
+    pub(super) network: Option<Network>,
+    pub(super) backend: Option<rpc::Backend>,
+    pub(super) image: Option<&'a str>,
+}
+
+/// What a request runs under: the profile that it selects, with no more network than it asks for, made by what it asks
+/// for where the policy lets it choose.
 pub(super) fn profile(
     policy: &Policy,
     selected: Option<&str>,
-    network: Option<Network>,
+    wanted: Wanted<'_>,
 ) -> Result<Profile, ProfileError> {
     let mut profile = match selected {
         None => policy.base().clone(),
@@ -115,7 +134,8 @@ pub(super) fn profile(
     if !profile.selectable {
         return Err(ProfileError::NotSelectable(profile.name));
     }
-    match network {
+    profile.backend = backend(policy, &profile.backend, &wanted)?;
+    match wanted.network {
         Some(Network::Host) if profile.network != policy::Network::Host => return Err(ProfileError::Network),
         Some(Network::Proxy) if !matches!(profile.network, policy::Network::Proxy(_)) => {
             return Err(ProfileError::NoHosts(profile.name));
@@ -124,6 +144,36 @@ pub(super) fn profile(
         _ => {}
     }
     Ok(profile)
+}
+
+fn backend(policy: &Policy, of: &Backend, wanted: &Wanted<'_>) -> Result<Backend, ProfileError> {
+    let kind = match wanted.backend {
+        None => of.kind(),
+        Some(rpc::Backend::Jail) => BackendName::Jail,
+        Some(rpc::Backend::Docker) => BackendName::Docker,
+    };
+    let backend = match (kind, wanted.image, of) {
+        (BackendName::Jail, Some(_), _) => return Err(ProfileError::Image),
+        (BackendName::Jail, None, _) => Backend::Jail,
+        (BackendName::Docker, Some(image), _) => Backend::Docker(image.to_owned()),
+        (BackendName::Docker, None, Backend::Docker(image)) => Backend::Docker(image.clone()),
+        (BackendName::Docker, None, Backend::Jail) => Backend::Docker(policy.choice.image().to_owned()),
+    };
+    if kind == of.kind() || policy.choice.backends.contains(&kind) {
+        Ok(backend)
+    } else {
+        Err(ProfileError::Backend(backend.name()))
+    }
+}
+
+/// How the sandbox of a profile is made.
+pub(super) fn made_by(profile: &Profile, policy: &Policy) -> sandbox::Backend {
+    match &profile.backend {
+        Backend::Jail => sandbox::Backend::Jail,
+        Backend::Docker(image) => {
+            sandbox::Backend::Docker(Made { image: image.clone(), images: policy.choice.images.clone() })
+        }
+    }
 }
 
 /// The profile with what the rules that speak of this command take away. What cannot be a command is refused later, and not
@@ -248,7 +298,7 @@ impl Local {
             homes: self.users.homes(),
             environment: Default::default(),
             dialect: self.dialect,
-            backend: BACKEND.to_owned(),
+            backend: self.backend.to_owned(),
             profile: policy::profile::DEFAULT.to_owned(),
         }
     }

@@ -16,6 +16,9 @@ pub struct Directories {
 /// The system's configuration.
 pub(super) const SYSTEM_CONFIG: &str = "/etc/execward";
 
+/// Of a supervisor that root runs: gone with the machine, as containers that run are.
+const SYSTEM_CONTAINERS: &str = "/run/execward/docker";
+
 /// State of a supervisor that root runs.
 const SYSTEM_STATE: &str = "/var/lib/execward";
 
@@ -60,6 +63,11 @@ impl Directories {
     /// The file of keys: in the state, which no sandbox and no workspace shows.
     pub fn keys(&self) -> PathBuf {
         self.state.join("keys.toml")
+    }
+
+    /// Where containers have what is theirs on the host. Short of permissions of others, and made where it is missing.
+    pub fn containers(&self) -> PathBuf {
+        if nix::unistd::geteuid().is_root() { SYSTEM_CONTAINERS.into() } else { self.state.join("docker") }
     }
 
     /// Everything that no command may have as its workspace.

@@ -7,6 +7,7 @@
 #[cfg(target_arch = "x86_64")]
 pub mod attack;
 pub mod file;
+pub mod ids;
 pub mod mount;
 pub mod net;
 pub mod passing;

@@ -120,6 +120,24 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: nix::sys::signal::Signal) -> Result
     .map(drop)
 }
 
+/// The same, by the signal's number.
+pub fn signal_number(pidfd: &OwnedFd, signal: libc::c_int) -> Result<()> {
+    // SAFETY: the siginfo may be null; flags are 0.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
+    })
+    .map(drop)
+}
+
+/// A descriptor that refers to this process, and to no other that may get its pid: pidfd_open(2).
+pub fn open(pid: Pid) -> Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    let fd = std::os::fd::RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the call has just returned this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// What a child used: wait4(2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -13,6 +13,15 @@ use serde::{Deserialize, Serialize};
 /// The first argument by which the binary knows that it is to be a runner.
 pub const ROLE: &str = "runner";
 
+/// After [`ROLE`]: standard input and standard output are the stream.
+pub const STDIO: &str = "stdio";
+
+/// After [`ROLE`]: the socket whose path comes next is the stream.
+pub const CONNECT: &str = "connect";
+
+/// After [`ROLE`]: there is no stream; the process holds a user namespace for the ids of a mount.
+pub const HOLD_IDS: &str = "hold-ids";
+
 /// Largest body of a frame, kind byte included.
 pub const MAX_FRAME: usize = 8 << 20;
 
@@ -87,7 +96,7 @@ pub enum ToRunner {
 pub enum FromRunner {
     /// The sandbox stands. Where its network is [`Network::Proxy`], the socket on which the proxy listens travels with it
     /// (SCM_RIGHTS): made in the sandbox's network namespace, and left to the supervisor alone.
-    Ready(Receipt),
+    Ready(Ready),
     /// The sandbox, or a command, could not be made; nothing runs.
     Failed(Failure),
     /// Output.
@@ -108,6 +117,16 @@ pub enum FromRunner {
     },
     /// The command has ended, nothing that it started is left, and all of its output has been sent.
     Exited(Ended),
+}
+
+/// A sandbox that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// What confines its commands.
+    pub receipt: Receipt,
+    /// Where its bash is, in a container; absent where there is none, and where the host's programs are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bash: Option<String>,
 }
 
 /// An output stream of a command.
@@ -331,6 +350,8 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SandboxSpec {
+    /// What the runner stands on.
+    pub ground: Ground,
     /// Who the commands are inside.
     pub identity: Identity,
     /// The directory they work in. Its descriptor travels with [`ToRunner::Open`].
@@ -345,6 +366,29 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// The least isolation that the policy permits; below it nothing is built.
     pub minimum: Level,
+}
+
+/// What a runner stands on when it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ground {
+    /// A host: it makes the session's namespaces and private root itself.
+    Host,
+    /// A container that was made for this session: it looks at what stands, and adds what each command needs.
+    Container(Container),
+}
+
+/// A container, as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    /// `docker`, or the name of a launcher; for the receipt.
+    pub backend: String,
+    /// An engine of ours has made it, so that everything about it is known: whatever is otherwise is refused. Else
+    /// somebody's command has, and the receipt says what is seen.
+    pub engine: bool,
+    /// What else is mounted below the workspace; another file there is refused.
+    pub mounts: Vec<(PathBuf, FileId)>,
 }
 
 /// How much of the isolation stands, weakest first.

@@ -264,6 +264,8 @@ impl Desk {
         let open = OpenSession {
             workspace: path(workspace)?,
             profile: profile.map(words).transpose()?,
+            backend: None,
+            image: None,
             network: self.options.network,
             limits: None,
             label: words("execward mcp".to_owned()).ok(),

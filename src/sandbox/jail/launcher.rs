@@ -10,8 +10,8 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
-use super::{image, open, start};
-use crate::sandbox::{LaunchError, Link};
+use super::{open, start};
+use crate::sandbox::{LaunchError, Link, image};
 use crate::wire::runner::SandboxSpec;
 
 type Started = Result<(OwnedFd, Child), LaunchError>;

@@ -1,6 +1,5 @@
 //! The `jail` backend: a runner on this machine, in namespaces of its own.
 
-mod image;
 mod launcher;
 mod spec;
 mod view;
@@ -13,7 +12,8 @@ use tokio::net::UnixStream;
 pub use launcher::Launcher;
 pub use spec::spec;
 
-use super::{LaunchError, Link};
+use super::link::Runner;
+use super::{LaunchError, Link, image};
 use crate::sys::socket;
 use crate::wire::runner::{ROLE, SandboxSpec};
 
@@ -59,7 +59,7 @@ impl Drop for Waiting {
 async fn open(stream: OwnedFd, runner: Child, spec: SandboxSpec) -> Result<Link, LaunchError> {
     let stream = std::os::unix::net::UnixStream::from(stream);
     let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
-    Link::open(stream.map_err(LaunchError::Spawn)?, runner, spec).await
+    Link::open(stream.map_err(LaunchError::Spawn)?, Runner::Process(runner), spec).await
 }
 
 /// Starts a runner that waits to be told what its sandbox shall be.

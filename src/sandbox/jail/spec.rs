@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::{Asked, LaunchError};
 use super::view;
-use crate::wire::runner::{Identity, Later, LaterAction, SandboxSpec, View, Workspace};
+use crate::wire::runner::{Ground, Identity, Later, LaterAction, SandboxSpec, View, Workspace};
 
 /// User ids for sandboxes of root: each sandbox has its own, so that none shares limits or rights with another. Above
 /// what distributions give to users and subordinate ids by default, and below 2,097,152, the last that ustar archives
@@ -69,6 +69,7 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
         }
     };
     Ok(SandboxSpec {
+        ground: Ground::Host,
         identity,
         workspace: Workspace {
             path: workspace.clone(),

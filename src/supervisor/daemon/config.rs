@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::principals::Who;
 use crate::models::{Models, ModelsError};
 use crate::policy::{ByteSize, parse_duration};
+use crate::sandbox::docker;
 use crate::supervisor::policy_file::{self, PolicyFileError};
 use crate::supervisor::scribe::Keeping;
 use crate::supervisor::session::{Lifetime, Quota};
@@ -28,6 +29,23 @@ pub(super) struct Config {
     pub(super) models: Models,
     /// How people elsewhere are told that questions wait; not at all where it is left out.
     pub(super) notify: Option<Notify>,
+    /// The engine for containers.
+    pub(super) docker: Docker,
+}
+
+/// The engine for containers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Docker {
+    /// Its socket.
+    pub(super) socket: Option<PathBuf>,
+}
+
+impl Docker {
+    pub(super) fn options(&self, directories: &Directories) -> docker::Options {
+        let local = docker::Options::local(&directories.containers());
+        docker::Options { socket: self.socket.clone().unwrap_or(local.socket), ..local }
+    }
 }
 
 /// How people elsewhere are told that questions wait.

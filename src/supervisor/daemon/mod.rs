@@ -52,7 +52,7 @@ use crate::audit::LogError;
 use crate::audit::record::{Authority, Record};
 use crate::http::KeysError;
 use crate::redact::{Redactor, Rules};
-use crate::sandbox::{LaunchError, jail};
+use crate::sandbox::{LaunchError, docker, jail};
 use crate::state::{SetAside, StateError, Store};
 use crate::wire::dialog::Register;
 use crate::wire::peer;
@@ -133,7 +133,7 @@ impl DaemonError {
                              directory with --state DIR"
                     .to_owned()
             }
-            Self::Launcher(error) => error.hint().to_owned(),
+            Self::Launcher(error) => error.hint(),
             _ => String::new(),
         }
     }
@@ -198,6 +198,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         assessor: None,
         models: RwLock::new(Arc::new(chain)),
         launcher: jail::Launcher::new()?,
+        engine: docker::Engine::new(config.docker.options(&local.directories)),
         accounts: Accounts::new(config.limits),
         directories: local.directories,
         resolver: Arc::default(),
@@ -250,6 +251,15 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     served.map_err(system("cannot serve"))
 }
 
+/// Removes the containers that a supervisor has left which is no more.
+async fn sweep(engine: docker::Engine) {
+    match engine.sweep().await {
+        Ok(0) => {}
+        Ok(containers) => tracing::info!(containers, "what a dead supervisor had left was removed"),
+        Err(error) => tracing::warn!(%error, "it is not known whether a dead supervisor has left containers"),
+    }
+}
+
 /// One thread for two processors: the other is for what the commands do. A thread more than is needed costs each
 /// command several times that it is woken for nothing.
 fn workers() -> usize {
@@ -284,6 +294,9 @@ impl House {
         let (agents, operators) = (listen(&sockets.agent)?, listen(&sockets.operator)?);
         let agents = tokio::spawn(Arc::clone(&self).accept::<Agent>(agents));
         let operators = tokio::spawn(Arc::clone(&self).accept::<Operator>(operators));
+        if self.common.directories.containers().is_dir() {
+            self.tasks.spawn(sweep(self.common.engine.clone()));
+        }
         if let Some(people) = notify_people {
             self.tasks.spawn(notify::watch(Arc::clone(&self), people));
         }

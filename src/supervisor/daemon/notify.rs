@@ -145,6 +145,8 @@ async fn tell(house: &Arc<House>, notify: &Notify, notification: &Notification) 
         let open = OpenSession {
             workspace: rpc::PathText::try_from(directory).map_err(|error| error.to_string())?,
             profile: notify.profile.as_deref().map(words).transpose()?,
+            backend: None,
+            image: None,
             network: None,
             limits: None,
             label: Some(words("notification")?),

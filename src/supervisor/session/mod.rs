@@ -51,7 +51,7 @@ use crate::prepare::Root;
 use crate::prepare::environment::Environment;
 use crate::redact::Redactor;
 use crate::resolve::System;
-use crate::sandbox::jail;
+use crate::sandbox::{docker, jail};
 use crate::stage::Principal;
 use crate::state::Store;
 use crate::wire::dialog::{self, Roster};
@@ -74,6 +74,7 @@ pub(super) struct Common {
     pub(super) assessor: Option<Arc<dyn Assessor>>,
     pub(super) models: RwLock<Arc<Chain>>,
     pub(super) launcher: jail::Launcher,
+    pub(super) engine: docker::Engine,
     pub(super) accounts: Accounts,
     pub(super) directories: Directories,
     /// How the names are resolved that commands ask their proxies for.

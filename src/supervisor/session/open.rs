@@ -22,7 +22,7 @@ use crate::prepare::context::{self as looking, Bounds, Seen, Which};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
 use crate::redact::Redactor;
-use crate::sandbox::{self, jail};
+use crate::sandbox::{self, Backend, LaunchError, Link};
 use crate::supervisor::context::{self, Context};
 use crate::supervisor::egress::Egress;
 use crate::supervisor::local::Local;
@@ -38,6 +38,7 @@ struct Looked {
     spec: SandboxSpec,
     profile: Profile,
     project: Option<Project>,
+    backend: Backend,
 }
 
 impl Session {
@@ -56,19 +57,25 @@ impl Session {
         })?;
         let lifetime = asked.limits.as_ref().and_then(|limits| limits.lifetime_ms).map(|ms| ms.millis());
         let (label, linger) = (asked.label.clone(), asked.linger_ms);
-        let Looked { local, workspace, spec, profile, project } = look(common, peer, asked).await?;
+        let Looked { local, workspace, spec, profile, project, backend } = look(common, peer, asked).await?;
         let layer = Arc::new(Layer::new(project));
         let policy = layer.beneath(common.policy())?;
         let workspace_path = workspace.path.to_string_lossy().into_owned();
-        let environment = pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[])
-            .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
         let redactor = Redactor::new(&policy.redaction, Vec::new());
         // Nobody waits longer for the one than for the other.
-        let (link, seen) =
-            tokio::join!(common.launcher.launch(spec.clone()), scan(peer, workspace.fd.as_fd()));
+        let (link, seen) = tokio::join!(
+            launch(common, &backend, spec.clone(), &workspace),
+            scan(peer, workspace.fd.as_fd())
+        );
         let mut link = link
             .map_err(|error| Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint()))?;
         let seen = seen?;
+        let local = match &backend {
+            Backend::Jail => local,
+            Backend::Docker(_) => local.inside(backend.name(), link.bash()),
+        };
+        let environment = pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[])
+            .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
         let suspects = context::suspects(&policy.scan, &seen, &redactor);
         let context = Context::new(&policy.scan, &suspects, seen.cut);
         let mut id = [0; 16];
@@ -165,6 +172,19 @@ pub(super) fn stopping() -> Error {
     Error::new(Code::Stopping, "the daemon is stopping and starts nothing more")
 }
 
+/// Has the sandbox made by what it is to be made by.
+async fn launch(
+    common: &Common,
+    backend: &Backend,
+    spec: SandboxSpec,
+    workspace: &Directory,
+) -> Result<Link, LaunchError> {
+    match backend {
+        Backend::Jail => common.launcher.launch(spec).await,
+        Backend::Docker(made) => sandbox::contain(&common.engine, made, spec, workspace).await,
+    }
+}
+
 /// What the session's commands may use up: no more than the profile gives, and no more than was asked for.
 fn limits(profile: &Profile, asked: Option<&rpc::SessionLimits>) -> Limits {
     let mut limits = pipeline::limits(profile);
@@ -202,22 +222,29 @@ async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<L
         let policy = joined.as_ref().unwrap_or(&*upper);
         within(&workspace, policy).map_err(unsuitable)?;
         let selected = asked.profile.as_ref().map(rpc::Words::as_str);
-        let profile = pipeline::profile(policy, selected, asked.network).map_err(unusable)?;
-        let spec = jail::spec(&sandbox::Asked {
-            requester: (uid, gid),
-            user: &local.principal.name,
-            home: local.home.clone(),
-            workspace: &workspace,
-            writable: profile.workspace == Access::Write,
-            later: pipeline::later(policy),
-            network: pipeline::network(&profile),
-            limits: limits(&profile, asked.limits.as_ref()),
-            minimum: pipeline::minimum(&profile),
-            masked: &profile.masked,
-            own_state,
-        })
-        .map_err(|error| Error::new(Code::Sandbox, error.to_string()).hint(error.hint()))?;
-        Ok(Looked { local, workspace, spec, profile, project })
+        let wanted = pipeline::Wanted {
+            network: asked.network,
+            backend: asked.backend,
+            image: asked.image.as_ref().map(rpc::Words::as_str),
+        };
+        let profile = pipeline::profile(policy, selected, wanted).map_err(unusable)?;
+        let backend = pipeline::made_by(&profile, policy);
+        let spec = backend
+            .spec(&sandbox::Asked {
+                requester: (uid, gid),
+                user: &local.principal.name,
+                home: local.home.clone(),
+                workspace: &workspace,
+                writable: profile.workspace == Access::Write,
+                later: pipeline::later(policy),
+                network: pipeline::network(&profile),
+                limits: limits(&profile, asked.limits.as_ref()),
+                minimum: pipeline::minimum(&profile),
+                masked: &profile.masked,
+                own_state,
+            })
+            .map_err(|error| Error::new(Code::Sandbox, error.to_string()).hint(error.hint()))?;
+        Ok(Looked { local, workspace, spec, profile, project, backend })
     };
     look_as((uid, gid), &peer.account.lookups, look)
         .await

@@ -18,6 +18,12 @@ pub struct OpenSession {
     /// The profile of the policy to run under; the principal's own where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Words>,
+    /// What the sandbox is made by; what the policy says where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
+    /// The image of the container; what the policy says where it is left out. Only one that the policy permits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Words>,
     /// What commands reach; what the policy says where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
@@ -30,6 +36,16 @@ pub struct OpenSession {
     /// How long the session is kept once no connection that used it is left, in milliseconds.
     #[serde(default = "linger")]
     pub linger_ms: Bounded<0, { 24 * 3600 * 1000 }>,
+}
+
+/// What a sandbox is made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Namespaces of this machine.
+    Jail,
+    /// A container of its own.
+    Docker,
 }
 
 /// A minute: enough to connect again, short enough that nothing is forgotten.

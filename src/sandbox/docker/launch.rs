@@ -1,0 +1,218 @@
+//! From an image to a container whose runner has come.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, ContainerState};
+use bollard::query_parameters::CreateContainerOptions;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::error::engine;
+use super::place::{Place, SOCKET};
+use super::{DockerError, Engine, Image, Made, container, images, seccomp, sweep};
+use crate::prepare::Directory;
+use crate::wire::runner::{Network, SandboxSpec};
+
+/// The version of the protocol of Docker 20.10, before which an engine ignores what is asked here: (major, minor).
+const OLDEST: (u32, u32) = (1, 41);
+
+/// How long an engine may take to notice that a container has ended.
+const NOTICE: Duration = Duration::from_secs(5);
+
+/// How long a container may take from its start until its runner has come.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// A container with its runner in it. Dropped, it is removed with everything in it.
+#[derive(Debug)]
+pub(in crate::sandbox) struct Running {
+    engine: Engine,
+    id: String,
+    /// Gone after the container, never before.
+    place: Option<Place>,
+}
+
+impl Running {
+    /// What the engine says of it; `None` where it has none of this name.
+    async fn state(&self) -> Result<Option<ContainerState>, DockerError> {
+        let id = self.id.clone();
+        let asked = self.engine.ask(move |docker| async move { docker.inspect_container(&id, None).await });
+        match asked.await? {
+            Ok(inspected) => Ok(Some(inspected.state.unwrap_or_default())),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(engine(&self.engine.options().socket, "look at the container")(error)),
+        }
+    }
+
+    /// Why nothing comes from a container that is there, where somebody has stopped it. An engine that does not answer is no
+    /// reason: containers go on without it.
+    pub(in crate::sandbox) async fn why_silent(&self) -> Option<String> {
+        let state = self.state().await.ok()??;
+        (state.paused == Some(true)).then(|| "the container was paused from outside".to_owned())
+    }
+
+    /// Why its runner has gone, as far as the engine can say.
+    pub(in crate::sandbox) async fn why_gone(&self) -> String {
+        let until = tokio::time::Instant::now() + NOTICE;
+        let state = loop {
+            match self.state().await {
+                Ok(Some(state)) if state.running == Some(true) && tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Ok(Some(state)) => break state,
+                Ok(None) => return "the container was removed from outside".to_owned(),
+                Err(error) => return error.to_string(),
+            }
+        };
+        if state.oom_killed == Some(true) {
+            return "the container's memory ran out, and its runner was killed".to_owned();
+        }
+        match (state.running, state.exit_code) {
+            (Some(true), _) => "its runner closed the connection".to_owned(),
+            (_, Some(137)) => "the container was killed from outside".to_owned(),
+            (_, code) => format!("the container ended with code {}", code.unwrap_or_default()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let (id, place) = (std::mem::take(&mut self.id), self.place.take());
+        self.engine.ask_and_wait(move |docker| async move {
+            sweep::remove(&docker, &id).await;
+            drop(place);
+        });
+    }
+}
+
+/// Makes a container, looks at what the engine made of it, and waits for its runner.
+pub(super) async fn launch(
+    docker: Docker,
+    of: Engine,
+    mut spec: SandboxSpec,
+    made: Made,
+    workspace: Directory,
+) -> Result<(UnixStream, Running, SandboxSpec), DockerError> {
+    let wrong = |what| engine(&of.options().socket, what);
+    let (version, image) = tokio::join!(docker.version(), images::inspect(&docker, &of, &made.image));
+    let found = version.map_err(wrong("say its version"))?.api_version.unwrap_or_default();
+    if !speaks(&found, OLDEST) {
+        return Err(DockerError::Old { found });
+    }
+    let image = image?;
+    let of_image = Image::from(image.clone());
+    if !made.images.iter().all(|list| images::permitted(list, &made.image, &of_image)) {
+        return Err(DockerError::Image(made.image));
+    }
+    let mut name = [0; 8];
+    let error =
+        |error: getrandom::Error| DockerError::Place { what: "a name".into(), error: error.to_string() };
+    getrandom::fill(&mut name).map_err(error)?;
+    let name = format!("execward-{}", name.map(|byte| format!("{byte:02x}")).concat());
+    let place = Place::make(&of.options().directory, &name, &mut spec, &workspace)?;
+    let seccomp = seccomp::profile().map_err(|error| DockerError::Place {
+        what: "the seccomp profile".into(),
+        error: error.to_string(),
+    })?;
+    let network = match spec.network {
+        Network::None | Network::Proxy => "none",
+        Network::Host => "bridge",
+    };
+    let asked = container::ask(&spec, &image, &place, &seccomp, network);
+    let options = CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
+    let listener = listen(&place)?;
+    let created = docker.create_container(Some(options), asked.clone()).await;
+    let id = created.map_err(wrong("make the container"))?.id;
+    let running = Running { engine: of.clone(), id: id.clone(), place: Some(place) };
+    // From here on, whatever fails, the container goes with `running`.
+    match begin(&docker, &of, &asked, &id, listener).await {
+        Ok(stream) => Ok((stream, running, spec)),
+        Err(error) => {
+            sweep::remove(&docker, &id).await;
+            drop(running);
+            Err(error)
+        }
+    }
+}
+
+async fn begin(
+    docker: &Docker,
+    of: &Engine,
+    asked: &ContainerCreateBody,
+    id: &str,
+    listener: tokio::net::UnixListener,
+) -> Result<UnixStream, DockerError> {
+    let wrong = |what| engine(&of.options().socket, what);
+    let made = docker.inspect_container(id, None).await.map_err(wrong("look at the container"))?;
+    let differences = container::differences(asked, &made);
+    if !differences.is_empty() {
+        return Err(DockerError::Different(differences));
+    }
+    docker.start_container(id, None).await.map_err(wrong("start the container"))?;
+    let arrived = tokio::time::timeout(ARRIVAL, listener.accept());
+    let state = async {
+        let made = docker.inspect_container(id, None).await.map_err(wrong("look at the container"))?;
+        Ok::<_, DockerError>((made.state.unwrap_or_default(), made.mounts.unwrap_or_default()))
+    };
+    let (arrived, state) = tokio::join!(arrived, state);
+    let (state, _) = state?;
+    let stream = match arrived {
+        Ok(Ok((stream, _))) => stream,
+        Ok(Err(error)) => {
+            return Err(DockerError::Place { what: "a connection".into(), error: error.to_string() });
+        }
+        Err(_) => return Err(DockerError::Ended(state.error.unwrap_or_else(|| "it never answered".into()))),
+    };
+    // Nobody may answer for the runner.
+    let peer = getsockopt(&stream, PeerCredentials).ok();
+    let (pid, expected) = (peer.map(|peer| peer.pid()), state.pid.unwrap_or_default());
+    if peer.is_none_or(|peer| peer.uid() != 0) || pid.map(i64::from) != Some(expected) || expected == 0 {
+        return Err(DockerError::Stranger { found: pid, expected });
+    }
+    let stream = stream
+        .into_std()
+        .map_err(|error| DockerError::Place { what: "a connection".into(), error: error.to_string() })?;
+    Ok(stream)
+}
+
+/// Whether a version of the protocol is this one or a later one.
+fn speaks(found: &str, oldest: (u32, u32)) -> bool {
+    let numbers =
+        found.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    numbers.is_some_and(|numbers: (u32, u32)| numbers >= oldest)
+}
+
+/// Waits for the runner at the socket of its place.
+fn listen(place: &Place) -> Result<tokio::net::UnixListener, DockerError> {
+    let path = place.socket();
+    let listen = || {
+        // By the directory's descriptor: a path may be longer than an address.
+        let directory = std::fs::File::open(path.parent().unwrap_or(&path))?;
+        let short = format!("/proc/self/fd/{}/{SOCKET}", std::os::fd::AsRawFd::as_raw_fd(&directory));
+        let listener = tokio::net::UnixListener::bind(short)?;
+        let mode = if nix::unistd::geteuid().is_root() { 0o600 } else { 0o666 };
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
+        Ok::<_, std::io::Error>(listener)
+    };
+    listen().map_err(|error| DockerError::Place {
+        what: path.to_string_lossy().into_owned(),
+        error: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(speaks("1.41", OLDEST) && speaks("1.100", OLDEST) && speaks("2.0", OLDEST));
+        assert!(
+            !speaks("1.9", OLDEST)
+                && !speaks("1.40", OLDEST)
+                && !speaks("", OLDEST)
+                && !speaks("x.y", OLDEST)
+        );
+    }
+}

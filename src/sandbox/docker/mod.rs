@@ -1,0 +1,72 @@
+//! The `docker` backend: one container for each session, with a runner as its first process.
+//!
+//! The static binary is mounted read-only and is all that the engine executes; commands go to it over its own socket in a
+//! private directory, and never by way of the engine. So what the engine costs is paid once for a session, any image
+//! will do (an empty one, too), and everything about a command is the runner's work as in the jail.
+//!
+//! The supervisor listens and the runner connects: the socket's directory is read-only in the container, nobody listens
+//! there once the runner has come, and the kernel says which process has come.
+
+mod container;
+mod engine;
+mod error;
+mod images;
+mod launch;
+mod place;
+mod seccomp;
+mod sweep;
+
+use std::path::{Path, PathBuf};
+
+pub use engine::Engine;
+pub use error::DockerError;
+pub use images::{Image, is_name, permitted};
+pub(super) use launch::Running;
+
+use super::{Asked, LaunchError, jail};
+use crate::wire::runner::{Container, Ground, SandboxSpec, View};
+
+/// Where execward's own things are in a container.
+const RUNNER: &str = "/.execward/runner";
+const SOCKET_DIRECTORY: &str = "/.execward/session";
+
+/// Where an engine is, and how it is used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// A directory for the private directories of containers; made where it is missing, this user's alone.
+    pub directory: PathBuf,
+}
+
+impl Options {
+    /// The engine of this machine.
+    pub fn local(directory: &Path) -> Self {
+        Self { socket: "/var/run/docker.sock".into(), directory: directory.to_owned() }
+    }
+}
+
+/// What a container is to be made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The image's name, or name and digest.
+    pub image: String,
+    /// Lists of images, each of which must permit it; see [`permitted`].
+    pub images: Vec<Vec<String>>,
+}
+
+/// Works out the sandbox for a request: what a jail would be, without what a jail shows of the host.
+///
+/// # Errors
+/// As [`jail::spec`].
+pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
+    let spec = jail::spec(asked)?;
+    let workspace = &spec.workspace.path;
+    // Hidden in the workspace, whatever it is; elsewhere there is nothing of the host.
+    let masked = spec.view.masked.iter().filter(|path| path.starts_with(workspace)).cloned().collect();
+    Ok(SandboxSpec {
+        ground: Ground::Container(Container { backend: "docker".into(), engine: true, mounts: Vec::new() }),
+        view: View { masked, ..View::default() },
+        ..spec
+    })
+}

@@ -1,0 +1,331 @@
+//! What execward puts on the host for one container: a private directory with the socket at which its runner answers, the
+//! workspace with its files shown as the commands' own, and the files that name the commands' user.
+//!
+//! An engine mounts by path. So what is mounted lies in a directory where only the supervisor's user can write, or is
+//! looked at again by the runner, by device and inode, before any command is there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bollard::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use super::{DockerError, RUNNER, SOCKET_DIRECTORY};
+use crate::prepare::Directory;
+use crate::sandbox::image;
+use crate::sys::{ids, mount};
+use crate::wire::runner::{FileId, HOLD_IDS, Identity, ROLE, SandboxSpec};
+
+/// The runner's socket, in its directory.
+pub(super) const SOCKET: &str = "socket";
+
+/// What the name of a place begins with until it is held.
+pub(super) const MAKING: &str = ".";
+
+/// Labels of our containers.
+pub(super) const LABEL_OWNER: &str = "org.execward.owner";
+pub(super) const LABEL_SUPERVISOR: &str = "org.execward.supervisor";
+pub(super) const LABEL_PLACE: &str = "org.execward.place";
+
+/// The private directory of one container. Gone when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    /// Held for as long as the place is somebody's: a place without a lock is a dead supervisor's.
+    _lock: File,
+    binary: PathBuf,
+    /// Source, target, and whether it can be written.
+    mounts: Vec<(PathBuf, PathBuf, bool)>,
+    mapped: bool,
+}
+
+impl Place {
+    /// Makes one below `parent` for this sandbox, and adds to the spec what the runner is to look at.
+    pub(super) fn make(
+        parent: &Path,
+        name: &str,
+        spec: &mut SandboxSpec,
+        workspace: &Directory,
+    ) -> Result<Self, DockerError> {
+        let wrong = |what: &str| {
+            let what = what.to_owned();
+            move |error: io::Error| DockerError::Place { what, error: error.to_string() }
+        };
+        private(parent).map_err(wrong(&parent.to_string_lossy()))?;
+        let binary = binary(parent).map_err(wrong("the runner's binary"))?;
+        let path = parent.join(name);
+        // Under a name that no sweep looks at until it is held.
+        let making = parent.join(format!("{MAKING}{name}"));
+        DirBuilder::new().mode(passable()).create(&making).map_err(wrong(&making.to_string_lossy()))?;
+        let lock = File::create(making.join("lock")).map_err(wrong("a lock"))?;
+        lock.try_lock().map_err(|error| wrong("a lock")(io::Error::other(error.to_string())))?;
+        fs::rename(&making, &path).map_err(wrong(&path.to_string_lossy()))?;
+        let mut place = Self { path, _lock: lock, binary, mounts: Vec::new(), mapped: false };
+        DirBuilder::new()
+            .mode(passable())
+            .create(place.session())
+            .map_err(wrong("the socket's directory"))?;
+        place.write("passwd", &passwd(&spec.identity)).map_err(wrong("a file for the container"))?;
+        place.write("group", &group(&spec.identity)).map_err(wrong("a file for the container"))?;
+        place.write("empty", "").map_err(wrong("a file for the container"))?;
+        DirBuilder::new().mode(0o555).create(place.path.join("none")).map_err(wrong("a directory"))?;
+
+        let top = spec.workspace.path.clone();
+        let source = match spec.workspace.owner {
+            Some(owner) if nix::unistd::geteuid().is_root() => place
+                .map(workspace, owner, &spec.identity)
+                .map_err(wrong("an id-mapped mount of the workspace"))?,
+            _ => top.clone(),
+        };
+        place.mounts = vec![
+            (place.binary.clone(), RUNNER.into(), false),
+            (place.session(), SOCKET_DIRECTORY.into(), false),
+            (place.path.join("passwd"), "/etc/passwd".into(), false),
+            (place.path.join("group"), "/etc/group".into(), false),
+            (source.clone(), top.clone(), spec.workspace.writable),
+        ];
+        let held = place.hold(spec, workspace, &source).map_err(wrong("the mounts in the workspace"))?;
+        if let crate::wire::runner::Ground::Container(container) = &mut spec.ground {
+            container.mounts = held;
+        }
+        Ok(place)
+    }
+
+    fn session(&self) -> PathBuf {
+        self.path.join("session")
+    }
+
+    /// Where the supervisor listens.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.session().join(SOCKET)
+    }
+
+    fn write(&self, name: &str, content: &str) -> io::Result<()> {
+        let mut options = File::options();
+        let file = options.write(true).create_new(true).mode(0o444).open(self.path.join(name));
+        file.and_then(|mut file| file.write_all(content.as_bytes()))
+    }
+
+    /// What tells our containers from others', and whose they are.
+    pub(super) fn labels(&self) -> HashMap<String, String> {
+        HashMap::from([
+            (LABEL_OWNER.to_owned(), nix::unistd::geteuid().to_string()),
+            (LABEL_SUPERVISOR.to_owned(), std::process::id().to_string()),
+            (LABEL_PLACE.to_owned(), self.path.to_string_lossy().into_owned()),
+        ])
+    }
+
+    /// The mounts, as the engine is asked for them.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = Mount> {
+        self.mounts.iter().map(|(source, target, writable)| Mount {
+            source: Some(source.to_string_lossy().into_owned()),
+            target: Some(target.to_string_lossy().into_owned()),
+            typ: Some(MountType::BIND),
+            read_only: Some(!writable),
+            bind_options: Some(MountBindOptions {
+                propagation: Some(MountBindOptionsPropagationEnum::PRIVATE),
+                ..MountBindOptions::default()
+            }),
+            ..Mount::default()
+        })
+    }
+
+    /// Shows the workspace in here with the files of its owner as the commands' own. By descriptor: what was checked.
+    fn map(&mut self, workspace: &Directory, owner: (u32, u32), identity: &Identity) -> io::Result<PathBuf> {
+        let namespace = user_namespace(owner, (identity.uid, identity.gid))?;
+        let target = self.path.join("workspace");
+        DirBuilder::new().mode(0o700).create(&target)?;
+        let tree = mount::clone_tree(workspace.fd.as_fd(), true)?;
+        mount::make_private(tree.as_fd())?;
+        let attributes = mount::Attributes { no_suid: true, no_dev: true, ..mount::Attributes::default() };
+        mount::restrict(tree.as_fd(), attributes, true)?;
+        mount::map_ids(tree.as_fd(), namespace.as_fd(), true)?;
+        mount::attach(tree.as_fd(), File::open(&target)?.as_fd())?;
+        self.mapped = true;
+        Ok(target)
+    }
+
+    /// Mounts over what is not to be seen and what is not to be changed in the workspace, and on the directories that
+    /// lead there, which could be renamed otherwise. Says what the runner is to find.
+    fn hold(
+        &mut self,
+        spec: &SandboxSpec,
+        workspace: &Directory,
+        source: &Path,
+    ) -> io::Result<Vec<(PathBuf, FileId)>> {
+        let top = &spec.workspace.path;
+        let outside = spec.view.masked.iter().filter_map(|path| path.strip_prefix(top).ok());
+        let outside: Vec<PathBuf> =
+            outside.filter(|path| !path.as_os_str().is_empty()).map(Into::into).collect();
+        let masked: BTreeSet<&PathBuf> = spec.workspace.masked.iter().chain(&outside).collect();
+        let frozen: BTreeSet<&PathBuf> = spec.workspace.frozen.iter().collect();
+        let mut held = Vec::new();
+        let mut ways = BTreeSet::new();
+        let mut mounts = Vec::new();
+        for path in masked.iter().chain(&frozen) {
+            // A link leads elsewhere: what it leads to is not here, or is named itself.
+            let Ok(found) = look(workspace, path) else { continue };
+            let stat = nix::sys::stat::fstat(&found)?;
+            let directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+            if masked.contains(path) {
+                let cover = self.path.join(if directory { "none" } else { "empty" });
+                let id = fs::metadata(&cover)?;
+                held.push((top.join(path), FileId { dev: id.dev(), ino: id.ino() }));
+                mounts.push((cover, top.join(path), false));
+            } else {
+                held.push((top.join(path), FileId { dev: stat.st_dev, ino: stat.st_ino }));
+                mounts.push((source.join(path), top.join(path), false));
+            }
+            ways.extend(
+                path.ancestors().skip(1).filter(|way| !way.as_os_str().is_empty()).map(Path::to_owned),
+            );
+        }
+        for way in &ways {
+            if mounts.iter().any(|(_, target, _)| *target == top.join(way)) {
+                continue;
+            }
+            let (dev, ino) = mount::file_id(look(workspace, way)?)?;
+            held.push((top.join(way), FileId { dev, ino }));
+            mounts.push((source.join(way), top.join(way), spec.workspace.writable));
+        }
+        // What lies below something masked is not there.
+        mounts.retain(|(_, target, _)| {
+            !masked.iter().any(|hidden| target.starts_with(top.join(hidden)) && *target != top.join(hidden))
+        });
+        held.retain(|(path, _)| mounts.iter().any(|(_, target, _)| target == path));
+        self.mounts.extend(mounts);
+        Ok(held)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        clear(&self.path, self.mapped);
+    }
+}
+
+/// Removes what a place holds.
+pub(super) fn clear(path: &Path, mapped: bool) {
+    let workspace = path.join("workspace");
+    if mapped {
+        let _ = nix::mount::umount2(&workspace, nix::mount::MntFlags::MNT_DETACH);
+    }
+    // Never recursive: a mount that is there still would be emptied.
+    let _ = fs::remove_dir(&workspace);
+    let _ = fs::remove_file(path.join("session").join(SOCKET));
+    for directory in ["session", "none"] {
+        let _ = fs::remove_dir(path.join(directory));
+    }
+    for file in ["passwd", "group", "empty", "lock"] {
+        let _ = fs::remove_file(path.join(file));
+    }
+    let _ = fs::remove_dir(path);
+}
+
+/// A directory that is this user's alone.
+fn private(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|_| !path.is_dir()) {
+        // Others may have business there.
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    let about = fs::symlink_metadata(path)?;
+    if about.uid() != nix::unistd::geteuid().as_raw() || !about.is_dir() {
+        return Err(io::Error::other("it belongs to somebody else"));
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(passable()))
+}
+
+/// The mode of a directory that the runner goes through: it is root without the right to go past modes. Where that is
+/// not this user, whoever answers at the socket is known by its process.
+pub(super) fn passable() -> u32 {
+    if nix::unistd::geteuid().is_root() { 0o700 } else { 0o711 }
+}
+
+/// Finds a file of the workspace through no link.
+fn look(workspace: &Directory, path: &Path) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(
+        ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_BENEATH,
+    );
+    openat2(workspace.fd.as_fd(), path, how)
+}
+
+/// A path of this very binary that nobody but this user and root can write: itself where that is so, else a copy.
+fn binary(parent: &Path) -> io::Result<PathBuf> {
+    let own = image::open()?;
+    #[allow(clippy::disallowed_methods, reason = "the binary itself")]
+    if let Ok(path) = fs::read_link("/proc/self/exe")
+        && let (Ok(named), Ok(running)) = (fs::symlink_metadata(&path), nix::sys::stat::fstat(&own))
+        && (named.dev(), named.ino()) == (running.st_dev, running.st_ino)
+        && path.ancestors().skip(1).all(|parent| {
+            fs::symlink_metadata(parent).is_ok_and(|about| about.uid() == 0 && about.mode() & 0o022 == 0)
+        })
+    {
+        return Ok(path);
+    }
+    let mut from = File::from(own);
+    let about = fs::metadata("/proc/self/exe")?;
+    let name = format!("runner-{:x}-{:x}-{:x}", about.dev(), about.ino(), about.mtime_nsec() ^ about.mtime());
+    let path = parent.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    let making = parent.join(format!("making-{}", std::process::id()));
+    let _ = fs::remove_file(&making);
+    let mut to = File::options().write(true).create_new(true).mode(0o555).open(&making)?;
+    io::Seek::rewind(&mut from)?;
+    io::copy(&mut from, &mut to)?;
+    // Other versions are of no use to anybody who is started from here on.
+    for old in fs::read_dir(parent)?.flatten() {
+        if old.file_name().to_string_lossy().starts_with("runner-") {
+            let _ = fs::remove_file(old.path());
+        }
+    }
+    fs::rename(&making, &path)?;
+    Ok(path)
+}
+
+/// A user namespace that shows files of `owner` as files of `ids`, for an idmapped mount. Its one process is a runner
+/// that does nothing else, since this process has threads.
+fn user_namespace(owner: (u32, u32), ids: (u32, u32)) -> io::Result<OwnedFd> {
+    let image = image::open()?;
+    #[allow(clippy::disallowed_methods, reason = "a runner")]
+    let mut holder = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
+        .args([ROLE, HOLD_IDS])
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut said = [0];
+    let heard = holder.stdout.take().map(|mut out| out.read_exact(&mut said));
+    let pid = holder.id();
+    let made = match heard {
+        Some(Ok(())) => fs::write(format!("/proc/{pid}/uid_map"), ids::map(owner.0, ids.0))
+            .and_then(|()| fs::write(format!("/proc/{pid}/gid_map"), ids::map(owner.1, ids.1)))
+            .and_then(|()| Ok(mount::user_namespace(nix::unistd::Pid::from_raw(pid.cast_signed()))?)),
+        _ => Err(io::Error::other("no user namespace can be made")),
+    };
+    drop(holder.stdin.take());
+    let _ = holder.wait();
+    made
+}
+
+fn passwd(identity: &Identity) -> String {
+    let Identity { uid, gid, name, home } = identity;
+    let own = format!("{name}:x:{uid}:{gid}:{name}:{}:/bin/sh\n", home.display());
+    format!("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n{own}")
+}
+
+fn group(identity: &Identity) -> String {
+    format!("root:x:0:\nnogroup:x:65534:\n{}:x:{}:\n", identity.name, identity.gid)
+}

@@ -1,0 +1,65 @@
+//! What dead supervisors have left.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use bollard::Docker;
+use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
+
+use super::error::engine;
+use super::place::{self, LABEL_OWNER, LABEL_PLACE};
+use super::{DockerError, Engine};
+
+/// Removes containers of this user's whose place is free, running ones too, then places without a container.
+pub(super) async fn sweep(docker: &Docker, of: &Engine) -> Result<usize, DockerError> {
+    let directory = of.options().directory.clone();
+    let owner = nix::unistd::geteuid().to_string();
+    let ours = vec![format!("{LABEL_OWNER}={owner}")];
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(HashMap::from([("label".to_owned(), ours)])),
+        ..ListContainersOptions::default()
+    };
+    let listed = docker.list_containers(Some(options)).await;
+    let listed = listed.map_err(engine(&of.options().socket, "list its containers"))?;
+    let mut removed = 0;
+    for container in listed {
+        let (Some(id), Some(labels)) = (container.id, container.labels) else { continue };
+        // A filter that an engine does not know would list everything.
+        let Some(place) = labels.get(LABEL_PLACE).map(PathBuf::from) else { continue };
+        let ours = labels.get(LABEL_OWNER) == Some(&owner) && place.parent() == Some(&directory);
+        if ours && is_free(&place) {
+            remove(docker, &id).await;
+            removed += 1;
+        }
+    }
+    for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+        let is_making = entry.file_name().to_string_lossy().starts_with(place::MAKING);
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !is_making && is_free(&entry.path()) {
+            place::clear(&entry.path(), true);
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether nobody holds a place any more.
+fn is_free(place: &Path) -> bool {
+    match File::open(place.join("lock")) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+/// Removes a container, whatever state it is in.
+pub(super) async fn remove(docker: &Docker, id: &str) {
+    let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
+    let mut removed = docker.remove_container(id, Some(options.clone())).await;
+    if removed.is_err() && docker.unpause_container(id).await.is_ok() {
+        // Not every engine ends what is paused.
+        removed = docker.remove_container(id, Some(options)).await;
+    }
+    if let Err(error) = removed {
+        tracing::debug!(%error, id, "a container was not removed");
+    }
+}
