@@ -7,6 +7,7 @@ mod cli;
 mod clients;
 mod daemon;
 mod differential;
+mod docker;
 mod escape;
 mod gate;
 mod hooks;

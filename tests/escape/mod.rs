@@ -34,7 +34,7 @@ fn said(output: &Output) -> Said {
 }
 
 /// The canaries of a ground.
-fn outside(ground: &Ground) -> Outside {
+pub fn outside(ground: &Ground) -> Outside {
     let account = ground.account();
     // As root, another user's: root's own home is not ours to write to.
     let keeper =
@@ -113,11 +113,20 @@ fn the_terminal_is_out_of_reach() {
 fn attack(ground: &Ground, letter: char) {
     let outside = outside(ground);
     ground.bring_probe();
+    attack_in(ground, &outside, |probe| probe.id.starts_with(letter), || ground.run(["./execward-probe"]));
+}
+
+/// These rows, in the sandbox in which `run` starts the probe.
+pub fn attack_in(
+    ground: &Ground,
+    outside: &Outside,
+    which: impl Fn(&Probe) -> bool,
+    mut run: impl FnMut() -> Command,
+) {
     let mut failures = Vec::new();
-    let rows = LIST.iter().filter(|probe| probe.id.starts_with(letter));
-    for probe in rows {
+    for probe in LIST.iter().filter(|probe| which(probe)) {
         outside.reset();
-        let inside = start(ground, &outside, probe, ground.run(["./execward-probe"])).output();
+        let inside = start(ground, outside, probe, run()).output();
         let said = said(&inside);
         let canary = outside.damage();
         // The canary first: a probe may be wrong about what it did.
@@ -129,7 +138,7 @@ fn attack(ground: &Ground, letter: char) {
             (Said::Held(_), Expect::Held) | (Said::Open(_), Expect::Contained | Expect::Works) => {}
             _ => failures.push(format!("{} ({}): {said:?}", probe.id, probe.name)),
         }
-        if let Err(why) = control(ground, &outside, probe) {
+        if let Err(why) = control(ground, outside, probe) {
             match probe.control {
                 Control::Bare => failures.push(format!("{} ({}): no control: {why}", probe.id, probe.name)),
                 Control::MayLack(reason) => {
