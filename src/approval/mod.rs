@@ -19,7 +19,7 @@ mod prompt;
 mod shape;
 mod tty;
 
-pub use assessor::{Assessment, Assessor};
+pub use assessor::{Assessment, Budget, Verdict, assess};
 pub use broker::{About, Broker, Event, NotAnswered, Taken};
 pub use grants::{GrantError, Grants, Situation, described, would_have_covered};
 pub use modes::{Modes, Set};

@@ -81,6 +81,45 @@ pub struct Authority {
     pub subject: Value,
 }
 
+/// What a model said of a command that a person would be asked about.
+#[derive(Debug, Clone, Serialize)]
+pub struct Assessment {
+    /// Of the decision that follows.
+    pub id: String,
+    /// Who asked.
+    pub requester: Requester,
+    /// The session it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// Keyed digest of the exact command.
+    pub digest: Digest,
+    /// `approve`, `deny`, `escalate`.
+    pub verdict: String,
+    /// Why, in words of execward's.
+    pub why: String,
+    /// Whose answer it is; `None` where nobody answered.
+    pub provider: Option<String>,
+    /// Its model.
+    pub model: Option<String>,
+    /// Providers that were asked before and did not answer, each with its reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+}
+
+/// People elsewhere were told by a webhook that questions wait.
+#[derive(Debug, Clone, Serialize)]
+pub struct Notification {
+    /// Scheme and host: the path of a webhook may be all that protects it.
+    pub to: String,
+    /// How many questions waited.
+    pub waiting: usize,
+    /// Why it did not arrive, where it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// How the pipeline decided in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -289,6 +328,16 @@ impl Record {
     /// Redacts a change of who may do what.
     pub fn authority(authority: &Authority, redactor: &Redactor) -> Self {
         Self::new("authority", authority, redactor)
+    }
+
+    /// Redacts an assessment. It clears nothing: the decision that follows does.
+    pub fn assessment(assessment: &Assessment, redactor: &Redactor) -> Self {
+        Self::new("assessment", assessment, redactor)
+    }
+
+    /// Redacts a notification.
+    pub fn notification(notification: &Notification, redactor: &Redactor) -> Self {
+        Self::new("notification", notification, redactor)
     }
 
     /// Redacts an end.

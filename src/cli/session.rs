@@ -77,8 +77,8 @@ pub(super) enum Session {
     },
     /// Say how the asks of a session, or of a user, are answered, as an administrator
     ///
-    /// Modes: manual (by a person), smart (by an assessor where the risk is low; this version has none, so a person is
-    /// asked), off (with yes), yolo (with yes, in one session, for a time). What the policy denies stays denied in each.
+    /// Modes: manual (by a person), smart (by a model where it holds the risk to be low, else by a person; see
+    /// `execward fallback`), off (with yes), yolo (with yes, in one session, for a time). What the policy denies stays denied in each.
     Mode {
         #[command(flatten)]
         at: At,

@@ -11,7 +11,9 @@ mod exchange;
 mod keys;
 mod trust;
 mod url;
+mod webhook;
 
 pub use exchange::{Answer, Client, HttpError, Post};
 pub use keys::{Key, Keys, KeysError, MAX_KEYS};
 pub use url::{Url, UrlError};
+pub use webhook::signed;

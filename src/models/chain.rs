@@ -106,7 +106,7 @@ impl Chain {
             match self.ask_one(provider, prompt, end).await {
                 Ok(text) => {
                     let (provider, model) = (provider.name.clone(), provider.model.clone());
-                    return Ok(Answer { text, provider, model });
+                    return Ok(Answer { text, provider, model, failed: attempts });
                 }
                 Err(why) => attempts.push(Attempt { provider: provider.name.clone(), why }),
             }

@@ -43,4 +43,6 @@ pub struct Answer {
     pub provider: String,
     /// The model's name.
     pub model: String,
+    /// Providers that were asked before, and did not answer.
+    pub failed: Vec<Attempt>,
 }

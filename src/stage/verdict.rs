@@ -184,11 +184,15 @@ impl Pending {
         self.judged.policy
     }
 
+    /// The digest that a grant for exactly this is bound to. It is over secrets, and stays in the process.
+    pub(crate) fn binding(&self) -> Digest {
+        let request = &self.judged.request;
+        bind(request, &request.terms, self.judged.policy)
+    }
+
     /// Writes down a yes to exactly this. Only the approval layer calls it, after it has an answer.
     pub(crate) fn grant(&self, agreed: Agreed) -> Grant {
-        let request = &self.judged.request;
-        let binding = bind(request, &request.terms, self.judged.policy);
-        Grant { binding, agreed, narrower: Narrower::default() }
+        Grant { binding: self.binding(), agreed, narrower: Narrower::default() }
     }
 
     /// Writes down a yes to this on tighter terms.

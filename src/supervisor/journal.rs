@@ -2,11 +2,12 @@
 
 use super::egress::Egress;
 use super::scribe::{Scribe, Unwritten};
+use crate::approval::Assessment;
 use crate::audit::{self, record};
 use crate::gate::{self, Command, Facts, Finding};
 use crate::policy::Allowlist;
 use crate::redact::Redactor;
-use crate::stage::{Agreed, Denial, DenialReason, Digest, Prepared, Principal, RequestId, Ticket};
+use crate::stage::{Agreed, Denial, DenialReason, Digest, Pending, Prepared, Principal, RequestId, Ticket};
 use crate::wire::rpc::SessionId;
 use crate::wire::runner::{Aftermath, Ended, Receipt};
 
@@ -82,6 +83,30 @@ impl Journal {
         let durable = self.scribe.decision(audit::Record::decision(&decision, redactor)).await?;
         let number = durable.seq();
         Ok((durable.into(), number))
+    }
+
+    /// Records what a model said of a command.
+    pub(super) async fn assessed(
+        &self,
+        pending: &Pending,
+        assessment: &Assessment,
+        redactor: &Redactor,
+    ) -> Result<(), Unwritten> {
+        let (provider, model) = assessment.by.clone().unzip();
+        let failed = assessment.failed.iter().map(|one| format!("{}: {}", one.provider, one.why)).collect();
+        let record = record::Assessment {
+            id: self.id.to_string(),
+            requester: requester(&self.principal, self.pid, self.session.is_some()),
+            session: self.session.clone(),
+            digest: self.scribe.key().command(&pending.request().command),
+            verdict: assessment.verdict.name().to_owned(),
+            why: assessment.why.clone(),
+            provider,
+            model,
+            failed,
+            ms: assessment.ms,
+        };
+        self.scribe.note(audit::Record::assessment(&record, redactor)).await
     }
 
     fn approval(&self, how: &str, approver: &Principal, grant: Option<&String>) -> record::Approval {

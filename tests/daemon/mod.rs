@@ -22,6 +22,7 @@ mod rights;
 mod scan;
 mod sessions;
 mod shells;
+mod smart;
 mod strict;
 mod terminals;
 mod user;

@@ -23,6 +23,14 @@ fn fallback(daemon: &Daemon, args: &[&str], key: Option<&str>) -> (Option<i32>, 
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+/// Puts a provider into the chain of a daemon.
+pub fn provided(daemon: &Daemon, name: &str, url: &str) {
+    let (base, model) = (format!("{url}/v1"), format!("{name}-model"));
+    let add = ["add", name, "--api", "openai", "--base-url", &base, "--model", &model];
+    let (code, _, said) = fallback(daemon, &add, Some(KEYS[0]));
+    assert_eq!(code, Some(0), "{said}");
+}
+
 #[test]
 fn an_operator_sets_up_a_chain_looks_at_it_and_tries_it_and_no_key_is_seen() {
     as_both(|| {

@@ -1,8 +1,10 @@
 //! People elsewhere are told that questions wait.
 
+use hmac::{KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::support::model::{Reply, Seen, Server};
 
 const POLICY: &str = "[approval]\ntimeout = \"1m\"\n[[rule]]\nid = \"ask.uname\"\nprogram = \"uname\"\ndecision = \"ask\"\n\
     reason = \"a test\"\nexamples = [{ command = \"uname -a\", expect = \"ask\" }]\n";
@@ -51,6 +53,64 @@ fn a_command_is_told_once_what_waits_with_equal_questions_as_one_and_no_secret()
             ran.iter().filter(|record| record["body"]["requester"]["uid"] == me()).collect();
         assert_eq!(ran.first().map(|record| &record["body"]["outcome"]), Some(&json!("run")), "{ran:?}");
         assert_eq!(fs::read_to_string(&told).unwrap().lines().count(), 1);
+        daemon.verify_log();
+    });
+}
+
+#[test]
+fn a_webhook_is_posted_to_until_it_takes_it_and_what_it_gets_is_signed() {
+    const KEY: &str = "a-long-random-text";
+    as_both(|| {
+        let server = Server::start(|_, number| match number {
+            1 => Reply::Reset,
+            2 => Reply::Answer(500, "", String::new()),
+            _ => Reply::Answer(204, "", String::new()),
+        });
+        let webhook = format!("[notify]\nwebhook = \"{}/hook/secret-path\"\nevery = \"1h\"\n", server.url);
+        let Some(mut daemon) = Daemon::start(Setup { policy: POLICY, ..Setup::default() }) else { return };
+        let config = daemon.path().join("execward.toml");
+        let text = fs::read_to_string(&config).unwrap() + &webhook;
+        fs::write(&config, text).unwrap();
+        // Without a key nothing could be signed.
+        daemon.signal(libc::SIGTERM);
+        daemon.ended();
+        let output = Daemon::command(daemon.path()).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("has no key to sign with"), "{output:?}");
+        let keys = daemon.path().join("state/keys.toml");
+        fs::write(&keys, format!("[webhooks]\nnotify = [\"{KEY}\"]\n")).unwrap();
+        fs::set_permissions(&keys, Permissions::from_mode(0o600)).unwrap();
+        give(&keys);
+        daemon.crash();
+        let mut client = daemon.client(people::agent());
+        client.open(&daemon.workspace(people::agent(), "w"));
+        ask(&mut client, "1", &["uname", "-s"]);
+        until("it is taken", || server.count() == 3);
+        let seen = server.seen.lock().unwrap().clone();
+        let field = |seen: &Seen, name: &str| -> String {
+            let line = seen.fields.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            line.unwrap().to_owned()
+        };
+        let deliveries: Vec<String> = seen.iter().map(|seen| field(seen, "execward-delivery")).collect();
+        assert!(deliveries.iter().all(|delivery| *delivery == deliveries[0]), "{deliveries:?}");
+        let last = seen.last().unwrap();
+        assert_eq!((last.path.as_str(), &last.body["waiting"]), ("/hook/secret-path", &json!(1)));
+        assert_eq!(last.body["questions"][0]["command"], "uname -s");
+        // As a receiver computes it.
+        let time = field(last, "execward-timestamp");
+        let text = format!("{time}.{}.{}", deliveries[0], last.text);
+        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(KEY.as_bytes()).unwrap();
+        mac.update(text.as_bytes());
+        let bytes = mac.finalize().into_bytes();
+        let digest: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(field(last, "execward-signature"), format!("sha256={digest}"));
+        until("it is recorded", || !daemon.records("notification").is_empty());
+        let record = daemon.records("notification").remove(0);
+        assert_eq!((&record["body"]["to"], &record["body"]["error"]), (&json!(server.url), &Value::Null));
+        let audit = fs::read_to_string(daemon.path().join("state/audit/audit.jsonl")).unwrap();
+        for text in [audit, daemon.log()] {
+            assert!(!text.contains("secret-path") && !text.contains(KEY), "{text}");
+        }
         daemon.verify_log();
     });
 }

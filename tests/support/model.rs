@@ -30,6 +30,8 @@ pub struct Seen {
     /// In lower case.
     pub fields: String,
     pub body: serde_json::Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 #[allow(dead_code, reason = "as above")]
@@ -89,7 +91,8 @@ fn serve(
     let length = fields.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.and_then(|length| length.parse().ok()).unwrap_or(0)];
     reader.read_exact(&mut body)?;
-    let seen = Seen { path, fields, body: serde_json::from_slice(&body)? };
+    let (text, body) = (String::from_utf8_lossy(&body).into_owned(), serde_json::from_slice(&body)?);
+    let seen = Seen { path, fields, body, text };
     let number = {
         let mut all = all.lock().expect("not poisoned");
         all.push(seen.clone());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::principals::Who;
+use crate::http::{Key, Keys, Url};
 use crate::models::{Models, ModelsError};
 use crate::policy::{ByteSize, parse_duration};
 use crate::sandbox::docker;
@@ -52,16 +53,52 @@ impl Docker {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Notify {
-    /// A program and its arguments. It gets the notification as one line of JSON on standard input.
+    /// A program and its arguments. It gets the notification as one line of JSON on standard input. None where it is empty.
+    #[serde(default)]
     pub(super) command: Vec<String>,
-    /// The directory that it may change.
+    /// The directory that it may change; needed with a command.
+    #[serde(default)]
     pub(super) directory: PathBuf,
     /// The profile of the policy that it runs under: one that reaches what it needs.
     #[serde(default)]
     pub(super) profile: Option<String>,
-    /// It runs no more often than this.
+    /// Where the notification is posted, signed by the key `notify` of the file of keys.
+    #[serde(default)]
+    pub(super) webhook: Option<Url>,
+    /// Certificates (PEM) that the webhook's own is held against, in place of the host's.
+    #[serde(default)]
+    pub(super) ca: Option<PathBuf>,
+    /// Nobody is told more often than this.
     #[serde(default = "half_a_minute", deserialize_with = "duration")]
     pub(super) every: Duration,
+}
+
+impl Notify {
+    fn check(&self) -> Result<(), &'static str> {
+        match (self.command.is_empty(), &self.webhook) {
+            (true, None) => Err("[notify] has neither a `command` nor a `webhook`"),
+            (false, _) if self.directory.as_os_str().is_empty() => {
+                Err("the command of [notify] has no `directory`")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The key that signs for the webhook; none where there is no webhook.
+    ///
+    /// # Errors
+    /// When the file of keys has none.
+    pub(super) fn key(&self, keys: &Keys) -> Result<Option<Key>, ConfigError> {
+        match (&self.webhook, keys.of_webhook("notify")) {
+            (Some(_), None) => Err(ConfigError::Lacks(
+                "the webhook of [notify] has no key to sign with: put one below [webhooks] into the file of keys \
+                 (keys.toml in the state directory, mode 0600), as `notify = [\"...\"]`"
+                    .to_owned(),
+            )),
+            (Some(_), Some(key)) => Ok(Some(key.clone())),
+            (None, _) => Ok(None),
+        }
+    }
 }
 
 fn half_a_minute() -> Duration {
@@ -172,6 +209,9 @@ pub enum ConfigError {
         /// Where and what.
         error: Box<toml::de::Error>,
     },
+    /// A section lacks something.
+    #[error("configuration: {0}")]
+    Lacks(String),
     /// A provider of models cannot be used.
     #[error("configuration {}: {error}", path.display())]
     Models {
@@ -207,6 +247,9 @@ impl Config {
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text)
             .map_err(|error| ConfigError::Mistake { path: path.to_owned(), error: Box::new(error) })?;
+        if let Some(notify) = &config.notify {
+            notify.check().map_err(|lacks| ConfigError::Lacks(format!("{}: {lacks}", path.display())))?;
+        }
         config.models.check().map_err(|error| ConfigError::Models { path: path.to_owned(), error })?;
         Ok(config)
     }
@@ -251,6 +294,8 @@ mod tests {
             "[principals]\nagents = [-1]\n",
             "[daemon]\nidle = 5\n",
             "[notify]\ncommand = [\"page\"]\n",
+            "[notify]\nevery = \"1m\"\n",
+            "[notify]\nwebhook = \"http://hooks.example.com/\"\n",
         ] {
             assert!(Config::parse(Path::new("c"), text).is_err(), "{text}");
         }

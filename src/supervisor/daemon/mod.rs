@@ -47,10 +47,10 @@ use super::local::{Local, LocalError};
 use super::policy_file::{self, PolicyFileError};
 use super::scribe::Scribe;
 use super::session::{Accounts, Common, Peer, Session};
-use crate::approval::{Broker, Grants, Modes};
+use crate::approval::{Broker, Budget, Grants, Modes};
 use crate::audit::LogError;
 use crate::audit::record::{Authority, Record};
-use crate::http::KeysError;
+use crate::http::{Keys, KeysError};
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{LaunchError, docker, jail};
 use crate::state::{SetAside, StateError, Store};
@@ -187,7 +187,12 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     let (grants, modes) = (Grants::load(Arc::clone(&store))?, Modes::load(Arc::clone(&store))?);
     // Sessions end with their supervisor.
     grants.revoke_all("the end of the session", |grant| grant.scope == Scope::Session);
-    let chain = models::chain(config.clone(), &local.directories, own, Arc::clone(&store))?;
+    let keys = Keys::read(&local.directories.keys(), own)?;
+    let people = match &config.notify {
+        Some(notify) => Some(notify::People { key: notify.key(&keys)?, notify: notify.clone() }),
+        None => None,
+    };
+    let chain = models::chain(config.clone(), keys, Arc::clone(&store))?;
     let common = Arc::new(Common {
         policy: RwLock::new(Arc::new(policy)),
         scribe,
@@ -195,8 +200,8 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         broker: Broker::default(),
         grants,
         modes,
-        assessor: None,
         models: RwLock::new(Arc::new(chain)),
+        assessments: Budget::default(),
         launcher: jail::Launcher::new()?,
         engine: docker::Engine::new(config.docker.options(&local.directories)),
         accounts: Accounts::new(config.limits),
@@ -245,7 +250,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
             .block_on(house.common.scribe.note(record))
             .map_err(|error| DaemonError::Unwritten(error.to_string()))?;
     }
-    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace, config.notify));
+    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace, people));
     // Threads that hang in somebody's file system are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.map_err(system("cannot serve"))
@@ -281,7 +286,7 @@ impl House {
         self: Arc<Self>,
         sockets: Sockets,
         grace: Duration,
-        notify_people: Option<config::Notify>,
+        notify_people: Option<notify::People>,
     ) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -454,7 +459,8 @@ impl House {
         let common = &self.common;
         let policy = policy_file::load(self.policy.as_deref(), &common.directories, self.own)?;
         let config = Config::load(self.config.as_deref(), &common.directories, self.own)?;
-        let chain = models::chain(config, &common.directories, self.own, Arc::clone(&common.store))?;
+        let keys = Keys::read(&common.directories.keys(), self.own)?;
+        let chain = models::chain(config, keys, Arc::clone(&common.store))?;
         *common.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(chain);
         *self.common.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
         Ok(())

@@ -12,13 +12,7 @@ use crate::supervisor::state::Directories;
 use crate::wire::rpc::{Code, Error, ModelKeyTested, ModelProvider, ModelTested, Models, TestModel};
 
 /// Puts the chain together.
-pub(super) fn chain(
-    config: Config,
-    directories: &Directories,
-    own: u32,
-    store: Arc<Store>,
-) -> Result<Chain, DaemonError> {
-    let keys = Keys::read(&directories.keys(), own)?;
+pub(super) fn chain(config: Config, keys: Keys, store: Arc<Store>) -> Result<Chain, DaemonError> {
     Ok(Chain::new(config.models, keys, store)?)
 }
 

@@ -1,21 +1,26 @@
 //! Telling people elsewhere that questions wait.
 //!
-//! The configuration names a command, which gets a notification as JSON on its standard input. It runs in a session of whoever
-//! runs the daemon, through the same pipeline as any command: judged, recorded, confined. What it is told leaves the machine, so
-//! that it is redacted and escaped; and nothing can be answered with it: that is for the operators' socket.
+//! The configuration names a command, which gets a notification as JSON on its standard input, or a webhook, to which the same is
+//! posted and signed, or both. The command runs in a session of whoever runs the daemon, through the same pipeline as any command:
+//! judged, recorded, confined. What is told leaves the machine, so that it is redacted and escaped; and nothing can be answered with
+//! it: that is for the operators' socket.
 //!
 //! What comes together is told together, and no more often than the configuration says, so that a flood of questions is one
 //! notification with a number in it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::House;
 use super::config::Notify;
+use crate::audit::record::{self, Record};
 use crate::gate::{self, Command};
+use crate::http::{self, Client, Key, Post, Url};
 use crate::redact::{Redactor, Rules};
 use crate::supervisor::session::{Peer, Session};
 use crate::wire::rpc::{self, Approval, Bounded, Error, OpenSession, Outcome, StartExec};
@@ -29,7 +34,21 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Questions that a notification names; the others are a number.
 const NAMED: usize = 10;
 
-/// What a command is told.
+/// How long one attempt to post a notification may take, and how long is waited before each.
+const POST: Duration = Duration::from_secs(10);
+const ATTEMPTS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];
+
+/// Largest answer to a notification that is read, in bytes: only its status counts.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// Who is told, and with which signature.
+#[derive(Debug)]
+pub(super) struct People {
+    pub(super) notify: Notify,
+    pub(super) key: Option<Key>,
+}
+
+/// What they are told.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Notification {
     /// How many questions wait.
@@ -90,7 +109,8 @@ impl Notification {
 }
 
 /// Tells of what waits, until the daemon ends.
-pub(super) async fn watch(house: Arc<House>, notify: Notify) {
+pub(super) async fn watch(house: Arc<House>, People { notify, key }: People) {
+    let client = Client::default();
     let told = async {
         let (waiting, mut events) = house.common.broker.watch();
         let mut news = !waiting.is_empty();
@@ -110,7 +130,20 @@ pub(super) async fn watch(house: Arc<House>, notify: Notify) {
                 continue;
             }
             let notification = Notification::of(&waiting, &Redactor::new(&Rules::builtin(), Vec::new()));
-            if let Err(error) = tell(&house, &notify, &notification).await {
+            let by_command = async {
+                if !notify.command.is_empty() {
+                    tell(&house, &notify, &notification).await?;
+                }
+                Ok(())
+            };
+            let by_webhook = async {
+                if let (Some(url), Some(key)) = (&notify.webhook, &key) {
+                    post(&house, &client, url, notify.ca.as_deref(), key, &notification).await?;
+                }
+                Ok::<_, String>(())
+            };
+            let (by_command, by_webhook) = tokio::join!(by_command, by_webhook);
+            for error in [by_command, by_webhook].into_iter().filter_map(Result::err) {
                 tracing::error!(%error, "nobody could be told that questions wait");
             }
             tokio::time::sleep(notify.every).await;
@@ -120,6 +153,43 @@ pub(super) async fn watch(house: Arc<House>, notify: Notify) {
         () = told => {}
         () = house.closing.cancelled() => {}
     }
+}
+
+/// Posts it, again where that fails, and records what came of it.
+async fn post(
+    house: &House,
+    client: &Client,
+    url: &Url,
+    ca: Option<&Path>,
+    key: &Key,
+    notification: &Notification,
+) -> Result<(), String> {
+    let body = serde_json::to_vec(notification).map_err(|error| error.to_string())?;
+    let mut delivery = [0; 16];
+    getrandom::fill(&mut delivery).map_err(|error| error.to_string())?;
+    let mut result = Ok(());
+    for wait in ATTEMPTS {
+        tokio::time::sleep(wait).await;
+        let fields = http::signed(key, &body, delivery, Timestamp::now());
+        let post = Post { url, ca, fields, body: body.clone(), time: POST, largest: MAX_ANSWER };
+        result = match client.post(post).await {
+            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+            Ok(answer) => Err(format!("HTTP {}", answer.status)),
+            Err(error) => Err(error.to_string()),
+        };
+        if result.is_ok() {
+            break;
+        }
+    }
+    let record = record::Notification {
+        to: url.to_string(),
+        waiting: notification.waiting,
+        error: result.clone().err(),
+    };
+    let redactor = Redactor::new(&Rules::builtin(), Vec::new());
+    let noted = house.common.scribe.note(Record::notification(&record, &redactor)).await;
+    noted.map_err(|error| error.to_string())?;
+    result.map_err(|error| format!("the webhook {url}: {error}"))
 }
 
 /// Runs the command.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::Session;
 use super::exec::Exec;
 use super::start::Reply;
-use crate::approval::{About, Answer, Assessment, Set, Situation};
+use crate::approval::{About, Answer, Assessment, Set, Situation, Verdict, assess};
 use crate::policy::Policy;
+use crate::redact::Redactor;
 use crate::stage::{Agreed, DenialReason, Pending};
+use crate::supervisor::journal::Journal;
 use crate::supervisor::pipeline::Ask;
 use crate::wire::rpc::{Mode, Script, State};
 
@@ -17,6 +19,8 @@ pub(super) struct AtOperators<'a> {
     pub(super) session: &'a Session,
     pub(super) exec: &'a Arc<Exec>,
     pub(super) policy: &'a Policy,
+    pub(super) journal: &'a Journal,
+    pub(super) redactor: &'a Redactor,
     /// The requester asked for no variables.
     pub(super) plain: bool,
     pub(super) reply: &'a mut Option<Reply>,
@@ -49,14 +53,10 @@ impl Ask for AtOperators<'_> {
             let _ = reply.send(Ok(State::Waiting));
         }
         let asked = async {
-            if let (Some(Set { mode: Mode::Smart, .. }), Some(assessor)) = (&mode, &common.assessor) {
-                match assessor.assess(pending).await {
-                    Assessment::Approve { model } => {
-                        return Answer::Yes(pending.grant(Agreed::Assessor { model }));
-                    }
-                    Assessment::Deny { reason } => return Answer::No(DenialReason::Assessor(reason)),
-                    Assessment::Escalate { why } => tracing::debug!(why, "left to a person"),
-                }
+            if let Some(Set { mode: Mode::Smart, .. }) = &mode
+                && let Some(answer) = self.assessed(pending).await
+            {
+                return answer;
             }
             common.broker.ask(pending, situation, self.about(), timeout).await
         };
@@ -79,6 +79,38 @@ impl AtOperators<'_> {
             id: self.exec.id.clone(),
             workspace: workspace_path.clone(),
             separation: *separation,
+        }
+    }
+
+    /// What a model answers in place of a person; `None` where a person is to.
+    async fn assessed(&self, pending: &Pending) -> Option<Answer> {
+        let Session { id, common, .. } = self.session;
+        let chain = common.models();
+        if chain.is_empty() {
+            return None;
+        }
+        let uid = pending.request().principal.uid;
+        let assessment = if !self.plain {
+            Assessment::unasked("its requester sets variables for it")
+        } else if let Some(_place) = common.assessments.take(uid) {
+            assess(&chain, pending, &self.scripts, self.redactor).await
+        } else {
+            Assessment::unasked("too much is being assessed")
+        };
+        if assessment.by.is_none() && assessment.failed.is_empty() {
+            tracing::debug!(why = assessment.why, "left to a person");
+            return None;
+        }
+        if let Err(error) = self.journal.assessed(pending, &assessment, self.redactor).await {
+            return Some(Answer::No(DenialReason::Failed(error.to_string())));
+        }
+        // An operator may have thought better of it meanwhile.
+        let smart = common.modes.of(uid, id).is_some_and(|set| set.mode == Mode::Smart);
+        let model = assessment.assessor();
+        match assessment.verdict {
+            Verdict::Approve if smart => Some(Answer::Yes(pending.grant(Agreed::Assessor { model }))),
+            Verdict::Deny => Some(Answer::No(DenialReason::Assessor(format!("{model}: {}", assessment.why)))),
+            _ => None,
         }
     }
 

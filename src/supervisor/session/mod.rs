@@ -44,7 +44,7 @@ use super::local::Local;
 use super::policy_file::Source;
 use super::scribe::Scribe;
 use super::state::Directories;
-use crate::approval::{Assessor, Broker, Grants, Modes};
+use crate::approval::{Broker, Budget, Grants, Modes};
 use crate::models::Chain;
 use crate::policy::Profile;
 use crate::prepare::Root;
@@ -70,9 +70,9 @@ pub(super) struct Common {
     pub(super) broker: Broker,
     pub(super) grants: Grants,
     pub(super) modes: Modes,
-    /// Answers before a person where the mode says so. Without one, a person does.
-    pub(super) assessor: Option<Arc<dyn Assessor>>,
+    /// Who answers before a person where the mode says so. Where nobody is in it, a person does.
     pub(super) models: RwLock<Arc<Chain>>,
+    pub(super) assessments: Budget,
     pub(super) launcher: jail::Launcher,
     pub(super) engine: docker::Engine,
     pub(super) accounts: Accounts,

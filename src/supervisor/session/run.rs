@@ -83,8 +83,16 @@ impl Session {
             pipeline::mask(&mut report, &redactor);
             self.report(exec, report, masked, &withheld)
         };
-        let mut operator =
-            AtOperators { session: self, exec, policy: &policy, plain, reply, scripts: Vec::new() };
+        let mut operator = AtOperators {
+            session: self,
+            exec,
+            policy: &policy,
+            journal: &journal,
+            redactor: &redactor,
+            plain,
+            reply,
+            scripts: Vec::new(),
+        };
         let cleared = match pipeline::clear(request, &policy, &mut operator).await {
             Ok(cleared) => cleared,
             Err(denial) => return self.refuse(*denial, &journal, &redactor, finish).await,
