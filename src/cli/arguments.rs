@@ -151,6 +151,9 @@ pub(super) enum Command {
     /// Look into files that agents read as instructions for what is there to take an agent over
     #[command(after_help = SCAN_EXAMPLES)]
     Scan(super::scan::Scan),
+    /// Images of containers
+    #[command(subcommand)]
+    Images(super::images::Images),
     /// Serve agents and operators on two sockets, in the foreground
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),

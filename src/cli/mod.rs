@@ -10,6 +10,7 @@ mod exit;
 mod fallback;
 mod generate;
 mod hook;
+mod images;
 mod lines;
 mod mcp;
 mod pair;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Scan(scan) => scan::scan(&scan, screen),
         Command::Session(session) => session::session(session, screen),
         Command::Exec(exec) => session::exec(exec, screen),
+        Command::Images(images) => images::images(&images, screen),
         Command::Approvals(ask) => approvals::approvals(ask, screen),
         Command::Grant(grant) => approvals::grant(grant, screen),
         Command::Pair(pair) => pair::pair(pair, screen),

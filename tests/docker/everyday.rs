@@ -222,3 +222,27 @@ fn a_session_keeps_its_shell_and_its_container() {
         until("its container is gone", || containers(&daemon).is_empty());
     });
 }
+
+#[test]
+fn images_are_listed_and_checked_against_the_policy() {
+    with_images(|images| {
+        let run = |args: &[&str]| {
+            let mut command = std::process::Command::new(crate::support::ground::execward());
+            command.args(args).env("HOME", "/nonexistent").output().unwrap()
+        };
+        let (out, _) = ended(&run(&["images", "list", "--json"]), 0);
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let ours = lines.iter().find(|line| line["names"] == json!([images.busybox])).expect("it is listed");
+        assert!(ours["permitted"] == false && ours["size"].as_i64() > Some(1_000_000), "{ours}");
+        // The policy that is compiled in permits execward's own, by whatever tag.
+        let own = format!("execward/minimal:{}", std::process::id());
+        docker_says(&["tag", &images.busybox, &own]);
+        let checked = run(&["images", "check", &own]);
+        docker_says(&["image", "rm", &own]);
+        ended(&checked, 0);
+        let (_, err) = ended(&run(&["images", "check", &images.busybox]), 1);
+        assert!(err.contains("does not permit"), "{err}");
+        let (_, err) = ended(&run(&["images", "check", "execward/base:no-such"]), 1);
+        assert!(err.contains("images/build base"), "{err}");
+    });
+}

@@ -35,10 +35,12 @@ impl From<ImageInspect> for Image {
 pub(super) async fn list(docker: &Docker, of: &Engine) -> Result<Vec<Image>, DockerError> {
     let listed = docker.list_images(None::<ListImagesOptions>).await;
     let listed = listed.map_err(engine(&of.options().socket, "list its images"))?;
+    // What an engine of before version 25 calls one that has no name.
+    let named = |names: Vec<String>| names.into_iter().filter(|name| !name.starts_with("<none>")).collect();
     let images = listed.into_iter().map(|image| Image {
         id: image.id,
-        names: image.repo_tags,
-        digests: image.repo_digests,
+        names: named(image.repo_tags),
+        digests: named(image.repo_digests),
         size: image.size,
     });
     Ok(images.collect())
