@@ -1,4 +1,5 @@
-//! What the daemon costs: a command in a warm session beside a bare spawn, many clients at once, memory, and output.
+//! What the daemon costs: a command in a warm session beside a bare spawn, many clients at once, memory, output, decisions with
+//! their durable records, and questions that wait.
 //!
 //! `cargo bench --bench pipeline [-- ROUNDS]`. Spawn and request take turns, so that a change of the machine's load hits
 //! both alike; compare ratios, not absolute figures. See benches/README.md.
@@ -21,19 +22,41 @@ const SPELL: Duration = Duration::from_secs(4);
 /// Bytes of output that go through the socket.
 const OUTPUT: u64 = 1 << 30;
 
+/// A policy that refuses, and asks, at no cost of its own.
+const DECIDES: &str = "[[rule]]\nid = \"deny.who\"\nprogram = \"who\"\ndecision = \"deny\"\nreason = \"a bench\"\n\
+    examples = [{ command = \"who\", expect = \"deny\" }]\n[[rule]]\nid = \"ask.uname\"\nprogram = \"uname\"\n\
+    decision = \"ask\"\nreason = \"a bench\"\nexamples = [{ command = \"uname\", expect = \"ask\" }]\n\
+    [approval]\ntimeout = \"10m\"\n";
+
+/// Questions that wait, and sessions for them: a session has eight places.
+const WAITING: usize = 1000;
+const SESSIONS: usize = WAITING.div_ceil(8);
+
 struct Daemon {
     directory: PathBuf,
     child: Child,
 }
 
 impl Daemon {
-    fn start() -> Self {
-        let directory = PathBuf::from(format!("/var/tmp/execward-bench-{}", std::process::id()));
+    fn start(policy: Option<&str>) -> Self {
+        let name = if policy.is_some() { "decisions" } else { "bench" };
+        let directory = PathBuf::from(format!("/var/tmp/execward-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(directory.join("work")).unwrap();
-        fs::write(directory.join("execward.toml"), "[limits]\nsessions = 100\n").unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_execward"))
+        let limits = "[limits]\nsessions = 200\nconnections = 200\n";
+        fs::write(directory.join("execward.toml"), limits).unwrap();
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_execward"));
+        if let Some(policy) = policy {
+            fs::write(directory.join("policy.toml"), policy).unwrap();
+        }
+        let child = serve
             .arg("serve")
+            .args(
+                policy
+                    .map(|_| [PathBuf::from("--policy"), directory.join("policy.toml")])
+                    .into_iter()
+                    .flatten(),
+            )
             .args(["--socket-dir".into(), directory.join("run")])
             .args(["--state".into(), directory.join("state")])
             .args(["--config".into(), directory.join("execward.toml")])
@@ -138,6 +161,26 @@ impl Client {
         took
     }
 
+    /// From the request to the refusal of a command that nobody else has asked for.
+    fn refusal(&mut self) -> Duration {
+        let before = Instant::now();
+        let own = format!("{}-{}", self.stream.as_raw_fd(), self.last);
+        self.send("exec/start", &json!({"id": own, "command": {"argv": ["who", own]}}));
+        let mut line = String::new();
+        let id = format!("\"id\":{},", self.last);
+        while !line.contains(&id) {
+            line.clear();
+            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the daemon went away");
+        }
+        assert!(line.contains("1300"), "{line}");
+        before.elapsed()
+    }
+
+    /// How many commands are refused until the time is over.
+    fn refusals(&mut self, since: Instant) -> usize {
+        std::iter::repeat_with(|| self.refusal()).take_while(|_| since.elapsed() < SPELL).count()
+    }
+
     /// From the request to the result that says how it ended.
     fn run_true(&mut self) -> Duration {
         let before = Instant::now();
@@ -201,7 +244,10 @@ fn report(name: &str, times: &mut [Duration], beside: Option<Duration>) -> Durat
 fn main() {
     // cargo passes `--bench`.
     let rounds: usize = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1000);
-    let daemon = Daemon::start();
+    if std::env::args().any(|arg| arg == "decisions") {
+        return decisions(rounds);
+    }
+    let daemon = Daemon::start(None);
     std::thread::sleep(Duration::from_millis(300));
     let (idle, _) = daemon.memory();
 
@@ -296,6 +342,58 @@ fn main() {
             passed.as_secs_f64() / bare.as_secs_f64()
         );
     }
+}
+
+/// What a decision with its durable record costs. A command that is refused costs these and the protocol, and nothing else;
+/// `session/get` costs the protocol alone. Each is refused for another text, so that each has a record of its own.
+fn decisions(rounds: usize) {
+    let daemon = Daemon::start(Some(DECIDES));
+    let mut client = daemon.client();
+    let (mut asked, mut refused, mut added) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds + 20 {
+        let before = Instant::now();
+        client.call("session/get", &json!({}));
+        let get = before.elapsed();
+        let refusal = client.refusal();
+        if round >= 20 {
+            asked.push(get);
+            refused.push(refusal);
+            added.push(refusal.saturating_sub(get));
+        }
+    }
+    println!("decision and durable record, {rounds} rounds:");
+    let beside = report("session/get", &mut asked, None);
+    report("refused exec/start", &mut refused, Some(beside));
+    report("the difference", &mut added, None);
+    for count in [8, 64] {
+        let mut clients: Vec<Client> = (0..count).map(|_| daemon.client()).collect();
+        let before = Instant::now();
+        let done: usize = std::thread::scope(|scope| {
+            let running: Vec<_> =
+                clients.iter_mut().map(|client| scope.spawn(move || client.refusals(before))).collect();
+            running.into_iter().map(|running| running.join().unwrap()).sum()
+        });
+        println!("{count:>3} clients: {:7.0} decisions/s", done as f64 / before.elapsed().as_secs_f64());
+        for client in &mut clients {
+            client.call("session/close", &json!({}));
+        }
+    }
+    let mut sessions: Vec<Client> = (0..SESSIONS).map(|_| daemon.client()).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let (own, below) = daemon.memory();
+    for number in 0..WAITING {
+        let client = &mut sessions[number / 8];
+        let state = client
+            .call("exec/start", &json!({"id": format!("q{number}"), "command": {"argv": ["uname", "-s"]}}));
+        assert_eq!(state["state"], "waiting", "{state}");
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let (with, runners) = daemon.memory();
+    println!(
+        "{WAITING} questions wait: {} KiB more in the daemon, {} KiB more in the runners of {SESSIONS} sessions",
+        with.saturating_sub(own),
+        runners.saturating_sub(below)
+    );
 }
 
 /// Reads everything, and fails where that is not all of it.

@@ -20,6 +20,7 @@ use std::time::Instant;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::gate::Command;
 use crate::models::{Attempt, Chain, Prompt};
 use crate::redact::Redactor;
 use crate::stage::Pending;
@@ -86,9 +87,12 @@ pub async fn assess(chain: &Chain, pending: &Pending, scripts: &[Script], redact
         Ok(case) => case,
         Err(why) => return Assessment::unasked(why),
     };
-    // In the form in which it was written, and in the one in which it would be sent.
-    let plain = pending.request().command.display();
-    if !redactor.find(plain.as_bytes()).is_empty() || !redactor.find(case.as_bytes()).is_empty() {
+    // Word by word, on one line, and in the form in which it would be sent: quotes and escapes break a secret up.
+    let command = &pending.request().command;
+    let words: &[String] = if let Command::Argv(words) = command { words } else { &[] };
+    let line = command.display();
+    let mut texts = words.iter().map(String::as_str).chain([line.as_str(), case.as_str()]);
+    if texts.any(|text| !redactor.find(text.as_bytes()).is_empty()) {
         return Assessment::unasked("it holds what looks like a secret, which goes to no provider");
     }
     let mut random = [0; 48];

@@ -12,8 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::stat::Mode;
 
 use crate::sys;
 
@@ -79,6 +81,16 @@ impl Peer {
         Ok(Self { uid: credentials.uid(), gid: credentials.gid(), groups, pid, process })
     }
 
+    /// The root directory of the peer's process, which shows what it sees; `None` where the process has gone, or is not one that
+    /// may be looked at (ptrace(2), "PTRACE_MODE_READ").
+    pub fn root(&self) -> Option<OwnedFd> {
+        let process = self.process.as_ref()?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open(format!("/proc/{}/root", self.pid?).as_str(), flags, Mode::empty()).ok()?;
+        // It was there all the while, so that the number was its own.
+        process.is_alive().then_some(root)
+    }
+
     /// Whether the peer is in a group, be it its own or a supplementary one.
     pub fn is_in_group(&self, gid: u32) -> bool {
         self.gid == gid || self.groups.contains(&gid)
@@ -123,6 +135,9 @@ mod tests {
         let peer = Peer::of(&ours).unwrap();
         assert_eq!((peer.uid, peer.gid), (geteuid().as_raw(), getegid().as_raw()));
         assert_eq!(peer.pid, Some(getpid().as_raw()));
+        let root = peer.root().unwrap();
+        let own = std::fs::File::open("/").unwrap();
+        assert_eq!(sys::mount::file_id(root).unwrap(), sys::mount::file_id(own).unwrap());
         let mut groups: Vec<u32> = getgroups().unwrap().iter().map(|group| group.as_raw()).collect();
         let mut said = peer.groups.clone();
         groups.sort_unstable();

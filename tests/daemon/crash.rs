@@ -12,9 +12,9 @@ use super::*;
 const POLICY: &str = "[approval]\ntimeout = \"1m\"\n[[rule]]\nid = \"ask.tee\"\nprogram = \"tee\"\ndecision = \"ask\"\n\
     reason = \"a test\"\nexamples = [{ command = \"tee a\", expect = \"ask\" }]\n";
 
-/// How often it is killed: `EXECWARD_TEST_CRASHES`, or a few times.
+/// How often it is killed: a few times, 200 times with `EXECWARD_TEST_LONG`.
 fn rounds() -> u32 {
-    std::env::var("EXECWARD_TEST_CRASHES").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
+    if std::env::var_os("EXECWARD_TEST_LONG").is_some() { 200 } else { 8 }
 }
 
 /// Says a line to a daemon that may die at any moment. Whether it could be said.

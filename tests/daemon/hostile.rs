@@ -268,7 +268,7 @@ fn ten_thousand_connections_of_one_leave_room_for_others() {
         let mut held = Vec::new();
         let mut victim = None;
         for n in 0..10_000 {
-            let mut stream = connect(&daemon.socket("agent"), attacker()).unwrap();
+            let mut stream = connect_quickly(&daemon.socket("agent"), attacker()).unwrap();
             if n % 10 == 0 {
                 let mut line = String::new();
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -290,7 +290,9 @@ fn ten_thousand_connections_of_one_leave_room_for_others() {
                 victim = Some(other);
             }
         }
-        assert!(daemon.descriptors() < before + 90, "{} descriptors, {before} before", daemon.descriptors());
+        // The socket and the root directory of each of its fifty, and a session.
+        let now = daemon.descriptors();
+        assert!(now < before + 140, "{now} descriptors, {before} before");
         // Those that it has go on, and so do another one's; operators get in.
         work(&mut open[0], "o");
         victim.iter_mut().for_each(|victim| work(victim, "v"));

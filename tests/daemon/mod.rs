@@ -1,8 +1,8 @@
 //! The daemon as agents and operators meet it: real processes, real sockets, several users, and peers that mean harm.
 //!
 //! Every test has a daemon of root, where the tests run as root, and one of an ordinary user. Root's serves users of the
-//! test's own making besides: numbers that nobody else has. A thread of the test becomes such a user before it connects;
-//! the kernel then says so of the connection.
+//! test's own making besides: numbers that nobody else has. A process becomes such a user before it connects; the kernel
+//! then says so of the connection.
 
 mod audit;
 mod crash;
@@ -31,6 +31,7 @@ mod wrap;
 use std::cell::RefCell;
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, socket};
 use serde_json::{Value, json};
 
 use crate::support::account::Account;
@@ -321,7 +323,10 @@ fn put(path: &Path, text: &str) {
     fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
 }
 
-/// Connects as this user: the ids of a thread of its own are what the kernel keeps of the connection.
+/// Processes that connected as other users: the daemon looks at them for as long as the connections last.
+static CONNECTED: std::sync::Mutex<Vec<Child>> = std::sync::Mutex::new(Vec::new());
+
+/// Connects as this user: a process of its own does, before it becomes one that waits for the end of the tests.
 pub fn connect(path: &Path, uid: u32) -> std::io::Result<UnixStream> {
     // SAFETY: getuid cannot fail and touches no memory.
     #[allow(unsafe_code)]
@@ -330,15 +335,43 @@ pub fn connect(path: &Path, uid: u32) -> std::io::Result<UnixStream> {
     }
     let path = path.to_owned();
     let gid = Account::user().filter(|user| user.uid == uid).map_or(uid, |user| user.gid);
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let (address, fd) = (UnixAddr::new(&path)?, socket.as_raw_fd());
+    let mut command = Command::new("cat");
+    command.uid(uid).gid(gid).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null());
+    let connecting = move || {
+        // A process that was root may be looked at by root alone, until it executes something.
+        // SAFETY: plain numbers.
+        #[allow(unsafe_code)]
+        let visible = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+        assert_eq!(visible, 0);
+        Ok(nix::sys::socket::connect(fd, &address)?)
+    };
+    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(connecting);
+    }
+    CONNECTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(command.spawn()?);
+    Ok(UnixStream::from(socket))
+}
+
+/// Connects as this user, from a thread of the tests: fast, and for connections that open no session. A daemon of an ordinary
+/// user cannot see what root's process sees.
+pub fn connect_quickly(path: &Path, uid: u32) -> std::io::Result<UnixStream> {
+    let path = path.to_owned();
+    let gid = Account::user().filter(|user| user.uid == uid).map_or(uid, |user| user.gid);
     let connecting = std::thread::spawn(move || {
-        // SAFETY: plain numbers. The call goes past the C library and changes this thread only, which then ends.
+        // SAFETY: plain numbers. The calls go past the C library and change this thread only, which then ends.
         #[allow(unsafe_code)]
         let became = unsafe {
-            libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>())
-                | libc::syscall(libc::SYS_setresgid, gid, gid, gid)
-                | libc::syscall(libc::SYS_setresuid, uid, uid, uid)
+            libc::getuid() == uid
+                || libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>())
+                    | libc::syscall(libc::SYS_setresgid, gid, gid, gid)
+                    | libc::syscall(libc::SYS_setresuid, uid, uid, uid)
+                    == 0
         };
-        assert_eq!(became, 0, "cannot become uid {uid}");
+        assert!(became, "cannot become uid {uid}");
         UnixStream::connect(path)
     });
     connecting.join().unwrap()

@@ -53,6 +53,16 @@ fn an_agent_in_a_sandbox_reaches_the_daemon_and_nothing_else_of_it() {
             let said = wrapped(&daemon, &workspace, &hidden);
             assert!(!said.status.success(), "{hidden}: {said:?}");
         }
+        // Nor does the daemon give it a directory that it does not have itself: another one of its user's, and one that is shown
+        // to it read-only.
+        let elsewhere = directory();
+        let shown = daemon.workspace(me(), "shown");
+        for place in [elsewhere.path().to_str().unwrap(), &shown] {
+            let said = wrapped(&daemon, &workspace, &format!("./execward run --workspace {place} -- true"));
+            assert!(!said.status.success(), "{place}: {said:?}");
+            assert!(String::from_utf8_lossy(&said.stderr).contains("the requester sees"), "{said:?}");
+            daemon.client(me()).open(place);
+        }
         // The positive control: outside, the same user is an operator.
         let listed = owners(ground::execward())
             .args(["approvals", "list", "--socket"])

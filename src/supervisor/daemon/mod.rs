@@ -402,6 +402,7 @@ impl House {
             uid: who.uid,
             gid: who.gid,
             pid: who.pid.unwrap_or(0),
+            root: who.root().map(Arc::new),
             name: self.principals.name(who.uid),
             account,
             separation: self.principals.separation(&who),

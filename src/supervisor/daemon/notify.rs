@@ -203,6 +203,7 @@ async fn tell(house: &Arc<House>, notify: &Notify, notification: &Notification) 
         uid,
         gid: nix::unistd::getegid().as_raw(),
         pid: std::process::id().cast_signed(),
+        root: std::fs::File::open("/").ok().map(|root| Arc::new(root.into())),
         name: house.principals.name(uid),
         account: house.common.accounts.of(uid),
         separation: rpc::Separation::None,

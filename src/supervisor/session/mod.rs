@@ -19,10 +19,12 @@ mod report;
 mod ring;
 mod run;
 mod script;
+mod seen;
 mod shell;
 mod start;
 mod unjudged;
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -110,6 +112,8 @@ pub(super) struct Peer {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) pid: i32,
+    /// Its root directory when it connected; `None` where that cannot be told.
+    pub(super) root: Option<Arc<OwnedFd>>,
     /// Login name, or the number.
     pub(super) name: String,
     pub(super) account: Arc<Account>,

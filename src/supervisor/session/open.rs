@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::link::{self, Orders, Routes};
 use super::look::look_as;
 use super::policy::Layer;
-use super::{Common, Peer, Session, Used, sleep};
+use super::{Common, Peer, Session, Used, seen, sleep};
 use crate::policy::{Access, Profile};
 use crate::prepare::context::{self as looking, Bounds, Seen, Which};
 use crate::prepare::directory::{self, WorkspaceRules};
@@ -201,7 +202,7 @@ fn limits(profile: &Profile, asked: Option<&rpc::SessionLimits>) -> Limits {
 
 async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<Looked, Error> {
     let (uid, gid) = (peer.uid, peer.gid);
-    let common = Arc::clone(common);
+    let (common, root) = (Arc::clone(common), peer.root.clone());
     let look = move || -> Result<Looked, Error> {
         let (upper, path) = (common.policy(), PathBuf::from(asked.workspace.as_str()));
         let local = Local::peer(uid, gid, common.directories.clone())
@@ -212,6 +213,10 @@ async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<L
                 .hint("name a directory of your own that holds one piece of work")
         };
         let workspace = open_workspace(&path, &local, &own_state).map_err(unsuitable)?;
+        seen::by(root.as_deref(), &workspace.fd, &workspace.path).map_err(|why| {
+            Error::new(Code::Workspace, format!("the workspace: {why}"))
+                .hint("name a directory that you see and can change yourself, by the path that you see it at")
+        })?;
         // Both are pure, and read by the requester what the requester wrote.
         let project = Project::read(workspace.fd.as_fd()).map_err(super::policy::unusable)?;
         let joined = project
@@ -280,13 +285,18 @@ pub(in crate::supervisor) async fn scan_path(
     path: PathBuf,
 ) -> Result<rpc::Scanned, Error> {
     let bounds = Bounds { time: Duration::from_secs(4), ..Bounds::ASKED };
-    let at = path.clone();
+    let (at, root) = (path.clone(), peer.root.clone());
+    let failed = |error: String| Error::new(Code::Directory, format!("the path: {error}"));
     let seen = look_as((peer.uid, peer.gid), &peer.account.lookups, move || {
-        looking::look(&at, Which::AgentFiles, bounds)
+        let held =
+            open(&at, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(seen::Unseen::Missing)?;
+        seen::by(root.as_deref(), held, &at)?;
+        Ok::<_, seen::Unseen>(looking::look(&at, Which::AgentFiles, bounds))
     })
     .await
-    .map_err(|error| Error::new(Code::Directory, format!("the path: {error}")))?
-    .map_err(|errno| Error::new(Code::Directory, format!("{}: {errno}", path.display())))?;
+    .map_err(|error| failed(error.to_string()))?
+    .map_err(|error| failed(error.to_string()))?
+    .map_err(|errno| failed(format!("{}: {errno}", path.display())))?;
     let redactor = Redactor::new(&common.policy().redaction, Vec::new());
     Ok(rpc::Scanned {
         findings: context::listed(&seen, &redactor),
