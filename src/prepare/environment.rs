@@ -135,15 +135,13 @@ pub enum EnvironmentError {
 
 impl Rules {
     /// The rules compiled in from `policies/environment.toml`.
-    pub fn builtin() -> Self {
+    pub fn builtin() -> &'static Self {
         static RULES: OnceLock<Rules> = OnceLock::new();
-        RULES
-            .get_or_init(|| Self {
-                lists: toml::from_str(include_str!("../../policies/environment.toml"))
-                    .expect("policies/environment.toml is compiled in and tested"),
-                shapes: Redactor::new(&redact::Rules::builtin(), Vec::new()),
-            })
-            .clone()
+        RULES.get_or_init(|| Self {
+            lists: toml::from_str(include_str!("../../policies/environment.toml"))
+                .expect("policies/environment.toml is compiled in and tested"),
+            shapes: Redactor::new(&redact::Rules::builtin(), Vec::new()),
+        })
     }
 
     fn has_secret_name(&self, name: &str) -> bool {

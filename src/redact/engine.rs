@@ -101,6 +101,14 @@ enum Run {
 impl Redactor {
     /// Puts shapes and exact values together. Values shorter than eight bytes are not looked for.
     pub fn new(rules: &Rules, secrets: Vec<Secret>) -> Self {
+        static SHIPPED: OnceLock<Redactor> = OnceLock::new();
+        if secrets.is_empty() && rules.is_builtin() {
+            return SHIPPED.get_or_init(|| Self::put_together(rules, secrets)).clone();
+        }
+        Self::put_together(rules, secrets)
+    }
+
+    fn put_together(rules: &Rules, secrets: Vec<Secret>) -> Self {
         let mut values: Vec<Value> = Vec::new();
         for secret in &secrets {
             for piece in secret.expose().trim_ascii().chunks(LONGEST_VALUE) {

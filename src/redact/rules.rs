@@ -158,6 +158,13 @@ impl Rules {
             .clone()
     }
 
+    /// Whether these are the rules that are compiled in, and no others.
+    pub(super) fn is_builtin(&self) -> bool {
+        let builtin = Self::builtin().rules;
+        self.rules.len() == builtin.len()
+            && self.rules.iter().zip(&builtin).all(|(rule, builtin)| Arc::ptr_eq(rule, builtin))
+    }
+
     /// Reads rules, compiles all of them and runs their examples.
     ///
     /// # Errors

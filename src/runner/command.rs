@@ -93,6 +93,7 @@ impl Command {
         let words = words(spawn)?;
         let shell = spawn.persist.then(State::new).transpose().doing("streams", doing)?;
         let cwd_id = (spawn.cwd_id.dev, spawn.cwd_id.ino);
+        let its_own = devpts.is_some() || spawn.last || !spawn.apart.is_empty();
         let init = loop {
             let init = init(devpts.as_ref())?;
             let stdio = match &command {
@@ -107,6 +108,7 @@ impl Command {
                 extra: shell.as_ref().map(AsFd::as_fd),
                 cpu: (spawn.cpu_s.unwrap_or(0), spawn.grace_ms.div_ceil(1000).max(1)),
                 terminal: spawn.terminal.is_some(),
+                last: its_own,
             };
             match init.start(order) {
                 Ok(()) => break init,
@@ -122,7 +124,7 @@ impl Command {
             init,
             listening: true,
             init_is_idle: false,
-            init_is_its_own: devpts.is_some() || !spawn.apart.is_empty(),
+            init_is_its_own: its_own,
             left: false,
             gate: Some(gate),
             stdin: Some(stdin),

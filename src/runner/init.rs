@@ -61,6 +61,8 @@ pub(super) struct Order<'a> {
     pub(super) extra: Option<BorrowedFd<'a>>,
     pub(super) cpu: (u64, u64),
     pub(super) terminal: bool,
+    /// The init serves no other command after it.
+    pub(super) last: bool,
 }
 
 /// What an init says.
@@ -86,6 +88,10 @@ pub(super) enum Told {
 /// What goes through the control socket: a tag and numbers, and after [`START`] the words of a command.
 type Packet = [u64; 10];
 const PACKET_SIZE: usize = size_of::<Packet>();
+
+/// Flags of [`START`].
+const TERMINAL: u64 = 1;
+const LAST: u64 = 2;
 
 const START: u64 = 1;
 const SIGNAL: u64 = 2;
@@ -147,11 +153,11 @@ impl Init {
     /// # Errors
     /// Where it has gone.
     pub(super) fn start(&self, order: Order<'_>) -> nix::Result<()> {
-        let Order { words, cwd_id, stdio, gate, extra, cpu, terminal } = order;
+        let Order { words, cwd_id, stdio, gate, extra, cpu, terminal, last } = order;
+        let flags = u64::from(terminal) * TERMINAL + u64::from(last) * LAST;
         let [programs, argv, env] = words.counts().map(|count| count as u64);
         let total = words.bytes().len() as u64;
-        let header =
-            to_bytes([START, total, programs, argv, env, cwd_id.0, cwd_id.1, terminal.into(), cpu.0, cpu.1]);
+        let header = to_bytes([START, total, programs, argv, env, cwd_id.0, cwd_id.1, flags, cpu.0, cpu.1]);
         let [stdin, stdout, stderr] = stdio;
         let (first, rest) = words.bytes().split_at(words.bytes().len().min(PACKET - PACKET_SIZE));
         let first = [header.as_slice(), first].concat();
@@ -241,6 +247,7 @@ fn main(
         starter: Starter::default(),
         command: None,
         ahead: true,
+        last: false,
         usage: Usage::default(),
     }
     .live()
@@ -326,6 +333,8 @@ struct Life<'a> {
     command: Option<Pid>,
     /// Whether a process is made before there is a command for it.
     ahead: bool,
+    /// Whether the command is the last one.
+    last: bool,
     usage: Usage,
 }
 
@@ -364,8 +373,7 @@ impl Life<'_> {
             Err(_) => return false,
         };
         packet.truncate(received.bytes);
-        let Some([tag, first, programs, argv, env, dev, ino, terminal, cpu, more]) = from_bytes(&packet)
-        else {
+        let Some([tag, first, programs, argv, env, dev, ino, flags, cpu, more]) = from_bytes(&packet) else {
             return false;
         };
         match tag {
@@ -385,8 +393,9 @@ impl Life<'_> {
                     cpu: (cpu, more),
                     words,
                     cwd_id: (dev, ino),
-                    terminal: terminal != 0,
+                    terminal: flags & TERMINAL != 0,
                 };
+                self.last = flags & LAST != 0;
                 self.usage = Usage::default();
                 match self.starter.start(self.confinement, launch) {
                     Ok(pid) => self.command = Some(pid),
@@ -436,7 +445,7 @@ impl Life<'_> {
                 continue;
             }
             self.command = None;
-            self.ahead = true;
+            self.ahead = !self.last;
             match self.hold {
                 Hold::Namespace => self.end_namespace(),
                 Hold::Descent => self.usage.add(tree::end(&[])),

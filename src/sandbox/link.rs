@@ -18,8 +18,8 @@ use crate::sys::passing;
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{FromRunner, Network, Ready, Receipt, SandboxSpec, ToRunner};
 
-/// How much is read from a runner at a time.
-const READ: usize = 256 << 10;
+/// How much is read from a runner at a time, at first and at most: a command that says little costs no memory for much.
+const READ: std::ops::RangeInclusive<usize> = 8 << 10..=256 << 10;
 
 /// How long a runner may take to end once nobody speaks to it; it has only to die.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -45,29 +45,49 @@ pub(super) enum Runner {
     Container(docker::Running),
 }
 
-impl Link {
-    /// Opens the session on a runner that was just launched.
-    pub(super) async fn open(
-        stream: UnixStream,
-        runner: Runner,
-        spec: SandboxSpec,
-    ) -> Result<Self, LaunchError> {
+/// A runner that builds its sandbox. Dropped, it ends.
+#[derive(Debug)]
+pub struct Building {
+    proxied: bool,
+    told: io::Result<bool>,
+    sender: Sender,
+    receiver: Receiver,
+}
+
+impl Building {
+    /// Opens the session on a runner that was just launched: it is told what to build, and nobody waits for it yet.
+    pub(super) fn begin(stream: UnixStream, runner: Runner, spec: SandboxSpec) -> Self {
         let (reader, writer) = stream.into_split();
         let mut sender = Sender::new(writer);
-        let mut receiver = Receiver { reader, decoder: Decoder::default(), runner: Some(runner) };
         let proxied = spec.network == Network::Proxy;
-        let opened = sender.send(ToRunner::Open(Box::new(spec))).await;
+        let told = sender.offer(&ToRunner::Open(Box::new(spec)));
+        Self { proxied, told, sender, receiver: Receiver::new(reader, runner) }
+    }
+
+    /// Waits until the sandbox stands.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub async fn stands(self) -> Result<Link, LaunchError> {
+        let Self { proxied, told, mut sender, mut receiver } = self;
+        let told = match told {
+            Ok(true) => Ok(()),
+            Ok(false) => sender.drain().await,
+            Err(error) => Err(error),
+        };
         // A runner that refuses says why before it closes the stream.
-        match (receiver.first().await, opened) {
+        match (receiver.first().await, told) {
             (Ok((Some(FromRunner::Ready(ready)), listener)), Ok(())) if proxied == listener.is_some() => {
-                Ok(Self { ready, listener, sender, receiver })
+                Ok(Link { ready, listener, sender, receiver })
             }
             (Ok((Some(FromRunner::Failed(failure)), _)), _) => Err(LaunchError::Refused(failure)),
             (Err(error), _) | (_, Err(error)) => Err(LaunchError::Lost(error)),
             (Ok(_), Ok(())) => Err(LaunchError::Lost(io::ErrorKind::UnexpectedEof.into())),
         }
     }
+}
 
+impl Link {
     /// What confines the commands of this session.
     pub fn receipt(&self) -> &Receipt {
         &self.ready.receipt
@@ -93,10 +113,7 @@ impl Link {
 #[cfg(test)]
 pub(crate) fn for_tests(stream: UnixStream, runner: Child) -> (Sender, Receiver) {
     let (reader, writer) = stream.into_split();
-    (
-        Sender::new(writer),
-        Receiver { reader, decoder: Decoder::default(), runner: Some(Runner::Process(runner)) },
-    )
+    (Sender::new(writer), Receiver::new(reader, Runner::Process(runner)))
 }
 
 /// Frames to the runner.
@@ -115,12 +132,17 @@ impl Sender {
 
     /// Sends one frame. Waits while the runner does not read.
     pub async fn send(&mut self, frame: ToRunner) -> io::Result<()> {
-        let mut all = self.offer(&frame)?;
-        while !all {
+        if self.offer(&frame)? { Ok(()) } else { self.drain().await }
+    }
+
+    /// Waits until the runner has taken everything that was offered.
+    async fn drain(&mut self) -> io::Result<()> {
+        loop {
             self.writer.writable().await?;
-            all = self.flush()?;
+            if self.flush()? {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Sends one frame after what was offered before, without waiting. `false` where the runner has not taken all of it
@@ -153,7 +175,7 @@ impl Sender {
         self.sent = 0;
         self.unsent.clear();
         // A large frame is rare, a session need not keep the room for one.
-        self.unsent.shrink_to(READ);
+        self.unsent.shrink_to(*READ.end());
         Ok(true)
     }
 
@@ -168,11 +190,24 @@ impl Sender {
 pub struct Receiver {
     reader: OwnedReadHalf,
     decoder: Decoder,
+    /// How much is read next: twice as much after a read that took all of it.
+    room: usize,
     /// Until it is dropped.
     runner: Option<Runner>,
 }
 
 impl Receiver {
+    fn new(reader: OwnedReadHalf, runner: Runner) -> Self {
+        Self { reader, decoder: Decoder::default(), room: *READ.start(), runner: Some(runner) }
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.decoder.filled(self.room, count);
+        if count == self.room {
+            self.room = (self.room * 2).min(*READ.end());
+        }
+    }
+
     /// The first frame, and what came with it.
     async fn first(&mut self) -> io::Result<(Option<FromRunner>, Option<OwnedFd>)> {
         let mut listener = None;
@@ -181,13 +216,13 @@ impl Receiver {
                 return Ok((Some(frame), listener));
             }
             self.reader.readable().await?;
-            let Self { reader, decoder, .. } = self;
-            let room = decoder.space(READ);
+            let Self { reader, decoder, room, .. } = self;
+            let room = decoder.space(*room);
             let stream: &UnixStream = reader.as_ref();
             let received = stream.try_io(Interest::READABLE, || {
                 passing::receive(stream.as_fd(), room).map_err(io::Error::from)
             });
-            decoder.filled(READ, received.as_ref().map_or(0, |received| received.bytes));
+            self.filled(received.as_ref().map_or(0, |received| received.bytes));
             match received {
                 Ok(received) if received.bytes == 0 => return Ok((None, None)),
                 Ok(mut received) => listener = listener.or(received.fds.pop()),
@@ -218,19 +253,12 @@ impl Receiver {
                 return Ok(Some(frame));
             }
             self.readable().await?;
-            let room = self.decoder.space(READ);
-            let count = match self.reader.try_read(room) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.decoder.filled(READ, 0);
-                    continue;
-                }
-                Err(error) => {
-                    self.decoder.filled(READ, 0);
-                    return Err(error);
-                }
-                Ok(count) => count,
+            let read = self.reader.try_read(self.decoder.space(self.room));
+            self.filled(*read.as_ref().unwrap_or(&0));
+            let count = match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                read => read?,
             };
-            self.decoder.filled(READ, count);
             if count == 0 {
                 if let Some(Runner::Container(container)) = &self.runner {
                     return Err(io::Error::other(container.why_gone().await));

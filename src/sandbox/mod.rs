@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 #[cfg(test)]
 pub(crate) use link::for_tests;
-pub use link::{Link, Receiver, Sender};
+pub use link::{Building, Link, Receiver, Sender};
 
 use crate::prepare::Directory;
 use crate::wire::runner::{Failure, LaterAction, Level, Limits, Network, SandboxSpec};
@@ -59,7 +59,9 @@ pub async fn contain(
 ) -> Result<Link, LaunchError> {
     let (stream, running, spec) = engine.launch(spec, made.clone(), workspace).await?;
     let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
-    Link::open(stream.map_err(LaunchError::Spawn)?, link::Runner::Container(running), spec).await
+    Building::begin(stream.map_err(LaunchError::Spawn)?, link::Runner::Container(running), spec)
+        .stands()
+        .await
 }
 
 /// A sandbox as asked for.

@@ -104,6 +104,7 @@ impl Prepared {
             apart: self.apart(),
             terminal: None,
             persist: false,
+            last: false,
         }
     }
 

@@ -34,7 +34,7 @@ use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, DirectoryError, Root, Withheld};
 use crate::redact::{Redactor, Rules};
-use crate::sandbox::{self, Backend, Link, Receiver, Sender, docker, jail};
+use crate::sandbox::{self, Backend, Building, LaunchError, Link, Receiver, Sender, docker, jail};
 use crate::stage::{
     Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
@@ -128,9 +128,15 @@ pub struct Completed {
     pub notes: Vec<String>,
 }
 
+/// What serving one command takes of memory, about.
+#[cfg(target_env = "gnu")]
+const HEAP: usize = 1 << 20;
+
 /// Serves one command from request to report. Whatever goes wrong on the way, a panic included, nothing runs that was
 /// not cleared, and the record says what happened where one can be written.
 pub fn serve(asked: &Asked) -> Completed {
+    #[cfg(target_env = "gnu")]
+    crate::sys::process::fill_heap(HEAP);
     let mut id = [0; 16];
     if let Err(error) = getrandom::fill(&mut id) {
         let id = RequestId::from_random(id);
@@ -210,14 +216,13 @@ impl Draft {
 struct Ground {
     workspace: Root,
     cwd: Directory,
-    spec: SandboxSpec,
     environment: Vec<(String, String)>,
 }
 
 /// How a sandbox is to be had.
 enum Sandbox {
-    /// From a runner that waits to be told what it shall be.
-    Jail(jail::Waiting),
+    /// It is being built, or cannot be.
+    Building(Result<Building, LaunchError>),
     /// It had to be looked at before the command was judged.
     Stands(Box<Link>),
 }
@@ -311,7 +316,8 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let at = At { asked, policy: &policy, workspace: workspace.directory(), cwd: &cwd, name: &selected.name };
     let mut settled = at.settle(&local, &selected)?;
     let sandbox = match &settled.backend {
-        Backend::Jail => Sandbox::Jail(runner?),
+        // It is built while the command is judged. Where that ends in a refusal, it was built for nothing.
+        Backend::Jail => Sandbox::Building(runner.and_then(|runner| runner.build(settled.spec.clone()))),
         Backend::Docker(made) => {
             drop(runner);
             let engine = docker::Engine::new(docker::Options::local(&local.directories.containers()));
@@ -326,7 +332,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
             Sandbox::Stands(Box::new(link))
         }
     };
-    let Settled { spec, environment, facts, profile, .. } = settled;
+    let Settled { environment, facts, profile, .. } = settled;
     let Environment { vars, withheld, secrets } = environment;
 
     // An agent ends when its user says so; what it has run has limits of its own.
@@ -343,7 +349,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         context: Vec::new(),
         interpreter: local.interpreter.to_owned(),
     };
-    let ground = Ground { workspace, cwd, spec, environment: vars.into_iter().collect() };
+    let ground = Ground { workspace, cwd, environment: vars.into_iter().collect() };
 
     let mut terminal = AtTerminal { local: &local, signals: &mut signals };
     let cleared = pipeline::clear(request, &policy, &mut terminal).await;
@@ -425,15 +431,15 @@ async fn execute(
         }
     };
     let mut spawn = prepared.spawn(1);
+    spawn.last = true;
     spawn.terminal = asked.terminal.then(window);
     let limits = (spawn.timeout_ms.map(Duration::from_millis), Duration::from_millis(spawn.grace_ms));
     // Everything but the execution, for which the record is needed, does not wait for the record.
-    let (launched, recorded) =
-        tokio::join!(launch(sandbox, ground.spec, ground.workspace.directory(), spawn), async {
-            let (journal, redactor) = desk()?;
-            let (ticket, number) = journal.cleared(&prepared, &redactor).await?;
-            Ok::<_, EmbeddedError>((journal, redactor, ticket, number))
-        });
+    let (launched, recorded) = tokio::join!(launch(sandbox, ground.workspace.directory(), spawn), async {
+        let (journal, redactor) = desk()?;
+        let (ticket, number) = journal.cleared(&prepared, &redactor).await?;
+        Ok::<_, EmbeddedError>((journal, redactor, ticket, number))
+    });
     let (journal, redactor, ticket, number) = recorded?;
     tracing::debug!(record = number, "decision is durable");
     let launched = launched.and_then(|launched| Ok((launched, stdio(asked, &redactor)?)));
@@ -498,14 +504,12 @@ struct Launched {
     receiver: Receiver,
 }
 
-async fn launch(
-    sandbox: Sandbox,
-    spec: SandboxSpec,
-    workspace: &Directory,
-    spawn: Spawn,
-) -> Result<Launched, EmbeddedError> {
+/// Waits for the sandbox and has the command made ready in it. `workspace` is open meanwhile, so that its inode cannot become
+/// another directory's.
+async fn launch(sandbox: Sandbox, workspace: &Directory, spawn: Spawn) -> Result<Launched, EmbeddedError> {
+    let _open = workspace.fd.as_fd();
     let mut link = match sandbox {
-        Sandbox::Jail(runner) => runner.open(spec, workspace.fd.as_fd()).await?,
+        Sandbox::Building(building) => building?.stands().await?,
         Sandbox::Stands(link) => *link,
     };
     let receipt = link.receipt().clone();

@@ -273,7 +273,7 @@ pub(super) fn environment(
         read_only: &read_only,
     };
     let rules = environment::Rules::builtin();
-    let build = |pass: &[String]| environment::build(&rules, variables.iter().cloned(), pass, facts);
+    let build = |pass: &[String]| environment::build(rules, variables.iter().cloned(), pass, facts);
     let built = build(&profile.pass)?;
     if named.is_empty() {
         return Ok(built);
@@ -328,7 +328,7 @@ impl Local {
             read_only: &[],
         };
         let rules = environment::Rules::builtin();
-        let environment = environment::build(&rules, variables, &profile.pass, facts)?;
+        let environment = environment::build(rules, variables, &profile.pass, facts)?;
         Ok(Facts {
             workspaces: vec![workspace.to_string_lossy().into_owned()],
             cwd: cwd.to_string_lossy().into_owned(),

@@ -553,6 +553,9 @@ pub struct Spawn {
     /// Gives it one more descriptor, to which its shell says at the end what its environment is.
     #[serde(default)]
     pub persist: bool,
+    /// No other command follows it in this session: nothing is made ready for one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last: bool,
 }
 
 /// How a command is set apart from its session: it has namespaces of its own, which serve no other command.

@@ -18,7 +18,7 @@ fn facts() -> Facts<'static> {
 fn from(variables: &[(&str, &str)], pass: &[&str]) -> Environment {
     let pass: Vec<String> = pass.iter().map(ToString::to_string).collect();
     let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    build(&Rules::builtin(), variables, &pass, facts()).unwrap()
+    build(Rules::builtin(), variables, &pass, facts()).unwrap()
 }
 
 fn why(environment: &Environment, name: &str) -> Option<Why> {
@@ -226,7 +226,7 @@ fn names_and_values_that_are_none_are_withheld() {
         (OsString::from("TERM"), OsString::from("b")),
         (OsString::from("RUST_LOG"), OsString::from("x".repeat(200 << 10))),
     ];
-    let environment = build(&Rules::builtin(), variables, &["*".into()], facts()).unwrap();
+    let environment = build(Rules::builtin(), variables, &["*".into()], facts()).unwrap();
     let count = |why| environment.withheld.iter().filter(|withheld| withheld.why == why).count();
     assert_eq!(
         (count(Why::BadName), count(Why::BadValue), count(Why::Duplicate), count(Why::TooLong)),
@@ -240,7 +240,7 @@ fn names_and_values_that_are_none_are_withheld() {
 fn too_much_in_all_is_an_error() {
     let variables =
         (0..20).map(|index| (OsString::from(format!("V{index}")), OsString::from("x".repeat(100 << 10))));
-    let error = build(&Rules::builtin(), variables, &["V*".into()], facts()).unwrap_err();
+    let error = build(Rules::builtin(), variables, &["V*".into()], facts()).unwrap_err();
     assert!(matches!(error, EnvironmentError::TooLarge { .. }), "{error}");
 }
 
@@ -290,7 +290,7 @@ fn path_keeps_only_directories_that_commands_cannot_write() {
         (OsString::from("JAVA_HOME"), OsString::from("/usr/lib/jvm/x")),
         (OsString::from("VIRTUAL_ENV"), workspace.join(".venv").into_os_string()),
     ];
-    let environment = build(&Rules::builtin(), variables, &[], facts).unwrap();
+    let environment = build(Rules::builtin(), variables, &[], facts).unwrap();
     assert_eq!(environment.vars["PATH"], format!("/usr/bin:{}:/bin", show(&tools)));
     let dropped = environment.withheld.iter().filter(|withheld| withheld.name == "PATH").count();
     assert_eq!(dropped, 6);
@@ -302,7 +302,7 @@ fn path_keeps_only_directories_that_commands_cannot_write() {
 fn a_directory_that_is_no_text_is_an_error() {
     let cwd = PathBuf::from(OsString::from_vec(b"/w/\xff".to_vec()));
     let facts = Facts { cwd: &cwd, ..facts() };
-    let error = build(&Rules::builtin(), [], &[], facts).unwrap_err();
+    let error = build(Rules::builtin(), [], &[], facts).unwrap_err();
     assert_eq!(error, EnvironmentError::Unusable { name: "PWD" });
 }
 
@@ -312,7 +312,7 @@ fn a_proxied_sandbox_names_its_proxy_whatever_the_requester_has() {
     let variables = ["http_proxy", "HTTPS_PROXY", "All_Proxy", "no_proxy", "NO_PROXY"].map(theirs);
     let pass = ["http_proxy".to_owned(), "HTTPS_PROXY".to_owned(), "*_PROXY".to_owned()];
     let facts = Facts { proxy: Some(3128), ..facts() };
-    let environment = build(&Rules::builtin(), variables, &pass, facts).unwrap();
+    let environment = build(Rules::builtin(), variables, &pass, facts).unwrap();
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         assert_eq!(environment.vars[name], "http://127.0.0.1:3128", "{name}");
     }

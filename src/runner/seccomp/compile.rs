@@ -3,8 +3,9 @@
 //!
 //! seccompiler compares the number of a call with one listed number after the other. The kernel runs a new filter once
 //! for every call that there is (to cache those that are always allowed, Linux 5.11), so that a list of a few hundred
-//! costs a tenth of a millisecond at each start of a command; a tree costs a tenth of that. seccompiler also lacks the
-//! check for x32 calls.
+//! costs a tenth of a millisecond at each start of a command; a tree costs a tenth of that. Each instruction is also
+//! translated to machine code at each start, so that equal ends are written once. seccompiler also lacks the check for
+//! x32 calls.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,7 +39,13 @@ pub(super) fn compile(toml: &str, arch: &str) -> Result<BpfProgram, FilterError>
     for (name, mut program) in programs(&data, arch)? {
         let number = program.get(CALL_COMPARED).map(|instruction| instruction.k);
         let number = number.ok_or_else(|| FilterError::Shape(name.clone()))?;
-        let body = program.split_off(ARCH_CHECK);
+        let body = program.split_off(CONDITIONS.min(program.len()));
+        let shape = matches!(program.get(ARCH_CHECK..), Some([load, compare, past, _])
+            if *load == LOAD_CALL && (compare.code, compare.jt, compare.jf) == (JUMP_IF_EQUAL, 0, 1) && (past.code, past.k) == (JUMP, 1));
+        if !shape || body.is_empty() {
+            return Err(FilterError::Shape(name));
+        }
+        program.truncate(ARCH_CHECK);
         prologue = program;
         let answer = match data.kind(&name, arch) {
             Kind::Allowed => Answer::Allow,
@@ -50,7 +57,7 @@ pub(super) fn compile(toml: &str, arch: &str) -> Result<BpfProgram, FilterError>
     let mut program = prologue;
     program.push(LOAD_CALL);
     program.extend(refuse_x32(arch));
-    search(&ranges(answers), &mut program);
+    program.extend(Backwards::search(&ranges(answers)));
     Ok(program)
 }
 
@@ -58,11 +65,15 @@ pub(super) fn compile(toml: &str, arch: &str) -> Result<BpfProgram, FilterError>
 const ARCH_CHECK: usize = 3;
 /// Where a program of seccompiler's for one call compares its number: after the check and a load.
 const CALL_COMPARED: usize = 4;
+/// Where the conditions of that call begin: after the comparison and the jumps past it. What they say of a call depends on
+/// its arguments alone, so that calls with equal conditions share them.
+const CONDITIONS: usize = 7;
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const LOAD_CALL: sock_filter = sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 }; // BPF_LD | BPF_W | BPF_ABS, nr
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
+const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const JUMP_IF_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const JUMP_IF_SET: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
 
@@ -101,24 +112,72 @@ fn ranges(answers: BTreeMap<u32, Answer>) -> Vec<(u32, Answer)> {
     ranges
 }
 
-/// A binary search for the range that the loaded number is in.
-fn search(ranges: &[(u32, Answer)], program: &mut BpfProgram) {
-    let (lower, upper) = ranges.split_at(ranges.len() / 2);
-    match (lower, upper) {
-        ([], [(_, answer)]) => program.extend(answer.program()),
-        (_, [(middle, _), ..]) => {
-            // Conditional jumps reach 255 instructions; the plain one that they lead to reaches everything.
-            program.push(sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: *middle });
-            let jump = program.len();
-            program.push(sock_filter { code: JUMP, jt: 0, jf: 0, k: 0 });
-            search(lower, program);
-            let distance = u32::try_from(program.len() - jump - 1).unwrap_or(u32::MAX);
-            program[jump].k = distance;
-            search(upper, program);
+/// A program that is written from its end, because jumps go forward only: where one leads to has been written then.
+#[derive(Debug, Default)]
+struct Backwards {
+    instructions: BpfProgram,
+    /// Where each answer stands, as a distance from the end; the nearest one last.
+    answers: Vec<(Answer, usize)>,
+}
+
+impl Backwards {
+    /// A binary search for the range that the loaded number is in.
+    fn search(ranges: &[(u32, Answer)]) -> BpfProgram {
+        let mut program = Self::default();
+        program.branch(ranges);
+        program.instructions.reverse();
+        program.instructions
+    }
+
+    /// Writes what tells these ranges apart; the result is where that begins.
+    fn branch(&mut self, ranges: &[(u32, Answer)]) -> usize {
+        match ranges {
+            [] => self.instructions.len(),
+            [(_, answer)] => self.answer(answer),
+            _ => {
+                let (lower, upper) = ranges.split_at(ranges.len() / 2);
+                let middle = upper.first().map_or(u32::MAX, |(start, _)| *start);
+                let (upper, lower) = (self.branch(upper), self.branch(lower));
+                let (upper, lower) = (self.within_reach(upper), self.within_reach(lower));
+                let [jt, jf] = [upper, lower]
+                    .map(|to| u8::try_from(self.instructions.len() - to).expect("within reach"));
+                self.push(sock_filter { code: JUMP_IF_AT_LEAST, jt, jf, k: middle })
+            }
         }
-        (_, []) => {}
+    }
+
+    /// Where this answer is given: where it stands already, unless a new one is shorter than the way to it.
+    fn answer(&mut self, answer: &Answer) -> usize {
+        let known = self.answers.iter().rev().find(|(known, _)| known == answer).map(|(_, at)| *at);
+        let program = answer.program();
+        match known {
+            Some(at) if program.len() > 1 || self.instructions.len() - at < REACH => return at,
+            _ => {}
+        }
+        program.into_iter().rev().for_each(|instruction| {
+            self.push(instruction);
+        });
+        self.answers.push((answer.clone(), self.instructions.len()));
+        self.instructions.len()
+    }
+
+    /// The place itself, or a jump to it that a condition can reach even when one more of them stands between.
+    fn within_reach(&mut self, to: usize) -> usize {
+        let distance = self.instructions.len() - to;
+        if distance < REACH {
+            return to;
+        }
+        self.push(sock_filter { code: JUMP, jt: 0, jf: 0, k: u32::try_from(distance).unwrap_or(u32::MAX) })
+    }
+
+    fn push(&mut self, instruction: sock_filter) -> usize {
+        self.instructions.push(instruction);
+        self.instructions.len()
     }
 }
+
+/// How far a conditional jump goes, less one for a jump of another that may come between.
+const REACH: usize = 255;
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -258,7 +317,7 @@ mod tests {
                 0x20 => accumulator = load(k),
                 0x54 => accumulator &= k,
                 JUMP => at += k as usize,
-                0x15 => at += jump(accumulator == k),
+                JUMP_IF_EQUAL => at += jump(accumulator == k),
                 0x25 => at += jump(accumulator > k),
                 JUMP_IF_AT_LEAST => at += jump(accumulator >= k),
                 JUMP_IF_SET => at += jump(accumulator & k != 0),

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
-use super::{open, start};
+use super::{build, start};
 use crate::sandbox::{LaunchError, Link, image};
 use crate::wire::runner::SandboxSpec;
 
@@ -55,6 +55,6 @@ impl Launcher {
         let (order, started) = oneshot::channel();
         self.orders.send(order).map_err(|_| gone())?;
         let (stream, runner) = started.await.map_err(|_| gone())??;
-        open(stream, runner, spec).await
+        build(stream, runner, spec)?.stands().await
     }
 }

@@ -13,7 +13,7 @@ pub use launcher::Launcher;
 pub use spec::spec;
 
 use super::link::Runner;
-use super::{LaunchError, Link, image};
+use super::{Building, LaunchError, image};
 use crate::sys::socket;
 use crate::wire::runner::{ROLE, SandboxSpec};
 
@@ -34,16 +34,15 @@ impl Waiting {
         Ok(Self(Some(start(image.as_fd())?)))
     }
 
-    /// Has it build the sandbox. `workspace` is the directory that the spec names; holding it open keeps its inode from
-    /// becoming another directory's. Needs a tokio runtime.
+    /// Has it build the sandbox, and does not wait for it. The caller holds the directory open that the spec names until the
+    /// sandbox stands, so that its inode cannot become another directory's. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`LaunchError`].
-    pub async fn open(mut self, spec: SandboxSpec, workspace: BorrowedFd<'_>) -> Result<Link, LaunchError> {
-        let _ = workspace;
+    pub fn build(mut self, spec: SandboxSpec) -> Result<Building, LaunchError> {
         let gone = || LaunchError::Spawn(std::io::ErrorKind::NotConnected.into());
         let (stream, runner) = self.0.take().ok_or_else(gone)?;
-        open(stream, runner, spec).await
+        build(stream, runner, spec)
     }
 }
 
@@ -56,10 +55,10 @@ impl Drop for Waiting {
     }
 }
 
-async fn open(stream: OwnedFd, runner: Child, spec: SandboxSpec) -> Result<Link, LaunchError> {
+fn build(stream: OwnedFd, runner: Child, spec: SandboxSpec) -> Result<Building, LaunchError> {
     let stream = std::os::unix::net::UnixStream::from(stream);
     let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
-    Link::open(stream.map_err(LaunchError::Spawn)?, Runner::Process(runner), spec).await
+    Ok(Building::begin(stream.map_err(LaunchError::Spawn)?, Runner::Process(runner), spec))
 }
 
 /// Starts a runner that waits to be told what its sandbox shall be.
