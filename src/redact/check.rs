@@ -1,5 +1,8 @@
 //! What an expression cannot say about a secret: that it looks random, that it is no placeholder.
 
+use std::sync::OnceLock;
+
+use aho_corasick::AhoCorasick;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -108,11 +111,13 @@ const STAND_IN_PARTS: &[&str] = &[
 ];
 
 fn is_real(secret: &[u8]) -> bool {
-    let lower = String::from_utf8_lossy(secret).to_ascii_lowercase();
+    static PARTS: OnceLock<Option<AhoCorasick>> = OnceLock::new();
+    let parts =
+        PARTS.get_or_init(|| AhoCorasick::builder().ascii_case_insensitive(true).build(STAND_IN_PARTS).ok());
     let repeated = secret.first().is_some_and(|first| secret.iter().all(|byte| byte == first));
     !repeated
-        && !STAND_INS.contains(&lower.as_str())
-        && !STAND_IN_PARTS.iter().any(|part| lower.contains(part))
+        && !STAND_INS.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(secret))
+        && !parts.as_ref().is_some_and(|parts| parts.is_match(secret))
 }
 
 fn is_path(secret: &[u8]) -> bool {
@@ -130,9 +135,14 @@ fn is_code(secret: &[u8]) -> bool {
     if secret.windows(2).any(|pair| pair == b"::" || pair == b"->") {
         return true;
     }
-    let words: Vec<&[u8]> =
-        secret.split(|byte| b"._-:".contains(byte)).filter(|word| !word.is_empty()).collect();
-    words.len() > 1 && words.iter().all(|word| is_word(word))
+    let mut words = 0;
+    for word in secret.split(|byte| b"._-:".contains(byte)).filter(|word| !word.is_empty()) {
+        if !is_word(word) {
+            return false;
+        }
+        words += 1;
+    }
+    words > 1
 }
 
 fn is_word(word: &[u8]) -> bool {

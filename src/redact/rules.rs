@@ -18,8 +18,12 @@ use super::check::Check;
 /// Largest automaton of one expression, in bytes.
 const AUTOMATON_LIMIT: usize = 4 << 20;
 
-/// Longest literal.
+/// Shortest and longest literal: fewer bytes stand in too many places of any text.
+const MIN_LITERAL: usize = 3;
 const MAX_LITERAL: usize = 32;
+
+/// Most literals that one with sets stands for.
+const MAX_EXPANDED: usize = 1024;
 
 /// The shapes of secrets.
 #[derive(Debug, Clone)]
@@ -261,8 +265,15 @@ impl Rule {
         if source.literals.is_empty() {
             return fail("needs at least one literal to be found by");
         }
-        if source.literals.iter().any(|literal| !(2..=MAX_LITERAL).contains(&literal.len())) {
-            return fail("a literal has 2 to 32 bytes");
+        let mut literals = Vec::new();
+        for literal in &source.literals {
+            match expand(literal.as_bytes()) {
+                Some(expanded) => literals.extend(expanded),
+                None => return fail("a literal has sets like `[0-9a]`, and stands for at most 1024"),
+            }
+        }
+        if literals.iter().any(|literal| !(MIN_LITERAL..=MAX_LITERAL).contains(&literal.len())) {
+            return fail("a literal has 3 to 32 bytes");
         }
         if source.not_before.iter().any(|word| word.len() > super::stream::LOOK_BEHIND) {
             return fail("a word before a literal has at most 16 bytes");
@@ -272,7 +283,7 @@ impl Rule {
         }
         Ok(Self {
             id: source.id,
-            literals: source.literals.into_iter().map(String::into_bytes).collect(),
+            literals,
             before: source.before,
             not_before: source.not_before.into_iter().map(String::into_bytes).collect(),
             lead: (!source.lead.is_empty()).then(|| Expression::new(source.lead)),
@@ -294,6 +305,36 @@ impl Rule {
         let last = before.last();
         self.not_before.iter().any(|word| word.last() == last && before.ends_with(word))
     }
+}
+
+/// What a literal with sets of bytes stands for; `None` where it does not read, or stands for too many.
+fn expand(literal: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut expanded, mut rest) = (vec![Vec::new()], literal);
+    while let Some((first, after)) = rest.split_first() {
+        let mut set = vec![*first];
+        rest = after;
+        if *first == b'[' {
+            let end = 1 + rest.iter().skip(1).position(|byte| *byte == b']')?;
+            let mut members = rest.get(..end)?;
+            set.clear();
+            while let Some((from, after)) = members.split_first() {
+                let (to, after) = match after {
+                    [b'-', to, after @ ..] => (to, after),
+                    _ => (from, after),
+                };
+                set.extend(*from..=*to);
+                members = after;
+            }
+            rest = rest.get(end + 1..)?;
+        }
+        if set.is_empty() || set.len() * expanded.len() > MAX_EXPANDED {
+            return None;
+        }
+        let longer =
+            |begin: &Vec<u8>| set.iter().map(|byte| [begin, &[*byte][..]].concat()).collect::<Vec<_>>();
+        expanded = expanded.iter().flat_map(longer).collect();
+    }
+    Some(expanded)
 }
 
 /// Compiles an anchored expression over bytes: classes are ASCII, `.` and negated classes match any byte.
@@ -332,6 +373,26 @@ mod tests {
         let count = ids.len();
         ids.dedup();
         assert_eq!(ids.len(), count);
+    }
+
+    #[test]
+    fn a_literal_may_have_sets_of_bytes() {
+        let expanded = |literal: &str| {
+            let bytes = expand(literal.as_bytes())?;
+            Some(
+                bytes
+                    .into_iter()
+                    .map(|bytes| String::from_utf8(bytes).unwrap())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+        };
+        assert_eq!(expanded("ab").as_deref(), Some("ab"));
+        assert_eq!(expanded("[0-2]Q[x_-]").as_deref(), Some("0Qx 0Q_ 0Q- 1Qx 1Q_ 1Q- 2Qx 2Q_ 2Q-"));
+        assert_eq!(expanded("[[]x[]]").as_deref(), Some("[x]"));
+        for bad in ["a[", "a[]", "a[b", "[z-a]b", "[0-9][0-9][0-9][0-9]"] {
+            assert_eq!(expanded(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -110,15 +110,13 @@ impl Stream {
             return self.buffer.len();
         }
         let engine = Arc::clone(&self.engine);
-        let mut cursors = engine.search.cursors(&self.buffer, self.scan);
         let (mut unfinished, mut hold) = self.unfinished(self.scan, ended);
-        'candidates: while let Some(at) = engine.search.next(&mut cursors, &self.buffer, self.scan) {
+        'candidates: while let Some((at, literal)) = engine.search.next(&self.buffer, self.scan) {
             if at > unfinished {
                 // What starts first is decided first, and that is not all here yet.
                 self.scan = unfinished;
                 return self.hold_after(unfinished, hold);
             }
-            let literal = cursors.literal_at(at).unwrap_or(usize::MAX);
             for candidate in engine.candidates(literal) {
                 match engine.judge(candidate, literal, &self.buffer, at, ended) {
                     Verdict::No => {}
@@ -150,10 +148,8 @@ impl Stream {
         let search = &self.engine.search;
         let (_, mut hold) = self.unfinished(at, false);
         hold = hold.min(from);
-        let mut cursors = search.cursors(&self.buffer, at);
         let mut next = at;
-        while let Some(at) = search.next(&mut cursors, &self.buffer, next).filter(|at| *at < hold) {
-            let literal = cursors.literal_at(at).unwrap_or(usize::MAX);
+        while let Some((at, literal)) = search.next(&self.buffer, next).filter(|(at, _)| *at < hold) {
             for candidate in self.engine.candidates(literal) {
                 match self.engine.judge(candidate, literal, &self.buffer, at, false) {
                     Verdict::No => {}
