@@ -4,6 +4,10 @@
 //! three bytes begin a literal, so that this runs at the speed of the table; and whatever it is made of, each place costs one
 //! look and the few literals that share these bytes. A vector search (Teddy) is faster for some dozens of literals, and starts
 //! anew behind each hit: with some hundreds, and in text that is full of them, it is several times slower.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "low bytes are cut off on purpose, and slots fit 16 bits"
+)]
 
 /// Bits of a place in the table: it stays in the processor's near caches.
 const BITS: u32 = 15;

@@ -4,6 +4,7 @@
 //! say that nothing separates them. It ends with its command, and its runner ends with it.
 
 mod error;
+mod settle;
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::EmbeddedError;
+use self::settle::{At, Settled};
 use super::egress::CONNECTIONS;
 use super::journal::{Failure, Journal};
 use super::local::Local;
@@ -28,8 +30,7 @@ use super::scribe::{Keeping, Scribe, Unwritten};
 use super::state::Directories;
 use crate::approval::{Answer, Terminal};
 use crate::audit::LogError;
-use crate::gate::{Command, Decision, Facts};
-use crate::policy::{Access, Profile};
+use crate::gate::{Command, Decision};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, DirectoryError, Root, Withheld};
@@ -39,7 +40,7 @@ use crate::stage::{
     Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
 use crate::wire::rpc;
-use crate::wire::runner::{AGENT_SOCKET, Aftermath, FileId, Network, Receipt, SandboxSpec, Spawn, ToRunner};
+use crate::wire::runner::{Aftermath, FileId, Network, Receipt, SandboxSpec, Spawn, ToRunner};
 
 /// A command as the command line asks for it.
 #[derive(Debug, Clone)]
@@ -224,73 +225,7 @@ enum Sandbox {
     /// It is being built, or cannot be.
     Building(Result<Building, LaunchError>),
     /// It had to be looked at before the command was judged.
-    Stands(Box<Link>),
-}
-
-/// Where and how a command was asked for.
-struct At<'a> {
-    asked: &'a Asked,
-    policy: &'a Source,
-    workspace: &'a Directory,
-    cwd: &'a Directory,
-    /// The profile that was selected.
-    name: &'a str,
-}
-
-/// What a command is judged by and runs under.
-struct Settled {
-    spec: SandboxSpec,
-    backend: Backend,
-    environment: Environment,
-    facts: Facts,
-    profile: Profile,
-}
-
-impl At<'_> {
-    /// What confines a command can be decided by what it is. Less of an environment can make it another command, so that it
-    /// is looked at until nothing more is taken away.
-    fn settle(&self, local: &Local, selected: &Profile) -> Result<Settled, EmbeddedError> {
-        let &Self { asked, policy, workspace, cwd, name } = self;
-        let mut profile = selected.clone();
-        loop {
-            let backend = pipeline::made_by(&profile, policy);
-            let mut spec = backend.spec(&sandbox::Asked {
-                requester: (local.principal.uid, local.principal.gid),
-                user: &local.principal.name,
-                home: local.home.clone(),
-                workspace,
-                writable: profile.workspace == Access::Write,
-                later: pipeline::later(policy),
-                network: pipeline::network(&profile),
-                limits: pipeline::limits(&profile),
-                minimum: pipeline::minimum(&profile),
-                masked: &profile.masked,
-                own_state: local.directories.own(),
-            })?;
-            // A command must not change what the next one is judged by.
-            spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
-            if let Some(agent) = &asked.agent {
-                agent.enter(&mut spec)?;
-            }
-            let mut environment =
-                pipeline::environment(local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
-            if asked.agent.is_some() {
-                environment.vars.insert(Agent::SOCKET.to_owned(), AGENT_SOCKET.to_owned());
-            }
-            let mut facts = local.facts(&cwd.path);
-            facts.home = text(&spec.identity.home)?;
-            facts.user = spec.identity.name.clone();
-            facts.cwd = text(&cwd.path)?;
-            facts.workspaces = vec![text(&workspace.path)?];
-            facts.environment = environment.vars.clone();
-            facts.profile = name.to_owned();
-            let confined = pipeline::confined(policy, &asked.command, &facts, &profile);
-            if confined == profile {
-                return Ok(Settled { spec, backend, environment, facts, profile });
-            }
-            profile = confined;
-        }
-    }
+    Stands(Link),
 }
 
 async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<Completed, EmbeddedError> {
@@ -329,7 +264,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
                 return Err(ProfileError::Changed(again.profile.name).into());
             }
             settled = Settled { spec: settled.spec, ..again };
-            Sandbox::Stands(Box::new(link))
+            Sandbox::Stands(link)
         }
     };
     let Settled { environment, facts, profile, .. } = settled;
@@ -510,7 +445,7 @@ async fn launch(sandbox: Sandbox, workspace: &Directory, spawn: Spawn) -> Result
     let _open = workspace.fd.as_fd();
     let mut link = match sandbox {
         Sandbox::Building(building) => building?.stands().await?,
-        Sandbox::Stands(link) => *link,
+        Sandbox::Stands(link) => link,
     };
     let receipt = link.receipt().clone();
     let listener = link.take_listener();
@@ -611,11 +546,6 @@ fn within(workspace: &Directory, policy: &Source) -> Result<(), EmbeddedError> {
     Ok(())
 }
 
-/// A file as it is named, absolute, and as it is.
-fn named_and_real(path: &Path) -> impl Iterator<Item = PathBuf> {
-    [std::path::absolute(path).ok(), path.canonicalize().ok()].into_iter().flatten()
-}
-
 /// Makes execward's own directories where a workspace as broad as a home holds them. What exists is hidden in the
 /// sandbox and held in its place; what does not exist, the command could make itself, with a policy in it.
 fn keep_own(own: &Directories, workspace: &Directory) -> Result<(), EmbeddedError> {
@@ -638,8 +568,4 @@ fn identity(directory: &Directory) -> Result<FileId, EmbeddedError> {
     let stat = nix::sys::stat::fstat(&directory.fd)
         .map_err(|errno| EmbeddedError::System { what: "cannot look at a directory", error: errno.into() })?;
     Ok(FileId { dev: stat.st_dev, ino: stat.st_ino })
-}
-
-fn text(path: &Path) -> Result<String, EmbeddedError> {
-    path.to_str().map(str::to_owned).ok_or_else(|| EmbeddedError::NotText(path.to_owned()))
 }
