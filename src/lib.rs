@@ -11,6 +11,7 @@ pub mod cli;
 pub mod client;
 pub mod gate;
 pub mod http;
+pub mod jobs;
 pub mod models;
 pub mod network;
 pub mod ops;

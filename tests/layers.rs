@@ -67,7 +67,8 @@ const EFFECTS: &[Row] = &[
             "sys",
         ],
     ),
-    ("jobs", &["shell", "programs", "gate", "policy", "redact", "wire", "stage", "audit::record", "sys"]),
+    // A job and its schedule; what runs it is the supervisor.
+    ("jobs", &["shell", "gate", "policy", "wire", "http", "sys"]),
     // `prepare`: the checked directory whose descriptor travels to the runner.
     ("sandbox", &["wire", "wire::framing", "stage", "prepare", "sys"]),
     ("resolve", &[]),

@@ -169,6 +169,9 @@ pub(super) enum Command {
     /// Answers that stand: list them, look at them, take them back
     #[command(subcommand)]
     Grant(super::approvals::Grant),
+    /// Scheduled commands: when they are due, how they came out, what could not be told
+    #[command(subcommand)]
+    Jobs(super::jobs::Jobs),
     /// Let those in who were given a pairing code, and put them out
     #[command(subcommand)]
     Pair(super::pair::Pair),

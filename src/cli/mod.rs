@@ -11,6 +11,7 @@ mod fallback;
 mod generate;
 mod hook;
 mod images;
+mod jobs;
 mod lines;
 mod mcp;
 mod pair;
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Images(images) => images::images(&images, screen),
         Command::Approvals(ask) => approvals::approvals(ask, screen),
         Command::Grant(grant) => approvals::grant(grant, screen),
+        Command::Jobs(jobs) => jobs::jobs(jobs, screen),
         Command::Pair(pair) => pair::pair(pair, screen),
         Command::Fallback(fallback) => fallback::fallback(fallback, screen),
         Command::Protocol(protocol) => protocol::protocol(protocol, screen),
@@ -126,6 +128,7 @@ mod tests {
             include_str!("../../README.md"),
             include_str!("../../docs/operations.md"),
             include_str!("../../docs/policies.md"),
+            include_str!("../../docs/jobs.md"),
         ];
         let mut seen = 0;
         for line in documents.iter().flat_map(|text| text.lines()) {

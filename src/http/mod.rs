@@ -16,4 +16,4 @@ mod webhook;
 pub use exchange::{Answer, Client, HttpError, Post};
 pub use keys::{Key, Keys, KeysError, MAX_KEYS};
 pub use url::{Url, UrlError};
-pub use webhook::signed;
+pub use webhook::{signature, signed};

@@ -1,13 +1,15 @@
 //! What must outlive the supervisor: one SQLite database in the state directory, which nobody but its owner may read.
 //!
-//! Everything in it only ever *gives*: grants, paired principals, modes. One that is lost asks a person again; what is known of
-//! models is learned again. It is in WAL mode with `synchronous=FULL`: a change that was answered survives a kill and a power cut. A database that is damaged is
+//! Grants, paired principals and modes only ever *give*: one that is lost asks a person again; what is known of models is learned
+//! again. Jobs are there with how far each has come, so that nothing runs twice, and with what is still to be told. It is in WAL
+//! mode with `synchronous=FULL`: a change that was answered survives a kill and a power cut. A database that is damaged is
 //! put aside under another name and reported; it is never repaired by guessing, and never silently replaced.
 //!
 //! This module knows tables and nothing of what they mean. Calls wait for the disk: not for a thread that serves others.
 
 mod answers;
 mod grants;
+mod jobs;
 mod models;
 mod people;
 
@@ -22,6 +24,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 
 pub use answers::AnswerRow;
 pub use grants::GrantRow;
+pub use jobs::{ClockRow, DeliveryRow, JobRow, Letters, Past, RunEnd, RunRow, Tick};
 pub use models::{ModelKeyRow, ModelProviderRow};
 pub use people::{ModeRow, PairingRow, PrincipalRow};
 
@@ -29,7 +32,7 @@ pub use people::{ModeRow, PairingRow, PrincipalRow};
 const FILE: &str = "state.db";
 
 /// Changes of the schema, oldest first. `PRAGMA user_version` counts those that were made; none is ever edited.
-const MIGRATIONS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
 
 /// How long another process that reads is waited for: a backup.
 const BUSY: Duration = Duration::from_secs(10);

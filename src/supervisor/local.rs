@@ -86,7 +86,7 @@ impl Local {
             None => Directories::find(uid, user.as_ref(), variable)?,
         };
         let (interpreter, dialect) = interpreter(|path| path.exists());
-        let User { name, home, .. } = user.unwrap_or_else(|| nameless(uid));
+        let User { name, home, .. } = user.unwrap_or_else(|| nameless(uid, gid));
         Ok(Self {
             principal: Principal { uid, gid, name },
             home: home.into(),
@@ -108,7 +108,7 @@ impl Local {
     pub(super) fn peer(uid: u32, gid: u32, directories: Directories) -> Result<Self, LocalError> {
         let users = Users::read().map_err(LocalError::Users)?;
         let (interpreter, dialect) = interpreter(|path| path.exists());
-        let User { name, home, .. } = users.by_uid(uid).cloned().unwrap_or_else(|| nameless(uid));
+        let User { name, home, .. } = users.by_uid(uid).cloned().unwrap_or_else(|| nameless(uid, gid));
         Ok(Self {
             principal: Principal { uid, gid, name },
             home: home.into(),
@@ -131,8 +131,8 @@ impl Local {
     }
 }
 
-fn nameless(uid: u32) -> User {
-    User { name: uid.to_string(), uid, home: NO_HOME.to_owned() }
+fn nameless(uid: u32, gid: u32) -> User {
+    User { name: uid.to_string(), uid, gid, home: NO_HOME.to_owned() }
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

@@ -18,8 +18,8 @@ mod session;
 mod state;
 
 pub use daemon::{
-    ConfigError, Configured, DaemonError, EditError, ModelFiles, NewProvider, Options, SocketError,
-    add_provider, configured, remove_provider, serve as serve_daemon,
+    ConfigError, Configured, DaemonError, EditError, JobsError, ModelFiles, NewProvider, Options,
+    SocketError, add_provider, configured, jobs_found, remove_provider, serve as serve_daemon,
 };
 pub use embedded::{Agent, Asked, Completed, EmbeddedError, serve};
 pub use local::{Local, LocalError};

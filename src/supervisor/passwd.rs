@@ -19,6 +19,8 @@ pub struct User {
     pub name: String,
     /// User id.
     pub uid: u32,
+    /// Group id.
+    pub gid: u32,
     /// Home directory, absolute.
     pub home: String,
 }
@@ -65,8 +67,9 @@ fn user(line: &str) -> Option<User> {
     let mut fields = line.split(':');
     let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with(['#', '+', '-']))?;
     let uid = fields.nth(1)?.parse().ok()?;
-    let home = fields.nth(2).filter(|home| home.starts_with('/'))?;
-    Some(User { name: name.to_owned(), uid, home: home.to_owned() })
+    let gid = fields.next()?.parse().ok()?;
+    let home = fields.nth(1).filter(|home| home.starts_with('/'))?;
+    Some(User { name: name.to_owned(), uid, gid, home: home.to_owned() })
 }
 
 #[cfg(test)]
@@ -85,7 +88,7 @@ mod tests {
     fn the_first_user_with_an_id_counts() {
         let users = Users::parse(TEXT);
         assert_eq!(users.by_uid(0).map(|user| user.home.as_str()), Some("/root"));
-        assert_eq!(users.by_uid(1000).map(|user| user.name.as_str()), Some("ann"));
+        assert_eq!(users.by_uid(1000).map(|user| (user.name.as_str(), user.gid)), Some(("ann", 1000)));
         assert_eq!(users.by_uid(7), None);
     }
 

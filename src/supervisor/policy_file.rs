@@ -305,6 +305,18 @@ pub(super) fn read(path: &Path, uid: u32) -> Result<String, PolicyFileError> {
     text_of(file, path, MAX_POLICY, |about| believed(path, &real, about, uid))
 }
 
+/// The real path of a directory in which only root and `uid` can put or replace anything.
+///
+/// # Errors
+/// See [`PolicyFileError`].
+pub(super) fn kept(path: &Path, uid: u32) -> Result<PathBuf, PolicyFileError> {
+    let real = trusted(path, uid)?;
+    let about = real.metadata().map_err(|error| PolicyFileError::Read { path: path.to_owned(), error })?;
+    // A sticky one is open to everybody all the same.
+    believed(path, &real, &about, uid)?;
+    Ok(real)
+}
+
 /// The text of a regular file that passes the check.
 fn text_of(
     file: File,

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn ann() -> User {
-        User { name: "ann".into(), uid: 1000, home: "/home/ann".into() }
+        User { name: "ann".into(), uid: 1000, gid: 1000, home: "/home/ann".into() }
     }
 
     #[test]

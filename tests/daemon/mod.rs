@@ -11,6 +11,7 @@ mod faults;
 mod forged;
 mod grants;
 mod hostile;
+mod jobs;
 mod life;
 mod many;
 mod models;

@@ -29,6 +29,14 @@ fn methods() -> Vec<(&'static str, Value)> {
         ("model/test", json!({"provider": "nobody"})),
         ("policy/reload", json!({})),
         ("policy/show", json!({})),
+        ("job/list", json!({})),
+        ("job/show", json!({"job": "nobody"})),
+        ("job/history", json!({})),
+        ("job/run", json!({"job": "nobody"})),
+        ("job/switch", json!({"job": "nobody", "on": true})),
+        ("job/test", json!({"job": "nobody"})),
+        ("job/letters", json!({"which": "dead"})),
+        ("job/settle", json!({"delivery": "nobody"})),
         ("audit/tail", json!({})),
     ]
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::{Check, Examined};
 use crate::audit;
 use crate::client::{Client, ClientError};
-use crate::supervisor::{Configured, Source, configured, load_policy, load_policy_alone};
-use crate::wire::rpc::Socket;
+use crate::supervisor::{Configured, Source, configured, jobs_found, load_policy, load_policy_alone};
+use crate::wire::rpc::{Jobs, Nothing, Socket};
 
 /// A log up to this size is read whole; a larger one takes longer than a short look may.
 const QUICK: u64 = 32 << 20;
@@ -38,6 +38,7 @@ pub(super) fn checks(examined: &Examined<'_>) -> Vec<Check> {
         checks.push(principals(&config));
     }
     checks.push(policy(examined));
+    checks.extend(jobs(examined));
     checks.push(log(&examined.local.directories.audit()));
     checks.push(daemon());
     checks
@@ -128,6 +129,85 @@ fn policy(examined: &Examined<'_>) -> Check {
     }
 }
 
+/// Files of jobs, and whether the daemon does what they say. Nothing where there are none.
+fn jobs(examined: &Examined<'_>) -> Option<Check> {
+    const NAME: &str = "jobs";
+    let found = match jobs_found(examined.config.as_deref(), examined.local) {
+        Ok(found) if found.is_empty() => return None,
+        Ok(found) => found,
+        Err(error) => {
+            return Some(Check::failure(
+                NAME,
+                error.to_string(),
+                "a daemon does not start with it, and one that runs keeps the jobs that it had",
+                "mend the line that is named, then: execward policy reload",
+            ));
+        }
+    };
+    let asked =
+        Client::find(Socket::Operator).and_then(|mut client| client.ask::<Jobs>("job/list", &Nothing {}));
+    let all = match asked {
+        Ok(all) => all,
+        Err(ClientError::NoDaemon(_)) => {
+            return Some(Check::failure(
+                NAME,
+                format!("{} are there, and no daemon runs them", found.len()),
+                "what is due does not happen; what was missed is told by the next daemon",
+                "systemctl start execward.service",
+            ));
+        }
+        Err(error) => {
+            return Some(Check::warning(
+                NAME,
+                format!("{} are there; what became of them is not known: {error}", found.len()),
+                "whether they run is not looked at",
+                "ask as an operator",
+            ));
+        }
+    };
+    Some(judged(&all))
+}
+
+fn judged(all: &Jobs) -> Check {
+    const NAME: &str = "jobs";
+    let named = |which: &dyn Fn(&crate::wire::rpc::Job) -> bool| -> Vec<&str> {
+        all.jobs.iter().filter(|job| which(job)).map(|job| job.name.as_str()).collect()
+    };
+    let overdue = named(&|job| job.overdue);
+    if !overdue.is_empty() {
+        return Check::failure(
+            NAME,
+            format!("overdue: {}", overdue.join(", ")),
+            "they are due, and the daemon does not begin them",
+            "look at the daemon's log, then: systemctl restart execward.service",
+        );
+    }
+    if all.dead_letters > 0 {
+        return Check::failure(
+            NAME,
+            format!("{} results could not be delivered", all.dead_letters),
+            "whoever should know does not",
+            "execward jobs dead-letters",
+        );
+    }
+    let failing = named(&|job| {
+        job.last.as_ref().is_some_and(|last| !matches!(last.state.as_str(), "ok" | "scheduled" | "running"))
+    });
+    if !failing.is_empty() || all.unread > 0 {
+        let unread = if all.unread > 0 { format!("; {} unread messages", all.unread) } else { String::new() };
+        return Check::warning(
+            NAME,
+            format!(
+                "did not end well: {}{unread}",
+                if failing.is_empty() { "none".to_owned() } else { failing.join(", ") }
+            ),
+            "the last run failed, was refused or missed, or nobody has read of one",
+            "execward jobs history; execward jobs inbox",
+        );
+    }
+    Check::ok(NAME, format!("{} as they should be", all.jobs.len()))
+}
+
 fn log(directory: &Path) -> Check {
     const NAME: &str = "audit-log";
     let entries = match fs::read_dir(directory) {
@@ -198,7 +278,33 @@ fn daemon() -> Check {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Health;
     use super::*;
+
+    #[test]
+    fn a_job_that_is_overdue_or_told_to_nobody_is_a_failure() {
+        let job = |overdue, state: &str| {
+            serde_json::json!({
+                "name": "nightly", "description": "", "user": "ann", "schedule": "every 1h UTC", "enabled": true,
+                "overdue": overdue,
+                "last": {"run": 1, "job": "nightly", "due": "", "count": 1, "attempt": 1, "state": state, "reason": ""},
+            })
+        };
+        let all = |job, dead: u64, unread: u64| -> Jobs {
+            serde_json::from_value(serde_json::json!({"jobs": [job], "dead_letters": dead, "unread": unread}))
+                .expect("they read")
+        };
+        for (all, health) in [
+            (all(job(false, "ok"), 0, 0), Health::Ok),
+            (all(job(false, "running"), 0, 0), Health::Ok),
+            (all(job(false, "missed"), 0, 0), Health::Warning),
+            (all(job(false, "ok"), 0, 2), Health::Warning),
+            (all(job(false, "ok"), 1, 0), Health::Failure),
+            (all(job(true, "ok"), 0, 0), Health::Failure),
+        ] {
+            assert_eq!(judged(&all).health, health, "{all:?}");
+        }
+    }
 
     #[test]
     fn an_agent_with_a_way_around_is_named() {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::principals::Who;
 use crate::http::{Key, Keys, Url};
+use crate::jobs::{Target, To};
 use crate::models::{Models, ModelsError};
 use crate::policy::{ByteSize, parse_duration};
 use crate::sandbox::docker;
@@ -32,6 +33,7 @@ pub(super) struct Config {
     pub(super) notify: Option<Notify>,
     /// The engine for containers.
     pub(super) docker: Docker,
+    pub(super) jobs: JobsSection,
 }
 
 /// The engine for containers.
@@ -46,6 +48,23 @@ impl Docker {
     pub(super) fn options(&self, directories: &Directories) -> docker::Options {
         let local = docker::Options::local(&directories.containers());
         docker::Options { socket: self.socket.clone().unwrap_or(local.socket), ..local }
+    }
+}
+
+/// How jobs are run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct JobsSection {
+    /// Jobs that run at a time.
+    pub(super) concurrent: usize,
+    /// Who is told when somebody cannot be; the operators' own list where it is left out.
+    #[serde(deserialize_with = "target")]
+    pub(super) fallback: Option<Target>,
+}
+
+impl Default for JobsSection {
+    fn default() -> Self {
+        Self { concurrent: 4, fallback: None }
     }
 }
 
@@ -253,6 +272,10 @@ impl Config {
         config.models.check().map_err(|error| ConfigError::Models { path: path.to_owned(), error })?;
         Ok(config)
     }
+}
+
+fn target<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Target>, D::Error> {
+    To::deserialize(deserializer)?.target().map(Some).map_err(serde::de::Error::custom)
 }
 
 fn some_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

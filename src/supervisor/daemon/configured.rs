@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::config::{Config, ConfigError};
+use super::jobs::{self, JobsError};
 use super::principals::{AGENTS, Who, find_group, members_of};
 use crate::supervisor::local::Local;
 
@@ -13,6 +14,16 @@ pub struct Configured {
     pub agents: Vec<String>,
     /// Users and groups that are named and that nobody has: they give nobody anything.
     pub unknown: Vec<String>,
+}
+
+/// Reads the jobs that a daemon with this configuration has; their names.
+///
+/// # Errors
+/// When one of them cannot be read, or believed, or has a mistake.
+pub fn jobs_found(named: Option<&Path>, local: &Local) -> Result<Vec<String>, JobsError> {
+    let own = local.principal.uid;
+    let found = jobs::load(&jobs::directory(named, &local.directories, own), own)?;
+    Ok(found.into_iter().map(|owned| owned.job.name).collect())
 }
 
 /// Reads the configuration that is named, else the standing one.

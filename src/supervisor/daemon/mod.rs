@@ -8,6 +8,7 @@ mod answers;
 mod config;
 mod configured;
 mod connection;
+mod jobs;
 mod models;
 mod notify;
 mod operator;
@@ -16,6 +17,7 @@ mod people;
 mod principals;
 mod providers;
 mod sockets;
+mod tell;
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixListener as StdListener;
@@ -31,7 +33,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::ConfigError;
-pub use configured::{Configured, configured};
+pub use configured::{Configured, configured, jobs_found};
+pub use jobs::JobsError;
 pub use models::ModelFiles;
 pub use providers::{EditError, NewProvider, add_provider, remove_provider};
 pub use sockets::SocketError;
@@ -39,6 +42,7 @@ pub use sockets::SocketError;
 use self::agent::Agent;
 use self::config::Config;
 use self::connection::Serve;
+use self::jobs::Jobs;
 use self::operator::Operator;
 use self::pairing::Pairing;
 use self::principals::Principals;
@@ -93,6 +97,9 @@ pub enum DaemonError {
     /// The policy cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
+    /// A job cannot be used.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The sockets cannot be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -127,6 +134,7 @@ impl DaemonError {
         match self {
             Self::Local(error) => error.hint().to_owned(),
             Self::Policy(error) | Self::Config(ConfigError::File(error)) => error.hint(),
+            Self::Jobs(error) => error.hint(),
             Self::Socket(error) => error.hint().to_owned(),
             Self::Log(_) | Self::Unwritten(_) => {
                 "nothing runs without its record: make room or mend the permissions, or name another \
@@ -145,6 +153,7 @@ pub(super) struct House {
     pub(super) common: Arc<Common>,
     principals: Principals,
     pairing: Pairing,
+    jobs: Jobs,
     /// For each user with a connection: ends them all.
     admitted: Mutex<HashMap<u32, CancellationToken>>,
     sessions: Mutex<Register<Arc<Session>>>,
@@ -159,7 +168,7 @@ pub(super) struct House {
     tasks: TaskTracker,
 }
 
-/// Serves until told to stop by SIGTERM or SIGINT. SIGHUP has the policy read again.
+/// Serves until told to stop by SIGTERM or SIGINT. SIGHUP has the policy and the jobs read again.
 ///
 /// # Errors
 /// When it cannot begin; see [`DaemonError`].
@@ -169,6 +178,8 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     let system = |what| move |error| DaemonError::System { what, error };
     let config = Config::load(options.config.as_deref(), &local.directories, own)?;
     let policy = policy_file::load(options.policy.as_deref(), &local.directories, own)?;
+    let directory = jobs::directory(options.config.as_deref(), &local.directories, own);
+    let jobs = Jobs::load(directory, config.jobs.clone(), own)?;
     let sockets = match Sockets::passed()? {
         Some(sockets) => sockets,
         None => {
@@ -215,6 +226,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         .map_err(system("cannot read the users and groups"))?;
     let house = Arc::new(House {
         pairing: Pairing::new(Arc::clone(&common.store)),
+        jobs,
         common,
         principals,
         admitted: Mutex::default(),
@@ -305,6 +317,7 @@ impl House {
         if let Some(people) = notify_people {
             self.tasks.spawn(notify::watch(Arc::clone(&self), people));
         }
+        self.tasks.spawn(jobs::serve(Arc::clone(&self)));
         tracing::info!(place = sockets.place(), policy = self.common.policy().name(), "serving");
         notify(&[sd_notify::NotifyState::Ready]);
         loop {
@@ -314,8 +327,8 @@ impl House {
                 _ = hang_up.recv() => {
                     let house = Arc::clone(&self);
                     match tokio::task::spawn_blocking(move || house.reload()).await {
-                        Ok(Ok(())) => tracing::info!(policy = self.common.policy().name(), "policy read again"),
-                        Ok(Err(error)) => tracing::error!(%error, "the policy stays as it was"),
+                        Ok(Ok(())) => tracing::info!(policy = self.common.policy().name(), "policy and jobs read again"),
+                        Ok(Err(error)) => tracing::error!(%error, "the policy and the jobs stay as they were"),
                         Err(_) => tracing::error!("the policy could not be read, and stays as it was"),
                     }
                 }
@@ -454,14 +467,14 @@ impl House {
         });
     }
 
-    /// Reads the policy again. The old one stays where the new one has any mistake.
-    /// Reads the policy again, and who assesses commands. A mistake in either changes neither.
+    /// Reads the policy again, the jobs, and who assesses commands. A mistake in any of them changes none.
     fn reload(&self) -> Result<(), DaemonError> {
         let common = &self.common;
         let policy = policy_file::load(self.policy.as_deref(), &common.directories, self.own)?;
         let config = Config::load(self.config.as_deref(), &common.directories, self.own)?;
         let keys = Keys::read(&common.directories.keys(), self.own)?;
         let chain = models::chain(config, keys, Arc::clone(&common.store))?;
+        self.jobs.reload(self.own)?;
         *common.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(chain);
         *self.common.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
         Ok(())

@@ -14,22 +14,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::House;
 use super::config::Notify;
+use super::tell::Teller;
 use crate::audit::record::{self, Record};
-use crate::gate::{self, Command};
+use crate::gate;
 use crate::http::{self, Client, Key, Post, Url};
 use crate::redact::{Redactor, Rules};
-use crate::supervisor::session::{Peer, Session};
-use crate::wire::rpc::{self, Approval, Bounded, Error, OpenSession, Outcome, StartExec};
+use crate::wire::rpc::Approval;
 
 /// How long is waited for what comes together.
 const TOGETHER: Duration = Duration::from_millis(500);
-
-/// How long a notification may take.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// Questions that a notification names; the others are a number.
 const NAMED: usize = 10;
@@ -194,71 +190,15 @@ async fn post(
 
 /// Runs the command.
 async fn tell(house: &Arc<House>, notify: &Notify, notification: &Notification) -> Result<(), String> {
-    let said = |error: Error| match error.data.hint.as_str() {
-        "" => error.message,
-        hint => format!("{} ({hint})", error.message),
+    let mut text = serde_json::to_vec(notification).map_err(|error| error.to_string())?;
+    text.push(b'\n');
+    let teller = Teller {
+        argv: &notify.command,
+        directory: &notify.directory,
+        profile: notify.profile.as_deref(),
+        label: "notification",
+        // A question about a notification would be one more to notify of.
+        why: "nobody is asked about a notification; the policy must allow its command",
     };
-    let uid = house.own;
-    let peer = Peer {
-        uid,
-        gid: nix::unistd::getegid().as_raw(),
-        pid: std::process::id().cast_signed(),
-        root: std::fs::File::open("/").ok().map(|root| Arc::new(root.into())),
-        name: house.principals.name(uid),
-        account: house.common.accounts.of(uid),
-        separation: rpc::Separation::None,
-        roles: Vec::new(),
-        admitted: house.closing.child_token(),
-    };
-    let asked: Result<(OpenSession, StartExec), String> = (|| {
-        let directory = notify.directory.to_str().ok_or("its directory is not UTF-8")?.to_owned();
-        let words = |text: &str| rpc::Words::try_from(text.to_owned()).map_err(|error| error.to_string());
-        let open = OpenSession {
-            workspace: rpc::PathText::try_from(directory).map_err(|error| error.to_string())?,
-            profile: notify.profile.as_deref().map(words).transpose()?,
-            backend: None,
-            image: None,
-            network: None,
-            limits: None,
-            label: Some(words("notification")?),
-            linger_ms: Bounded::MIN,
-        };
-        let start = StartExec {
-            session: None,
-            id: rpc::ExecId::try_from("notify".to_owned()).map_err(|error| error.to_string())?,
-            command: Command::Argv(notify.command.clone()),
-            cwd: None,
-            env: std::collections::BTreeMap::new(),
-            timeout_ms: Some(Bounded::clamped(u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX))),
-            background: false,
-            persist: false,
-            pty: None,
-            stdin: rpc::Stdin::Pipe,
-            output: rpc::Output::default(),
-            fds: Vec::new(),
-        };
-        Ok((open, start))
-    })();
-    let (open, start) = asked?;
-    let session = Session::open(&house.common, &peer, open).await.map_err(said)?;
-    // A question about a notification would be one more to notify of.
-    session.leave_alone();
-    let joined = session.join();
-    house.keep(&session);
-    let told = async {
-        let mut text = serde_json::to_vec(notification).map_err(|error| error.to_string())?;
-        text.push(b'\n');
-        let started = session.start(&peer, 0, &start, Vec::new()).map_err(said)?;
-        let exec = session.execs().pop().ok_or("it was not begun")?;
-        exec.feed(text, true).map(drop).map_err(said)?;
-        started.await.map_err(said)?;
-        match &exec.report().await.outcome {
-            Outcome::Exited { code: 0 } => Ok(()),
-            outcome => Err(serde_json::to_value(outcome).unwrap_or(Value::Null).to_string()),
-        }
-    };
-    let told = told.await;
-    drop(joined);
-    house.close(&session).await;
-    told.map_err(|error| format!("the notification command: {error}"))
+    teller.tell(house, text).await.map_err(|error| format!("the notification command: {error}"))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::connection::{Connection, Serve};
-use super::{answers, models, people};
+use super::{answers, jobs, models, people};
 use crate::approval;
 use crate::audit::read::Follow;
 use crate::supervisor::session::{Common, Session};
@@ -131,6 +131,26 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about:
             connection.answer(id, reloaded).await;
         }
         OperatorCall::PolicyShow(_) => connection.reply(id, Ok(policy(&house.common, true))).await,
+        OperatorCall::JobList(_) => connection.answer(id, jobs::list(Arc::clone(house))).await,
+        OperatorCall::JobShow(of) => connection.answer(id, jobs::show(Arc::clone(house), of)).await,
+        OperatorCall::JobHistory(asked) => {
+            connection.answer(id, jobs::history(Arc::clone(house), asked)).await;
+        }
+        OperatorCall::JobRun(of) => {
+            connection.answer(id, jobs::run_now(Arc::clone(house), connection.peer.clone(), of)).await;
+        }
+        OperatorCall::JobSwitch(asked) => {
+            connection.answer(id, jobs::switch(Arc::clone(house), connection.peer.clone(), asked)).await;
+        }
+        OperatorCall::JobTest(of) => {
+            connection.answer(id, jobs::test(Arc::clone(house), connection.peer.clone(), of)).await;
+        }
+        OperatorCall::JobLetters(asked) => {
+            connection.answer(id, jobs::letters(Arc::clone(house), asked)).await;
+        }
+        OperatorCall::JobSettle(asked) => {
+            connection.answer(id, jobs::settle(Arc::clone(house), connection.peer.clone(), asked)).await;
+        }
         OperatorCall::AuditTail(asked) => connection.tail(id, asked.lines.size(), asked.follow).await,
     }
 }

@@ -65,7 +65,7 @@ const LOOKUPS: usize = 4;
 #[derive(Debug)]
 pub(in crate::supervisor) struct Accounts {
     quota: Quota,
-    by_uid: Mutex<HashMap<u32, Arc<Account>>>,
+    by_uid: Mutex<HashMap<(u32, bool), Arc<Account>>>,
     connections: Arc<Semaphore>,
     sessions: Arc<Semaphore>,
 }
@@ -85,8 +85,17 @@ impl Accounts {
     }
 
     pub(in crate::supervisor) fn of(&self, uid: u32) -> Arc<Account> {
+        self.account((uid, false))
+    }
+
+    /// The one of a user's jobs: its agents must not keep them from running.
+    pub(in crate::supervisor) fn of_jobs(&self, uid: u32) -> Arc<Account> {
+        self.account((uid, true))
+    }
+
+    fn account(&self, whose: (u32, bool)) -> Arc<Account> {
         let mut accounts = self.by_uid.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = accounts.entry(uid).or_insert_with(|| {
+        let account = accounts.entry(whose).or_insert_with(|| {
             Arc::new(Account {
                 connections: Arc::new(Semaphore::new(self.quota.connections)),
                 consoles: Arc::new(Semaphore::new(self.quota.connections)),

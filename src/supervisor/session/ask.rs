@@ -7,12 +7,33 @@ use super::Session;
 use super::exec::Exec;
 use super::start::Reply;
 use crate::approval::{About, Answer, Assessment, Set, Situation, Verdict, assess};
+use crate::gate::Decision;
 use crate::policy::Policy;
 use crate::redact::Redactor;
-use crate::stage::{Agreed, DenialReason, Pending};
+use crate::stage::{Agreed, DenialReason, Pending, Principal};
 use crate::supervisor::journal::Journal;
 use crate::supervisor::pipeline::Ask;
-use crate::wire::rpc::{Mode, Script, State};
+use crate::wire::rpc::{Mode, Scope, Script, State};
+
+/// Why nobody is asked, and what was agreed to beforehand.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Unattended {
+    /// For whoever reads the refusal.
+    pub(in crate::supervisor) why: String,
+    /// What runs all the same.
+    pub(in crate::supervisor) agreed: Option<Beforehand>,
+}
+
+/// Rules that may ask without anybody being asked, because an operator wrote so beside the command.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Beforehand {
+    /// As the record names it.
+    pub(in crate::supervisor) name: String,
+    /// Their ids.
+    pub(in crate::supervisor) rules: Vec<String>,
+    /// Who wrote so.
+    pub(in crate::supervisor) by: Principal,
+}
 
 /// The operators, who are asked through the broker while the requester waits.
 pub(super) struct AtOperators<'a> {
@@ -31,9 +52,8 @@ pub(super) struct AtOperators<'a> {
 impl Ask for AtOperators<'_> {
     async fn ask(&mut self, pending: &Pending, timeout: Duration) -> Answer {
         let Session { id, common, .. } = self.session;
-        if self.session.is_left_alone() {
-            let why = "nobody is asked about a notification; the policy must allow its command";
-            return Answer::No(DenialReason::Nobody(why.to_owned()));
+        if let Some(unattended) = self.session.unattended.get() {
+            return self.beforehand(pending, unattended).await;
         }
         let mode = common.modes.of(pending.request().principal.uid, id);
         if let Some(Set { mode: mode @ (Mode::Off | Mode::Yolo), by, .. }) = mode {
@@ -71,6 +91,35 @@ impl Ask for AtOperators<'_> {
 }
 
 impl AtOperators<'_> {
+    /// What was agreed to before anything was asked. Neither a mode nor a standing grant of its principal counts: those were
+    /// given for what somebody watches.
+    async fn beforehand(&self, pending: &Pending, unattended: &Unattended) -> Answer {
+        let nobody = |why: String| Answer::No(DenialReason::Nobody(why));
+        let Unattended { why, agreed } = unattended;
+        let Some(Beforehand { name, rules, by }) = agreed.as_ref().filter(|agreed| !agreed.rules.is_empty())
+        else {
+            return nobody(why.clone());
+        };
+        let mut asking =
+            pending.judgement().findings.iter().filter(|finding| finding.decision == Decision::Ask);
+        if let Some(other) = asking.find(|finding| !rules.contains(&finding.rule)) {
+            return nobody(format!("{why}; its grant has no `{}`", other.rule));
+        }
+        match self.session.scripts(pending.request()).await {
+            Ok(found) if found.is_empty() => {
+                let approver = by.clone();
+                Answer::Yes(pending.grant(Agreed::Standing {
+                    grant: name.clone(),
+                    scope: Scope::Always,
+                    approver,
+                }))
+            }
+            // What was agreed to was the command: not what somebody writes into a file that it runs.
+            Ok(_) => nobody(format!("{why}; its grant covers no script file, which others may write")),
+            Err(error) => Answer::No(DenialReason::Failed(error)),
+        }
+    }
+
     fn about(&self) -> About {
         let Session { id, label, workspace_path, separation, .. } = self.session;
         About {

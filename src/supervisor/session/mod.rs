@@ -25,8 +25,7 @@ mod start;
 mod unjudged;
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -35,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use account::{Account, Accounts, Quota};
+pub(super) use ask::{Beforehand, Unattended};
 pub(super) use check::check;
 pub(super) use exec::Exec;
 pub(super) use open::scan_path;
@@ -126,6 +126,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// The root of a peer that is this process.
+    pub(super) fn own_root() -> Option<Arc<OwnedFd>> {
+        std::fs::File::open("/").ok().map(|root| Arc::new(root.into()))
+    }
+
     pub(super) fn principal(&self) -> rpc::Principal {
         rpc::Principal { uid: self.uid, gid: self.gid, name: self.name.clone() }
     }
@@ -137,8 +142,8 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     local: Arc<Local>,
     separation: Separation,
-    /// Nobody is asked about its commands.
-    left_alone: AtomicBool,
+    /// Nobody is asked about its commands, and why.
+    unattended: OnceLock<Unattended>,
     /// Held for as long as the session lasts, so that its inode cannot become another directory's.
     workspace: Arc<[Root; 1]>,
     pub(super) workspace_path: String,
@@ -208,13 +213,10 @@ impl Session {
         }
     }
 
-    /// From now on nobody is asked about its commands: what asks is refused.
-    pub(super) fn leave_alone(&self) {
-        self.left_alone.store(true, Ordering::Relaxed);
-    }
-
-    fn is_left_alone(&self) -> bool {
-        self.left_alone.load(Ordering::Relaxed)
+    /// From now on nobody is asked about its commands: what asks is refused, but for what was agreed to beforehand.
+    pub(super) fn leave_alone(&self, unattended: Unattended) {
+        // It is said once, before anything runs.
+        let _ = self.unattended.set(unattended);
     }
 
     /// A connection uses it, for as long as it keeps what it gets here.

@@ -2,8 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -90,7 +89,7 @@ impl Session {
             id: SessionId::from_random(id),
             local: Arc::new(local),
             separation: peer.separation,
-            left_alone: AtomicBool::new(false),
+            unattended: OnceLock::new(),
             workspace: Arc::new([Root::from(workspace)]),
             workspace_path,
             spec,

@@ -180,6 +180,14 @@ impl Calls for OperatorCall {
         by(ADMIN, "model/test", About::Server),
         by(ADMIN, "policy/reload", About::Server),
         then("policy/show", About::Server),
+        then("job/list", About::Server),
+        then("job/show", About::Server),
+        then("job/history", About::Server),
+        by(ADMIN, "job/run", About::Server),
+        by(ADMIN, "job/switch", About::Server),
+        by(ADMIN, "job/test", About::Server),
+        then("job/letters", About::Server),
+        by(APPROVER_OR_ADMIN, "job/settle", About::Server),
         by(AUDITOR, "audit/tail", About::Server),
     ];
 

@@ -184,6 +184,8 @@ codes! {
     UnknownGrant = 1104, "unknown-grant";
     /// No such principal, or no code that waits.
     UnknownPrincipal = 1105, "unknown-principal";
+    /// There is no such job, or letter of one.
+    UnknownJob = 1106, "unknown-job";
 
     /// The id belongs to a command that was started with other parameters.
     IdInUse = 1200, "id-in-use";

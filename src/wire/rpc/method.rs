@@ -101,6 +101,14 @@ calls! {
         "model/test" ModelTest(TestModel) -> ModelTested;
         "policy/reload" PolicyReload(Nothing) -> Policy;
         "policy/show" PolicyShow(Nothing) -> Policy;
+        "job/list" JobList(Nothing) -> Jobs;
+        "job/show" JobShow(OfJob) -> ShownJob;
+        "job/history" JobHistory(JobHistory) -> JobRuns;
+        "job/run" JobRun(OfJob) -> AskedRun;
+        "job/switch" JobSwitch(SwitchJob) -> Done;
+        "job/test" JobTest(OfJob) -> TestedJob;
+        "job/letters" JobLetters(ListLetters) -> JobLetters;
+        "job/settle" JobSettle(SettleLetter) -> Done;
         "audit/tail" AuditTail(TailAudit) -> Records;
     }
 }
@@ -136,6 +144,10 @@ methods! {
     SetSessionMode => "session/mode" -> Done;
     KillSession => "session/kill" -> Done;
     TestModel => "model/test" -> ModelTested;
+    JobHistory => "job/history" -> JobRuns;
+    SwitchJob => "job/switch" -> Done;
+    ListLetters => "job/letters" -> JobLetters;
+    SettleLetter => "job/settle" -> Done;
     TailAudit => "audit/tail" -> Records;
 }
 
