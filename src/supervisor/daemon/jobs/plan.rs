@@ -93,6 +93,7 @@ fn reading(row: &ClockRow) -> Reading {
 }
 
 /// The run of an occurrence; an error where it is missed, with the reason where that is known.
+#[allow(clippy::result_large_err, reason = "both are rows, and moved once")]
 fn run(
     owned: &Owned,
     due: &Due,

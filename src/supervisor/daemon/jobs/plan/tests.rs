@@ -96,7 +96,8 @@ impl Life<'_> {
                 }
                 let name = (run.job.clone(), run.epoch, run.due, run.attempt);
                 *self.world.begun.entry(name).or_default() += 1;
-                let state = ["ok", "failed", "timed-out"][dice.roll(3) as usize];
+                let state =
+                    ["ok", "failed", "timed-out"][usize::try_from(dice.roll(3)).expect("a small number")];
                 run = RunRow { state: state.into(), ..run };
             }
             if self.dies() {
