@@ -327,7 +327,7 @@ impl House {
                 _ = hang_up.recv() => {
                     let house = Arc::clone(&self);
                     match tokio::task::spawn_blocking(move || house.reload()).await {
-                        Ok(Ok(())) => tracing::info!(policy = self.common.policy().name(), "policy and jobs read again"),
+                        Ok(Ok(())) => tracing::info!(policy = self.common.policy().name(), "policy read again, and the jobs"),
                         Ok(Err(error)) => tracing::error!(%error, "the policy and the jobs stay as they were"),
                         Err(_) => tracing::error!("the policy could not be read, and stays as it was"),
                     }
