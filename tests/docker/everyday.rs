@@ -64,7 +64,7 @@ fn a_command_has_its_streams_its_code_its_directory_and_its_record() {
 }
 
 #[test]
-fn secrets_are_masked_and_a_denial_needs_no_container() {
+fn secrets_are_masked_and_what_is_refused_does_not_run() {
     with_images(|images| {
         let site = Site::new(&policy(images));
         let token = format!("ghp_{}", "Zk3vQ9xT7mB2wR5nL8cY1fH6jD4sG0pAqWeU");
