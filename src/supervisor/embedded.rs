@@ -263,7 +263,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
             if again.profile != settled.profile {
                 return Err(ProfileError::Changed(again.profile.name).into());
             }
-            settled = Settled { spec: settled.spec, ..again };
+            settled = again;
             Sandbox::Stands(link)
         }
     };
