@@ -19,6 +19,7 @@ mod notify;
 mod operators;
 mod pairing;
 mod people;
+mod ranges;
 mod rights;
 mod scan;
 mod sessions;

@@ -161,7 +161,7 @@ enum Ask {
     List,
     Get(Which),
     Start(Which, usize, Start, usize),
-    /// `exec/read`, `write`, `signal`, `resize`, `wait`, `kill`.
+    /// `exec/read`, `range`, `write`, `signal`, `resize`, `wait`, `kill`.
     About(usize, Which, usize),
     Execs(Which),
     Check(Which),
@@ -186,7 +186,8 @@ struct Start {
     fds: usize,
 }
 
-const ABOUT: [&str; 6] = ["exec/read", "exec/write", "exec/signal", "exec/resize", "exec/wait", "exec/kill"];
+const ABOUT: [&str; 7] =
+    ["exec/read", "exec/range", "exec/write", "exec/signal", "exec/resize", "exec/wait", "exec/kill"];
 
 /// What the oracle knows of a session and its commands.
 #[derive(Debug)]
@@ -388,6 +389,7 @@ impl World {
             Ask::About(at, which, name) => {
                 let mut params = json!({"id": format!("e{name}")});
                 match ABOUT[*at] {
+                    "exec/range" => params["stream"] = json!("stdout"),
                     "exec/write" => params["text"] = json!("x"),
                     "exec/signal" => params["signal"] = json!("TERM"),
                     "exec/resize" => {
@@ -535,7 +537,9 @@ impl World {
                 assert_ne!(found.command().map_err(code)?.0.state.get(), State::Ended);
             }
             AgentCall::ExecKill(_) => drop(found.command().map_err(code)?),
-            AgentCall::ExecRead(_) | AgentCall::ExecWait(_) => drop(found.command().map_err(code)?),
+            AgentCall::ExecRead(_) | AgentCall::ExecRange(_) | AgentCall::ExecWait(_) => {
+                drop(found.command().map_err(code)?);
+            }
             AgentCall::SessionGet(_) | AgentCall::ExecList(_) => drop(found.session().map_err(code)?),
             AgentCall::GateCheck(_) | AgentCall::ScanPath(_) => {}
         }
@@ -702,6 +706,7 @@ impl World {
                 let Start { stdin, poll, pty, fds, .. } = start;
                 match ABOUT[method] {
                     "exec/read" if !poll || fds == 3 || (fds == 2 && pty) => Err(Code::NotReadable),
+                    "exec/range" if poll || fds == 3 || (fds == 2 && pty) => Err(Code::NotReadable),
                     "exec/write" if !stdin || fds > 0 || state == State::Ended => Err(Code::StdinClosed),
                     "exec/resize" if !pty => Err(Code::NoTerminal),
                     "exec/signal" | "exec/resize" if state != State::Running => Err(Code::NotRunning),

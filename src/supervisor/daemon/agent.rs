@@ -72,6 +72,10 @@ async fn answer(
             };
             connection.answer(id, read).await;
         }
+        AgentCall::ExecRange(asked) => {
+            let read = async move { found.command()?.range(&asked).await };
+            connection.answer(id, read).await;
+        }
         AgentCall::ExecWrite(asked) => {
             let written = found.command().and_then(|exec| {
                 let bytes =

@@ -215,7 +215,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         assessments: Budget::default(),
         launcher: jail::Launcher::new()?,
         engine: docker::Engine::new(config.docker.options(&local.directories)),
-        accounts: Accounts::new(config.limits),
+        accounts: Accounts::new(config.limits, local.directories.state.clone()),
         directories: local.directories,
         resolver: Arc::default(),
         lifetime: config.daemon.into(),

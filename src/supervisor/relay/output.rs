@@ -204,6 +204,16 @@ impl Captured {
         self.head.len() + self.tail.len()
     }
 
+    /// Bytes that can follow before something is left out.
+    pub(crate) fn room(&self) -> usize {
+        (self.keep.0 + self.keep.1).saturating_sub(self.held())
+    }
+
+    /// Everything, where nothing has been left out; else what is kept.
+    pub(crate) fn all(&self) -> Vec<u8> {
+        self.head.iter().chain(&self.tail).copied().collect()
+    }
+
     /// Bytes that were left out.
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out

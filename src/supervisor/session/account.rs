@@ -1,10 +1,12 @@
 //! What one principal may take of the daemon, so that none harms another.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::exec::Shelf;
 use super::ring::Share;
 use crate::supervisor::egress::CONNECTIONS;
 
@@ -26,6 +28,10 @@ pub(in crate::supervisor) struct Quota {
     pub(in crate::supervisor) requests: usize,
     /// Bytes that are kept in memory for one principal before its commands are made to wait.
     pub(in crate::supervisor) memory: usize,
+    /// Bytes of one output of a command that are kept on disk where its result leaves some out; 0 keeps nothing.
+    pub(in crate::supervisor) output: u64,
+    /// The same of all of one principal.
+    pub(in crate::supervisor) all_output: u64,
 }
 
 impl Default for Quota {
@@ -38,6 +44,8 @@ impl Default for Quota {
             commands: 64,
             requests: 64,
             memory: 64 << 20,
+            output: 64 << 20,
+            all_output: 512 << 20,
         }
     }
 }
@@ -52,6 +60,8 @@ pub(in crate::supervisor) struct Account {
     /// Threads that look at files for it; one may hang in a file system of its own making.
     pub(in crate::supervisor) lookups: Arc<Semaphore>,
     pub(in crate::supervisor) share: Arc<Share>,
+    /// What it keeps on disk.
+    pub(in crate::supervisor) shelf: Arc<Shelf>,
     /// Descriptors that it has passed, each with a thread that may hang on it.
     pub(in crate::supervisor) descriptors: Arc<Semaphore>,
     /// Connections of its commands to the outside.
@@ -65,15 +75,19 @@ const LOOKUPS: usize = 4;
 #[derive(Debug)]
 pub(in crate::supervisor) struct Accounts {
     quota: Quota,
+    /// Where output is kept on disk.
+    directory: PathBuf,
     by_uid: Mutex<HashMap<(u32, bool), Arc<Account>>>,
     connections: Arc<Semaphore>,
     sessions: Arc<Semaphore>,
 }
 
 impl Accounts {
-    pub(in crate::supervisor) fn new(quota: Quota) -> Self {
+    /// Whatever is kept on disk lies in this directory.
+    pub(in crate::supervisor) fn new(quota: Quota, directory: PathBuf) -> Self {
         Self {
             quota,
+            directory,
             by_uid: Mutex::default(),
             connections: Arc::new(Semaphore::new(quota.all_connections)),
             sessions: Arc::new(Semaphore::new(quota.all_sessions)),
@@ -102,6 +116,7 @@ impl Accounts {
                 sessions: Arc::new(Semaphore::new(self.quota.sessions)),
                 lookups: Arc::new(Semaphore::new(LOOKUPS)),
                 share: Arc::new(Share::new(self.quota.memory)),
+                shelf: Arc::new(Shelf::new(self.directory.clone(), self.quota.output, self.quota.all_output)),
                 descriptors: super::passed::places(),
                 egress: Arc::new(Semaphore::new(CONNECTIONS)),
             })
@@ -132,7 +147,7 @@ mod tests {
     #[test]
     fn one_that_takes_all_it_may_leaves_the_rest_to_others() {
         let quota = Quota { sessions: 2, all_sessions: 3, ..Quota::default() };
-        let accounts = Accounts::new(quota);
+        let accounts = Accounts::new(quota, PathBuf::new());
         let (ann, ben) = (accounts.of(1), accounts.of(2));
         let held: Vec<_> = (0..3).filter_map(|_| accounts.admit_session(&ann)).collect();
         assert_eq!(held.len(), 2);

@@ -93,6 +93,7 @@ impl Session {
             },
             self.orders.clone(),
             Arc::clone(&self.account.share),
+            &self.account.shelf,
         );
         commands.insert(exec.id.clone(), Arc::clone(&exec));
         self.used.send_modify(|used| used.running += 1);

@@ -88,6 +88,7 @@ impl Facts {
         match needs {
             Needs::Nothing => {}
             Needs::Chunks => self.readable()?,
+            Needs::Collected => self.collected()?,
             Needs::Input => self.writable()?,
             Needs::Terminal if self.terminal => {}
             Needs::Terminal => {
@@ -117,6 +118,19 @@ impl Facts {
                 "the output of this command is collected for its result",
                 "start it with output {\"mode\":\"stream\"} or {\"mode\":\"poll\"} to read it",
             ),
+        };
+        Err(Error::new(Code::NotReadable, why).hint(hint))
+    }
+
+    fn collected(&self) -> Result<(), Error> {
+        let (why, hint) = match self.output {
+            Output::Result => return Ok(()),
+            Output::Descriptors => {
+                ("the output of this command goes to descriptors", "leave `fds` out to have it collected")
+            }
+            Output::Chunks => {
+                ("the output of this command is kept in numbered chunks", "read it with exec/read")
+            }
         };
         Err(Error::new(Code::NotReadable, why).hint(hint))
     }

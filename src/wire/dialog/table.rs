@@ -50,6 +50,8 @@ pub enum Needs {
     Nothing,
     /// Output that is kept in chunks for a reader.
     Chunks,
+    /// Output that is collected for its result.
+    Collected,
     /// Standard input by the protocol.
     Input,
     /// A terminal.
@@ -112,6 +114,7 @@ impl Calls for AgentCall {
         then("session/get", About::Session),
         then("exec/start", About::NewCommand),
         then("exec/read", About::Command(ANY, Needs::Chunks)),
+        then("exec/range", About::Command(ANY, Needs::Collected)),
         then("exec/write", About::Command(NOT_ENDED, Needs::Input)),
         then("exec/signal", About::Command(RUNNING, Needs::Nothing)),
         then("exec/resize", About::Command(RUNNING, Needs::Terminal)),
@@ -136,6 +139,7 @@ impl Calls for AgentCall {
             Self::SessionClose(of) | Self::SessionGet(of) | Self::ExecList(of) => (of.session.as_ref(), None),
             Self::ExecStart(asked) => (asked.session.as_ref(), Some(&asked.id)),
             Self::ExecRead(asked) => (asked.session.as_ref(), Some(&asked.id)),
+            Self::ExecRange(asked) => (asked.session.as_ref(), Some(&asked.id)),
             Self::ExecWrite(asked) => (asked.session.as_ref(), Some(&asked.id)),
             Self::ExecSignal(asked) => (asked.session.as_ref(), Some(&asked.id)),
             Self::ExecResize(asked) => (asked.session.as_ref(), Some(&asked.id)),
@@ -241,6 +245,7 @@ mod tests {
                     let needs = match needs {
                         Needs::Nothing => "",
                         Needs::Chunks => ", whose output is streamed or polled",
+                        Needs::Collected => ", whose output is collected",
                         Needs::Input => ", with `\"stdin\":\"pipe\"`",
                         Needs::Terminal => ", with a `pty`",
                     };

@@ -218,6 +218,43 @@ pub struct Read {
     pub closed: bool,
 }
 
+/// `exec/range`: a part of the collected output of a command, wherever it lies: what its result leaves out is on disk for as
+/// long as the command is known, up to a bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RangeExec {
+    /// The session; where it is left out, the one session that this connection has opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The command.
+    pub id: ExecId,
+    /// Which of its streams; what a terminal showed is its standard output.
+    pub stream: Stream,
+    /// Where to begin, in bytes.
+    #[serde(default)]
+    pub offset: u64,
+    /// Most bytes of output in the reply.
+    #[serde(default = "read_size")]
+    pub max_bytes: Bounded<1, 524_288>,
+}
+
+/// The reply to `exec/range`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Range {
+    /// `text` or `base64`; empty where nothing is kept there. A character is not cut where it can be helped.
+    #[serde(flatten)]
+    pub data: Data,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// Bytes that the command has written to the stream so far, as they were shown: masked.
+    pub written: u64,
+    /// Bytes from the beginning that are kept, and can be had.
+    pub kept: u64,
+    /// Why not all of it is; absent where all is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
 /// `exec/write`: standard input. The reply comes when the command has room for more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

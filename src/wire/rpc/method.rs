@@ -68,6 +68,7 @@ calls! {
         "session/get" SessionGet(OfSession) -> Session;
         "exec/start" ExecStart(StartExec) -> Started;
         "exec/read" ExecRead(ReadExec) -> Read;
+        "exec/range" ExecRange(RangeExec) -> Range;
         "exec/write" ExecWrite(WriteExec) -> Written;
         "exec/signal" ExecSignal(SignalExec) -> Done;
         "exec/resize" ExecResize(ResizeExec) -> Done;

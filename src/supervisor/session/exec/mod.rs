@@ -2,6 +2,7 @@
 
 mod input;
 mod output;
+mod whole;
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,12 +12,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::input::{WRITES, Write, feed};
-use self::output::{Sink, collected, index};
+use self::output::{Kept, Sink, index};
+pub(super) use self::whole::Shelf;
 use super::link::Orders;
 use super::ring::{Ring, Share};
 use crate::redact;
 use crate::stage::Digest;
-use crate::supervisor::relay::Captured;
 use crate::wire::dialog::{self, Facts, Member};
 use crate::wire::rpc::{self, ExecId, RequestId, StartExec, State};
 use crate::wire::runner::{Ended, LimitName, Reached, STDIN_WINDOW, Stream, ToRunner};
@@ -93,13 +94,14 @@ impl Exec {
         named: Named,
         orders: Orders,
         share: Arc<Share>,
+        shelf: &Arc<Shelf>,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
         let Named { request_id, number, digest, display, bound_to, redact } = named;
         let sink = match asked.output {
             rpc::Output::Stream | rpc::Output::Poll => Sink::Chunks(Ring::new(Arc::clone(&share))),
             rpc::Output::Collect { head, tail } => {
-                let captured = [(); 2].map(|()| Captured::bounded(head.size(), tail.size()));
-                Sink::Collect { captured, share: Arc::clone(&share) }
+                let ends = (head.size(), tail.size());
+                Sink::Collect(Box::new([(); 2].map(|()| Kept::new(ends, &share, shelf))))
             }
         };
         let passed = [rpc::Fd::Stdin, rpc::Fd::Stdout, rpc::Fd::Stderr].map(|fd| asked.fds.contains(&fd));
@@ -243,14 +245,16 @@ impl Exec {
     /// The limit on kept output, where it was reached.
     pub(super) fn flooded(&self) -> Option<Reached> {
         let inner = self.inner();
-        let Sink::Collect { captured, .. } = &inner.sink else { return None };
-        let lost = |index: usize| if self.passed[1 + index] { 0 } else { captured[index].left_out() };
+        let Sink::Collect(streams) = &inner.sink else { return None };
+        let lost = |index: usize| if self.passed[1 + index] { 0 } else { streams[index].left_out() };
         let [stdout, stderr] = [lost(0), lost(1)];
-        (stdout + stderr > 0).then(|| Reached {
-            limit: LimitName::Output,
-            evidence: format!(
-                "between what was kept {stdout} bytes of stdout and {stderr} of stderr are missing"
-            ),
+        (stdout + stderr > 0).then(|| {
+            let missing: Vec<&str> = streams.iter().filter_map(Kept::missing).collect();
+            let rest = if missing.is_empty() { "exec/range has them".to_owned() } else { missing.join("; ") };
+            let evidence = format!(
+                "between what is shown {stdout} bytes of stdout and {stderr} of stderr are missing: {rest}"
+            );
+            Reached { limit: LimitName::Output, evidence }
         })
     }
 
@@ -258,8 +262,8 @@ impl Exec {
     pub(in crate::supervisor) fn waited(&self) -> rpc::Waited {
         let inner = self.inner();
         let collected = |index: usize| match &inner.sink {
-            Sink::Collect { captured, .. } if inner.report.is_some() && !self.passed[1 + index] => {
-                Some(collected(captured[index].clone()))
+            Sink::Collect(streams) if inner.report.is_some() && !self.passed[1 + index] => {
+                Some(streams[index].collected())
             }
             _ => None,
         };
@@ -283,7 +287,7 @@ impl Exec {
             started: self.started.to_string(),
             last_seq: match &inner.sink {
                 Sink::Chunks(ring) => ring.last(),
-                Sink::Collect { .. } => 0,
+                Sink::Collect(_) => 0,
             },
         }
     }

@@ -1,7 +1,9 @@
 //! What a command writes: masked, kept within bounds, and read in numbered chunks or with the result.
 
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use super::whole::{Shelf, Whole};
 use super::{Exec, Inner};
 use crate::supervisor::relay::Captured;
 use crate::supervisor::session::ring::{self, Gone, Ring, Share};
@@ -13,8 +15,79 @@ use crate::wire::runner::{Stream, ToRunner};
 pub(super) enum Sink {
     /// To readers, in numbered chunks.
     Chunks(Ring),
-    /// Into the result. What its principal has no memory for is left out.
-    Collect { captured: [Captured; 2], share: Arc<Share> },
+    /// Into the result.
+    Collect(Box<[Kept; 2]>),
+}
+
+/// What is kept of one stream for the result. What its principal has no memory for is left out, and all of it is on disk
+/// from the moment that something is.
+#[derive(Debug)]
+pub(super) struct Kept {
+    captured: Captured,
+    written: u64,
+    whole: Option<Result<Whole, String>>,
+    share: Arc<Share>,
+    shelf: Arc<Shelf>,
+}
+
+impl Kept {
+    pub(super) fn new(ends: (usize, usize), share: &Arc<Share>, shelf: &Arc<Shelf>) -> Self {
+        Self {
+            captured: Captured::bounded(ends.0, ends.1),
+            written: 0,
+            whole: None,
+            share: Arc::clone(share),
+            shelf: Arc::clone(shelf),
+        }
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        let scarce = self.share.is_used_up();
+        if self.whole.is_none() && (scarce || self.captured.room() < data.len()) {
+            self.whole = Some(Whole::begin(&self.shelf, &self.captured.all()));
+        }
+        if let Some(Ok(whole)) = &mut self.whole {
+            whole.push(data);
+        }
+        self.written += data.len() as u64;
+        self.share.refund(self.captured.held());
+        if scarce {
+            self.captured.skip(data.len());
+        } else {
+            self.captured.push(data);
+        }
+        self.share.charge(self.captured.held());
+    }
+
+    /// Bytes that the result leaves out.
+    pub(super) fn left_out(&self) -> u64 {
+        self.captured.left_out()
+    }
+
+    /// Bytes from the beginning that can be had, and why not all, if so.
+    fn had(&self) -> (u64, Option<&str>) {
+        match &self.whole {
+            None => (self.written, None),
+            Some(Ok(whole)) => (whole.kept(), whole.missing()),
+            Some(Err(why)) => (0, Some(why)),
+        }
+    }
+
+    /// Why not all of it can be had.
+    pub(super) fn missing(&self) -> Option<&str> {
+        self.had().1
+    }
+
+    pub(super) fn collected(&self) -> Collected {
+        let (head, left_out, tail) = self.captured.clone().into_text_parts();
+        Collected { data: data(head), left_out, tail: (left_out > 0).then(|| data(tail)) }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.share.refund(self.captured.held());
+    }
 }
 
 /// What a reader gets.
@@ -121,6 +194,60 @@ impl Exec {
         Ok(output)
     }
 
+    /// A part of its collected output.
+    ///
+    /// # Errors
+    /// When it is not collected, or cannot be read from the disk.
+    pub(in crate::supervisor) async fn range(
+        &self,
+        asked: &rpc::RangeExec,
+    ) -> Result<rpc::Range, rpc::Error> {
+        let failed = |error: std::io::Error| {
+            rpc::Error::new(rpc::Code::Internal, format!("the output cannot be read from the disk: {error}"))
+        };
+        let (written, kept, missing, from) = {
+            let inner = self.inner();
+            let Sink::Collect(streams) = &inner.sink else {
+                let why = "the output of this command is not collected";
+                return Err(rpc::Error::new(rpc::Code::NotReadable, why));
+            };
+            let stream = match asked.stream {
+                rpc::Stream::Stdout | rpc::Stream::Pty => &streams[0],
+                rpc::Stream::Stderr => &streams[1],
+            };
+            let (kept, missing) = stream.had();
+            let from = match &stream.whole {
+                Some(Ok(whole)) => Ok(whole.reader().map_err(failed)?),
+                _ => Err(stream.captured.all()),
+            };
+            (stream.written, kept, missing.map(str::to_owned), from)
+        };
+        let offset = asked.offset.min(kept);
+        let size = usize::try_from(kept - offset).unwrap_or(usize::MAX).min(asked.max_bytes.size());
+        let mut bytes = match from {
+            Err(all) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                all.get(start..).unwrap_or_default().iter().copied().take(size).collect()
+            }
+            Ok(file) => {
+                let read = move || {
+                    let mut bytes = vec![0; size];
+                    file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+                };
+                let read = tokio::task::spawn_blocking(read).await;
+                read.map_err(std::io::Error::other).and_then(|read| read).map_err(failed)?
+            }
+        };
+        // What follows is there for the next request: a character is not cut by the end of this one.
+        if offset + (bytes.len() as u64) < written {
+            let end = bytes.utf8_chunks().last().map_or(0, |last| last.invalid().len());
+            if end < 4 && end < bytes.len() {
+                bytes.truncate(bytes.len() - end);
+            }
+        }
+        Ok(rpc::Range { data: data(bytes), offset, written, kept, missing })
+    }
+
     /// The next output for a descriptor; `None` when there will be none.
     pub(in crate::supervisor::session) async fn for_descriptors(&self) -> Option<ring::Chunk> {
         let (chunk, unhold) = self
@@ -146,9 +273,10 @@ impl Exec {
         self.change(|inner| inner.passed.clear());
         self.change(|inner| match &mut inner.sink {
             Sink::Chunks(ring) => ring.clear(),
-            sink @ Sink::Collect { .. } => {
-                let captured = [(); 2].map(|()| Captured::bounded(0, 0));
-                *sink = Sink::Collect { captured, share: Arc::clone(&self.share) };
+            Sink::Collect(streams) => {
+                for stream in streams.iter_mut() {
+                    *stream = Kept::new((0, 0), &stream.share.clone(), &stream.shelf.clone());
+                }
             }
         });
     }
@@ -168,25 +296,7 @@ impl Sink {
     fn push(&mut self, stream: Stream, data: Vec<u8>) {
         match self {
             Self::Chunks(ring) => ring.push(stream, data),
-            Self::Collect { captured, share } => {
-                let captured = &mut captured[index(stream)];
-                let scarce = share.is_used_up();
-                share.refund(captured.held());
-                if scarce {
-                    captured.skip(data.len());
-                } else {
-                    captured.push(&data);
-                }
-                share.charge(captured.held());
-            }
-        }
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        if let Self::Collect { captured, share } = self {
-            share.refund(captured.iter().map(Captured::held).sum());
+            Self::Collect(streams) => streams[index(stream)].push(&data),
         }
     }
 }
@@ -204,9 +314,4 @@ fn data(bytes: Vec<u8>) -> Data {
         Ok(text) => Data::Text(text),
         Err(error) => Data::of(error.as_bytes()),
     }
-}
-
-pub(super) fn collected(captured: Captured) -> Collected {
-    let (head, left_out, tail) = captured.into_text_parts();
-    Collected { data: data(head), left_out, tail: (left_out > 0).then(|| data(tail)) }
 }
