@@ -26,7 +26,8 @@ use super::chain::{self, Durable, Hash, Key};
 use super::checkpoint::{Checkpoint, PublicKey, Signer};
 use super::record::Record;
 
-pub(in crate::audit) use self::files::{all, open_to_read};
+pub use self::files::all;
+pub(in crate::audit) use self::files::open_to_read;
 
 /// The file of records that is written.
 pub const LOG_FILE: &str = "audit.jsonl";
@@ -498,7 +499,7 @@ fn open_file(directory: &File, dir: &Path, path: &Path) -> Result<File, LogError
 /// # Errors
 ///
 /// When the key is there but cannot be read or believed.
-pub(in crate::audit) fn public_key(dir: &Path) -> Result<Option<PublicKey>, LogError> {
+pub fn public_key(dir: &Path) -> Result<Option<PublicKey>, LogError> {
     let seed = keys::read(&open_directory(dir)?, dir, SIGNING_KEY_FILE)?;
     Ok(seed.map(|seed| Signer::new(&seed).public_key()))
 }

@@ -13,5 +13,5 @@ pub mod verify;
 
 pub use chain::{Durable, Hash, Key};
 pub use checkpoint::{Checkpoint, CheckpointError, PublicKey};
-pub use log::{Log, LogError, Options};
+pub use log::{KEY_FILE, LOG_FILE, Log, LogError, Options, SIGNING_KEY_FILE, all as files, public_key};
 pub use record::{Approval, Connection, ConnectionEnd, Decision, Digest, End, Outcome, Record, Requester};

@@ -172,6 +172,10 @@ pub(super) enum Command {
     /// Scheduled commands: when they are due, how they came out, what could not be told
     #[command(subcommand)]
     Jobs(super::jobs::Jobs),
+    /// Put the configuration, the jobs, the state and the audit log into one file, while everything goes on
+    Backup(super::backup::Backup),
+    /// Verify a backup, show what it would change, and put it in place; or undo that
+    Import(super::backup::Import),
     /// Let those in who were given a pairing code, and put them out
     #[command(subcommand)]
     Pair(super::pair::Pair),

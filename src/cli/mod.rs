@@ -3,6 +3,7 @@
 mod approvals;
 mod arguments;
 mod audit;
+mod backup;
 mod check;
 mod console;
 mod doctor;
@@ -64,6 +65,8 @@ pub fn main() -> ExitCode {
         Command::Approvals(ask) => approvals::approvals(ask, screen),
         Command::Grant(grant) => approvals::grant(grant, screen),
         Command::Jobs(jobs) => jobs::jobs(jobs, screen),
+        Command::Backup(backup) => backup::backup(&backup, screen),
+        Command::Import(import) => backup::import(&import, screen),
         Command::Pair(pair) => pair::pair(pair, screen),
         Command::Fallback(fallback) => fallback::fallback(fallback, screen),
         Command::Protocol(protocol) => protocol::protocol(protocol, screen),

@@ -2,5 +2,6 @@
 
 #[cfg(target_arch = "x86_64")]
 pub mod attack;
+pub mod backup;
 pub mod doctor;
 pub mod trial;

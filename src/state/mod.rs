@@ -8,6 +8,7 @@
 //! This module knows tables and nothing of what they mean. Calls wait for the disk: not for a thread that serves others.
 
 mod answers;
+mod copy;
 mod grants;
 mod jobs;
 mod models;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 pub use answers::AnswerRow;
+pub use copy::{VERSION, check, copy, is_at_rest};
 pub use grants::GrantRow;
 pub use jobs::{ClockRow, DeliveryRow, JobRow, Letters, Past, RunEnd, RunRow, Tick};
 pub use models::{ModelKeyRow, ModelProviderRow};

@@ -5,6 +5,7 @@
 //! then says so of the connection.
 
 mod audit;
+mod backup;
 mod crash;
 mod descriptors;
 mod faults;

@@ -55,7 +55,7 @@ pub(in crate::audit) fn full(dir: &Path) -> Result<Vec<(u64, PathBuf)>, LogError
 /// Opens the file that is written, to read it, and lists those before it.
 ///
 /// A file that becomes full in between is not missed, and not read twice.
-pub(in crate::audit) fn all(dir: &Path) -> Result<(Vec<PathBuf>, File, PathBuf), LogError> {
+pub fn all(dir: &Path) -> Result<(Vec<PathBuf>, File, PathBuf), LogError> {
     let path = dir.join(LOG_FILE);
     let file = open_to_read(&path)?;
     let own = file.metadata().map_err(|error| io("read", &path, &error))?.ino();

@@ -1,0 +1,100 @@
+//! A copy of the database while others use it, and a look at a copy that somebody else made.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{FILE, MIGRATIONS, StateError};
+
+/// The newest version of the database that this execward knows.
+pub const VERSION: usize = MIGRATIONS.len();
+
+/// Pages that are copied at a time: others write in between.
+const PAGES: i32 = 256;
+
+/// Copies the database of a state directory, as it is at one moment, by SQLite's own backup. Its version; `None` where there is
+/// no database.
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub fn copy(directory: &Path, to: &Path) -> Result<Option<usize>, StateError> {
+    let from = directory.join(FILE);
+    if !from.exists() {
+        return Ok(None);
+    }
+    let database = |error| StateError::Database { path: from.clone(), error };
+    // To read a database in WAL mode, its shared memory is written.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = Connection::open_with_flags(&from, flags).map_err(database)?;
+    source.busy_timeout(super::BUSY).map_err(database)?;
+    super::private_file(to)?;
+    let mut copy = Connection::open_with_flags(to, flags).map_err(database)?;
+    let backup = Backup::new(&source, &mut copy).map_err(database)?;
+    backup.run_to_completion(PAGES, Duration::from_millis(1), None).map_err(database)?;
+    drop(backup);
+    // One file, with no log beside it, and with nothing in it that was deleted.
+    copy.pragma_update(None, "journal_mode", "DELETE").map_err(database)?;
+    copy.execute_batch("VACUUM").map_err(database)?;
+    drop(copy);
+    check(to).map(Some)
+}
+
+/// Whether nobody has the database of a state directory open. What stands in its log beside it is put into it then.
+///
+/// # Errors
+/// When it cannot be opened at all, by permission; a damaged one is nobody's.
+pub fn is_at_rest(directory: &Path) -> Result<bool, StateError> {
+    let path = directory.join(FILE);
+    if !path.exists() {
+        return Ok(true);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // A connection in WAL mode holds a shared lock as long as it is open, and leaving that mode takes the exclusive one
+    // (sqlite.org/wal.html).
+    let left = Connection::open_with_flags(&path, flags).and_then(|connection| {
+        connection.busy_timeout(Duration::from_millis(200))?;
+        connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0))
+    });
+    match left {
+        Ok(mode) => Ok(mode.eq_ignore_ascii_case("delete")),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Ok(false),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Ok(true),
+            _ => Err(StateError::Database { path, error }),
+        },
+    }
+}
+
+/// Looks at a database that somebody else may have made; its version.
+///
+/// # Errors
+/// When it is no sound database, or of a version that is not known.
+pub fn check(path: &Path) -> Result<usize, StateError> {
+    let database = |error| StateError::Database { path: path.to_owned(), error };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(database)?;
+    connection.pragma_update(None, "trusted_schema", false).map_err(database)?;
+    connection.pragma_update(None, "cell_size_check", true).map_err(database)?;
+    let sound: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(database)?;
+    if sound != "ok" {
+        let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(database(rusqlite::Error::SqliteFailure(damage, Some(sound))));
+    }
+    // A view or a trigger would run in whoever opens it; execward makes none.
+    let strange: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')", [], |row| {
+            row.get(0)
+        })
+        .map_err(database)?;
+    if strange > 0 {
+        let misuse = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        let what = "it has views or triggers, and execward makes none".to_owned();
+        return Err(database(rusqlite::Error::SqliteFailure(misuse, Some(what))));
+    }
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database)?;
+    let found = usize::try_from(version).unwrap_or(usize::MAX);
+    if found > VERSION { Err(StateError::Newer { path: path.to_owned(), found }) } else { Ok(found) }
+}
