@@ -188,6 +188,9 @@ pub(super) enum Command {
     /// Serve a client of the Model Context Protocol on standard input and output
     #[command(after_help = MCP_EXAMPLES)]
     Mcp(super::mcp::Mcp),
+    /// Run a server of the Model Context Protocol in the jail, for the client that starts it: its messages pass, its errors are redacted
+    #[command(after_help = super::mcp_wrap::EXAMPLES)]
+    McpWrap(super::mcp_wrap::McpWrap),
     /// Answer the hooks of agents' clients, and install them
     #[command(subcommand, after_help = HOOK_EXAMPLES)]
     Hook(super::hook::Hook),

@@ -15,6 +15,7 @@ mod images;
 mod jobs;
 mod lines;
 mod mcp;
+mod mcp_wrap;
 mod pair;
 mod policy;
 mod protocol;
@@ -71,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Fallback(fallback) => fallback::fallback(fallback, screen),
         Command::Protocol(protocol) => protocol::protocol(protocol, screen),
         Command::Mcp(mcp) => mcp::mcp(mcp, screen),
+        Command::McpWrap(wrap) => mcp_wrap::mcp_wrap(wrap, screen),
         Command::Hook(hook) => hook::hook(hook, screen),
         Command::Pass { pass } => hook::pass(&pass, screen),
         Command::Shell { arguments } => shell::shell(&arguments, screen),
@@ -86,7 +88,7 @@ fn misread(error: &clap::Error, arguments: &[OsString], screen: Screen) -> Exit 
     if !error.use_stderr() {
         return printed.map_or_else(|error| screen::unwritten(screen, &error), |()| Exit::SUCCESS);
     }
-    let runs = arguments.get(1).is_some_and(|first| first == "run" || first == "wrap");
+    let runs = arguments.get(1).is_some_and(|first| ["run", "wrap", "mcp-wrap"].iter().any(|runs| first == runs));
     if error.kind() == ErrorKind::UnknownArgument && (runs || arguments.get(1).is_some_and(|a| a == "check"))
     {
         screen.hint("a command goes after `--`: execward run -- ls -la; shell text after -c");

@@ -15,7 +15,7 @@ use crate::approval::marked;
 use crate::gate::{Command, Finding};
 use crate::prepare::Withheld;
 use crate::stage::{Outcome, RefusedBy, Report};
-use crate::supervisor::{Asked, Captured, Completed, serve};
+use crate::supervisor::{Asked, Captured, Completed, Role, serve};
 use crate::wire::runner::{Aftermath, Fate, Found, FoundKind, Reached};
 
 pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
@@ -90,7 +90,7 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
         variables: std::env::vars_os().collect(),
         keep_output: json,
         terminal: tty,
-        agent: None,
+        role: Role::Command,
     };
     let completed = serve(&asked);
     let exit = Exit::of_run(&completed.report.outcome);

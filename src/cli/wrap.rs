@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::remote;
 use super::run::explain;
 use super::screen::Screen;
-use crate::supervisor::{Agent, Asked, serve};
+use crate::supervisor::{Agent, Asked, Role, serve};
 
 pub(super) const EXAMPLES: &str = "\
 The agent has the workspace read-write, an empty HOME of its own, and no network unless the policy or --network says so. A
@@ -100,7 +100,7 @@ pub(super) fn wrap(arguments: Wrap, screen: Screen) -> Exit {
         variables: std::env::vars_os().collect(),
         keep_output: false,
         terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
-        agent: Some(agent),
+        role: Role::Agent(agent),
     };
     let completed = serve(&asked);
     explain(&completed, &asked.command, screen);

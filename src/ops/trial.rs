@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::gate::Command;
-use crate::supervisor::{Asked, Completed, serve};
+use crate::supervisor::{Asked, Completed, Role, serve};
 
 /// A directory that goes with its guard. Not below /tmp, which a sandbox has of its own.
 #[derive(Debug)]
@@ -55,6 +55,6 @@ pub fn run(argv: Vec<String>, workspace: &Path, state: &Path, policy: Option<&Pa
         variables: std::env::vars_os().collect(),
         keep_output: true,
         terminal: false,
-        agent: None,
+        role: Role::Command,
     })
 }

@@ -15,12 +15,14 @@ mod check;
 mod encoding;
 mod engine;
 mod example;
+mod messages;
 mod rules;
 mod search;
 mod secret;
 mod stream;
 
 pub use engine::Redactor;
+pub use messages::Messages;
 pub use rules::{Rules, RulesError, Source};
 pub use secret::Secret;
 pub use stream::{Span, Stream};

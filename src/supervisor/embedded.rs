@@ -75,8 +75,39 @@ pub struct Asked {
     pub keep_output: bool,
     /// Give the command a terminal of its own behind the one on stdin.
     pub terminal: bool,
-    /// The command is an agent, which has others run by a daemon. It may take its time.
-    pub agent: Option<Agent>,
+    /// What it is to whoever asks.
+    pub role: Role,
+}
+
+/// What a command is to whoever asks for it.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// A command like any other.
+    Command,
+    /// An agent, which has others run by a daemon. It may take its time.
+    Agent(Agent),
+    /// A server of messages, one on a line, on its standard input and output: for an agent's client, which has started execward
+    /// in its place. It may take its time as well, and ends with its client. The terminal is the client's: nobody is asked there.
+    Server {
+        /// Absolute paths that it sees, read-only: its own program and settings.
+        show: Vec<PathBuf>,
+    },
+}
+
+impl Role {
+    /// Whether the time limit of commands is meant for it.
+    fn has_limit(&self) -> bool {
+        matches!(self, Self::Command)
+    }
+
+    /// Puts into its sandbox what it has beside what any command has.
+    fn enter(&self, spec: &mut SandboxSpec) -> Result<(), EmbeddedError> {
+        match self {
+            Self::Command => Ok(()),
+            Self::Agent(agent) => agent.enter(spec),
+            Self::Server { show: paths } => show(paths, spec),
+        }
+    }
 }
 
 /// What an agent in a sandbox has, beside what any command has.
@@ -93,23 +124,28 @@ impl Agent {
     pub const SOCKET: &str = "EXECWARD_SOCKET";
 
     fn enter(&self, spec: &mut SandboxSpec) -> Result<(), EmbeddedError> {
-        let real = |path: &Path| {
-            let shown = |error| EmbeddedError::Shown { path: path.to_owned(), error };
-            path.canonicalize().map_err(shown)
-        };
         let socket = real(&self.socket)?;
         spec.view.masked.extend(self.socket.parent().map(Into::into));
         spec.view.masked.extend(socket.parent().map(Into::into));
         spec.view.agent_socket = Some(socket);
-        for path in &self.show {
-            let path = real(path)?;
-            // What lies in the workspace is there, and must not become read-only.
-            if !path.starts_with(&spec.workspace.path) {
-                spec.view.own.push(path);
-            }
-        }
-        Ok(())
+        show(&self.show, spec)
     }
+}
+
+/// Has a sandbox show these paths, read-only.
+fn show(paths: &[PathBuf], spec: &mut SandboxSpec) -> Result<(), EmbeddedError> {
+    for path in paths {
+        let path = real(path)?;
+        // What lies in the workspace is there, and must not become read-only.
+        if !path.starts_with(&spec.workspace.path) {
+            spec.view.own.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn real(path: &Path) -> Result<PathBuf, EmbeddedError> {
+    path.canonicalize().map_err(|error| EmbeddedError::Shown { path: path.to_owned(), error })
 }
 
 /// Everything there is to say of a command when it is over.
@@ -270,8 +306,8 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let Settled { environment, facts, profile, .. } = settled;
     let Environment { vars, withheld, secrets } = environment;
 
-    // An agent ends when its user says so; what it has run has limits of its own.
-    let limit = asked.agent.is_none().then_some(profile.limits.time);
+    // An agent or a server ends when its user says so; what it has run has limits of its own.
+    let limit = asked.role.has_limit().then_some(profile.limits.time);
     let timeout = [asked.timeout, limit].into_iter().flatten().min();
     let request = Request {
         id: id.clone(),
@@ -286,7 +322,7 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     };
     let ground = Ground { workspace, cwd, environment: vars.into_iter().collect() };
 
-    let mut terminal = AtTerminal { local: &local, signals: &mut signals };
+    let mut terminal = AtTerminal { local: &local, role: &asked.role, signals: &mut signals };
     let cleared = pipeline::clear(request, &policy, &mut terminal).await;
     let desk = || Ok::<_, EmbeddedError>((journal(&local, id)?, Redactor::new(&policy.redaction, secrets)));
     let (mut completed, redactor) = match cleared {
@@ -318,12 +354,16 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
 /// The person at the terminal.
 struct AtTerminal<'a> {
     local: &'a Local,
+    role: &'a Role,
     signals: &'a mut Signals,
 }
 
 impl pipeline::Ask for AtTerminal<'_> {
     /// Asks. A signal that would end an ordinary command here is a no.
     async fn ask(&mut self, pending: &Pending, timeout: Duration) -> Answer {
+        if let Role::Server { .. } = self.role {
+            return Answer::No(DenialReason::Nobody("the terminal of a server's client is not ours".to_owned()));
+        }
         let terminal = match Terminal::open() {
             Ok(terminal) => terminal,
             Err(error) => return Answer::No(DenialReason::Nobody(error.to_string())),
@@ -397,7 +437,8 @@ async fn execute(
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         tokio::spawn(egress.serve(listener, Arc::default(), places, closing.clone()))
     });
-    let going = Going { id: 1, go, limit: limits.0, grace: limits.1 };
+    let ends_with_input = matches!(asked.role, Role::Server { .. });
+    let going = Going { id: 1, go, limit: limits.0, grace: limits.1, ends_with_input };
     let relayed = relay(going, sender, &mut receiver, stdio, signals).await;
     // The sandbox goes while the end is recorded.
     receiver.end();
@@ -456,10 +497,11 @@ async fn launch(sandbox: Sandbox, workspace: &Directory, spawn: Spawn) -> Result
 }
 
 fn stdio(asked: &Asked, redactor: &Redactor) -> Result<Stdio, EmbeddedError> {
-    let stdio = match (asked.keep_output, asked.terminal) {
-        (true, _) => Stdio::keep(redactor),
-        (false, true) => Stdio::terminal(redactor),
-        (false, false) => Stdio::pass(redactor),
+    let stdio = match (&asked.role, asked.keep_output, asked.terminal) {
+        (Role::Server { .. }, ..) => Stdio::messages(redactor),
+        (_, true, _) => Stdio::keep(redactor),
+        (_, false, true) => Stdio::terminal(redactor),
+        (_, false, false) => Stdio::pass(redactor),
     };
     stdio.map_err(|error| EmbeddedError::System { what: "cannot relay the command's output", error })
 }

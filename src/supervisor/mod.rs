@@ -21,7 +21,7 @@ pub use daemon::{
     ConfigError, Configured, DaemonError, EditError, JobsError, ModelFiles, NewProvider, Options,
     SocketError, add_provider, configured, jobs_found, remove_provider, serve as serve_daemon,
 };
-pub use embedded::{Agent, Asked, Completed, EmbeddedError, serve};
+pub use embedded::{Agent, Asked, Completed, EmbeddedError, Role, serve};
 pub use local::{Local, LocalError};
 pub use policy_file::{
     PolicyFileError, Project, Source, Tried, load as load_policy, load_alone as load_policy_alone,

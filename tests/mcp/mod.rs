@@ -1,5 +1,7 @@
 //! `execward mcp` as clients meet it: by transcript, and by the official Python client.
 
+mod wrap;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};

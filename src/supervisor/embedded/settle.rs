@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Agent, Asked, EmbeddedError};
+use super::{Agent, Asked, EmbeddedError, Role};
 use crate::gate::Facts;
 use crate::policy::{Access, Profile};
 use crate::prepare::Directory;
@@ -57,12 +57,10 @@ impl At<'_> {
             })?;
             // A command must not change what the next one is judged by.
             spec.workspace.frozen.extend(asked.policy.iter().flat_map(|policy| named_and_real(policy)));
-            if let Some(agent) = &asked.agent {
-                agent.enter(&mut spec)?;
-            }
+            asked.role.enter(&mut spec)?;
             let mut environment =
                 pipeline::environment(local, &profile, &spec, &cwd.path, &asked.variables, &asked.env)?;
-            if asked.agent.is_some() {
+            if let Role::Agent(_) = asked.role {
                 environment.vars.insert(Agent::SOCKET.to_owned(), AGENT_SOCKET.to_owned());
             }
             let mut facts = local.facts(&cwd.path);

@@ -2,10 +2,11 @@
 
 use std::os::fd::AsFd;
 use std::sync::mpsc as blocking;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
-use tokio::sync::mpsc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::wire::runner::{MAX_CHUNK, STDIN_WINDOW};
 
@@ -24,6 +25,7 @@ const LOOK: u16 = 200;
 pub(in crate::supervisor) struct Input {
     chunks: mpsc::Receiver<Vec<u8>>,
     credit: blocking::Sender<usize>,
+    left: Option<oneshot::Receiver<()>>,
 }
 
 impl Input {
@@ -39,17 +41,24 @@ impl Input {
     ) -> std::io::Result<Self> {
         let (send_chunk, chunks) = mpsc::channel(QUEUE);
         let (credit, receive_credit) = blocking::channel();
+        let (tell_left, left) = oneshot::channel();
         std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             if before() {
-                pump(&source, &send_chunk, &receive_credit);
+                pump(&source, &send_chunk, &receive_credit, tell_left);
             }
         })?;
-        Ok(Self { chunks, credit })
+        Ok(Self { chunks, credit, left: Some(left) })
     }
 
     /// The next bytes; `None` at the end. May be dropped and called again without loss.
     pub(in crate::supervisor) async fn next(&mut self) -> Option<Vec<u8>> {
         self.chunks.recv().await
+    }
+
+    /// Hears when whoever writes has gone while there is more than the command takes; it is closed without a word where
+    /// the command takes everything, and [`Input::next`] sees the end. To be had once.
+    pub(super) fn left(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.left.take()
     }
 
     /// A handle that says how much the command took.
@@ -58,13 +67,26 @@ impl Input {
     }
 }
 
-fn pump(source: &impl AsFd, chunks: &mpsc::Sender<Vec<u8>>, credit: &blocking::Receiver<usize>) {
+fn pump(
+    source: &impl AsFd,
+    chunks: &mpsc::Sender<Vec<u8>>,
+    credit: &blocking::Receiver<usize>,
+    left: oneshot::Sender<()>,
+) {
     let mut window = STDIN_WINDOW;
+    let mut left = Some(left);
     loop {
         while window == 0 {
-            match credit.recv() {
+            match credit.recv_timeout(Duration::from_millis(LOOK.into())) {
                 Ok(bytes) => window = window.saturating_add(bytes),
-                Err(_) => return,
+                Err(blocking::RecvTimeoutError::Timeout) => {
+                    if hung_up(source)
+                        && let Some(left) = left.take()
+                    {
+                        let _ = left.send(());
+                    }
+                }
+                Err(blocking::RecvTimeoutError::Disconnected) => return,
             }
         }
         while let Ok(bytes) = credit.try_recv() {
@@ -99,6 +121,14 @@ fn pump(source: &impl AsFd, chunks: &mpsc::Sender<Vec<u8>>, credit: &blocking::R
     }
 }
 
+/// Whether nobody can write any more. What was written may wait to be read all the same.
+fn hung_up(source: &impl AsFd) -> bool {
+    // libc has it for every Linux, nix does not.
+    let shut = PollFlags::from_bits_retain(libc::POLLRDHUP);
+    let mut look = [PollFd::new(source.as_fd(), shut)];
+    poll(&mut look, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -131,5 +161,37 @@ mod tests {
         input.credit().send(10).expect("the thread waits");
         let chunk = input.next().await.expect("there is credit again");
         assert_eq!(chunk.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_has_gone_is_noticed_while_nothing_is_taken() {
+        for socket in [false, true] {
+            let (reader, mut writer): (std::os::fd::OwnedFd, std::fs::File) = if socket {
+                let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+                (reader.into(), std::os::fd::OwnedFd::from(writer).into())
+            } else {
+                let (reader, writer) = std::io::pipe().expect("a pipe");
+                (reader.into(), std::os::fd::OwnedFd::from(writer).into())
+            };
+            let mut input = Input::read(reader).expect("a thread");
+            let writing = std::thread::spawn(move || {
+                writer.write_all(&vec![7; STDIN_WINDOW + 10]).expect("it is read, or fits");
+                writer
+            });
+            let mut got = 0;
+            while got < STDIN_WINDOW {
+                got += input.next().await.expect("there is more").len();
+            }
+            let writer = writing.join().expect("it has written");
+            let mut left = input.left().expect("it is there once");
+            let early = tokio::time::timeout(Duration::from_millis(500), &mut left).await;
+            assert!(early.is_err(), "the writer is there");
+            drop(writer);
+            left.await.expect("it is told");
+            // What it left is still there for whoever takes it.
+            input.credit().send(10).expect("the thread waits");
+            assert_eq!(input.next().await.map(|chunk| chunk.len()), Some(10));
+            assert_eq!(input.next().await, None);
+        }
     }
 }

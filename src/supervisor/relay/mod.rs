@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, raise};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::output::Output;
-use crate::redact::Redactor;
+use self::output::{Output, Redact};
+use crate::redact::{Messages, Redactor};
 use crate::sandbox::{Receiver, Sender};
 use crate::stage::{Go, Outcome};
 use crate::sys::terminal::{self, Raw};
@@ -54,7 +54,17 @@ impl Stdio {
     /// # Errors
     /// When a thread cannot be started.
     pub(super) fn pass(redactor: &Redactor) -> std::io::Result<Self> {
-        Self::over(redactor, std::io::stdin(), std::io::stdout(), std::io::stderr())
+        let stdout = Redact::Text(redactor.stream());
+        Self::over(redactor, stdout, std::io::stdin(), std::io::stdout(), std::io::stderr())
+    }
+
+    /// The same for a server, whose standard output is messages.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(super) fn messages(redactor: &Redactor) -> std::io::Result<Self> {
+        let stdout = Redact::Messages(Messages::new(redactor));
+        Self::over(redactor, stdout, std::io::stdin(), std::io::stdout(), std::io::stderr())
     }
 
     /// The terminal that execward's own stdin is, given up to one of the command's until this is dropped.
@@ -83,6 +93,7 @@ impl Stdio {
 
     fn over(
         redactor: &Redactor,
+        redact: Redact,
         stdin: impl AsFd + Send + 'static,
         stdout: impl AsFd + Send + 'static,
         stderr: impl AsFd + Send + 'static,
@@ -90,8 +101,8 @@ impl Stdio {
         let (tell, broken) = mpsc::unbounded_channel();
         Ok(Self {
             input: Some(Input::read(stdin)?),
-            stdout: Output::write(redactor.stream(), stdout, Stream::Stdout, tell.clone())?,
-            stderr: Output::write(redactor.stream(), stderr, Stream::Stderr, tell)?,
+            stdout: Output::write(redact, stdout, Stream::Stdout, tell.clone())?,
+            stderr: Output::write(Redact::Text(redactor.stream()), stderr, Stream::Stderr, tell)?,
             broken,
             terminal: None,
         })
@@ -178,6 +189,7 @@ pub(super) async fn relay(
         id: going.id,
         grace: going.grace,
         limit: going.limit,
+        ends_with_input: going.ends_with_input,
         ended: RefCell::default(),
         stopped: Cell::default(),
         terminal,
@@ -218,6 +230,8 @@ pub(super) struct Going {
     /// Its limit, and what it gets beyond it, as the runner knows them.
     pub(super) limit: Option<Duration>,
     pub(super) grace: Duration,
+    /// It serves whoever writes to it: when that has gone, it has a grace to end by itself, and is then ended.
+    pub(super) ends_with_input: bool,
 }
 
 /// What both loops know of the command.
@@ -226,6 +240,7 @@ struct Watch {
     id: u64,
     grace: Duration,
     limit: Option<Duration>,
+    ends_with_input: bool,
     ended: RefCell<Option<Ended>>,
     stopped: Cell<Option<Stopped>>,
     terminal: Option<Raw<std::io::Stdin>>,
@@ -299,6 +314,9 @@ impl Watch {
         // The runner keeps the time limit; this is for one that does not.
         let mut late = self.limit.map(|limit| Instant::now() + limit + self.grace + LATE);
         let mut kill: Option<Instant> = None;
+        // When a server whose client has gone is told to end.
+        let mut unwanted: Option<Instant> = None;
+        let mut writer = input.as_mut().filter(|_| self.ends_with_input).and_then(Input::left);
         let mut asked_to_end = false;
         loop {
             let sent = tokio::select! {
@@ -306,9 +324,25 @@ impl Watch {
                     Some(data) => sender.send(ToRunner::Stdin { id, data }).await,
                     None => {
                         input = None;
+                        if self.ends_with_input {
+                            unwanted.get_or_insert(Instant::now() + self.grace);
+                        }
                         sender.send(ToRunner::StdinEnd { id }).await
                     }
                 },
+                // It does not read what its client has left behind.
+                has_left = left(&mut writer), if writer.is_some() => {
+                    writer = None;
+                    if has_left {
+                        unwanted.get_or_insert(Instant::now() + self.grace);
+                    }
+                    Ok(())
+                }
+                () = sleep_until(unwanted.unwrap_or_else(Instant::now)), if unwanted.is_some() => {
+                    unwanted = None;
+                    kill.get_or_insert(Instant::now() + self.grace);
+                    sender.send(ToRunner::Signal { id, signal: Signal::SIGTERM as i32 }).await
+                }
                 signal = signals.next() => {
                     let ends = matches!(signal, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTERM);
                     if ends && self.ended.borrow().is_some() {
@@ -377,6 +411,13 @@ async fn next_chunk(input: &mut Option<Input>) -> Option<Vec<u8>> {
     match input {
         Some(input) => input.next().await,
         None => None,
+    }
+}
+
+async fn left(writer: &mut Option<oneshot::Receiver<()>>) -> bool {
+    match writer {
+        Some(writer) => writer.await.is_ok(),
+        None => std::future::pending().await,
     }
 }
 

@@ -20,10 +20,49 @@ const KEPT: usize = 512 << 10;
 /// One output of a command.
 #[derive(Debug)]
 pub(super) struct Output {
-    redact: redact::Stream,
+    redact: Redact,
     sink: Sink,
     /// Something may be held back for which a person waits.
     pub(super) held: bool,
+}
+
+/// How an output is redacted.
+#[derive(Debug)]
+pub(super) enum Redact {
+    /// All of it.
+    Text(redact::Stream),
+    /// As the messages of a server.
+    Messages(redact::Messages),
+}
+
+impl Redact {
+    fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => text.push(input, out),
+            Self::Messages(messages) => messages.push(input, out),
+        }
+    }
+
+    fn flush_partial(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => text.flush_partial(out),
+            Self::Messages(messages) => messages.flush_partial(out),
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => text.finish(out),
+            Self::Messages(messages) => messages.finish(out),
+        }
+    }
+
+    fn masked(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.masked(),
+            Self::Messages(messages) => messages.masked(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -96,7 +135,7 @@ impl Writer {
 impl Output {
     /// An output that is written to `target` as it comes.
     pub(super) fn write(
-        redact: redact::Stream,
+        redact: Redact,
         target: impl AsFd + Send + 'static,
         stream: Stream,
         broken: mpsc::UnboundedSender<Broken>,
@@ -109,7 +148,7 @@ impl Output {
 
     /// An output that is kept for the result.
     pub(super) fn keep(redact: redact::Stream) -> Self {
-        Self { redact, sink: Sink::Keep(Captured::default()), held: false }
+        Self { redact: Redact::Text(redact), sink: Sink::Keep(Captured::default()), held: false }
     }
 
     /// Takes what the command wrote.

@@ -21,7 +21,7 @@ struct Pipes {
 }
 
 fn going() -> Going {
-    Going { id: 1, go: Go::for_tests(1), limit: None, grace: Duration::from_millis(50) }
+    Going { id: 1, go: Go::for_tests(1), limit: None, grace: Duration::from_millis(50), ends_with_input: false }
 }
 
 fn set_up() -> (Sender, Receiver, Stdio, Runner, Pipes) {
@@ -32,7 +32,8 @@ fn set_up() -> (Sender, Receiver, Stdio, Runner, Pipes) {
     let (stdout_reader, stdout) = std::io::pipe().expect("a pipe");
     let (stderr_reader, stderr) = std::io::pipe().expect("a pipe");
     let redactor = Redactor::new(&Rules::builtin(), vec![]);
-    let stdio = Stdio::over(&redactor, stdin, stdout, stderr).expect("threads");
+    let text = Redact::Text(redactor.stream());
+    let stdio = Stdio::over(&redactor, text, stdin, stdout, stderr).expect("threads");
     let pipes = Pipes { stdin: Some(stdin_writer), stdout: stdout_reader, stderr: stderr_reader };
     (sender, receiver, stdio, Runner { stream, decoder: Decoder::default() }, pipes)
 }
