@@ -66,6 +66,7 @@ Output comes as soon as it is known to be no part of a secret.
 Examples:
   make 2>&1 | execward redact > build.log
   execward redact test config.yaml .env      where secrets stand, and the rules that know them
+  execward redact test --count src           how many places each rule would mask there
 
 Exit codes of `redact test`: 0 nothing was found, 1 something was, 2 a file or the policy could not be read.";
 
@@ -434,15 +435,18 @@ pub(super) struct Redact {
 pub(super) enum RedactWhat {
     /// Say where files have what would be masked, and by which rule, without showing it
     Test {
-        /// The files; `-` is standard input
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
+        /// The files, and directories whose text files below are meant; `-` is standard input
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
         /// The policy file whose `[[redact]]` rules count, too; without it the system's, then your own
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
         /// Print one JSON object for each place
         #[arg(long)]
         json: bool,
+        /// Say only how many places each rule would mask, and how many that are in 20,000 lines
+        #[arg(long)]
+        count: bool,
     },
 }
 

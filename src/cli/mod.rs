@@ -88,7 +88,8 @@ fn misread(error: &clap::Error, arguments: &[OsString], screen: Screen) -> Exit 
     if !error.use_stderr() {
         return printed.map_or_else(|error| screen::unwritten(screen, &error), |()| Exit::SUCCESS);
     }
-    let runs = arguments.get(1).is_some_and(|first| ["run", "wrap", "mcp-wrap"].iter().any(|runs| first == runs));
+    let runs =
+        arguments.get(1).is_some_and(|first| ["run", "wrap", "mcp-wrap"].iter().any(|runs| first == runs));
     if error.kind() == ErrorKind::UnknownArgument && (runs || arguments.get(1).is_some_and(|a| a == "check"))
     {
         screen.hint("a command goes after `--`: execward run -- ls -la; shell text after -c");

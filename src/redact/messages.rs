@@ -39,13 +39,7 @@ pub struct Messages {
 impl Messages {
     /// An output that masks by `redactor`.
     pub fn new(redactor: &Redactor) -> Self {
-        Self {
-            text: redactor.stream(),
-            redactor: redactor.clone(),
-            line: Vec::new(),
-            long: false,
-            masked: 0,
-        }
+        Self { text: redactor.stream(), redactor: redactor.clone(), line: Vec::new(), long: false, masked: 0 }
     }
 
     /// Takes bytes and appends to `out` what can leave: whole lines.
@@ -322,10 +316,13 @@ mod tests {
     fn a_message_passes_byte_for_byte() {
         let token = token();
         for line in [
-            format!("{{\"jsonrpc\":\"2.0\" , \"id\":1.0e400,\"result\":{{\"isError\": false,\"a\":\"{token}\"}}}}\r\n"),
+            format!(
+                "{{\"jsonrpc\":\"2.0\" , \"id\":1.0e400,\"result\":{{\"isError\": false,\"a\":\"{token}\"}}}}\r\n"
+            ),
             format!("  {{\"jsonrpc\":\"2.0\",\"method\":\"\\u0061\",\"params\":[\"{token}\"]}} \n"),
             format!("[{{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":\"{token}\"}}]\n"),
-            "{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-32601 ,\"message\":\"no \\u0073uch\"}}\n".to_owned(),
+            "{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-32601 ,\"message\":\"no \\u0073uch\"}}\n"
+                .to_owned(),
         ] {
             assert_eq!(told(line.as_bytes()), (line, 0));
         }
@@ -337,11 +334,21 @@ mod tests {
         let escaped = token.replace('g', "\\u0067");
         let key = "correct horse \\\"battery\\\" staple";
         for (error, places) in [
-            (format!("\"error\":{{\"code\":-1,\"message\":\"a {token}, {token}\",\"data\":[\"b {token}\"]}}"), 3),
+            (
+                format!(
+                    "\"error\":{{\"code\":-1,\"message\":\"a {token}, {token}\",\"data\":[\"b {token}\"]}}"
+                ),
+                3,
+            ),
             (format!("\"error\":{{\"code\":-1,\"message\":\"{escaped} \\ud800\"}}"), 0),
             (format!("\"error\":{{\"code\":-1,\"message\":\"{escaped}\"}}"), 1),
             (format!("\"error\":\"{key}\""), 1),
-            (format!("\"result\":{{\"content\":[{{\"type\":\"text\",\"text\":\"{token}\"}}],\"isError\":true}}"), 1),
+            (
+                format!(
+                    "\"result\":{{\"content\":[{{\"type\":\"text\",\"text\":\"{token}\"}}],\"isError\":true}}"
+                ),
+                1,
+            ),
             (format!("\"result\":{{\"isError\":false,\"text\":\"{token}\",\"isError\":1}}"), 1),
             (format!("\"result\":0,\"result\":{{\"isError\":true,\"text\":\"{token}\"}}"), 1),
             (format!("\"\\u0065rror\":\"{token}\""), 1),
@@ -383,7 +390,9 @@ mod tests {
     #[test]
     fn a_secret_of_many_lines_is_one_in_a_text() {
         let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(4);
-        let text = format!("x\n-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n{{\"jsonrpc\":\"2.0\"}}\n");
+        let text = format!(
+            "x\n-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n{{\"jsonrpc\":\"2.0\"}}\n"
+        );
         let (out, masked) = told(text.as_bytes());
         assert_eq!(masked, 1, "{out}");
         assert!(!out.contains("MIIEvQ") && out.ends_with("\n{\"jsonrpc\":\"2.0\"}\n"), "{out}");
@@ -405,7 +414,8 @@ mod tests {
 
     #[test]
     fn what_is_nested_or_repeated_without_end_costs_no_stack_and_little_memory() {
-        let deep = format!("{{\"jsonrpc\":\"2.0\",\"error\":{}{}}}\n", "[".repeat(1 << 20), "]".repeat(1 << 20));
+        let deep =
+            format!("{{\"jsonrpc\":\"2.0\",\"error\":{}{}}}\n", "[".repeat(1 << 20), "]".repeat(1 << 20));
         assert_eq!(told(deep.as_bytes()).0.len(), deep.len());
         let many = format!("{{\"jsonrpc\":\"2.0\"{}}}\n", ",\"error\":0".repeat(MOST));
         assert!(errors(many.as_bytes()).is_none());

@@ -362,7 +362,9 @@ impl pipeline::Ask for AtTerminal<'_> {
     /// Asks. A signal that would end an ordinary command here is a no.
     async fn ask(&mut self, pending: &Pending, timeout: Duration) -> Answer {
         if let Role::Server { .. } = self.role {
-            return Answer::No(DenialReason::Nobody("the terminal of a server's client is not ours".to_owned()));
+            return Answer::No(DenialReason::Nobody(
+                "the terminal of a server's client is not ours".to_owned(),
+            ));
         }
         let terminal = match Terminal::open() {
             Ok(terminal) => terminal,

@@ -102,7 +102,8 @@ fn messages_pass_byte_for_byte_and_the_server_is_recorded() {
     as_everyone(|ground| {
         bring_server(ground);
         let token = token();
-        let mut input = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}}).to_string() + "\n";
+        let mut input =
+            json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {}}).to_string() + "\n";
         for (id, text) in [(1, "hello"), (2, token.as_str()), (3, "\u{e9}\u{1f600}\\\"\u{0}")] {
             input += &call(id, "echo", &json!({"text": text}));
         }
@@ -137,7 +138,11 @@ fn errors_and_whatever_is_no_message_come_without_secrets() {
             + &call(5, "crash", &json!({}));
         // What the server says without execward has it everywhere.
         let bare = ground.bare(SERVER).stdin(input.clone()).output().expect(7);
-        assert!(bare.stdout().matches(&token).count() == 4 && bare.stderr().contains(&token), "{}", bare.stdout());
+        assert!(
+            bare.stdout().matches(&token).count() == 4 && bare.stderr().contains(&token),
+            "{}",
+            bare.stdout()
+        );
         let mut wrapped = ground.execward(WRAP);
         wrapped.args(SERVER);
         let wrapped = wrapped.stdin(input).output().expect(7);

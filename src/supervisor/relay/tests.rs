@@ -21,7 +21,13 @@ struct Pipes {
 }
 
 fn going() -> Going {
-    Going { id: 1, go: Go::for_tests(1), limit: None, grace: Duration::from_millis(50), ends_with_input: false }
+    Going {
+        id: 1,
+        go: Go::for_tests(1),
+        limit: None,
+        grace: Duration::from_millis(50),
+        ends_with_input: false,
+    }
 }
 
 fn set_up() -> (Sender, Receiver, Stdio, Runner, Pipes) {
