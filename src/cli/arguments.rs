@@ -173,6 +173,9 @@ pub(super) enum Command {
     /// Scheduled commands: when they are due, how they came out, what could not be told
     #[command(subcommand)]
     Jobs(super::jobs::Jobs),
+    /// Check, show and share what is configured
+    #[command(subcommand)]
+    Config(super::config::Config),
     /// Put the configuration, the jobs, the state and the audit log into one file, while everything goes on
     Backup(super::backup::Backup),
     /// Verify a backup, show what it would change, and put it in place; or undo that

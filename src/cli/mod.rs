@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 mod backup;
 mod check;
+mod config;
 mod console;
 mod doctor;
 mod exit;
@@ -66,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Approvals(ask) => approvals::approvals(ask, screen),
         Command::Grant(grant) => approvals::grant(grant, screen),
         Command::Jobs(jobs) => jobs::jobs(jobs, screen),
+        Command::Config(config) => config::config(&config, screen),
         Command::Backup(backup) => backup::backup(&backup, screen),
         Command::Import(import) => backup::import(&import, screen),
         Command::Pair(pair) => pair::pair(pair, screen),

@@ -9,8 +9,10 @@ use std::path::Path;
 pub(super) use self::arguments::Policy;
 use super::exit::Exit;
 use super::screen::{Screen, print};
+use super::session::{At, Trouble, done};
 use crate::stage::Digest;
 use crate::supervisor::{Local, PolicyFileError, Source, load_policy, load_policy_alone};
+use crate::wire::rpc::{self, Socket};
 
 pub(super) fn policy(arguments: Policy, screen: Screen) -> Exit {
     match arguments {
@@ -36,8 +38,27 @@ pub(super) fn policy(arguments: Policy, screen: Screen) -> Exit {
         Policy::Replay { log, policy, state, all, json } => {
             replay::replay(log.as_deref(), policy.as_deref(), state, all, json, screen)
         }
+        Policy::Reload { at } => reload(&at, screen),
         Policy::Schema => print(screen, &schema(), Exit::SUCCESS),
     }
+}
+
+/// Has the daemon read it again; on a mistake the old one stays, and the mistake is shown.
+fn reload(at: &At, screen: Screen) -> Exit {
+    let reloaded = at
+        .connect(Socket::Operator)
+        .and_then(|mut client| client.ask::<rpc::Policy>("policy/reload", &rpc::Nothing {}));
+    let text = |policy: &rpc::Policy| {
+        let mut text = format!("{}, {} rules, digest {}\n", policy.source, policy.rules, policy.digest);
+        if !policy.restart.is_empty() {
+            let sections = policy.restart.join(", ");
+            text.push_str(&format!(
+                "different in execward.toml, and read again by a restart alone: {sections}\n"
+            ));
+        }
+        text
+    };
+    done(reloaded.map(|policy| at.say(&policy, text, screen)).map_err(Trouble::from), screen)
 }
 
 /// The schema as it is committed.

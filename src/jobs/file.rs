@@ -192,7 +192,7 @@ impl Default for RetrySection {
 }
 
 /// A `[[deliver]]`, and a target elsewhere.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct To {
     file: Option<PathBuf>,

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::http::Url;
 
@@ -14,7 +15,7 @@ use crate::http::Url;
 const MOST: usize = 32;
 
 /// The providers of one chain.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Models {
     /// First, second, ...
@@ -22,7 +23,7 @@ pub struct Models {
 }
 
 /// One provider.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
     /// The name by which keys, state and records know it.
@@ -30,6 +31,8 @@ pub struct Provider {
     /// What it speaks.
     pub api: Api,
     /// `https://host/v1`; `http` to this machine only, by its number.
+    #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     pub base_url: Url,
     /// The model's name there.
     pub model: String,
@@ -37,10 +40,12 @@ pub struct Provider {
     #[serde(default)]
     pub strategy: Strategy,
     /// How long a key rests after a 429 that does not say how long.
-    #[serde(default = "minute", deserialize_with = "duration")]
+    #[serde(default = "minute", deserialize_with = "duration", serialize_with = "written")]
+    #[schemars(with = "String")]
     pub rate_limit_cooldown: Duration,
     /// Longest time for one attempt.
-    #[serde(default = "attempt", deserialize_with = "duration")]
+    #[serde(default = "attempt", deserialize_with = "duration", serialize_with = "written")]
+    #[schemars(with = "String")]
     pub timeout: Duration,
     /// Certificates (PEM) that its own is held against, in place of the host's.
     #[serde(default)]
@@ -51,7 +56,7 @@ pub struct Provider {
 }
 
 /// The form of an API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Api {
     /// `POST {base_url}/chat/completions`, the key as a bearer token.
@@ -61,7 +66,7 @@ pub enum Api {
 }
 
 /// Which key of a pool is taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// The first that is well, until it is not.
@@ -76,7 +81,7 @@ pub enum Strategy {
 }
 
 /// What OpenAI's form calls the bound on an answer: models that think before they speak want the other name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenLimit {
     /// Understood by most.
@@ -146,6 +151,15 @@ fn attempt() -> Duration {
 /// `90s`, `5m`.
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     crate::policy::parse_duration(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn written<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&crate::policy::written(*time))
+}
+
+/// Without its path, which may be a secret.
+fn shown<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(url)
 }
 
 #[cfg(test)]

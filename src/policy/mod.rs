@@ -33,7 +33,7 @@ pub use load::{Find, Included, Known, Loader};
 pub use profile::{Access, Backend, BackendName, Choice, Level, Network, Profile};
 pub use schema::schema;
 pub use sections::{Approval, Later, Limits, OnHit, Scan};
-pub use units::{ByteSize, parse_duration};
+pub use units::{ByteSize, parse_duration, written};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

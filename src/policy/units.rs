@@ -108,6 +108,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// A time as [`parse_duration`] reads it, in the largest unit that it is a multiple of.
+pub fn written(time: Duration) -> String {
+    let millis = time.as_millis();
+    for (scale, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
+        if millis >= scale && millis.is_multiple_of(scale) {
+            return format!("{}{unit}", millis / scale);
+        }
+    }
+    if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") }
+}
+
 /// For `#[serde(deserialize_with)]` on an optional [`Duration`] with a default.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     struct Time;

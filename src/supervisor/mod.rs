@@ -18,8 +18,9 @@ mod session;
 mod state;
 
 pub use daemon::{
-    ConfigError, Configured, DaemonError, EditError, JobsError, ModelFiles, NewProvider, Options,
-    SocketError, add_provider, configured, jobs_found, remove_provider, serve as serve_daemon,
+    CONFIG_VERSION, ConfigError, Configured, DaemonError, EditError, JobsError, Mistake, ModelFiles,
+    NewProvider, Options, Part, SocketError, add_provider, config_schema, configured, effective, jobs_found,
+    look_over, remove_provider, serve as serve_daemon,
 };
 pub use embedded::{Agent, Asked, Completed, EmbeddedError, Role, serve};
 pub use local::{Local, LocalError};

@@ -35,6 +35,7 @@ fn a_fresh_machine_is_examined_and_a_command_runs() {
             "seccomp",
             "clock",
             "configuration",
+            "keys",
             "policy",
             "audit-log",
             "state",
@@ -94,5 +95,24 @@ fn mistakes_in_the_configuration_and_the_policy_are_failures() {
         let policy = put("policy.toml", "[[rule]]\nid = 3\n");
         let (checks, code) = examine(ground, &["--policy", &policy]);
         assert_eq!((checks["policy"].0.as_str(), code), ("failure", 1), "{checks:?}");
+    });
+}
+
+#[test]
+fn keys_that_others_may_read_are_a_failure_and_none_is_quoted() {
+    as_everyone(|ground| {
+        ground.run(["true"]).output().expect(0);
+        let keys = ground.state().join("keys.toml");
+        let put = |text: &str, mode: u32| ground.put(&keys, text.as_bytes(), mode);
+        put("[models]\na = [\"sk-not-for-others\"]\n", 0o600);
+        let (checks, _) = examine(ground, &[]);
+        assert_eq!(checks["keys"].0, "ok", "{checks:?}");
+        put("[models]\na = [\"sk-not-for-others\"]\n", 0o640);
+        let (checks, code) = examine(ground, &[]);
+        assert_eq!((checks["keys"].0.as_str(), code), ("failure", 1), "{checks:?}");
+        put("[models]\na = \"sk-not-for-others\n", 0o600);
+        let (checks, _) = examine(ground, &[]);
+        let (health, found) = &checks["keys"];
+        assert!(health == "failure" && !found.contains("sk-not"), "{found}");
     });
 }

@@ -129,3 +129,51 @@ fn a_notification_that_the_policy_asks_about_asks_nobody() {
         daemon.verify_log();
     });
 }
+
+#[test]
+fn who_is_told_changes_while_the_daemon_goes_on_and_a_mistake_changes_nothing() {
+    as_both(|| {
+        let place = directory();
+        let told =
+            |name: &str| fs::read_to_string(place.path().join(name)).unwrap_or_default().lines().count();
+        let Some(daemon) = Daemon::start(Setup { policy: POLICY, ..Setup::default() }) else { return };
+        let config = daemon.path().join("execward.toml");
+        let plain = fs::read_to_string(&config).unwrap();
+        let section = |name: &str| {
+            let command = format!("[\"sh\", \"-c\", \"cat >> {name}\"]");
+            format!(
+                "[notify]\ncommand = {command}\ndirectory = \"{}\"\nevery = \"1ms\"\n",
+                place.path().display()
+            )
+        };
+        let mut client = daemon.client(people::agent());
+        client.open(&daemon.workspace(people::agent(), "w"));
+        ask(&mut client, "1", &["uname", "-s"]);
+        let mut operator = daemon.operator();
+        let mut reload = |text: &str| {
+            fs::write(&config, text).unwrap();
+            operator.call("policy/reload", json!({}))
+        };
+        // What waits already is told to whoever is named now.
+        assert_eq!(reload(&format!("{plain}{}", section("first"))).unwrap()["restart"], Value::Null);
+        until("the first is told", || told("first") == 1);
+        // One mistake anywhere, and all of it stays.
+        let wrong = format!("{plain}{}[limits]\nsesions = 1\n", section("second"));
+        let refused = reload(&wrong).unwrap_err().to_string();
+        assert!(refused.contains("execward.toml:") && refused.contains("did you mean"), "{refused}");
+        ask(&mut client, "2", &["uname", "-m"]);
+        until("the first is told again", || told("first") == 2);
+        let changed = format!("{plain}{}[daemon]\nidle = \"7m\"\n", section("second"));
+        assert_eq!(reload(&changed).unwrap()["restart"], json!(["[daemon]"]));
+        until("the second is told", || told("second") >= 1);
+        assert_eq!(told("first"), 2);
+        // And nobody.
+        reload(&plain).unwrap();
+        let before = told("second");
+        ask(&mut client, "3", &["uname", "-r"]);
+        reload(&format!("{plain}{}", section("third"))).unwrap();
+        until("the third is told", || told("third") >= 1);
+        assert_eq!((told("first"), told("second")), (2, before));
+        daemon.verify_log();
+    });
+}

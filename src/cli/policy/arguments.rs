@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::super::arguments::{Place, Words};
+use super::super::session::At;
 
 const TEST: &str = "\
 Examples:
@@ -94,6 +95,11 @@ pub(in crate::cli) enum Policy {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Have the daemon read the policy again, the jobs, its models and whom it notifies; a mistake changes nothing
+    Reload {
+        #[command(flatten)]
+        at: At,
     },
     /// Print the JSON schema of policy files, for editors
     Schema,

@@ -14,6 +14,7 @@ mod log;
 mod manifest;
 mod read;
 mod seal;
+mod share;
 mod take;
 
 use std::fs::{self, DirBuilder};
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use apply::{Change, Imported, Undone, apply, changes, undo, unfinished};
 pub use manifest::{Entry, FORMAT, Manifest};
 pub use read::{Staged, stage};
+pub use share::share;
 pub use take::{Taken, take};
 
 use sha2::{Digest as _, Sha256};

@@ -76,18 +76,12 @@ fn write(
     let scratch = Scratch::new(&places.state)?;
     let mut archive = Archive { zip: ZipWriter::new(file), entries: Vec::new() };
     let (mut secret_files, mut left_out) = (Vec::new(), Vec::new());
-    for path in below(&places.config, DEPTH)?.into_iter().filter(|path| !path.starts_with(&places.state)) {
-        let Ok(rest) = path.strip_prefix(&places.config) else { continue };
-        let Some(rest) = rest.to_str().filter(|rest| !rest.contains(['\\', '\n'])) else {
-            left_out.push(path);
-            continue;
-        };
-        let name = format!("config/{rest}");
-        let secret = rest == "keys.toml" || rest.split('/').next() == Some(SECRETS);
-        let plain = rest.ends_with(".toml") && !secret;
-        match plain {
-            true => archive.add_file(&name, &path, progress)?,
-            false if passphrase.is_some() => secret_files.push((name, path)),
+    for (name, path) in
+        below(&places.config)?.into_iter().filter(|(_, path)| !path.starts_with(&places.state))
+    {
+        match is_plain(&name) {
+            true => archive.add_file(&format!("config/{name}"), &path, progress)?,
+            false if passphrase.is_some() => secret_files.push((format!("config/{name}"), path)),
             false => left_out.push(path),
         }
     }
@@ -113,7 +107,7 @@ fn write(
         let whole = whole_records(&active, &log)?;
         let mut records = (&active).take(whole);
         archive.add("state/audit/audit.jsonl", &mut records, (0o600, about.uid(), about.gid()), progress)?;
-        for path in below(&log, 1)? {
+        for path in files(&log, 1)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !name.ends_with(".jsonl") && !name.ends_with(".new") && !name.starts_with('.') {
                 secret_files.push((format!("state/audit/{name}"), path));
@@ -219,8 +213,23 @@ fn open(path: &Path) -> Result<(File, fs::Metadata), BackupError> {
     Ok((file, about))
 }
 
+/// Files of configuration, by their names below its directory. One whose name has no place in an archive is none.
+pub(super) fn below(config: &Path) -> Result<Vec<(String, PathBuf)>, BackupError> {
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(config).ok()?.to_str()?.to_owned();
+        (!name.contains(['\\', '\n'])).then_some((name, path))
+    };
+    Ok(files(config, DEPTH)?.into_iter().filter_map(named).collect())
+}
+
+/// Whether a file of configuration is one that says what is to be done, and no secret.
+pub(super) fn is_plain(name: &str) -> bool {
+    let secret = name == "keys.toml" || name.split('/').next() == Some(SECRETS);
+    name.ends_with(".toml") && !secret
+}
+
 /// Regular files below a directory, sorted; links are not followed, and are none.
-fn below(directory: &Path, depth: usize) -> Result<Vec<PathBuf>, BackupError> {
+fn files(directory: &Path, depth: usize) -> Result<Vec<PathBuf>, BackupError> {
     let mut found = Vec::new();
     let mut pending = vec![(directory.to_owned(), 1)];
     while let Some((directory, deep)) = pending.pop() {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 
 use super::Check;
+use crate::ops::backup::unfinished;
 use crate::supervisor::Directories;
 
 /// Files that are looked at; a state directory of more is somebody's mistake.
@@ -23,7 +24,20 @@ const LEAST: u64 = 64 << 20;
 pub(super) fn checks(directories: &Directories) -> Vec<Check> {
     let mut checks = vec![state(&directories.state)];
     checks.extend(room(&directories.state));
+    checks.extend(import(&directories.state));
     checks
+}
+
+/// An import that was broken off.
+fn import(state: &Path) -> Option<Check> {
+    unfinished(state).then(|| {
+        Check::failure(
+            "import",
+            format!("one into {} was broken off", state.display()),
+            "what is configured and kept is a mixture of before and after",
+            "execward import --undo",
+        )
+    })
 }
 
 fn state(state: &Path) -> Check {

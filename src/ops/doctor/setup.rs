@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{Check, Examined};
 use crate::audit;
 use crate::client::{Client, ClientError};
+use crate::http::Keys;
 use crate::supervisor::{Configured, Source, configured, jobs_found, load_policy, load_policy_alone};
 use crate::wire::rpc::{Jobs, Nothing, Socket};
 
@@ -37,6 +38,7 @@ pub(super) fn checks(examined: &Examined<'_>) -> Vec<Check> {
     if let Some(config) = config {
         checks.push(principals(&config));
     }
+    checks.push(keys(examined));
     checks.push(policy(examined));
     checks.extend(jobs(examined));
     checks.push(log(&examined.local.directories.audit()));
@@ -63,12 +65,28 @@ fn config(examined: &Examined<'_>, checks: &mut Vec<Check>) -> Option<Configured
         Err(error) => {
             checks.push(Check::failure(
                 NAME,
-                error.to_string(),
+                error.brief(),
                 "the daemon does not start with it, and never takes a part of it",
-                "mend the line that is named",
+                "execward config check shows the line",
             ));
             None
         }
+    }
+}
+
+/// The file of keys: whose it is, who may read it, whether it can be read. No check quotes it.
+fn keys(examined: &Examined<'_>) -> Check {
+    const NAME: &str = "keys";
+    let path = examined.local.directories.keys();
+    match Keys::read(&path, examined.local.principal.uid) {
+        Ok(_) if path.exists() => Check::ok(NAME, format!("{}, for its owner alone", path.display())),
+        Ok(_) => Check::ok(NAME, "none"),
+        Err(error) => Check::failure(
+            NAME,
+            error.to_string(),
+            "no model is asked and no webhook signed; a key that others could read is theirs too",
+            format!("replace the keys in it, then: chmod 0600 {}", path.display()),
+        ),
     }
 }
 

@@ -6,23 +6,31 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+use toml::Spanned;
 
 use super::principals::Who;
 use crate::http::{Key, Keys, Url};
-use crate::jobs::{Target, To};
-use crate::models::{Models, ModelsError};
-use crate::policy::{ByteSize, parse_duration};
+use crate::jobs::{Hook, Place, Target, To};
+use crate::models::Models;
+use crate::policy::{ByteSize, PolicyError, parse_duration, written};
 use crate::sandbox::docker;
 use crate::supervisor::policy_file::{self, PolicyFileError};
 use crate::supervisor::scribe::Keeping;
 use crate::supervisor::session::{Lifetime, Quota};
 use crate::supervisor::state::{Directories, SYSTEM_CONFIG};
 
-/// The configuration of a daemon.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// The version of the format; there has been one.
+pub(super) const VERSION: u32 = 1;
+
+/// `execward.toml`: the configuration of a daemon.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(title = "execward.toml")]
 pub(super) struct Config {
+    /// The version of the format that the file is written in: 1, also where it is left out.
+    pub(super) version: Option<u32>,
     pub(super) principals: Principals,
     pub(super) limits: Quota,
     pub(super) daemon: Times,
@@ -37,7 +45,7 @@ pub(super) struct Config {
 }
 
 /// The engine for containers.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Docker {
     /// Its socket.
@@ -52,13 +60,14 @@ impl Docker {
 }
 
 /// How jobs are run.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct JobsSection {
     /// Jobs that run at a time.
     pub(super) concurrent: usize,
     /// Who is told when somebody cannot be; the operators' own list where it is left out.
-    #[serde(deserialize_with = "target")]
+    #[serde(deserialize_with = "target", serialize_with = "shown_target")]
+    #[schemars(with = "Option<To>")]
     pub(super) fallback: Option<Target>,
 }
 
@@ -69,7 +78,7 @@ impl Default for JobsSection {
 }
 
 /// How people elsewhere are told that questions wait.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Notify {
     /// A program and its arguments. It gets the notification as one line of JSON on standard input. None where it is empty.
@@ -82,13 +91,15 @@ pub(super) struct Notify {
     #[serde(default)]
     pub(super) profile: Option<String>,
     /// Where the notification is posted, signed by the key `notify` of the file of keys.
-    #[serde(default)]
+    #[serde(default, serialize_with = "shown_url")]
+    #[schemars(with = "Option<String>")]
     pub(super) webhook: Option<Url>,
     /// Certificates (PEM) that the webhook's own is held against, in place of the host's.
     #[serde(default)]
     pub(super) ca: Option<PathBuf>,
     /// Nobody is told more often than this.
-    #[serde(default = "half_a_minute", deserialize_with = "duration")]
+    #[serde(default = "half_a_minute", deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
     pub(super) every: Duration,
 }
 
@@ -125,18 +136,21 @@ fn half_a_minute() -> Duration {
 }
 
 /// How the audit log is kept.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Audit {
     /// A file is put aside from this size on.
+    #[schemars(with = "String")]
     pub(super) rotate_size: ByteSize,
     /// A file is put aside from this age on.
-    #[serde(deserialize_with = "some_duration")]
+    #[serde(deserialize_with = "some_duration", serialize_with = "shown_some_time")]
+    #[schemars(with = "Option<String>")]
     pub(super) rotate_age: Option<Duration>,
     /// The log is signed after so many records.
     pub(super) checkpoint_records: u64,
     /// The log is signed after this time, where anything was recorded in it.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
     pub(super) checkpoint_every: Duration,
 }
 
@@ -167,7 +181,7 @@ impl From<Audit> for Keeping {
 }
 
 /// Who may do what; what is left out is what fits the user that the daemon runs as.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Principals {
     /// May have commands run.
@@ -183,17 +197,20 @@ pub(super) struct Principals {
 }
 
 /// How long things last.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Times {
     /// Running commands may go on for this long when the daemon is told to stop.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
     pub(super) stop_grace: Duration,
     /// A command in the background is ended after this long.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
     pub(super) background: Duration,
     /// A session in which nothing runs and of which nobody asks anything is closed after this long.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
     pub(super) idle: Duration,
 }
 
@@ -220,25 +237,25 @@ pub enum ConfigError {
     /// It cannot be read or believed.
     #[error("configuration: {0}")]
     File(PolicyFileError),
-    /// It has a mistake.
-    #[error("configuration {}: {error}", path.display())]
-    Mistake {
-        /// The file.
-        path: PathBuf,
-        /// Where and what.
-        error: Box<toml::de::Error>,
-    },
+    /// It has a mistake: shown at its place, with the line, a caret and a hint.
+    #[error("{0}")]
+    Mistake(Box<PolicyError>),
     /// A section lacks something.
     #[error("configuration: {0}")]
     Lacks(String),
-    /// A provider of models cannot be used.
-    #[error("configuration {}: {error}", path.display())]
-    Models {
-        /// The file.
-        path: PathBuf,
-        /// Which, and what.
-        error: ModelsError,
-    },
+}
+
+impl ConfigError {
+    /// On one line.
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Mistake(error) => match error.place() {
+                Some((line, column)) => format!("line {line}, column {column}: {}", error.message()),
+                None => error.message().to_owned(),
+            },
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl Config {
@@ -264,12 +281,36 @@ impl Config {
     }
 
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::Mistake { path: path.to_owned(), error: Box::new(error) })?;
-        if let Some(notify) = &config.notify {
-            notify.check().map_err(|lacks| ConfigError::Lacks(format!("{}: {lacks}", path.display())))?;
+        let file = path.display().to_string();
+        let mistake = |error| ConfigError::Mistake(Box::new(error));
+        // The version first: what a newer one says may be unknown here.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: Option<Spanned<u32>>,
         }
-        config.models.check().map_err(|error| ConfigError::Models { path: path.to_owned(), error })?;
+        if let Ok(Versioned { version: Some(version) }) = toml::from_str(text)
+            && *version.get_ref() != VERSION
+        {
+            let message =
+                format!("the file is of version {}, and this execward knows {VERSION}", version.get_ref());
+            let hint = if *version.get_ref() > VERSION {
+                "take a newer execward"
+            } else {
+                "there is no such version"
+            };
+            return Err(mistake(PolicyError::at(&file, text, Some(version.span()), &message, hint)));
+        }
+        let config: Self =
+            toml::from_str(text).map_err(|error| mistake(PolicyError::from_toml(&file, text, &error)))?;
+        let at = |header: &str, message: &str| {
+            let place = text.match_indices(header).find(|(at, _)| *at == 0 || text[..*at].ends_with('\n'));
+            let span = place.map(|(at, header)| at..at + header.len());
+            mistake(PolicyError::at(&file, text, span, message, ""))
+        };
+        if let Some(notify) = &config.notify {
+            notify.check().map_err(|lacks| at("[notify]", lacks))?;
+        }
+        config.models.check().map_err(|error| at("[[models.provider]]", &error.to_string()))?;
         Ok(config)
     }
 }
@@ -285,6 +326,45 @@ fn some_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Op
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+fn shown_time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&written(*time))
+}
+
+fn shown_some_time<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => shown_time(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Without the path, which may be a secret.
+fn shown_url<S: Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
+    match url {
+        Some(url) => serializer.serialize_str(&format!("{url}/...")),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// As a file says it, without what may be a secret.
+fn shown_target<S: Serializer>(target: &Option<Target>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = |text: &str| toml::Value::String(text.to_owned());
+    let path = |path: &Path| toml::Value::String(path.display().to_string());
+    let said = match target {
+        None => return serializer.serialize_none(),
+        Some(Target::File(file)) => vec![("file", path(file))],
+        Some(Target::Queue) => vec![("queue", true.into())],
+        Some(Target::Command { argv, directory, profile }) => {
+            let argv: Vec<toml::Value> = argv.iter().map(|word| text(word)).collect();
+            let profile = profile.iter().map(|profile| ("profile", text(profile)));
+            [("command", argv.into()), ("directory", path(directory))].into_iter().chain(profile).collect()
+        }
+        Some(Target::Webhook(Hook { url: Place::File(file), .. })) => vec![("webhook_file", path(file))],
+        Some(webhook @ Target::Webhook(_)) => vec![("webhook", text(&format!("{}/...", webhook.shown())))],
+    };
+    let table: toml::Table = said.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    table.serialize(serializer)
 }
 
 #[cfg(test)]
@@ -322,5 +402,53 @@ mod tests {
         ] {
             assert!(Config::parse(Path::new("c"), text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_mistake_is_shown_at_its_place_with_what_was_meant() {
+        let shown = |text: &str| Config::parse(Path::new("c.toml"), text).expect_err(text).to_string();
+        let unknown = shown("[limits]\nsesions = 1\n");
+        assert!(
+            unknown.contains("c.toml:2:1")
+                && unknown.contains("^^^")
+                && unknown.contains("did you mean `sessions`?"),
+            "{unknown}"
+        );
+        let lacks = shown("[limits]\n[notify]\ncommand = [\"page\"]\n");
+        assert!(lacks.contains("c.toml:2:1") && lacks.contains("no `directory`"), "{lacks}");
+        // What a newer one has may be unknown: its version is what is said.
+        let newer = shown("[of-the-future]\nx = 1\n").contains("unknown field");
+        assert!(newer);
+        let newer = shown("version = 2\n[of-the-future]\nx = 1\n");
+        assert!(newer.contains("version 2") && newer.contains("take a newer execward"), "{newer}");
+        assert!(shown("version = 0\n").contains("no such version"));
+        assert!(Config::parse(Path::new("c"), "version = 1\n").is_ok());
+    }
+
+    #[test]
+    fn what_is_shown_reads_back_as_the_same_and_has_no_secret() {
+        let text = "version = 1\n[principals]\nagents = [1000, \"ann\", \"@builders\"]\n[limits]\nsessions = 3\n\
+            [daemon]\nidle = \"90s\"\nstop_grace = \"1500ms\"\n[audit]\nrotate_size = \"2MiB\"\nrotate_age = \"24h\"\n\
+            [jobs]\nfallback = { command = [\"page\", \"ops\"], directory = \"/srv\" }\n\
+            [notify]\ncommand = [\"page\"]\ndirectory = \"/srv\"\n";
+        for text in ["", text] {
+            let config = Config::parse(Path::new("c"), text).expect("it reads");
+            let shown = toml::to_string(&config).expect("it is shown");
+            assert_eq!(Config::parse(Path::new("c"), &shown).expect(&shown), config, "{shown}");
+        }
+        let secret = "[notify]\nwebhook = \"https://hooks.example.com/T/secret-path\"\n[jobs]\n\
+            fallback = { webhook = \"https://hooks.example.com/T/other-secret\", template = \"slack\" }\n\
+            [[models.provider]]\nname = \"a\"\napi = \"openai\"\nmodel = \"m\"\nbase_url = \"https://h/third-secret\"\n";
+        let config = Config::parse(Path::new("c"), secret).expect("it reads");
+        let shown = toml::to_string(&config).expect("it is shown");
+        assert!(!shown.contains("secret") && shown.contains("hooks.example.com"), "{shown}");
+    }
+
+    #[test]
+    fn the_committed_schema_is_current() {
+        let committed = include_str!("../../../docs/config.schema.json");
+        let current = schemars::schema_for!(Config);
+        let current = serde_json::to_string_pretty(&current).expect("it is JSON") + "\n";
+        assert!(committed == current, "run `execward config schema > docs/config.schema.json`");
     }
 }

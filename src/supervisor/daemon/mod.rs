@@ -9,6 +9,7 @@ mod config;
 mod configured;
 mod connection;
 mod jobs;
+mod look;
 mod models;
 mod notify;
 mod operator;
@@ -16,6 +17,7 @@ mod pairing;
 mod people;
 mod principals;
 mod providers;
+mod reload;
 mod sockets;
 mod tell;
 
@@ -35,6 +37,7 @@ use tokio_util::task::TaskTracker;
 pub use config::ConfigError;
 pub use configured::{Configured, configured, jobs_found};
 pub use jobs::JobsError;
+pub use look::{CONFIG_VERSION, Mistake, Part, config_schema, effective, look_over};
 pub use models::ModelFiles;
 pub use providers::{EditError, NewProvider, add_provider, remove_provider};
 pub use sockets::SocketError;
@@ -46,6 +49,7 @@ use self::jobs::Jobs;
 use self::operator::Operator;
 use self::pairing::Pairing;
 use self::principals::Principals;
+use self::reload::Standing;
 use self::sockets::Sockets;
 use super::local::{Local, LocalError};
 use super::policy_file::{self, PolicyFileError};
@@ -161,6 +165,7 @@ pub(super) struct House {
     policy: Option<PathBuf>,
     /// The configuration that was named.
     config: Option<PathBuf>,
+    standing: Standing,
     own: u32,
     connections: AtomicU64,
     /// Connections end.
@@ -199,10 +204,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     // Sessions end with their supervisor.
     grants.revoke_all("the end of the session", |grant| grant.scope == Scope::Session);
     let keys = Keys::read(&local.directories.keys(), own)?;
-    let people = match &config.notify {
-        Some(notify) => Some(notify::People { key: notify.key(&keys)?, notify: notify.clone() }),
-        None => None,
-    };
+    let standing = Standing::new(&config, &keys)?;
     let chain = models::chain(config.clone(), keys, Arc::clone(&store))?;
     let common = Arc::new(Common {
         policy: RwLock::new(Arc::new(policy)),
@@ -233,6 +235,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         sessions: Mutex::default(),
         policy: options.policy.clone(),
         config: options.config.clone(),
+        standing,
         own,
         connections: AtomicU64::new(1),
         closing: CancellationToken::new(),
@@ -262,7 +265,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
             .block_on(house.common.scribe.note(record))
             .map_err(|error| DaemonError::Unwritten(error.to_string()))?;
     }
-    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace, people));
+    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace));
     // Threads that hang in somebody's file system are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.map_err(system("cannot serve"))
@@ -294,12 +297,7 @@ fn take_what_there_is(own: u32) {
 }
 
 impl House {
-    async fn run(
-        self: Arc<Self>,
-        sockets: Sockets,
-        grace: Duration,
-        notify_people: Option<notify::People>,
-    ) -> std::io::Result<()> {
+    async fn run(self: Arc<Self>, sockets: Sockets, grace: Duration) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
@@ -314,9 +312,7 @@ impl House {
         if self.common.directories.containers().is_dir() {
             self.tasks.spawn(sweep(self.common.engine.clone()));
         }
-        if let Some(people) = notify_people {
-            self.tasks.spawn(notify::watch(Arc::clone(&self), people));
-        }
+        self.tasks.spawn(notify::watch(Arc::clone(&self), self.standing.people()));
         self.tasks.spawn(jobs::serve(Arc::clone(&self)));
         tracing::info!(place = sockets.place(), policy = self.common.policy().name(), "serving");
         notify(&[sd_notify::NotifyState::Ready]);
@@ -327,7 +323,7 @@ impl House {
                 _ = hang_up.recv() => {
                     let house = Arc::clone(&self);
                     match tokio::task::spawn_blocking(move || house.reload()).await {
-                        Ok(Ok(())) => tracing::info!(policy = self.common.policy().name(), "policy read again, and the jobs"),
+                        Ok(Ok(_)) => tracing::info!(policy = self.common.policy().name(), "policy read again, and the jobs"),
                         Ok(Err(error)) => tracing::error!(%error, "the policy and the jobs stay as they were"),
                         Err(_) => tracing::error!("the policy could not be read, and stays as it was"),
                     }
@@ -465,19 +461,6 @@ impl House {
             };
             refuse(&stream, error);
         });
-    }
-
-    /// Reads the policy again, the jobs, and who assesses commands. A mistake in any of them changes none.
-    fn reload(&self) -> Result<(), DaemonError> {
-        let common = &self.common;
-        let policy = policy_file::load(self.policy.as_deref(), &common.directories, self.own)?;
-        let config = Config::load(self.config.as_deref(), &common.directories, self.own)?;
-        let keys = Keys::read(&common.directories.keys(), self.own)?;
-        let chain = models::chain(config, keys, Arc::clone(&common.store))?;
-        self.jobs.reload(self.own)?;
-        *common.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(chain);
-        *self.common.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
-        Ok(())
     }
 
     /// All sessions.

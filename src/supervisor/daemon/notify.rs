@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use super::House;
 use super::config::Notify;
@@ -42,6 +44,14 @@ const MAX_ANSWER: usize = 64 << 10;
 pub(super) struct People {
     pub(super) notify: Notify,
     pub(super) key: Option<Key>,
+}
+
+impl People {
+    /// Whether the same are told in the same way.
+    pub(super) fn are(&self, others: &Self) -> bool {
+        let name = |people: &Self| people.key.as_ref().map(Key::name);
+        self.notify == others.notify && name(self) == name(others)
+    }
 }
 
 /// What they are told.
@@ -105,35 +115,40 @@ impl Notification {
 }
 
 /// Tells of what waits, until the daemon ends.
-pub(super) async fn watch(house: Arc<House>, People { notify, key }: People) {
+pub(super) async fn watch(house: Arc<House>, mut people: watch::Receiver<Option<Arc<People>>>) {
     let client = Client::default();
     let told = async {
         let (waiting, mut events) = house.common.broker.watch();
         let mut news = !waiting.is_empty();
         loop {
             while !news {
-                news = match events.recv().await {
+                let event = tokio::select! {
+                    event = events.recv() => event,
+                    // Others are to be told, of what waits already too.
+                    Ok(()) = people.changed() => { news = true; continue; }
+                };
+                news = match event {
                     Ok(event) => matches!(event, crate::approval::Event::Pending(_)),
-                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => true,
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                    Err(RecvError::Lagged(_)) => true,
+                    Err(RecvError::Closed) => return,
                 };
             }
             tokio::time::sleep(TOGETHER).await;
             news = false;
             let (waiting, anew) = house.common.broker.watch();
             events = anew;
-            if waiting.is_empty() {
-                continue;
-            }
+            let told = people.borrow_and_update().clone();
+            let Some(told) = told.filter(|_| !waiting.is_empty()) else { continue };
+            let People { notify, key } = &*told;
             let notification = Notification::of(&waiting, &Redactor::new(&Rules::builtin(), Vec::new()));
             let by_command = async {
                 if !notify.command.is_empty() {
-                    tell(&house, &notify, &notification).await?;
+                    tell(&house, notify, &notification).await?;
                 }
                 Ok(())
             };
             let by_webhook = async {
-                if let (Some(url), Some(key)) = (&notify.webhook, &key) {
+                if let (Some(url), Some(key)) = (&notify.webhook, key) {
                     post(&house, &client, url, notify.ca.as_deref(), key, &notification).await?;
                 }
                 Ok::<_, String>(())

@@ -123,7 +123,10 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about:
                     move || house.reload()
                 };
                 match tokio::task::spawn_blocking(reload).await {
-                    Ok(Ok(())) => Ok(policy(&house.common, false)),
+                    Ok(Ok(restart)) => Ok(rpc::Policy {
+                        restart: restart.into_iter().map(str::to_owned).collect(),
+                        ..policy(&house.common, false)
+                    }),
                     Ok(Err(error)) => Err(Error::new(Code::Policy, error.to_string()).hint(error.hint())),
                     Err(_) => Err(Error::new(Code::Internal, "the policy could not be read")),
                 }
@@ -162,6 +165,7 @@ fn policy(common: &Common, with_text: bool) -> rpc::Policy {
         digest: crate::stage::Digest::from(policy.digest()).to_hex(),
         rules: policy.rule_ids().count() as u64,
         text: with_text.then(|| policy.text().to_owned()),
+        restart: Vec::new(),
     }
 }
 

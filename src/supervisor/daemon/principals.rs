@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::config;
 use crate::supervisor::passwd::Users;
@@ -20,19 +21,32 @@ pub(super) const AGENTS: &str = "execward-agents";
 pub(super) const OPERATORS: &str = "execward-operators";
 
 /// A user or a group, as a file names it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Name")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Name", into = "Name")]
+#[schemars(with = "Name")]
 pub(super) enum Who {
     Uid(u32),
     User(String),
     Group(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Name {
+    /// A uid.
     Number(u32),
+    /// A user, or a `@group`.
     Text(String),
+}
+
+impl From<Who> for Name {
+    fn from(who: Who) -> Self {
+        match who {
+            Who::Uid(uid) => Self::Number(uid),
+            Who::User(name) => Self::Text(name),
+            Who::Group(name) => Self::Text(format!("@{name}")),
+        }
+    }
 }
 
 impl TryFrom<Name> for Who {

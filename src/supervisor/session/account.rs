@@ -11,7 +11,7 @@ use super::ring::Share;
 use crate::supervisor::egress::CONNECTIONS;
 
 /// How much there may be at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::supervisor) struct Quota {
     /// Connections of one principal.

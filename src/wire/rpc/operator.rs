@@ -173,6 +173,9 @@ pub struct Policy {
     /// Its text; not in the reply to a reload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// In the reply to a reload: sections of the configuration that are different now and that a daemon reads at its start alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
 }
 
 /// `audit/tail`: the last records.

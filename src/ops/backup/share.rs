@@ -1,0 +1,99 @@
+//! The configuration as it may be shown to others: no comment, no address beyond its host, nothing that looks like a secret.
+
+use std::fs;
+use std::io::Error;
+use std::path::Path;
+
+use regex::{Captures, Regex};
+
+use super::take::{below, is_plain};
+use super::{BackupError, Places, io};
+use crate::redact::{Redactor, Rules};
+
+/// What is put in the place of what is left out.
+const GONE: &str = "...";
+
+/// Every file of configuration, in one text.
+///
+/// # Errors
+/// When one cannot be read, or is no TOML: what it holds is not known then.
+pub fn share(places: &Places) -> Result<String, BackupError> {
+    let mut text = String::from(
+        "# The configuration of an execward, to be shown to others. Comments, what follows the host of an address, and what looks\n\
+         # like a secret are left out. Names of users, programs and directories are in it.\n",
+    );
+    for (name, path) in below(&places.config)? {
+        if !is_plain(&name) || path.starts_with(&places.state) {
+            continue;
+        }
+        let read = fs::read_to_string(&path).map_err(io("read", &path))?;
+        text.push_str(&format!("\n# ---- {name}\n\n{}", shared(&path, &name, &read)?));
+    }
+    Ok(text)
+}
+
+fn shared(path: &Path, name: &str, text: &str) -> Result<String, BackupError> {
+    // The reader's own message quotes the line.
+    let table: toml::Table = toml::from_str(text).map_err(|_| BackupError::Archive {
+        path: path.to_owned(),
+        what: "it is no TOML, and so it is not known what to leave out".to_owned(),
+    })?;
+    let mut value = toml::Value::Table(table);
+    let url = Regex::new(r#"(?i)([a-z][a-z0-9+.-]*://)(?:[^/\s"'@]*@)?([^/\s"'?#]*)([^\s"']*)"#);
+    // A policy speaks of addresses, and holds none that is a secret: its examples must go on to hold.
+    scrub(&mut value, url.ok().as_ref().filter(|_| name != "policy.toml"));
+    let text = toml::to_string(&value).map_err(|error| io("write", path)(Error::other(error)))?;
+    Ok(Redactor::new(&Rules::builtin(), Vec::new()).text(&text).0)
+}
+
+fn scrub(value: &mut toml::Value, url: Option<&Regex>) {
+    match value {
+        toml::Value::String(text) => {
+            let Some(url) = url else { return };
+            let host = |found: &Captures<'_>| {
+                let tail = if found[3].is_empty() { String::new() } else { format!("/{GONE}") };
+                format!("{}{}{tail}", &found[1], &found[2])
+            };
+            *text = url.replace_all(text, host).into_owned();
+        }
+        toml::Value::Array(all) => all.iter_mut().for_each(|value| scrub(value, url)),
+        toml::Value::Table(all) => {
+            for (key, value) in all.iter_mut() {
+                match value {
+                    toml::Value::String(text) if is_secret(key) => *text = GONE.to_owned(),
+                    _ => scrub(value, url),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether what has this name is a secret, whatever it looks like; the name of a file with one is none.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let named = ["secret", "token", "password", "passwd", "api_key", "apikey", "credential", "private_key"];
+    named.iter().any(|word| key.contains(word)) && !key.ends_with("_file") && !key.ends_with("_limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_a_secret_is_shared() {
+        let shared = |text: &str| shared(Path::new("c"), "execward.toml", text).expect("it is TOML");
+        let all = shared(
+            "# the comment-secret\n[notify]\nwebhook = \"https://me:word-secret@hooks.example.com/T/path-secret?x=q-secret\"\n\
+             [jobs]\nfallback = { webhook = \"https://hooks.example.com/other-secret\", chat = \"1\" }\n\
+             [environment]\nAPI_TOKEN = \"value-secret\"\nsecret_file = \"/etc/execward/hook\"\n\
+             list = [\"curl https://h/list-secret\", \"ghp_aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3z56\"]\n",
+        );
+        assert!(!all.contains("-secret") && !all.contains("ghp_aB3d") && !all.contains("word"), "{all}");
+        assert!(all.contains("https://hooks.example.com/...") && all.contains("/etc/execward/hook"), "{all}");
+        assert!(
+            super::shared(Path::new("c"), "execward.toml", "key = secret")
+                .is_err_and(|error| { !error.to_string().contains("secret") })
+        );
+    }
+}
