@@ -324,6 +324,8 @@ struct Evaluator<'a> {
     exported: BTreeSet<String>,
     deferred: Vec<(String, Slot)>,
     picks: Vec<(String, usize, usize)>,
+    /// Where the command is that is being applied, of several directories.
+    here: Option<Arc<Value>>,
     /// Which reading of the current command is being applied: after the first, assignments add alternatives.
     reading: usize,
     overflow: bool,
@@ -374,6 +376,7 @@ impl<'a> Evaluator<'a> {
             exported: BTreeSet::new(),
             deferred: Vec::new(),
             picks: Vec::new(),
+            here: None,
             reading: 0,
             overflow: false,
             functions: HashMap::new(),

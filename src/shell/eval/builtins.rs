@@ -114,6 +114,16 @@ impl Evaluator<'_> {
                     }
                 }
             }
+            "wait" => {
+                for pair in args.windows(2) {
+                    if let [option, operand] = pair
+                        && option.as_known() == Some(b"-p")
+                        && let Some(text) = operand.as_str().map(str::to_owned)
+                    {
+                        self.reparse_subscript(&text);
+                    }
+                }
+            }
             "getopts" => {
                 if let Some(name) = args.get(1).and_then(Value::as_str).map(str::to_owned) {
                     self.assign_slot(&name, super::state::unknown_slot(&name));
@@ -149,7 +159,27 @@ impl Evaluator<'_> {
             let cwd = self.cwd();
             self.assign_slot("\0pushed", Slot::Scalar(Value::clone(&cwd)));
         }
+        let searched = if push { Vec::new() } else { self.searched(&target) };
         self.move_to(target);
+        if !searched.is_empty() {
+            // Nobody knows which of them are there.
+            let mut slots = vec![self.slot(CWD)];
+            slots.extend(searched.into_iter().map(|path| Slot::Scalar(Value::known(path))));
+            self.set("PWD", slots.clone());
+            self.set(CWD, slots);
+        }
+    }
+
+    /// Where CDPATH leads a relative directory.
+    fn searched(&mut self, target: &Value) -> Vec<Vec<u8>> {
+        let Some(target) = target.as_known().map(<[u8]>::to_vec) else { return Vec::new() };
+        if [b"/".as_slice(), b"./", b"../"].iter().any(|front| target.starts_with(front)) || target == b".." {
+            return Vec::new();
+        }
+        let Slot::Scalar(path) = self.slot("CDPATH") else { return Vec::new() };
+        let Some(path) = path.as_known() else { return Vec::new() };
+        let absolute = path.split(|byte| *byte == b':').filter(|entry| entry.starts_with(b"/"));
+        absolute.take(8).map(|entry| constants::normal(&[entry, b"/", &target].concat())).collect()
     }
 
     fn move_to(&mut self, target: Value) {

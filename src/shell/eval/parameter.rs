@@ -8,6 +8,16 @@ use super::field::{Bit, Field, Pattern, ansi_c};
 use super::state::{Slot, hole};
 use super::{Evaluator, Ix, TooMuch};
 
+/// What `${x?}` and `${x:?}` stand for wherever the shell goes on.
+fn passed(value: Option<Value>, colon: bool, source: &str) -> Value {
+    let mut value = value.filter(|value| !(colon && value.pieces.is_empty())).unwrap_or_else(|| hole(source, false));
+    if let [Piece::Unknown(unknown)] = value.pieces.as_mut_slice() {
+        unknown.unset = false;
+        unknown.may_be_empty &= !colon;
+    }
+    value
+}
+
 impl Evaluator<'_> {
     pub(super) fn parameter(
         &mut self,
@@ -171,6 +181,11 @@ impl Evaluator<'_> {
         let value = self.element(&name, subscript.as_ref());
         let known_unset = value.is_none();
         match param.op {
+            Op::Default(b'?', colon) => {
+                // Where it is not set, or with a colon empty, the shell stops: the word is of no use to it then.
+                self.put(&passed(value, colon, &source), part.quoted, fields);
+                Ok(())
+            }
             Op::Default(kind, colon) => {
                 let value = value.unwrap_or_default();
                 let unset_hole = value.has_unset();
@@ -202,11 +217,6 @@ impl Evaluator<'_> {
                     let value = self.single(script, ix, operand, true)?;
                     self.put(&value, part.quoted, fields);
                     self.deferred.push((name, Slot::Scalar(value)));
-                    return Ok(());
-                }
-                if kind == b'?' {
-                    // The shell stops here.
-                    self.put(&value, part.quoted, fields);
                     return Ok(());
                 }
                 self.operand(script, ix, operand, part.quoted, fields)

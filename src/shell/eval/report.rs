@@ -36,8 +36,10 @@ impl Evaluator<'_> {
             Some(argv) => self.printed_by(argv, reading, input, &cwd),
             None => None,
         };
-        if reading.argv.first().and_then(Value::as_str) == Some("printf")
-            && reading.argv.get(1).and_then(Value::as_known) == Some(b"-v")
+        let silent = known.as_deref().is_some_and(prints_nothing);
+        if silent
+            || reading.argv.first().and_then(Value::as_str) == Some("printf")
+                && reading.argv.get(1).and_then(Value::as_known) == Some(b"-v")
         {
             printed = Some(Vec::new());
         }
@@ -54,7 +56,7 @@ impl Evaluator<'_> {
             self.output(None, Some(Vec::new()), None);
         } else {
             self.keep(printed.as_deref(), part);
-            self.output(Some(index), printed.clone(), shape);
+            self.output(Some(index).filter(|_| !silent), printed.clone(), shape);
         }
         let mut redirects = (*self.place.redirects).clone();
         redirects.extend(reading.redirects.iter().cloned());
@@ -111,6 +113,9 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn cwd(&mut self) -> Arc<Value> {
+        if let Some(here) = &self.here {
+            return Arc::clone(here);
+        }
         match self.variables.get(CWD) {
             None => Arc::clone(&self.context.cwd),
             Some(slots) => match slots.as_slice() {
@@ -202,6 +207,9 @@ impl Evaluator<'_> {
     pub(super) fn output(&mut self, writer: Option<usize>, bytes: Option<Vec<u8>>, value: Option<Value>) {
         let conditional = self.place.conditional;
         let Some(capture) = self.captures.last_mut() else { return };
+        if writer.is_none() && bytes.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
         capture.writers.extend(writer);
         capture.value = value;
         match (&mut capture.known, bytes) {
@@ -211,7 +219,13 @@ impl Evaluator<'_> {
                     capture.known = None;
                 }
             }
-            _ => capture.known = None,
+            // What is printed if it runs: `$(cd / && pwd)`.
+            (_, Some(bytes)) => {
+                capture.known = None;
+                let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+                capture.value = Some(Value::known(bytes.get(..end).unwrap_or_default()));
+            }
+            (_, None) => capture.known = None,
         }
     }
 
@@ -258,5 +272,14 @@ pub(super) fn flatten(slot: &Slot, name: &str) -> Value {
         Slot::Array(items) => items.first().map(|(_, value)| value.clone()).unwrap_or_default(),
         Slot::Unset => Value::default(),
         Slot::Reference(_) => super::state::hole(&format!("${name}"), false),
+    }
+}
+
+/// Builtins that change the shell and say nothing.
+fn prints_nothing(argv: &[&[u8]]) -> bool {
+    match argv {
+        [b"cd", rest @ ..] => !rest.contains(&b"-".as_slice()),
+        [b"set" | b"export", first, ..] => *first != b"-p",
+        _ => false,
     }
 }

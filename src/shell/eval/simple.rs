@@ -1,11 +1,12 @@
 //! Simple commands: their words, assignments and redirections, and what they do to the state.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::super::ast::{Assign, Assigned, Kind, Node, RedirOp, Script, Slice, Target};
 use super::super::{Input, Piece, Redirect, RedirectKind, Span, Value};
 use super::report::flatten;
-use super::state::Slot;
+use super::state::{CWD, Slot};
 use super::{Evaluator, Ix, TooMuch, arith, numbered};
 
 /// Most readings of one command, for alternatives of the variables in it.
@@ -21,6 +22,8 @@ pub(super) struct Reading {
     pub(super) stdin: Option<Input>,
     /// Standard output goes elsewhere.
     pub(super) stdout: bool,
+    /// Where it runs, of several directories that the text may have led to.
+    cwd: Option<Arc<Value>>,
     deferred: Vec<(String, Slot)>,
 }
 
@@ -32,7 +35,7 @@ impl Evaluator<'_> {
         self.overflow = false;
         let first = self.reading(script, ix, node, assigns, words)?;
         if self.picks.is_empty() {
-            self.apply(first, script, ix, node)?;
+            self.apply_there(first, script, ix, node)?;
             return self.walk_found();
         }
         let mut readings = vec![first];
@@ -52,7 +55,7 @@ impl Evaluator<'_> {
         self.place.conditional += u32::from(several);
         for (number, reading) in readings.into_iter().enumerate() {
             self.reading = number;
-            self.apply(reading, script, ix, node)?;
+            self.apply_there(reading, script, ix, node)?;
             self.picks.clear();
         }
         self.place.conditional -= u32::from(several);
@@ -68,6 +71,8 @@ impl Evaluator<'_> {
         assigns: Slice,
         words: Slice,
     ) -> Result<Reading, TooMuch> {
+        let several = self.variables.get(CWD).is_some_and(|slots| slots.len() > 1);
+        let cwd = several.then(|| self.cwd());
         let ids = script.ids(words);
         let mut argv = Vec::with_capacity(ids.len());
         let mut spans = Vec::with_capacity(ids.len());
@@ -108,7 +113,7 @@ impl Evaluator<'_> {
         }
         let (redirects, stdin, stdout) = self.redirects(script, ix, node.redirs)?;
         let deferred = std::mem::take(&mut self.deferred);
-        Ok(Reading { argv, spans, assigns: assigned, redirects, stdin, stdout, deferred })
+        Ok(Reading { argv, spans, assigns: assigned, redirects, stdin, stdout, cwd, deferred })
     }
 
     /// The name that is assigned to, and what it will hold.
@@ -289,7 +294,21 @@ impl Evaluator<'_> {
     }
 
     /// Reports one reading of a command and does to the state what the shell would.
-    pub(super) fn apply(
+    /// Applies a reading in the directory that is a part of it.
+    fn apply_there(
+        &mut self,
+        reading: Reading,
+        script: &Rc<Script>,
+        ix: Ix,
+        node: &Node,
+    ) -> Result<(), TooMuch> {
+        self.here.clone_from(&reading.cwd);
+        let applied = self.apply(reading, script, ix, node);
+        self.here = None;
+        applied
+    }
+
+    fn apply(
         &mut self,
         reading: Reading,
         script: &Rc<Script>,
