@@ -47,6 +47,14 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             at = end + 1;
             continue;
         }
+        if text.get(at..at + 2) == Some(b"%x")
+            && language == Language::Ruby
+            && let Some((command, end)) = perl_quote(text, at)
+        {
+            found.effects.push(shell(Value::known(command)));
+            at = end;
+            continue;
+        }
         if !is_word(*byte) {
             at += 1;
             continue;
