@@ -164,7 +164,7 @@ fn printed<I: Borrow<Invocation>>(
             Some(vec![joined("/dev/sd", "*"), joined("/dev/nvme", "*")])
         }
         "df" | "findmnt" | "mount" => Some(vec![joined("/dev/sd", "*"), Value::known("/")]),
-        "ps" | "pgrep" | "pidof" | "top" => pids(program, arguments),
+        "ps" | "pgrep" | "pidof" | "top" => Some(vec![pids(program, arguments)]),
         "lsof" => {
             Some(vec![Value::unknown(Unknown { source: "what lsof finds".to_owned(), ..Unknown::default() })])
         }
@@ -174,10 +174,49 @@ fn printed<I: Borrow<Invocation>>(
         | "awk" | "sed" | "cut" | "tr" | "xargs" | "column" | "nl" | "paste"
             if matches!(invocation.stdin, Input::Pipe(_) | Input::Text(_)) =>
         {
-            input_of(&invocation.stdin, invocations, depth + 1)
+            let passed = input_of(&invocation.stdin, invocations, depth + 1)?;
+            let every = passed.iter().all(|value| value.as_known() == Some(b"-1"));
+            Some(if every && picks_by_name(program, arguments) { vec![some_processes()] } else { passed })
         }
         _ => None,
     }
+}
+
+/// Whether a filter leaves only the lines that have a name in them: `grep node`, `awk '/node/ {print $2}'`.
+fn picks_by_name(program: &str, arguments: &[Value]) -> bool {
+    let words = || arguments.iter().filter_map(Value::as_str);
+    match program {
+        "grep" | "egrep" => {
+            let inverted = |word: &str| {
+                word == "--invert-match"
+                    || word.starts_with('-') && !word.starts_with("--") && word.contains('v')
+            };
+            !words().any(inverted) && words().find(|word| !word.starts_with('-')).is_some_and(is_a_name)
+        }
+        "awk" | "sed" => words().any(|text| {
+            let mut parts = text.split('/');
+            let before = parts.next().unwrap_or_default();
+            !before.trim_end().ends_with('!') && parts.next().is_some_and(is_a_name) && parts.next().is_some()
+        }),
+        _ => false,
+    }
+}
+
+/// Whether a pattern can only fit what has some name in it: not one that stands in the line of nearly every process.
+fn is_a_name(pattern: &str) -> bool {
+    let letters: String =
+        pattern.chars().filter(|letter| !matches!(letter, '[' | ']' | '^' | '$' | '\\')).collect();
+    let named = letters
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .any(|part| part.len() >= 3 && part.chars().any(|letter| letter.is_ascii_alphabetic()));
+    named
+        && !pattern.contains('|')
+        && !["a-z", "A-Z", "0-9"].iter().any(|class| pattern.contains(class))
+        && !matches!(letters.as_str(), "root" | "pts" | "tty" | "bin" | "usr")
+}
+
+fn some_processes() -> Value {
+    Value::unknown(Unknown { source: "$(some processes)".to_owned(), ..Unknown::default() })
 }
 
 /// What `find` prints: the tree, or, where a name is asked for, what has that name.
@@ -249,7 +288,7 @@ const NARROWING: &[&str] = &[
 ];
 
 /// Process ids: every process, unless some are asked for.
-fn pids(program: &str, arguments: &[Value]) -> Option<Vec<Value>> {
+fn pids(program: &str, arguments: &[Value]) -> Value {
     let words = || arguments.iter().filter_map(Value::as_str);
     let all = match program {
         "ps" => words().any(|word| {
@@ -278,7 +317,7 @@ fn pids(program: &str, arguments: &[Value]) -> Option<Vec<Value>> {
         }
         _ => false,
     };
-    all.then(|| vec![Value::known("-1")])
+    if all { Value::known("-1") } else { some_processes() }
 }
 
 /// Whether a pattern for names of processes fits all of them.

@@ -10,7 +10,8 @@ use super::{Evaluator, Ix, TooMuch};
 
 /// What `${x?}` and `${x:?}` stand for wherever the shell goes on.
 fn passed(value: Option<Value>, colon: bool, source: &str) -> Value {
-    let mut value = value.filter(|value| !(colon && value.pieces.is_empty())).unwrap_or_else(|| hole(source, false));
+    let mut value =
+        value.filter(|value| !(colon && value.pieces.is_empty())).unwrap_or_else(|| hole(source, false));
     if let [Piece::Unknown(unknown)] = value.pieces.as_mut_slice() {
         unknown.unset = false;
         unknown.may_be_empty &= !colon;

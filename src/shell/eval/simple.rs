@@ -308,13 +308,7 @@ impl Evaluator<'_> {
         applied
     }
 
-    fn apply(
-        &mut self,
-        reading: Reading,
-        script: &Rc<Script>,
-        ix: Ix,
-        node: &Node,
-    ) -> Result<(), TooMuch> {
+    fn apply(&mut self, reading: Reading, script: &Rc<Script>, ix: Ix, node: &Node) -> Result<(), TooMuch> {
         self.spend(1 + reading.argv.len() / 8)?;
         self.span = self.span_of(ix, node.span);
         for (name, slot) in &reading.deferred {
