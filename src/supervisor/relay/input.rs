@@ -188,8 +188,8 @@ mod tests {
             assert!(early.is_err(), "the writer is there");
             drop(writer);
             left.await.expect("it is told");
-            // What it left is still there for whoever takes it.
-            input.credit().send(10).expect("the thread waits");
+            // What it left is still there for whoever takes it, and the end behind it.
+            input.credit().send(11).expect("the thread waits");
             assert_eq!(input.next().await.map(|chunk| chunk.len()), Some(10));
             assert_eq!(input.next().await, None);
         }
