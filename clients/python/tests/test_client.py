@@ -108,6 +108,13 @@ class Blocking(Case):
                 other.attach("0" * 32)
             self.assertEqual(raised.exception.code, 1100)
 
+    def test_shell_text_goes_on_where_the_last_one_ended(self) -> None:
+        self.session.run("mkdir d && cd d && export KEPT='x y'", shell=True, persist=True)
+        self.assertEqual(self.session.describe()["cwd"], f"{os.path.realpath(self.workspace)}/d")
+        done = self.session.run('pwd; echo "$KEPT"', shell=True, persist=True)
+        self.assertEqual(done.stdout, f"{os.path.realpath(self.workspace)}/d\nx y\n")
+        self.assertEqual(self.session.run("pwd; echo $KEPT", shell=True).stdout, f"{os.path.realpath(self.workspace)}\n\n")
+
     def test_a_secret_does_not_come(self) -> None:
         token = "ghp_" + "Zk3vQ9xT7mB2wR5nL8cY1fH6jD4sG0pAqWeU"
         done = self.session.run(["echo", token])

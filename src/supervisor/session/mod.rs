@@ -204,6 +204,7 @@ impl Session {
             session: self.id.clone(),
             principal: rpc::Principal { uid: *uid, gid: *gid, name: name.clone() },
             workspace: self.workspace_path.clone(),
+            cwd: self.kept_cwd(),
             label: self.label.clone(),
             opened: self.opened.to_string(),
             running: used.running,

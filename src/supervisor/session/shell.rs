@@ -33,6 +33,11 @@ impl Session {
         if asked.persist { self.kept().clone() } else { Shell::default() }
     }
 
+    /// Where a shell command that goes on starts.
+    pub(super) fn kept_cwd(&self) -> String {
+        self.kept().cwd.as_ref().map_or_else(|| self.workspace_path.clone(), |cwd| cwd.display().to_string())
+    }
+
     fn kept(&self) -> MutexGuard<'_, Shell> {
         self.shell.lock().unwrap_or_else(PoisonError::into_inner)
     }

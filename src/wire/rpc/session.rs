@@ -103,6 +103,8 @@ pub struct Session {
     pub principal: Principal,
     /// The directory that its commands may change.
     pub workspace: String,
+    /// Where its next shell command with `persist` starts.
+    pub cwd: String,
     /// What it is for, in its principal's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,

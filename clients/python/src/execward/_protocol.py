@@ -127,6 +127,7 @@ def start_parameters(
     timeout: Optional[float],
     background: bool,
     stdin: bool,
+    persist: bool,
 ) -> Json:
     params: Json = {"id": exec_id, "session": session, "command": command(args, shell), "output": {"mode": "poll"}}
     if cwd is not None:
@@ -139,6 +140,8 @@ def start_parameters(
         params["background"] = True
     if stdin:
         params["stdin"] = "pipe"
+    if persist:
+        params["persist"] = True
     return params
 
 

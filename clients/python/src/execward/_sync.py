@@ -77,6 +77,12 @@ class Client:
             self._reader.join()
         self._socket.close()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the daemon is there, as far as is known."""
+        with self._state:
+            return self._gone is None
+
     def call(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
         """One request of the protocol, and its result."""
         future: "Future[Any]" = Future()
@@ -191,9 +197,11 @@ class Session:
         timeout: Optional[float] = None,
         background: bool = False,
         stdin: bool = False,
+        persist: bool = False,
         id: Optional[str] = None,
     ) -> "Command":
-        """Starts a command. It has been judged when this returns; one that a person must agree to is ``waiting``."""
+        """Starts a command. It has been judged when this returns; one that a person must agree to is ``waiting``. With
+        ``persist``, shell text goes on where the last such text ended: in its directory, with what it exported."""
         exec_id = id or new_id()
         params = start_parameters(
             exec_id,
@@ -205,8 +213,14 @@ class Session:
             timeout=timeout,
             background=background,
             stdin=stdin,
+            persist=persist,
         )
         return Command(self, args, self.client.call("exec/start", params))
+
+    def describe(self) -> Json:
+        """What the daemon says of it now."""
+        got: Json = self.client.call("session/get", {"session": self.id})
+        return got
 
     def commands(self) -> List[Json]:
         """Those that run, and those that ended lately."""
@@ -222,6 +236,7 @@ class Session:
         env: Optional[Mapping[str, str]] = None,
         input: Union[None, str, bytes] = None,
         timeout: Optional[float] = None,
+        persist: bool = False,
         check: bool = False,
         text: bool = True,
         encoding: str = "utf-8",
@@ -232,7 +247,14 @@ class Session:
         exec_id = new_id()
         try:
             running = self.start(
-                args, shell=shell, cwd=cwd, env=env, timeout=timeout, stdin=input is not None, id=exec_id
+                args,
+                shell=shell,
+                cwd=cwd,
+                env=env,
+                timeout=timeout,
+                stdin=input is not None,
+                persist=persist,
+                id=exec_id,
             )
             if running.state == "waiting" and on_waiting is not None:
                 on_waiting(running.request_id)

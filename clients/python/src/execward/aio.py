@@ -204,9 +204,11 @@ class Session:
         timeout: Optional[float] = None,
         background: bool = False,
         stdin: bool = False,
+        persist: bool = False,
         id: Optional[str] = None,
     ) -> "Command":
-        """Starts a command. It has been judged when this returns; one that a person must agree to is ``waiting``."""
+        """Starts a command. It has been judged when this returns; one that a person must agree to is ``waiting``. With
+        ``persist``, shell text goes on where the last such text ended: in its directory, with what it exported."""
         params = start_parameters(
             id or new_id(),
             self.id,
@@ -217,8 +219,14 @@ class Session:
             timeout=timeout,
             background=background,
             stdin=stdin,
+            persist=persist,
         )
         return Command(self, args, await self.client.call("exec/start", params))
+
+    async def describe(self) -> Json:
+        """What the daemon says of it now."""
+        got: Json = await self.client.call("session/get", {"session": self.id})
+        return got
 
     async def commands(self) -> List[Json]:
         """Those that run, and those that ended lately."""
@@ -234,6 +242,7 @@ class Session:
         env: Optional[Mapping[str, str]] = None,
         input: Union[None, str, bytes] = None,
         timeout: Optional[float] = None,
+        persist: bool = False,
         check: bool = False,
         text: bool = True,
         encoding: str = "utf-8",
@@ -245,7 +254,14 @@ class Session:
         feeder: Optional["asyncio.Task[None]"] = None
         try:
             running = await self.start(
-                args, shell=shell, cwd=cwd, env=env, timeout=timeout, stdin=input is not None, id=exec_id
+                args,
+                shell=shell,
+                cwd=cwd,
+                env=env,
+                timeout=timeout,
+                stdin=input is not None,
+                persist=persist,
+                id=exec_id,
             )
             if running.state == "waiting" and on_waiting is not None:
                 on_waiting(running.request_id)
