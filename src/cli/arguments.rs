@@ -173,6 +173,8 @@ pub(super) enum Command {
     /// Scheduled commands: when they are due, how they came out, what could not be told
     #[command(subcommand)]
     Jobs(super::jobs::Jobs),
+    /// Say how the daemon is: sessions, commands, questions, jobs; or follow what happens in it
+    Status(super::status::Arguments),
     /// Check, show and share what is configured
     #[command(subcommand)]
     Config(super::config::Config),

@@ -28,6 +28,7 @@ mod screen;
 mod serve;
 mod session;
 mod shell;
+mod status;
 mod wrap;
 
 use std::ffi::OsString;
@@ -67,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Approvals(ask) => approvals::approvals(ask, screen),
         Command::Grant(grant) => approvals::grant(grant, screen),
         Command::Jobs(jobs) => jobs::jobs(jobs, screen),
+        Command::Status(status) => status::status(&status, screen),
         Command::Config(config) => config::config(&config, screen),
         Command::Backup(backup) => backup::backup(&backup, screen),
         Command::Import(import) => backup::import(&import, screen),

@@ -81,6 +81,7 @@ impl Journal {
             ..self.decision(&request.command, &request.facts, Some(prepared.policy()))
         };
         let durable = self.scribe.decision(audit::Record::decision(&decision, redactor)).await?;
+        self.scribe.pulse().decided(&decision, redactor);
         let number = durable.seq();
         Ok((durable.into(), number))
     }
@@ -140,6 +141,7 @@ impl Journal {
             error,
             ..self.decision(&request.command, &request.facts, Some(denial.policy()))
         };
+        self.scribe.pulse().decided(&decision, redactor);
         self.scribe.denial(audit::Record::decision(&decision, redactor)).await
     }
 
@@ -149,6 +151,7 @@ impl Journal {
             error: Some(failure.error),
             ..self.decision(failure.command, failure.facts, failure.policy)
         };
+        self.scribe.pulse().decided(&decision, redactor);
         self.scribe.denial(audit::Record::decision(&decision, redactor)).await
     }
 
@@ -177,6 +180,7 @@ impl Journal {
             reached: ended.map(|ended| ended.reached.clone()).unwrap_or_default(),
             error,
         };
+        self.scribe.pulse().ended(&end, self.session.as_ref());
         self.scribe.end(audit::Record::end(&end, redactor))
     }
 

@@ -12,6 +12,7 @@ mod local;
 mod passwd;
 mod pipeline;
 mod policy_file;
+mod pulse;
 mod relay;
 mod scribe;
 mod session;

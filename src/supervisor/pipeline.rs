@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::local::Local;
 use crate::approval::Answer;
@@ -23,6 +23,9 @@ pub(super) const BACKEND: &str = "jail";
 pub(super) trait Ask {
     /// Asks about one command. No person, no answer in time, an interruption: all of it is a no.
     async fn ask(&mut self, pending: &Pending, timeout: Duration) -> Answer;
+
+    /// Hears how long it took to judge the command, asked about or not.
+    fn judged(&mut self, _took: Duration) {}
 }
 
 /// From the request to a command that may run: reads it, judges it, and asks where a person must agree.
@@ -31,10 +34,12 @@ pub(super) async fn clear(
     policy: &Policy,
     person: &mut impl Ask,
 ) -> Result<Box<Cleared>, Box<Denial>> {
+    let begun = Instant::now();
     let parsed = request
         .parse()
         .map_err(|(request, error)| Box::new(Denial::malformed(*request, error, policy.digest().into())))?;
     let verdict = parsed.judge(policy);
+    person.judged(begun.elapsed());
     tracing::debug!(
         verdict = match verdict {
             Verdict::Allow(_) => "allow",

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use self::flood::Floods;
+use super::pulse::{Pulse, Stage};
 use crate::audit::{Durable, Key, Log, LogError, Options, Record};
 
 /// Records that may wait for the thread. Beyond it a request is refused rather than kept in memory.
@@ -33,6 +34,7 @@ const LAZY: Duration = Duration::from_millis(100);
 pub(super) struct Scribe {
     entries: SyncSender<Entry>,
     key: Arc<Key>,
+    pulse: Arc<Pulse>,
 }
 
 /// How the log is kept.
@@ -93,7 +95,7 @@ impl Scribe {
                 errno: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
             },
         )?;
-        Ok(Self { entries, key })
+        Ok(Self { entries, key, pulse: Arc::new(Pulse::new()) })
     }
 
     /// The log's key, for digests.
@@ -101,11 +103,19 @@ impl Scribe {
         &self.key
     }
 
+    /// What is counted and told of what goes through here.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// Records a decision. When this returns it is on disk.
     pub(super) async fn decision(&self, record: Record) -> Result<Durable, Unwritten> {
         let (answer, wait) = oneshot::channel();
+        let begun = Instant::now();
         self.send(Entry::Decision(record, Timestamp::now(), answer))?;
-        wait.await.map_err(|_| Unwritten::ended())?
+        let written = wait.await.map_err(|_| Unwritten::ended())?;
+        self.pulse.took(Stage::Record, begun.elapsed());
+        written
     }
 
     /// Records a decision that lets nothing run. When this returns it is on disk, by itself or counted.

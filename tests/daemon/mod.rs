@@ -26,6 +26,7 @@ mod scan;
 mod sessions;
 mod shells;
 mod smart;
+mod status;
 mod strict;
 mod terminals;
 mod user;

@@ -38,6 +38,8 @@ fn methods() -> Vec<(&'static str, Value)> {
         ("job/letters", json!({"which": "dead"})),
         ("job/settle", json!({"delivery": "nobody"})),
         ("audit/tail", json!({})),
+        ("status/show", json!({})),
+        ("event/watch", json!({})),
     ]
 }
 

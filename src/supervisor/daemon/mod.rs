@@ -12,6 +12,7 @@ mod jobs;
 mod look;
 mod models;
 mod notify;
+mod observe;
 mod operator;
 mod pairing;
 mod people;
@@ -58,13 +59,14 @@ use super::session::{Accounts, Common, Peer, Session};
 use crate::approval::{Broker, Budget, Grants, Modes};
 use crate::audit::LogError;
 use crate::audit::record::{Authority, Record};
+use crate::gate;
 use crate::http::{Keys, KeysError};
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{LaunchError, docker, jail};
 use crate::state::{SetAside, StateError, Store};
 use crate::wire::dialog::Register;
 use crate::wire::peer;
-use crate::wire::rpc::{Code, Error, Reply, Role, Scope};
+use crate::wire::rpc::{self, Code, Error, Happening, Reply, Role, Scope};
 
 /// Threads that serve connections, at most.
 const WORKERS: usize = 8;
@@ -314,6 +316,11 @@ impl House {
         }
         self.tasks.spawn(notify::watch(Arc::clone(&self), self.standing.people()));
         self.tasks.spawn(jobs::serve(Arc::clone(&self)));
+        self.tasks.spawn(observe::count_questions(Arc::clone(&self)));
+        match observe::Metrics::make(&sockets.operator) {
+            Ok(metrics) => drop(self.tasks.spawn(metrics.serve(Arc::clone(&self)))),
+            Err(error) => tracing::warn!(%error, "no metrics are served"),
+        }
         tracing::info!(place = sockets.place(), policy = self.common.policy().name(), "serving");
         notify(&[sd_notify::NotifyState::Ready]);
         loop {
@@ -472,6 +479,8 @@ impl House {
     async fn close(&self, session: &Session) {
         session.close().await;
         self.sessions().remove(&session.id);
+        let closed = || Happening::SessionClosed { session: session.id.clone() };
+        self.common.scribe.pulse().tell(closed);
         self.common.modes.set_session(&session.id, None);
         let (grants, id) = (self.common.grants.clone(), session.id.clone());
         let over = move || grants.revoke_all("the end of the session", |it| it.session.as_ref() == Some(&id));
@@ -481,6 +490,10 @@ impl House {
     /// Keeps a session until it ends, or until nobody wants it any more.
     fn keep(self: &Arc<Self>, session: &Arc<Session>) {
         self.sessions().insert(session.id.clone(), Arc::clone(session));
+        self.common.scribe.pulse().tell(|| {
+            let rpc::Session { session, principal, workspace, .. } = session.listed();
+            Happening::SessionOpened { session, uid: principal.uid, workspace: gate::render(&workspace) }
+        });
         let (house, session) = (Arc::clone(self), Arc::clone(session));
         self.tasks.spawn(async move {
             tokio::select! {

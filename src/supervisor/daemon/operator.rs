@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::connection::{Connection, Serve};
-use super::{answers, jobs, models, people};
+use super::{answers, jobs, models, observe, people};
 use crate::approval;
 use crate::audit::read::Follow;
 use crate::supervisor::session::{Common, Session};
@@ -154,6 +154,11 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about:
         OperatorCall::JobSettle(asked) => {
             connection.answer(id, jobs::settle(Arc::clone(house), connection.peer.clone(), asked)).await;
         }
+        OperatorCall::StatusShow(_) => {
+            let status = observe::status(Arc::clone(house));
+            connection.answer(id, async { Ok(status.await) }).await;
+        }
+        OperatorCall::EventWatch(_) => observe::watch(connection, id).await,
         OperatorCall::AuditTail(asked) => connection.tail(id, asked.lines.size(), asked.follow).await,
     }
 }

@@ -13,6 +13,7 @@ use crate::redact::Redactor;
 use crate::stage::{Agreed, DenialReason, Pending, Principal};
 use crate::supervisor::journal::Journal;
 use crate::supervisor::pipeline::Ask;
+use crate::supervisor::pulse::Stage;
 use crate::wire::rpc::{Mode, Scope, Script, State};
 
 /// Why nobody is asked, and what was agreed to beforehand.
@@ -87,6 +88,10 @@ impl Ask for AtOperators<'_> {
             () = self.exec.kill.cancelled() => Answer::No(DenialReason::Interrupted("exec/kill")),
             () = end.cancelled() => Answer::No(DenialReason::Interrupted("the end of its session")),
         }
+    }
+
+    fn judged(&mut self, took: Duration) {
+        self.session.common.scribe.pulse().took(Stage::Judge, took);
     }
 }
 

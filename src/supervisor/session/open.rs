@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -179,10 +179,13 @@ async fn launch(
     spec: SandboxSpec,
     workspace: &Directory,
 ) -> Result<Link, LaunchError> {
-    match backend {
+    let begun = Instant::now();
+    let link = match backend {
         Backend::Jail => common.launcher.launch(spec).await,
         Backend::Docker(made) => sandbox::contain(&common.engine, made, spec, workspace).await,
-    }
+    };
+    common.scribe.pulse().sandbox(backend.name(), link.is_ok(), begun.elapsed());
+    link
 }
 
 /// What the session's commands may use up: no more than the profile gives, and no more than was asked for.

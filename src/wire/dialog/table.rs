@@ -193,6 +193,8 @@ impl Calls for OperatorCall {
         then("job/letters", About::Server),
         by(APPROVER_OR_ADMIN, "job/settle", About::Server),
         by(AUDITOR, "audit/tail", About::Server),
+        then("status/show", About::Server),
+        by(AUDITOR, "event/watch", About::Server),
     ];
 
     fn read(request: &Request) -> Result<Self, Error> {

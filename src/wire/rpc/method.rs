@@ -111,6 +111,8 @@ calls! {
         "job/letters" JobLetters(ListLetters) -> JobLetters;
         "job/settle" JobSettle(SettleLetter) -> Done;
         "audit/tail" AuditTail(TailAudit) -> Records;
+        "status/show" StatusShow(Nothing) -> Status;
+        "event/watch" EventWatch(Nothing) -> Done;
     }
 }
 
@@ -205,4 +207,5 @@ events! {
     "approval/pending" Pending(PendingEvent);
     "approval/settled" Settled(SettledEvent);
     "audit/record" Record(RecordEvent);
+    "event/happened" Happened(Happened);
 }

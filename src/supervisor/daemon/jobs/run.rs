@@ -58,6 +58,7 @@ pub(super) async fn run(house: Arc<House>, owned: Owned, mut run: RunRow, cancel
     run.state = came.state.to_owned();
     run.reason = came.reason;
     run.request = came.request;
+    house.common.scribe.pulse().job_ended(came.state);
     tracing::info!(job = run.job, run = run.id, state = run.state, reason = run.reason, "a job ended");
     let again =
         matches!(came.state, "failed" | "timed-out").then(|| owned.job.retry.after(run.attempt)).flatten();
