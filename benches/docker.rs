@@ -5,14 +5,18 @@
 //! that a change of the machine's load hits them alike; compare ratios, not absolute figures. See benches/README.md.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a report for a person")]
 
+#[path = "support/daemon.rs"]
+mod daemon;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
+
+use daemon::Daemon;
 
 const IMAGE: &str = "execward-bench/busybox:1";
 
@@ -23,26 +27,31 @@ fn main() {
         eprintln!("nothing is measured: {why}");
         return;
     }
-    let daemon = Daemon::start();
-    let mut client = Client::connect(&daemon.directory);
-    client.open(&daemon.directory.join("work"));
-    let mut jail = Client::connect(&daemon.directory);
-    jail.call("session/open", &json!({"workspace": daemon.directory.join("work")}));
+    let policy = format!("default = \"allow\"\n[sandbox]\nimages = [{IMAGE:?}]\n");
+    let daemon = Daemon::start("bench", "", Some(&policy));
+    let workspace = daemon.workspace();
+    let contained = || json!({"backend": "docker", "image": IMAGE});
+    let (mut client, mut jail) = (daemon.client(), daemon.client());
+    client.open(&workspace, contained());
+    jail.open(&workspace, json!({}));
     let peer = docker(&["run", "--detach", "--network", "none", IMAGE, "sleep", "100000"]);
     let rows: [(&str, &mut dyn FnMut()); 4] = [
-        ("execward, a command in a warm session", &mut || client.run_true()),
-        ("the same in the jail", &mut || jail.run_true()),
+        ("execward, a command in a warm session", &mut || {
+            client.run_true();
+        }),
+        ("the same in the jail", &mut || {
+            jail.run_true();
+        }),
         ("docker exec", &mut || drop(docker(&["exec", &peer, "true"]))),
         ("docker run --rm", &mut || drop(docker(&["run", "--rm", "--network", "none", IMAGE, "true"]))),
     ];
     compare("a command", rows, rounds);
     docker(&["rm", "--force", &peer]);
 
-    let mut other = Client::connect(&daemon.directory);
-    let workspace = daemon.directory.join("work");
+    let mut other = daemon.client();
     let rows: [(&str, &mut dyn FnMut()); 2] = [
         ("execward, session/open and session/close", &mut || {
-            other.open(&workspace);
+            other.open(&workspace, contained());
             other.call("session/close", &json!({}));
         }),
         ("docker run -d and docker rm -f", &mut || {
@@ -111,89 +120,4 @@ fn make_image() -> Result<(), String> {
         .unwrap();
     import.stdin.take().unwrap().write_all(&tar.stdout).unwrap();
     import.wait().unwrap().success().then_some(()).ok_or("the image cannot be made".to_owned())
-}
-
-struct Daemon {
-    directory: PathBuf,
-    child: Child,
-}
-
-impl Daemon {
-    fn start() -> Self {
-        let directory = PathBuf::from(format!("/var/tmp/execward-bench-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(directory.join("work")).unwrap();
-        fs::write(directory.join("execward.toml"), "").unwrap();
-        let policy = format!("default = \"allow\"\n[sandbox]\nimages = [{IMAGE:?}]\n");
-        fs::write(directory.join("policy.toml"), policy).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_execward"))
-            .arg("serve")
-            .args(["--socket-dir".into(), directory.join("run")])
-            .args(["--state".into(), directory.join("state")])
-            .args(["--config".into(), directory.join("execward.toml")])
-            .args(["--policy".into(), directory.join("policy.toml")])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let daemon = Self { directory, child };
-        while UnixStream::connect(daemon.directory.join("run/agent.sock")).is_err() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        daemon
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // SAFETY: plain numbers; the child has not been waited for.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::kill(self.child.id().cast_signed(), libc::SIGTERM)
-        };
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-struct Client {
-    stream: UnixStream,
-    reader: BufReader<UnixStream>,
-    last: u64,
-}
-
-impl Client {
-    fn connect(directory: &Path) -> Self {
-        let stream = UnixStream::connect(directory.join("run/agent.sock")).unwrap();
-        let reader = BufReader::new(stream.try_clone().unwrap());
-        let mut client = Self { stream, reader, last: 0 };
-        client.call("hello", &json!({"protocol": 1}));
-        client
-    }
-
-    fn open(&mut self, workspace: &Path) {
-        let asked = json!({"workspace": workspace, "backend": "docker", "image": IMAGE});
-        assert!(self.call("session/open", &asked)["session"].is_string());
-    }
-
-    fn run_true(&mut self) {
-        let id = format!("c{}", self.last);
-        self.call("exec/start", &json!({"id": id, "command": {"argv": ["true"]}}));
-        let ended = self.call("exec/wait", &json!({ "id": id }));
-        assert_eq!(ended["report"]["code"], 0, "{ended}");
-    }
-
-    fn call(&mut self, method: &str, params: &Value) -> Value {
-        self.last += 1;
-        let request = json!({"jsonrpc": "2.0", "id": self.last, "method": method, "params": params});
-        self.stream.write_all(format!("{request}\n").as_bytes()).unwrap();
-        loop {
-            let mut line = String::new();
-            assert!(self.reader.read_line(&mut line).unwrap() > 0, "the daemon has gone");
-            let mut message: Value = serde_json::from_str(&line).unwrap();
-            if message["id"] == self.last {
-                assert!(message.get("error").is_none(), "{message}");
-                return message["result"].take();
-            }
-        }
-    }
 }

@@ -5,16 +5,19 @@
 //! both alike; compare ratios, not absolute figures. See benches/README.md.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a report for a person")]
 
+#[path = "support/daemon.rs"]
+mod daemon;
+
 use std::fs;
-use std::io::{BufRead, BufReader, IoSlice, Read, Write};
+use std::io::{BufRead, IoSlice, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use serde_json::{Value, json};
+use serde_json::json;
+
+use daemon::{Client, Daemon};
 
 /// How long commands are started for each number of clients.
 const SPELL: Duration = Duration::from_secs(4);
@@ -28,110 +31,29 @@ const DECIDES: &str = "[[rule]]\nid = \"deny.who\"\nprogram = \"who\"\ndecision 
     decision = \"ask\"\nreason = \"a bench\"\nexamples = [{ command = \"uname\", expect = \"ask\" }]\n\
     [approval]\ntimeout = \"10m\"\n";
 
+/// Clients of this user, and their sessions, as many as are measured.
+const LIMITS: &str = "[limits]\nsessions = 200\nconnections = 200\n";
+
 /// Questions that wait, and sessions for them: a session has eight places.
 const WAITING: usize = 1000;
 const SESSIONS: usize = WAITING.div_ceil(8);
 
-struct Daemon {
-    directory: PathBuf,
-    child: Child,
+/// A client with a session that has run something.
+fn session(daemon: &Daemon) -> Client {
+    let mut client = daemon.client();
+    client.open(&daemon.workspace(), json!({}));
+    client.run_true();
+    client
 }
 
-impl Daemon {
-    fn start(policy: Option<&str>) -> Self {
-        let name = if policy.is_some() { "decisions" } else { "bench" };
-        let directory = PathBuf::from(format!("/var/tmp/execward-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(directory.join("work")).unwrap();
-        let limits = "[limits]\nsessions = 200\nconnections = 200\n";
-        fs::write(directory.join("execward.toml"), limits).unwrap();
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_execward"));
-        if let Some(policy) = policy {
-            fs::write(directory.join("policy.toml"), policy).unwrap();
-        }
-        let child = serve
-            .arg("serve")
-            .args(
-                policy
-                    .map(|_| [PathBuf::from("--policy"), directory.join("policy.toml")])
-                    .into_iter()
-                    .flatten(),
-            )
-            .args(["--socket-dir".into(), directory.join("run")])
-            .args(["--state".into(), directory.join("state")])
-            .args(["--config".into(), directory.join("execward.toml")])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let daemon = Self { directory, child };
-        while UnixStream::connect(daemon.directory.join("run/agent.sock")).is_err() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        daemon
-    }
-
-    /// A client with a session that has run something.
-    fn client(&self) -> Client {
-        let stream = UnixStream::connect(self.directory.join("run/agent.sock")).unwrap();
-        let mut client = Client {
-            reader: BufReader::with_capacity(1 << 20, stream.try_clone().unwrap()),
-            stream,
-            last: 0,
-        };
-        client.call("hello", &json!({"protocol": 1}));
-        let opened = client.call("session/open", &json!({"workspace": self.directory.join("work")}));
-        assert!(opened["session"].is_string(), "{opened}");
-        client.run_true();
-        client
-    }
-
-    /// Private memory of it and of everything below it, in KiB.
-    fn memory(&self) -> (u64, u64) {
-        let own = self.child.id();
-        let below = descendants(own).into_iter().map(private_kib).sum();
-        (private_kib(own), below)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // SAFETY: plain numbers; the child has not been waited for.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::kill(self.child.id().cast_signed(), libc::SIGTERM)
-        };
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-struct Client {
-    stream: UnixStream,
-    reader: BufReader<UnixStream>,
-    last: u64,
+/// Private memory of a daemon and of everything below it, in KiB.
+fn memory(daemon: &Daemon) -> (u64, u64) {
+    let own = daemon.child.id();
+    let below = descendants(own).into_iter().map(private_kib).sum();
+    (private_kib(own), below)
 }
 
 impl Client {
-    fn send(&mut self, method: &str, params: &Value) {
-        self.last += 1;
-        let line = json!({"jsonrpc": "2.0", "id": self.last, "method": method, "params": params});
-        self.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
-    }
-
-    fn call(&mut self, method: &str, params: &Value) -> Value {
-        self.send(method, params);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the daemon went away");
-            let mut message: Value = serde_json::from_str(&line).unwrap();
-            if message["id"] == self.last {
-                assert!(message["error"].is_null(), "{message}");
-                return message["result"].take();
-            }
-        }
-    }
-
     /// From the request to the end of all output, which goes into a pipe that this client has passed.
     fn through_pipe(&mut self, id: &str, text: &str) -> Duration {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -155,8 +77,7 @@ impl Client {
         let end = format!("\"id\":\"{id}\"");
         let mut line = String::new();
         while !(line.contains("\"exec/closed\"") && line.contains(&end)) {
-            line.clear();
-            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the daemon went away");
+            self.line(&mut line);
         }
         took
     }
@@ -169,8 +90,7 @@ impl Client {
         let mut line = String::new();
         let id = format!("\"id\":{},", self.last);
         while !line.contains(&id) {
-            line.clear();
-            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the daemon went away");
+            self.line(&mut line);
         }
         assert!(line.contains("1300"), "{line}");
         before.elapsed()
@@ -179,24 +99,6 @@ impl Client {
     /// How many commands are refused until the time is over.
     fn refusals(&mut self, since: Instant) -> usize {
         std::iter::repeat_with(|| self.refusal()).take_while(|_| since.elapsed() < SPELL).count()
-    }
-
-    /// From the request to the result that says how it ended.
-    fn run_true(&mut self) -> Duration {
-        let before = Instant::now();
-        let id = format!("t{}", self.last);
-        self.send("exec/start", &json!({"id": id, "command": {"argv": ["/bin/true"]}}));
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the daemon went away");
-            if line.contains("\"exec/exited\"") {
-                let took = before.elapsed();
-                assert!(line.contains("\"code\":0"), "{line}");
-                return took;
-            }
-            assert!(!line.contains("\"error\""), "{line}");
-        }
     }
 }
 
@@ -247,11 +149,11 @@ fn main() {
     if std::env::args().any(|arg| arg == "decisions") {
         return decisions(rounds);
     }
-    let daemon = Daemon::start(None);
+    let daemon = Daemon::start("bench", LIMITS, None);
     std::thread::sleep(Duration::from_millis(300));
-    let (idle, _) = daemon.memory();
+    let (idle, _) = memory(&daemon);
 
-    let mut client = daemon.client();
+    let mut client = session(&daemon);
     let (mut spawns, mut requests) = (Vec::new(), Vec::new());
     for round in 0..rounds + 20 {
         let (spawn, request) = (bare(), client.run_true());
@@ -267,7 +169,7 @@ fn main() {
 
     println!("throughput:");
     for count in [1, 8, 64] {
-        let mut clients: Vec<Client> = (0..count).map(|_| daemon.client()).collect();
+        let mut clients: Vec<Client> = (0..count).map(|_| session(&daemon)).collect();
         let before = Instant::now();
         let done: usize = std::thread::scope(|scope| {
             let running: Vec<_> = clients
@@ -294,10 +196,10 @@ fn main() {
     println!("memory, private and dirty:");
     client.call("session/close", &json!({}));
     std::thread::sleep(Duration::from_millis(300));
-    let (empty, _) = daemon.memory();
-    let sessions: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
+    let (empty, _) = memory(&daemon);
+    let sessions: Vec<Client> = (0..20).map(|_| session(&daemon)).collect();
     std::thread::sleep(Duration::from_millis(300));
-    let (with, runners) = daemon.memory();
+    let (with, runners) = memory(&daemon);
     let each = (with.saturating_sub(empty) + runners) / sessions.len() as u64;
     println!(
         "idle daemon {idle} KiB as started, {empty} KiB after the above; idle session {each} KiB, of which in its"
@@ -305,7 +207,7 @@ fn main() {
     println!("runner {} KiB", runners / sessions.len() as u64);
     drop(sessions);
 
-    let mut client = daemon.client();
+    let mut client = session(&daemon);
     for (name, argv) in [
         ("text", format!("yes '0123456789 some words of output, as programs write them' | head -c {OUTPUT}")),
         ("binary", format!("head -c {OUTPUT} /dev/zero | tr '\\0' '\\377'")),
@@ -347,8 +249,8 @@ fn main() {
 /// What a decision with its durable record costs. A command that is refused costs these and the protocol, and nothing else;
 /// `session/get` costs the protocol alone. Each is refused for another text, so that each has a record of its own.
 fn decisions(rounds: usize) {
-    let daemon = Daemon::start(Some(DECIDES));
-    let mut client = daemon.client();
+    let daemon = Daemon::start("decisions", LIMITS, Some(DECIDES));
+    let mut client = session(&daemon);
     let (mut asked, mut refused, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds + 20 {
         let before = Instant::now();
@@ -366,7 +268,7 @@ fn decisions(rounds: usize) {
     report("refused exec/start", &mut refused, Some(beside));
     report("the difference", &mut added, None);
     for count in [8, 64] {
-        let mut clients: Vec<Client> = (0..count).map(|_| daemon.client()).collect();
+        let mut clients: Vec<Client> = (0..count).map(|_| session(&daemon)).collect();
         let before = Instant::now();
         let done: usize = std::thread::scope(|scope| {
             let running: Vec<_> =
@@ -378,9 +280,9 @@ fn decisions(rounds: usize) {
             client.call("session/close", &json!({}));
         }
     }
-    let mut sessions: Vec<Client> = (0..SESSIONS).map(|_| daemon.client()).collect();
+    let mut sessions: Vec<Client> = (0..SESSIONS).map(|_| session(&daemon)).collect();
     std::thread::sleep(Duration::from_millis(500));
-    let (own, below) = daemon.memory();
+    let (own, below) = memory(&daemon);
     for number in 0..WAITING {
         let client = &mut sessions[number / 8];
         let state = client
@@ -388,7 +290,7 @@ fn decisions(rounds: usize) {
         assert_eq!(state["state"], "waiting", "{state}");
     }
     std::thread::sleep(Duration::from_millis(500));
-    let (with, runners) = daemon.memory();
+    let (with, runners) = memory(&daemon);
     println!(
         "{WAITING} questions wait: {} KiB more in the daemon, {} KiB more in the runners of {SESSIONS} sessions",
         with.saturating_sub(own),
