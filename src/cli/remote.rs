@@ -32,6 +32,8 @@ pub(super) struct Remote {
     pub(super) network: Option<Network>,
     /// Names of variables to send beside the usual ones.
     pub(super) env: Vec<String>,
+    /// Goes on from what the last such command of the session left.
+    pub(super) persist: bool,
     pub(super) terminal: bool,
     pub(super) json: bool,
     pub(super) verbose: bool,
@@ -114,6 +116,7 @@ impl Remote {
             cwd: cwd.as_deref().map(path).transpose()?,
             env: variables(&self.env)?,
             timeout_ms,
+            persist: self.persist,
             stdio,
         })
     }

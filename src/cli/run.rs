@@ -61,6 +61,7 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
                 image,
                 network: network.map(Into::into),
                 env,
+                persist: false,
                 terminal: tty,
                 json,
                 verbose: verbose > 0,

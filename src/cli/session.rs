@@ -114,6 +114,11 @@ pub(super) enum Exec {
         /// Give the command a terminal of its own, behind yours
         #[arg(short = 't', long, conflicts_with = "json")]
         tty: bool,
+        /// Start where the last such command of the session ended, with what it exported, and leave both to the next
+        ///
+        /// For shell text (-c). Both pass the same filter as what is sent, and are part of what is judged.
+        #[arg(long)]
+        persist: bool,
         #[command(flatten)]
         words: CommandWords,
     },
@@ -299,7 +304,7 @@ fn do_exec(arguments: Exec, screen: Screen) -> Result<Exit, Trouble> {
             };
             Ok(of.at.say(&started, |started| text(started.state), screen))
         }
-        Exec::Run { of, tty, words } => {
+        Exec::Run { of, tty, persist, words } => {
             if tty && !std::io::stdin().is_terminal() {
                 return Err("-t needs a terminal on standard input".to_owned().into());
             }
@@ -314,6 +319,7 @@ fn do_exec(arguments: Exec, screen: Screen) -> Result<Exit, Trouble> {
                 image: None,
                 network: None,
                 env: Vec::new(),
+                persist,
                 terminal: tty,
                 json: of.at.json,
                 verbose: false,

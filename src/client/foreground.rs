@@ -35,6 +35,8 @@ pub struct Foreground {
     pub env: BTreeMap<VarName, VarValue>,
     /// Wall-clock limit in milliseconds.
     pub timeout_ms: Option<Bounded<1, { 7 * 24 * 3600 * 1000 }>>,
+    /// Whether it goes on from the directory and the variables that the last such command left, and leaves its own.
+    pub persist: bool,
     /// Its stdio.
     pub stdio: Stdio,
 }
@@ -164,7 +166,7 @@ impl Foreground {
             env: self.env.clone(),
             timeout_ms: self.timeout_ms,
             background: false,
-            persist: false,
+            persist: self.persist,
             pty: (self.stdio == Stdio::Terminal).then(window),
             stdin: match self.stdio {
                 Stdio::Terminal => Stdin::Pipe,

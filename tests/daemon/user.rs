@@ -88,6 +88,14 @@ fn it_serves_its_own_user_with_everything() {
             .output()
             .expect(0);
         assert_eq!(kept.stdout(), "kept\n");
+        let persisting = |id: &str, text: &str| {
+            let of = ["exec", "run", "--session", session, "--persist", id, "-c", text];
+            own.client(&of, &[]).output().expect(0).stdout()
+        };
+        persisting("c", "mkdir -p sub && cd sub && export COLOUR=green");
+        assert!(persisting("d", "pwd; echo $COLOUR").ends_with("/sub\ngreen\n"));
+        let other = ["exec", "run", "--session", session, "e", "-c", "basename \"$PWD\"; echo \"[$COLOUR]\""];
+        assert!(!own.client(&other, &[]).output().expect(0).stdout().contains("green"));
         let mut person = Person::new(21, 77);
         let mut child =
             person.starts(own.client(&["run", "-t"], &["--", "bash", "-c", "stty size; read -r x; exit $x"]));

@@ -122,6 +122,21 @@ fn a_session_goes_as_the_transcript_says() {
 }
 
 #[test]
+fn what_a_shell_leaves_is_there_for_the_next_that_asks_for_it() {
+    let Some(daemon) = Daemon::start(Setup::default()) else { return };
+    let mut server = Server::greeted(&daemon);
+    let mut said = |id: u64, arguments: Value| {
+        server.call(id, "run", &arguments);
+        server.answer(id)["result"]["structuredContent"].take().to_string()
+    };
+    said(1, json!({"command": "mkdir -p sub && cd sub && export COLOUR=green", "persist": true}));
+    let after = said(2, json!({"command": "pwd; echo \"[$COLOUR]\"", "persist": true}));
+    assert!(after.contains("/sub\\n[green]"), "{after}");
+    let without = said(3, json!({"command": "pwd; echo \"[$COLOUR]\""}));
+    assert!(without.contains("[]") && !without.contains("/sub"), "{without}");
+}
+
+#[test]
 fn a_question_for_a_person_comes_back_as_one_and_never_as_a_yes() {
     let policy = "[approval]\ntimeout = \"60s\"\n[[rule]]\nid = \"t\"\nprogram = \"touch\"\ndecision = \"ask\"\nreason = \"r\"\n";
     let Some(daemon) = Daemon::start(Setup { policy, ..Setup::default() }) else { return };

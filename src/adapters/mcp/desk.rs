@@ -138,7 +138,7 @@ impl Desk {
             env: variables(&[]).map_err(|error| Failure::new(error, ""))?,
             timeout_ms: timeout_ms.map(Bounded::clamped),
             background: false,
-            persist: false,
+            persist: asked.persist,
             pty: None,
             stdin: if asked.stdin { Stdin::Pipe } else { Stdin::None },
             output: Output::Poll,

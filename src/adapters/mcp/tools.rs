@@ -30,6 +30,9 @@ pub(super) struct Run {
     /// Whether `write` will send it input. Without, it reads nothing.
     #[serde(default)]
     pub(super) stdin: bool,
+    /// Starts it in the directory in which the last such `command` of the session ended, with the variables that it exported.
+    #[serde(default)]
+    pub(super) persist: bool,
     /// A session of `open_session`; the server's own where it is left out.
     pub(super) session: Option<String>,
 }
