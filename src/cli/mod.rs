@@ -139,6 +139,7 @@ mod tests {
             include_str!("../../docs/operations.md"),
             include_str!("../../docs/policies.md"),
             include_str!("../../docs/jobs.md"),
+            include_str!("../../docs/redaction.md"),
         ];
         let mut seen = 0;
         for line in documents.iter().flat_map(|text| text.lines()) {
