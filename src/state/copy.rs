@@ -75,14 +75,7 @@ pub fn check(path: &Path) -> Result<usize, StateError> {
     let database = |error| StateError::Database { path: path.to_owned(), error };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(database)?;
-    connection.pragma_update(None, "trusted_schema", false).map_err(database)?;
-    connection.pragma_update(None, "cell_size_check", true).map_err(database)?;
-    let sound: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(database)?;
-    if sound != "ok" {
-        let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-        return Err(database(rusqlite::Error::SqliteFailure(damage, Some(sound))));
-    }
+    super::trust_nothing_in(&connection).map_err(database)?;
     // A view or a trigger would run in whoever opens it; execward makes none.
     let strange: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')", [], |row| {

@@ -126,14 +126,7 @@ impl Store {
         connection.busy_timeout(BUSY).map_err(database)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(database)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(database)?;
-        connection.pragma_update(None, "trusted_schema", false).map_err(database)?;
-        connection.pragma_update(None, "cell_size_check", true).map_err(database)?;
-        let sound: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(database)?;
-        if sound != "ok" {
-            let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-            return Err(database(rusqlite::Error::SqliteFailure(damage, Some(sound))));
-        }
+        trust_nothing_in(&connection).map_err(database)?;
         migrate(&mut connection, path)?;
         Ok(Self { connection: Mutex::new(connection), path: path.to_owned() })
     }
@@ -157,6 +150,18 @@ impl Store {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         look(&connection).map_err(|error| StateError::Database { path: self.path.clone(), error })
     }
+}
+
+/// Has SQLite believe nothing that stands in a database, and look whether it is sound.
+fn trust_nothing_in(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if sound == "ok" {
+        return Ok(());
+    }
+    let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(damage, Some(sound)))
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
