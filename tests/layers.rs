@@ -71,9 +71,12 @@ const EFFECTS: &[Row] = &[
     ("jobs", &["shell", "gate", "policy", "wire", "http", "sys"]),
     // `prepare`: the checked directory whose descriptor travels to the runner.
     ("sandbox", &["wire", "wire::framing", "stage", "prepare", "sys"]),
+    ("private", &[]),
+    // `policy` for what a secret can be called.
+    ("secrets", &["policy", "redact", "private"]),
     ("resolve", &[]),
     ("proxy", &["policy", "network", "resolve"]),
-    ("http", &["network", "resolve"]),
+    ("http", &["network", "resolve", "private"]),
     // `policy` for its times.
     ("models", &["policy", "http", "state"]),
     ("runner", &["wire", "wire::framing", "sys"]),
@@ -105,6 +108,8 @@ const BELOW: &[&str] = &[
     "models",
     "jobs",
     "http",
+    "private",
+    "secrets",
     "resolve",
     "proxy",
     "sandbox",

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::gate::{self, Command, Facts, Finding};
+use crate::gate::{self, Command, Facts, Finding, SecretGrant};
 use crate::redact::Redactor;
 use crate::wire::runner::{self, Aftermath, Receipt};
 
@@ -162,6 +162,9 @@ pub struct Decision {
     pub approval: Option<Approval>,
     /// SHA-256 of the policy in force, hex.
     pub policy: String,
+    /// The secrets that it is given, and by which rules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretGrant>,
     /// What went wrong, where something did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -548,6 +551,7 @@ pub(in crate::audit) mod tests {
             findings: Vec::new(),
             outcome: Outcome::Run,
             approval: None,
+            secrets: Vec::new(),
             policy: "00".into(),
             error: None,
         }

@@ -188,6 +188,9 @@ pub(super) enum Command {
     /// Providers of models that assess commands in mode smart: list, add, remove, try them
     #[command(subcommand, after_help = super::fallback::EXAMPLES)]
     Fallback(super::fallback::Fallback),
+    /// Secrets that the policy gives to commands that need them
+    #[command(subcommand, after_help = super::secret::EXAMPLES)]
+    Secret(super::secret::Secret),
     /// The protocol of the daemon's sockets: its schema, and a test for daemons
     #[command(subcommand)]
     Protocol(super::protocol::Protocol),

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::exit::Exit;
 use super::screen::{Screen, print, shown};
+use super::silent::{self, prompt};
 use crate::ops::backup::{self, BackupError, Places};
 use crate::ops::doctor;
 use crate::supervisor::Local;
@@ -222,7 +222,7 @@ fn agreed() -> Result<bool, Trouble> {
     if !std::io::stdin().is_terminal() {
         return Err(Trouble("nobody can be asked".to_owned(), "--yes says yes".to_owned()));
     }
-    eprint_prompt("replace them? [y/N] ");
+    prompt("replace them? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(trouble)?;
     Ok(matches!(answer.trim(), "y" | "yes"))
@@ -236,29 +236,8 @@ fn passphrase_of(file: &Path) -> Result<Zeroizing<String>, Trouble> {
 
 /// Asks at the terminal, without showing what is typed.
 fn ask(what: &str) -> Result<Zeroizing<String>, Trouble> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(Trouble(
-            "nobody can be asked for a passphrase".to_owned(),
-            "--passphrase-file names one".to_owned(),
-        ));
-    }
-    let before = tcgetattr(&stdin).map_err(trouble)?;
-    let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO);
-    tcsetattr(&stdin, SetArg::TCSAFLUSH, &silent).map_err(trouble)?;
-    eprint_prompt(&format!("{what}: "));
-    let mut line = Zeroizing::new(String::new());
-    let read = stdin.lock().read_line(&mut line);
-    let restored = tcsetattr(&stdin, SetArg::TCSAFLUSH, &before);
-    eprint_prompt("\n");
-    read.map_err(trouble)?;
-    restored.map_err(trouble)?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
-}
-
-fn eprint_prompt(text: &str) {
-    use std::io::Write as _;
-    let mut stderr = std::io::stderr();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    let nobody = || {
+        Trouble("nobody can be asked for a passphrase".to_owned(), "--passphrase-file names one".to_owned())
+    };
+    silent::ask(what).map_err(trouble)?.ok_or_else(nobody)
 }

@@ -25,9 +25,11 @@ mod remote;
 mod run;
 mod scan;
 mod screen;
+mod secret;
 mod serve;
 mod session;
 mod shell;
+mod silent;
 mod status;
 mod wrap;
 
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Backup(backup) => backup::backup(&backup, screen),
         Command::Import(import) => backup::import(&import, screen),
         Command::Pair(pair) => pair::pair(pair, screen),
+        Command::Secret(secret) => secret::secret(secret, screen),
         Command::Fallback(fallback) => fallback::fallback(fallback, screen),
         Command::Protocol(protocol) => protocol::protocol(protocol, screen),
         Command::Mcp(mcp) => mcp::mcp(mcp, screen),

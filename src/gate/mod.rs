@@ -7,6 +7,7 @@
 
 pub mod act;
 mod aliases;
+mod alone;
 pub mod class;
 mod classify;
 pub mod command;
@@ -30,20 +31,37 @@ pub use facts::Facts;
 pub use place::{Base, Path, Place, Reading};
 pub use survey::{Survey, survey};
 pub use text::{render, render_pieces};
-pub use verdict::{Decision, Finding, Judgement};
+pub use verdict::{Decision, Finding, Judgement, SecretGrant};
 
 /// The finding that an act is, by this rule.
 pub fn finding(act: &Act, rule: &str, decision: Decision, reason: &str, hint: &str) -> Finding {
+    finding_of(act, rule, decision, phrase::phrase(act), reason, hint)
+}
+
+/// The same with a phrase of its own.
+pub fn finding_of(
+    act: &Act,
+    rule: &str,
+    decision: Decision,
+    effect: String,
+    reason: &str,
+    hint: &str,
+) -> Finding {
     Finding {
         rule: rule.to_owned(),
         decision,
         span: act.scene.span,
         argv: act.words(),
-        effect: phrase::phrase(act),
+        effect,
         reason: reason.to_owned(),
         hint: hint.to_owned(),
         run_under: String::new(),
     }
+}
+
+/// The words of a request that is one simple command, and nothing that a shell would make more of; `None` for any other.
+pub fn alone(command: &Command, facts: &Facts) -> Option<Vec<String>> {
+    alone::alone(command, facts)
 }
 
 #[cfg(test)]

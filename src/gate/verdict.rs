@@ -67,6 +67,43 @@ pub struct Judgement {
     /// The profiles under which rules have the command run, all of them at once. Sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub run_under: Vec<String>,
+    /// The secrets that rules give to it, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretGrant>,
+}
+
+/// A secret that a rule gives to a command: its name, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretGrant {
+    /// Its name in the file of secrets.
+    pub name: String,
+    /// The rule that gives it.
+    pub rule: String,
+    /// The variable that holds it, or the path of its file where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// The name of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+impl SecretGrant {
+    /// How it is given, as a phrase.
+    pub fn way(&self) -> String {
+        match (&self.env, &self.file) {
+            (Some(env), Some(file)) => format!("as the file /run/secrets/{file}, named by ${env}"),
+            (Some(env), None) => format!("as ${env}"),
+            (None, Some(file)) => format!("as the file /run/secrets/{file}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Whether two of them want one place for two things.
+    pub(crate) fn collides(&self, other: &Self) -> bool {
+        let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
+        (same(&self.env, &other.env) || same(&self.file, &other.file))
+            && (&self.name, &self.env, &self.file) != (&other.name, &other.env, &other.file)
+    }
 }
 
 impl Judgement {
@@ -82,7 +119,15 @@ impl Judgement {
             .collect();
         run_under.sort();
         run_under.dedup();
-        Self { decision, findings, run_under }
+        Self { decision, findings, run_under, secrets: Vec::new() }
+    }
+
+    /// The same with more findings, which can only tighten it.
+    #[must_use]
+    pub fn with(self, more: impl IntoIterator<Item = Finding>) -> Self {
+        let Self { decision: _, mut findings, run_under, secrets } = self;
+        findings.extend(more);
+        Self { run_under, secrets, ..Self::from_findings(findings) }
     }
 
     /// Leaves out what says less of an effect than another finding on the same effect of the same command does.

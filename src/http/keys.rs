@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
+
+use crate::private::{self, PrivateError};
 
 /// Largest file that is read, in bytes.
 pub const MAX_KEYS: u64 = 64 << 10;
@@ -67,21 +66,13 @@ pub struct Keys {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeysError {
-    /// It cannot be read.
-    #[error("the file of keys {}: {error}", path.display())]
-    Io {
+    /// The file cannot be used.
+    #[error("the file of keys {}{error}", path.display())]
+    File {
         /// The file.
         path: PathBuf,
-        /// The system's words.
-        error: std::io::Error,
-    },
-    /// Others could have read or written it, or it is no file of keys.
-    #[error("the file of keys {} {what}", path.display())]
-    Unsafe {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and what to do.
-        what: &'static str,
+        /// What is wrong with it.
+        error: PrivateError,
     },
 }
 
@@ -93,7 +84,7 @@ impl Keys {
     /// replaced, not used. No error quotes the file.
     pub fn read(path: &Path, uid: u32) -> Result<Self, KeysError> {
         let Some(text) = Self::text(path, uid)? else { return Ok(Self::default()) };
-        let wrong = |what| KeysError::Unsafe { path: path.to_owned(), what };
+        let wrong = |what| KeysError::File { path: path.to_owned(), error: PrivateError::Unsafe(what) };
         // The parser's own message quotes the line, which holds a key.
         let keys: Self = toml::from_str(&text).map_err(|_| {
             wrong("is not of the form `name = [\"key\"]` below [models] or [webhooks], in TOML")
@@ -110,34 +101,7 @@ impl Keys {
     /// # Errors
     /// As [`Self::read`].
     pub fn text(path: &Path, uid: u32) -> Result<Option<Zeroizing<String>>, KeysError> {
-        let failed = |error| KeysError::Io { path: path.to_owned(), error };
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-        let mut file = match File::options().read(true).custom_flags(flags).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let about = file.metadata().map_err(failed)?;
-        let wrong = |what| Err(KeysError::Unsafe { path: path.to_owned(), what });
-        if !about.is_file() {
-            return wrong("is not a regular file");
-        }
-        if about.uid() != uid {
-            return wrong("belongs to another user: `chown` it to the one who runs execward");
-        }
-        if about.mode() & 0o077 != 0 {
-            return wrong("can be read by others: replace the keys in it, and `chmod 600` it");
-        }
-        if about.nlink() != 1 {
-            return wrong("has a second name (hard link): remove one");
-        }
-        if about.len() > MAX_KEYS {
-            return wrong("is too large to be a file of keys");
-        }
-        // Room from the start: a text that grows leaves copies behind.
-        let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MAX_KEYS).unwrap_or(0)));
-        (&mut file).take(MAX_KEYS).read_to_string(&mut text).map_err(failed)?;
-        Ok(Some(text))
+        private::read(path, uid, MAX_KEYS).map_err(|error| KeysError::File { path: path.to_owned(), error })
     }
 
     /// The keys of one provider of models, in the order of the file.

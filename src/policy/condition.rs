@@ -82,6 +82,8 @@ pub(crate) struct Condition {
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Arguments {
+    /// The arguments, all of them in order; a pattern stands for an option only where it begins with `-` itself.
+    pub(crate) exactly: Option<Vec<String>>,
     /// The first arguments that are not options, in order (`["push"]`, `["stash", "drop"]`).
     pub(crate) first: Option<Many<String>>,
     /// At least one argument is one of these.
@@ -330,7 +332,14 @@ impl Arguments {
         let has = |pattern: &str| texts.iter().any(|text| text_matches(pattern, text));
         let may_have = |pattern: &str| has(pattern) || (sureness == Sureness::May && unknown);
         let mut operands = texts.iter().filter(|text| !text.starts_with(b"-"));
-        self.first.as_ref().is_none_or(|first| {
+        let fits = |(pattern, text): (&String, &Cow<'_, [u8]>)| {
+            text_matches(pattern, text) && (pattern.starts_with('-') || !text.starts_with(b"-"))
+        };
+        self.exactly.as_ref().is_none_or(|exactly| match (unknown, sureness) {
+            (true, Sureness::May) => true,
+            (true, Sureness::Must) => false,
+            (false, _) => exactly.len() == texts.len() && exactly.iter().zip(&texts).all(fits),
+        }) && self.first.as_ref().is_none_or(|first| {
             first.0.iter().all(|pattern| operands.next().is_some_and(|text| text_matches(pattern, text)))
         }) && self.any.as_ref().is_none_or(|any| any.0.iter().any(|pattern| has(pattern)))
             && self.all.as_ref().is_none_or(|all| all.0.iter().all(|pattern| may_have(pattern)))

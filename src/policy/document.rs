@@ -89,6 +89,11 @@ pub(super) struct RuleDocument {
     #[serde(default, rename = "run-under")]
     #[schemars(with = "Option<String>")]
     pub(super) run_under: Option<Spanned<String>>,
+    /// The secrets that what it certainly speaks of is given, where that is one command by itself. Not for the policy of a
+    /// project.
+    #[serde(default)]
+    #[schemars(with = "Vec<SecretDocument>")]
+    pub(super) secrets: Vec<Spanned<SecretDocument>>,
     /// What the rule does not speak of.
     #[serde(default)]
     #[schemars(with = "Vec<Condition>")]
@@ -96,6 +101,20 @@ pub(super) struct RuleDocument {
     #[serde(default)]
     #[schemars(with = "Vec<Example>")]
     pub(super) examples: Vec<Spanned<Example>>,
+}
+
+/// A secret that a rule gives.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretDocument {
+    /// Its name in the file of secrets.
+    pub(super) name: String,
+    /// The variable that holds it; beside `file`, the variable that holds the file's path.
+    #[serde(default)]
+    pub(super) env: Option<String>,
+    /// The name of the file below /run/secrets that holds it.
+    #[serde(default)]
+    pub(super) file: Option<String>,
 }
 
 /// A command with the verdict that the whole policy must give.
@@ -128,6 +147,9 @@ pub(super) struct Example {
     /// The profiles under which rules must have it run, sorted; not compared where it is left out.
     #[serde(default, rename = "run-under")]
     pub(super) run_under: Option<Vec<String>>,
+    /// The names of the secrets that it must be given, sorted; not compared where it is left out.
+    #[serde(default)]
+    pub(super) secrets: Option<Vec<String>>,
 }
 
 impl Document {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
-use super::document::{Document, Example, RuleDocument};
+use super::document::{Document, Example, RuleDocument, Verdict};
 use super::index::Index;
 use super::rule::Rule;
 use super::sections::{Approval, Later, Scan};
-use super::{Backend, BackendName, Choice, Layer, Policy, PolicyError, Profile, Role, profile};
+use super::{Backend, BackendName, Choice, Layer, Policy, PolicyError, Profile, Role, profile, secrets};
 use crate::gate::{Command, Facts, Judgement};
 use crate::redact;
 use crate::shell::Dialect;
@@ -195,6 +195,11 @@ impl<'a> Loader<'a> {
                 role: self.role,
                 default: document.default,
                 index: Index::new(&rules),
+                giving: (0..)
+                    .zip(&rules)
+                    .filter(|(_, rule)| !rule.secrets.is_empty())
+                    .map(|(at, _)| at)
+                    .collect(),
                 rules,
                 examples: examples.collect(),
             })],
@@ -325,6 +330,16 @@ impl<'a> Loader<'a> {
                 let hint = "an empty exception would switch the rule off";
                 return Err(Mistake::new(except.span(), "the exception has no condition".to_owned(), hint));
             }
+            if let Some(secret) = inner.secrets.first() {
+                self.check_secrets(inner).map_err(|(message, hint)| {
+                    Mistake::new(secret.span(), format!("the rule `{id}` {message}"), hint)
+                })?;
+            }
+            for secret in &inner.secrets {
+                if let Some((message, hint)) = secret.get_ref().mistake() {
+                    return Err(Mistake::new(secret.span(), message, hint));
+                }
+            }
             if let Some(name) = &inner.run_under {
                 let known = name.get_ref() == profile::DEFAULT
                     || profiles.contains_key(name.get_ref())
@@ -334,6 +349,45 @@ impl<'a> Loader<'a> {
                     return Err(Mistake::new(name.span(), message, "define it as [profile.NAME]"));
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl Loader<'_> {
+    /// Whether a rule may give secrets at all.
+    fn check_secrets(self, rule: &RuleDocument) -> Result<(), (&'static str, &'static str)> {
+        let literal = |name: &String| !name.contains(['*', '?', '[', '\\']);
+        let named = rule.program.as_ref().is_some_and(|program| program.0.iter().all(literal));
+        if self.role == Role::Project {
+            return Err((
+                "is a project's, and gives no secrets",
+                "put it into the policy of the machine or of its operator",
+            ));
+        }
+        if rule.decision == Verdict::Deny {
+            return Err(("denies, and gives secrets", "what does not run needs none"));
+        }
+        if !named {
+            return Err((
+                "gives secrets to any program",
+                "name each program in full: `program = \"deploy\"`",
+            ));
+        }
+        if rule.arguments.is_none() {
+            return Err((
+                "gives secrets whatever the arguments are",
+                "who chooses them may have it sent elsewhere: `arguments = { exactly = [\"--to\", \"prod\"] }`",
+            ));
+        }
+        if rule.effect.is_some() || rule.via.is_some() || rule.fed.is_some() || rule.target.is_some() {
+            return Err((
+                "gives secrets by what a command does",
+                "give them by `program` and `arguments`: what else it does is for other rules",
+            ));
+        }
+        if rule.secrets.len() > secrets::MOST {
+            return Err(("gives more than 16 secrets", "put them into one file"));
         }
         Ok(())
     }
@@ -431,9 +485,23 @@ fn hold(
     };
     let mut judgement = policy.judge(&command, &facts);
     if let Some(upper) = upper {
-        let mut findings = judgement.findings;
-        findings.extend(upper.judge(&command, &facts).findings);
-        judgement = Judgement::from_findings(findings);
+        let upper = upper.judge(&command, &facts);
+        let secrets = upper.secrets.iter().chain(&judgement.secrets).cloned().collect();
+        let findings = judgement.findings.into_iter().chain(upper.findings).collect();
+        judgement = Judgement { secrets, ..Judgement::from_findings(findings) };
+    }
+    if let Some(wanted) = &inner.secrets {
+        let mut given: Vec<&str> = judgement.secrets.iter().map(|grant| grant.name.as_str()).collect();
+        given.sort_unstable();
+        if given != *wanted {
+            let (id, shown) = (rule.id.get_ref(), crate::gate::render(&command.display()));
+            let given = if given.is_empty() { "no secret".to_owned() } else { given.join(" and ") };
+            return Err(Mistake::new(
+                example.span(),
+                format!("an example of the rule `{id}` fails: `{shown}` is given {given}"),
+                "a secret is given to one plain command by itself, whose program and files no command can write",
+            ));
+        }
     }
     let other_profiles = inner.run_under.as_ref().filter(|wanted| **wanted != judgement.run_under);
     if judgement.decision == inner.expect && other_profiles.is_none() {

@@ -22,6 +22,7 @@ mod names;
 pub mod profile;
 mod rule;
 mod schema;
+mod secrets;
 mod sections;
 mod units;
 
@@ -32,6 +33,7 @@ pub use lint::{Kind as LintKind, Lint};
 pub use load::{Find, Included, Known, Loader};
 pub use profile::{Access, Backend, BackendName, Choice, Level, Network, Profile};
 pub use schema::schema;
+pub use secrets::{Given, is_name as is_secret_name};
 pub use sections::{Approval, Later, Limits, OnHit, Scan};
 pub use units::{ByteSize, parse_duration, written};
 
@@ -79,6 +81,8 @@ struct Layer {
     default: Verdict,
     rules: Vec<Rule>,
     index: Index,
+    /// The places of the rules that give secrets.
+    giving: Vec<usize>,
     /// For those who look for mistakes: the examples of each rule, in the order of the rules.
     examples: Vec<Vec<Example>>,
 }
@@ -143,8 +147,9 @@ impl Policy {
     /// Judges a command. Pure: the same command, facts and policy give the same judgement.
     pub fn judge(&self, command: &Command, facts: &Facts) -> Judgement {
         let survey = gate::survey(command, facts);
-        let findings = self.findings(survey.acts(), facts);
-        survey.conclude(findings)
+        let mut findings = self.findings(survey.acts(), facts);
+        let secrets = self.secrets_of(command, survey.acts(), facts, &mut findings);
+        Judgement { secrets, ..survey.conclude(findings) }
     }
 
     /// SHA-256 over the policy's text and execward's version: what was judged under one policy is not taken for having been
@@ -229,6 +234,7 @@ impl Policy {
             default: Verdict::Deny,
             rules: Vec::new(),
             index: Index::default(),
+            giving: Vec::new(),
             examples: Vec::new(),
         };
         Self {

@@ -1,7 +1,7 @@
 //! A rule that was read.
 
 use super::condition::{Condition, Sureness};
-use super::document::{RuleDocument, Verdict};
+use super::document::{RuleDocument, SecretDocument, Verdict};
 use crate::gate::{self, Act, Facts, Finding};
 
 /// A rule: what it speaks of, what it decides, and why.
@@ -12,6 +12,7 @@ pub(super) struct Rule {
     pub(super) except: Vec<Condition>,
     pub(super) decision: Verdict,
     pub(super) run_under: String,
+    pub(super) secrets: Vec<SecretDocument>,
     reason: String,
     pub(super) hint: String,
 }
@@ -24,6 +25,7 @@ impl Rule {
             except: document.except.iter().map(|except| except.get_ref().clone()).collect(),
             decision: document.decision,
             run_under: document.run_under.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default(),
+            secrets: document.secrets.iter().map(|secret| secret.get_ref().clone()).collect(),
             reason: document.reason.get_ref().clone(),
             hint: document.hint.clone(),
         }
@@ -59,6 +61,12 @@ impl Rule {
     /// the rule decides.
     pub(super) fn confines(&self, act: &Act, facts: &Facts) -> bool {
         !self.run_under.is_empty() && self.holds(act, facts, Sureness::May)
+    }
+
+    /// Whether the rule gives its secrets to the command whose start the act is. That gives, so it speaks of what certainly
+    /// happens, whatever else the rule decides.
+    pub(super) fn gives(&self, act: &Act, facts: &Facts) -> bool {
+        !self.secrets.is_empty() && act.is_start() && self.holds(act, facts, Sureness::Must)
     }
 
     fn holds(&self, act: &Act, facts: &Facts, sureness: Sureness) -> bool {

@@ -14,6 +14,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 
+use super::private;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::FilesAs;
 use crate::wire::runner::{Apart, Held};
@@ -32,8 +33,11 @@ const HELD: Attributes = Attributes { read_only: true, no_suid: true, no_dev: tr
 /// Of the first thing that could not be done; the command must not run then.
 pub(super) fn enter(apart: &Apart, ids: (u32, u32)) -> nix::Result<()> {
     // The network namespace is new already: nothing in it is up.
-    let Apart { offline: _, read_only, held } = apart;
+    let Apart { offline: _, read_only, held, secrets, private } = apart;
     let held = hold(held)?;
+    if let Some(private) = private {
+        private::enter(private, secrets, ids)?;
+    }
     if let Some(directory) = read_only {
         let directory = find(directory, ids, OFlag::O_DIRECTORY)?;
         mount::restrict(directory.as_fd(), Attributes { read_only: true, ..Attributes::default() }, true)?;

@@ -21,7 +21,8 @@ use crate::sys::spawn::{Step, Words};
 use crate::sys::terminal;
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
 use crate::wire::runner::{
-    Aftermath, Cause, End, Ended, Failure, FromRunner, LimitName, MAX_CHUNK, Reached, Spawn, Stream, Window,
+    Aftermath, Cause, End, Ended, Failure, FromRunner, LimitName, MAX_CHUNK, Reached, SecretGiven, Spawn,
+    Stream, Window,
 };
 
 /// How much a pipe to or from a command holds: pipe(7). Fewer turns of the loop for the same bytes.
@@ -581,8 +582,11 @@ impl Streams {
 }
 
 fn words(spawn: &Spawn) -> Result<Words> {
-    let env = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Words::new(spawn.cwd.as_os_str().as_encoded_bytes(), &programs(spawn), &spawn.argv, env)
+    let given: Vec<_> = spawn.apart.secrets.iter().filter_map(SecretGiven::variable).collect();
+    let own = spawn.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let own = own.filter(|(name, _)| given.iter().all(|(given, _)| given != name));
+    let env: Vec<_> = own.chain(given.iter().map(|(name, value)| (*name, value.as_str()))).collect();
+    Words::new(spawn.cwd.as_os_str().as_encoded_bytes(), &programs(spawn), &spawn.argv, env.into_iter())
         .doing("execute", || "pass a word with a NUL byte to a program".into())
 }
 

@@ -29,6 +29,7 @@ mod init;
 mod later;
 mod namespaces;
 mod outer;
+mod private;
 mod root;
 mod seccomp;
 mod serve;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_COMMAND;
 use super::verdict::{Judged, Verdict};
-use crate::gate::{Command, Decision, Facts, Finding, Judgement};
+use crate::gate::{Command, Decision, Facts, Finding};
 use crate::policy::{Limits, Policy, Profile};
 use crate::wire::runner::FileId;
 
@@ -220,16 +220,12 @@ impl Parsed {
         let mut request = self.request;
         let mut judgement = policy.judge(&request.command, &request.facts);
         if !request.context.is_empty() {
-            let findings = judgement.findings.into_iter().chain(request.context.iter().cloned()).collect();
-            judgement = Judgement { run_under: judgement.run_under, ..Judgement::from_findings(findings) };
+            judgement = judgement.with(request.context.iter().cloned());
         }
         if !judgement.run_under.is_empty() {
             let confined = policy.confine(&request.terms.profile, &judgement);
             if let Some(finding) = request.terms.keep_within(&confined, &judgement.run_under) {
-                let mut findings = judgement.findings;
-                findings.push(finding);
-                judgement =
-                    Judgement { run_under: judgement.run_under, ..Judgement::from_findings(findings) };
+                judgement = judgement.with([finding]);
             }
         }
         Verdict::new(Judged { request, judgement, policy: policy.digest().into() })

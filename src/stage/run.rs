@@ -120,7 +120,7 @@ impl Prepared {
     fn apart(&self) -> Apart {
         let Narrower { offline, read_only, .. } = self.cleared.narrower;
         let workspace = self.request().facts.workspaces.first().filter(|_| read_only);
-        Apart { offline, read_only: workspace.map(Into::into), held: Vec::new() }
+        Apart { offline, read_only: workspace.map(Into::into), ..Apart::default() }
     }
 
     /// What an approver took from it.

@@ -301,7 +301,9 @@ impl DenialReason {
             Self::Person(_) => RefusedBy::Person,
             Self::Assessor(_) => RefusedBy::Assessor,
             Self::Nobody(_) | Self::NoAnswer(_) | Self::Interrupted(_) => RefusedBy::Nobody,
-            Self::Malformed(_) | Self::Grant(_) | Self::Changed(_) | Self::Failed(_) => RefusedBy::Pipeline,
+            Self::Malformed(_) | Self::Grant(_) | Self::Changed(_) | Self::Secret(_) | Self::Failed(_) => {
+                RefusedBy::Pipeline
+            }
         }
     }
 }
@@ -353,6 +355,9 @@ pub enum DenialReason {
     /// What was judged is not what would run.
     #[error(transparent)]
     Changed(#[from] Changed),
+    /// A secret that the policy gives it cannot be given to it.
+    #[error("{0}")]
+    Secret(String),
     /// Something in the pipeline failed.
     #[error("{0}")]
     Failed(String),

@@ -23,7 +23,8 @@ pub(super) const CONNECTIONS: usize = 256;
 /// Who connects, and where to.
 pub(super) struct Egress {
     pub(super) scribe: Scribe,
-    pub(super) redactor: Redactor,
+    /// What masks what is recorded of them, asked anew for each.
+    pub(super) redactor: Box<dyn Fn() -> Redactor + Send + Sync>,
     pub(super) principal: Principal,
     /// Process id of the requester.
     pub(super) pid: i32,
@@ -83,7 +84,7 @@ impl Witness for Egress {
             addresses: decision.addresses.iter().map(SocketAddr::to_string).collect(),
             error: decision.refused,
         };
-        let record = Record::connection(&connection, &self.redactor);
+        let record = Record::connection(&connection, &(self.redactor)());
         let recorded = if refused {
             self.scribe.denial(record).await
         } else {
@@ -105,7 +106,7 @@ impl Witness for Egress {
             wall_us: micros(ended.time),
             error: ended.error,
         };
-        if let Err(error) = self.scribe.end(Record::connection_end(&end, &self.redactor)) {
+        if let Err(error) = self.scribe.end(Record::connection_end(&end, &(self.redactor)())) {
             tracing::error!(owner = %self.owner, %error, "the end of a connection cannot be recorded");
         }
     }

@@ -30,6 +30,7 @@ use super::policy_file::{self, PolicyFileError, Project, Source, Tried};
 use super::relay::{Captured, Going, Lost, Relayed, Signals, Stdio, relay, stopped_outcome, window};
 use super::scribe::{Keeping, Scribe, Unwritten};
 use super::state::Directories;
+use super::vault::{NotGiven, Vault};
 use crate::approval::{Answer, Terminal};
 use crate::audit::LogError;
 use crate::gate::{Command, Decision};
@@ -42,7 +43,7 @@ use crate::stage::{
     Cleared, Denial, DenialReason, Outcome, Pending, Place, Prepared, Report, Request, RequestId, Seen, Terms,
 };
 use crate::wire::rpc;
-use crate::wire::runner::{Aftermath, FileId, Network, Receipt, Spawn, ToRunner};
+use crate::wire::runner::{Aftermath, Apart, FileId, Network, Receipt, Spawn, ToRunner};
 
 /// A command as the command line asks for it.
 #[derive(Debug, Clone)]
@@ -172,7 +173,8 @@ impl Draft {
         let Some(local) = &self.local else { return Ok(()) };
         let facts = local.facts(self.cwd.as_deref().unwrap_or(Path::new("")));
         let journal = journal(local, id)?;
-        let redactor = Redactor::new(&Rules::builtin(), Vec::new());
+        let vault = Vault::new(local.directories.secrets(), local.principal.uid);
+        let redactor = vault.redactor(&Rules::builtin(), Vec::new());
         let failure = Failure { command: &asked.command, facts: &facts, policy: self.policy, error };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -236,7 +238,8 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
             Sandbox::Stands(link)
         }
     };
-    let Settled { environment, facts, profile, .. } = settled;
+    let Settled { environment, facts, profile, spec, .. } = settled;
+    let private = pipeline::private(&spec);
     let Environment { vars, withheld, secrets } = environment;
 
     // An agent or a server ends when its user says so; what it has run has limits of its own.
@@ -257,9 +260,22 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
 
     let mut terminal = AtTerminal { local: &local, role: &asked.role, signals: &mut signals };
     let cleared = pipeline::clear(request, &policy, &mut terminal).await;
-    let desk = || Ok::<_, EmbeddedError>((journal(&local, id)?, Redactor::new(&policy.redaction, secrets)));
+    let vault = Vault::new(local.directories.secrets(), local.principal.uid);
+    let desk = || Ok::<_, EmbeddedError>((journal(&local, id)?, vault.redactor(&policy.redaction, secrets)));
+    let give = |cleared: &Cleared| -> Result<Apart, NotGiven> {
+        let (request, grants) = (cleared.request(), &cleared.judgement().secrets);
+        if grants.is_empty() {
+            return Ok(Apart::default());
+        }
+        let named = |name: &&String| request.facts.environment.contains_key(*name);
+        if let Some(name) = asked.env.iter().find(named) {
+            return Err(NotGiven::Variable(name.clone()));
+        }
+        let secrets = vault.give(grants, &request.command, &request.facts)?;
+        Ok(Apart { secrets, private: Some(private), ..Apart::default() })
+    };
     let (mut completed, redactor) = match cleared {
-        Ok(cleared) => execute(*cleared, sandbox, ground, asked, desk, &mut signals).await?,
+        Ok(cleared) => execute(*cleared, sandbox, ground, asked, give, desk, &mut signals).await?,
         Err(denial) => {
             let (journal, redactor) = desk()?;
             (refuse(*denial, &journal, &redactor).await, redactor)
@@ -329,9 +345,18 @@ async fn execute(
     sandbox: Sandbox,
     ground: Ground,
     asked: &Asked,
+    give: impl FnOnce(&Cleared) -> Result<Apart, NotGiven>,
     desk: impl FnOnce() -> Result<(Journal, Redactor), EmbeddedError>,
     signals: &mut Signals,
 ) -> Result<(Completed, Redactor), EmbeddedError> {
+    let given = match give(&cleared) {
+        Ok(given) => given,
+        Err(why) => {
+            let (journal, redactor) = desk()?;
+            let denial = cleared.refuse(DenialReason::Secret(why.to_string()));
+            return Ok((refuse(denial, &journal, &redactor).await, redactor));
+        }
+    };
     let place = Place { cwd: identity(&ground.cwd)?, workspace: identity(ground.workspace.directory())? };
     let prepared = match cleared.prepare(Seen { place, environment: ground.environment }) {
         Ok(prepared) => prepared,
@@ -343,6 +368,9 @@ async fn execute(
     let mut spawn = prepared.spawn(1);
     spawn.last = true;
     spawn.terminal = asked.terminal.then(window);
+    let Apart { secrets, private, .. } = given;
+    spawn.apart = Apart { secrets, private, ..spawn.apart };
+    let apart = spawn.apart.layer();
     let limits = (spawn.timeout_ms.map(Duration::from_millis), Duration::from_millis(spawn.grace_ms));
     // Everything but the execution, for which the record is needed, does not wait for the record.
     let (launched, recorded) = tokio::join!(launch(sandbox, ground.workspace.directory(), spawn), async {
@@ -353,10 +381,11 @@ async fn execute(
     let (journal, redactor, ticket, number) = recorded?;
     tracing::debug!(record = number, "decision is durable");
     let launched = launched.and_then(|launched| Ok((launched, stdio(asked, &redactor)?)));
-    let (Launched { receipt, listener, sender, mut receiver }, stdio) = match launched {
+    let (Launched { mut receipt, listener, sender, mut receiver }, stdio) = match launched {
         Ok(launched) => launched,
         Err(error) => return Ok((unlaunched(prepared, &error, number, &journal, &redactor).await, redactor)),
     };
+    receipt.layers.extend(apart);
     tracing::debug!(layers = receipt.layers.len(), "sandbox stands");
     let (running, go) = match prepared.start(ticket, 1) {
         Ok(started) => started,

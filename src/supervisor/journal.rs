@@ -78,6 +78,7 @@ impl Journal {
             approval,
             verdict: prepared.judgement().decision,
             findings: prepared.judgement().findings.clone(),
+            secrets: prepared.judgement().secrets.clone(),
             ..self.decision(&request.command, &request.facts, Some(prepared.policy()))
         };
         let durable = self.scribe.decision(audit::Record::decision(&decision, redactor)).await?;
@@ -188,7 +189,10 @@ impl Journal {
     pub(super) fn egress(&self, redactor: &Redactor, allow: Allowlist) -> Egress {
         Egress {
             scribe: self.scribe.clone(),
-            redactor: redactor.clone(),
+            redactor: {
+                let redactor = redactor.clone();
+                Box::new(move || redactor.clone())
+            },
             principal: self.principal.clone(),
             pid: self.pid,
             owner: self.id.to_string(),
@@ -216,6 +220,7 @@ impl Journal {
             outcome: record::Outcome::Failed,
             approval: None,
             policy: policy.map(Digest::to_hex).unwrap_or_default(),
+            secrets: Vec::new(),
             error: None,
         }
     }

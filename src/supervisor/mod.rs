@@ -17,6 +17,7 @@ mod relay;
 mod scribe;
 mod session;
 mod state;
+mod vault;
 
 pub use daemon::{
     CONFIG_VERSION, ConfigError, Configured, DaemonError, EditError, JobsError, Mistake, ModelFiles,

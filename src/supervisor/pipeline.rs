@@ -14,7 +14,9 @@ use crate::redact::Redactor;
 use crate::sandbox::{self, docker::Made};
 use crate::stage::{Cleared, Denial, Malformed, Outcome, Pending, Report, Request, Verdict};
 use crate::wire::rpc;
-use crate::wire::runner::{LaterAction, Level, Limits, Network, PROXY_PORT, SandboxSpec};
+use crate::wire::runner::{
+    AGENT_SOCKET, LaterAction, Level, Limits, Network, PROXY_PORT, Private, SandboxSpec,
+};
 
 /// The name of the backend that commands run in where nothing else is asked for.
 pub(super) const BACKEND: &str = "jail";
@@ -250,6 +252,17 @@ pub(super) fn limits(profile: &Profile) -> Limits {
         open_files: limits.open_files.into(),
         // What is in it counts as memory, of which it must not take all.
         tmpfs: limits.memory.0 / 2,
+    }
+}
+
+/// The places of its own that a command has which is given secrets, and what stays of this sandbox's.
+pub(super) fn private(spec: &SandboxSpec) -> Private {
+    let shown = spec.view.visible.iter().chain(&spec.view.own).cloned();
+    let socket = spec.view.agent_socket.as_ref().map(|_| AGENT_SOCKET.into());
+    Private {
+        home: spec.identity.home.clone(),
+        room: spec.limits.tmpfs,
+        keep: std::iter::once(spec.workspace.path.clone()).chain(shown).chain(socket).collect(),
     }
 }
 

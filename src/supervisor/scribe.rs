@@ -354,6 +354,7 @@ mod tests {
             findings: Vec::new(),
             outcome: record::Outcome::Run,
             approval: None,
+            secrets: Vec::new(),
             policy: String::new(),
             error: None,
             session: None,

@@ -65,6 +65,11 @@ impl Directories {
         self.state.join("keys.toml")
     }
 
+    /// The file of secrets, beside it.
+    pub fn secrets(&self) -> PathBuf {
+        self.state.join("secrets.toml")
+    }
+
     /// Where containers have what is theirs on the host. Short of permissions of others, and made where it is missing.
     pub fn containers(&self) -> PathBuf {
         if nix::unistd::geteuid().is_root() { SYSTEM_CONTAINERS.into() } else { self.state.join("docker") }

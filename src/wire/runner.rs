@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use ended::{
     Aftermath, Cause, End, Ended, Fate, Found, FoundKind, LimitName, MAX_FOUND, Reached, ShellState,
 };
-pub use spawn::{Apart, Held, Spawn, Window};
+pub use spawn::{Apart, Held, Hidden, Private, SECRETS, SecretGiven, Spawn, Window};
 
 /// The first argument by which the binary knows that it is to be a runner.
 pub const ROLE: &str = "runner";

@@ -36,6 +36,7 @@ fn a_fresh_machine_is_examined_and_a_command_runs() {
             "clock",
             "configuration",
             "keys",
+            "secrets",
             "policy",
             "audit-log",
             "state",

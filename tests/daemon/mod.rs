@@ -23,6 +23,7 @@ mod people;
 mod ranges;
 mod rights;
 mod scan;
+mod secrets;
 mod sessions;
 mod shells;
 mod smart;

@@ -69,8 +69,9 @@ impl Places {
         }
         match first {
             "config" => Some(self.config.join(rest)),
-            "state" => (rest == "state.db" || rest == "keys.toml" || rest.starts_with("audit/"))
-                .then(|| self.state.join(rest)),
+            "state" => (matches!(rest, "state.db" | "keys.toml" | "secrets.toml")
+                || rest.starts_with("audit/"))
+            .then(|| self.state.join(rest)),
             _ => None,
         }
     }

@@ -114,9 +114,11 @@ fn write(
             }
         }
     }
-    let keys = places.state.join("keys.toml");
-    if keys.is_file() {
-        secret_files.push(("state/keys.toml".to_owned(), keys));
+    for name in ["keys.toml", "secrets.toml"] {
+        let path = places.state.join(name);
+        if path.is_file() {
+            secret_files.push((format!("state/{name}"), path));
+        }
     }
     let secrets = match passphrase {
         Some(passphrase) => Some(archive.add_secrets(passphrase, &secret_files, progress)?),
@@ -224,7 +226,7 @@ pub(super) fn below(config: &Path) -> Result<Vec<(String, PathBuf)>, BackupError
 
 /// Whether a file of configuration is one that says what is to be done, and no secret.
 pub(super) fn is_plain(name: &str) -> bool {
-    let secret = name == "keys.toml" || name.split('/').next() == Some(SECRETS);
+    let secret = matches!(name, "keys.toml" | "secrets.toml") || name.split('/').next() == Some(SECRETS);
     name.ends_with(".toml") && !secret
 }
 

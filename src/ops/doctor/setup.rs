@@ -7,6 +7,7 @@ use super::{Check, Examined};
 use crate::audit;
 use crate::client::{Client, ClientError};
 use crate::http::Keys;
+use crate::secrets::Secrets;
 use crate::supervisor::{Configured, Source, configured, jobs_found, load_policy, load_policy_alone};
 use crate::wire::rpc::{Jobs, Nothing, Socket};
 
@@ -39,6 +40,7 @@ pub(super) fn checks(examined: &Examined<'_>) -> Vec<Check> {
         checks.push(principals(&config));
     }
     checks.push(keys(examined));
+    checks.push(secrets(examined));
     checks.push(policy(examined));
     checks.extend(jobs(examined));
     checks.push(log(&examined.local.directories.audit()));
@@ -87,6 +89,41 @@ fn keys(examined: &Examined<'_>) -> Check {
             "no model is asked and no webhook signed; a key that others could read is theirs too",
             format!("replace the keys in it, then: chmod 0600 {}", path.display()),
         ),
+    }
+}
+
+/// The file of secrets, likewise; and whether what the policy gives is there.
+fn secrets(examined: &Examined<'_>) -> Check {
+    const NAME: &str = "secrets";
+    let path = examined.local.directories.secrets();
+    let uid = examined.local.principal.uid;
+    let secrets = match Secrets::read(&path, uid) {
+        Ok(secrets) => secrets,
+        Err(error) => {
+            return Check::failure(
+                NAME,
+                error.to_string(),
+                "a command that is to be given a secret does not run; one that others could read is theirs too",
+                format!("replace the secrets in it, then: chmod 0600 {}", path.display()),
+            );
+        }
+    };
+    let given = load_policy(examined.policy.as_deref(), &examined.local.directories, uid)
+        .map(|policy| policy.secrets());
+    let missing: Vec<String> = given
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|given| secrets.get(&given.grant.name).is_none())
+        .map(|given| given.grant.name)
+        .collect();
+    match missing.first() {
+        Some(first) => Check::warning(
+            NAME,
+            format!("the policy gives {}, and there is none of that name", missing.join(", ")),
+            "the commands that are to be given it do not run",
+            format!("execward secret set {first}"),
+        ),
+        None => Check::ok(NAME, format!("{}", secrets.names().count())),
     }
 }
 

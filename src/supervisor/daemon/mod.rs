@@ -56,6 +56,7 @@ use super::local::{Local, LocalError};
 use super::policy_file::{self, PolicyFileError};
 use super::scribe::Scribe;
 use super::session::{Accounts, Common, Peer, Session};
+use super::vault::Vault;
 use crate::approval::{Broker, Budget, Grants, Modes};
 use crate::audit::LogError;
 use crate::audit::record::{Authority, Record};
@@ -220,6 +221,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         launcher: jail::Launcher::new()?,
         engine: docker::Engine::new(config.docker.options(&local.directories)),
         accounts: Accounts::new(config.limits, local.directories.state.clone()),
+        vault: Arc::new(Vault::new(local.directories.secrets(), own)),
         directories: local.directories,
         resolver: Arc::default(),
         lifetime: config.daemon.into(),

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::config::{Config, ConfigError};
 use super::models::ModelFiles;
 use crate::http::{Key, Keys, KeysError};
+use crate::private;
 use crate::supervisor::policy_file::{self, PolicyFileError};
 
 /// Why nothing was changed.
@@ -163,23 +164,7 @@ fn change_keys(files: &ModelFiles, uid: u32, change: impl FnOnce(&mut Table)) ->
     let models = document.entry("models").or_insert_with(|| Item::Table(Table::new()));
     change(models.as_table_mut().ok_or_else(unreadable)?);
     let text = Zeroizing::new(document.to_string());
-    if let Some(directory) = files.keys.parent() {
-        // As the store makes it.
-        let made = fs::DirBuilder::new().recursive(true).mode_private().create(directory);
-        made.map_err(|error| EditError::Write { path: directory.to_owned(), error })?;
-    }
-    put(&files.keys, &text, 0o600)
-}
-
-trait Private {
-    fn mode_private(&mut self) -> &mut Self;
-}
-
-impl Private for fs::DirBuilder {
-    fn mode_private(&mut self) -> &mut Self {
-        use std::os::unix::fs::DirBuilderExt as _;
-        self.mode(0o700)
-    }
+    private::replace(&files.keys, &text).map_err(|error| EditError::Write { path: files.keys.clone(), error })
 }
 
 /// Writes a file beside the old one, durably, and puts it in its place. It keeps the mode of the old one.

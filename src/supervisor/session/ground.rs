@@ -52,6 +52,7 @@ impl Session {
             )
             .hint("open another session"));
         }
+        exec.redact_with(&self.masker.now());
         if cwd.is_none() && env.is_empty() && left.is_none() && exported.is_empty() {
             let Environment { vars, withheld, .. } = &self.environment;
             return Ok(Ground {
@@ -65,7 +66,7 @@ impl Session {
                     secrets: Vec::new(),
                 },
                 plain: true,
-                redactor: self.redactor.clone(),
+                redactor: self.masker.now(),
             });
         }
         let hint = if cwd.is_none() && left.is_some() {
@@ -97,11 +98,7 @@ impl Session {
             .await
             .map_err(|error| Error::new(Code::Directory, format!("the working directory: {error}")))??;
         let secrets = std::mem::take(&mut environment.secrets);
-        let redactor = if secrets.is_empty() {
-            self.redactor.clone()
-        } else {
-            Redactor::new(&policy.redaction, secrets)
-        };
+        let redactor = self.masker.with(secrets);
         exec.redact_with(&redactor);
         Ok(Ground {
             profile,

@@ -46,12 +46,12 @@ use super::local::Local;
 use super::policy_file::Source;
 use super::scribe::Scribe;
 use super::state::Directories;
+use super::vault::{Masker, Vault};
 use crate::approval::{Broker, Budget, Grants, Modes};
 use crate::models::Chain;
 use crate::policy::Profile;
 use crate::prepare::Root;
 use crate::prepare::environment::Environment;
-use crate::redact::Redactor;
 use crate::resolve::System;
 use crate::sandbox::{docker, jail};
 use crate::stage::Principal;
@@ -79,6 +79,7 @@ pub(super) struct Common {
     pub(super) engine: docker::Engine,
     pub(super) accounts: Accounts,
     pub(super) directories: Directories,
+    pub(super) vault: Arc<Vault>,
     /// How the names are resolved that commands ask their proxies for.
     pub(super) resolver: Arc<System>,
     /// A command in the background, and a session without a command, last no longer.
@@ -156,7 +157,7 @@ pub(super) struct Session {
     linger: Duration,
     /// What every command gets that asks for nothing of its own.
     environment: Environment,
-    redactor: Redactor,
+    masker: Arc<Masker>,
     /// What the scan of its agent files found.
     suspects: Vec<rpc::Suspect>,
     /// What the next command is told of that.

@@ -21,13 +21,13 @@ use crate::policy::{Access, Profile};
 use crate::prepare::context::{self as looking, Bounds, Seen, Which};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
-use crate::redact::Redactor;
 use crate::sandbox::{self, Backend, LaunchError, Link};
 use crate::supervisor::context::{self, Context};
 use crate::supervisor::egress::Egress;
 use crate::supervisor::local::Local;
 use crate::supervisor::pipeline;
 use crate::supervisor::policy_file::{Project, Source};
+use crate::supervisor::vault::Masker;
 use crate::wire::rpc::{self, Code, Error, OpenSession, SessionId};
 use crate::wire::runner::{Limits, SandboxSpec};
 
@@ -61,7 +61,7 @@ impl Session {
         let layer = Arc::new(Layer::new(project));
         let policy = layer.beneath(common.policy())?;
         let workspace_path = workspace.path.to_string_lossy().into_owned();
-        let redactor = Redactor::new(&policy.redaction, Vec::new());
+        let masker = Arc::new(Masker::new(Arc::clone(&common.vault), policy.redaction.clone()));
         // Nobody waits longer for the one than for the other.
         let (link, seen) = tokio::join!(
             launch(common, &backend, spec.clone(), &workspace),
@@ -76,7 +76,7 @@ impl Session {
         };
         let environment = pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[])
             .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
-        let suspects = context::suspects(&policy.scan, &seen, &redactor);
+        let suspects = context::suspects(&policy.scan, &seen, &masker.now());
         let context = Context::new(&policy.scan, &suspects, seen.cut);
         let mut id = [0; 16];
         getrandom::fill(&mut id)
@@ -99,7 +99,7 @@ impl Session {
             label: label.map(Into::into),
             opened: Timestamp::now(),
             linger: linger.millis(),
-            redactor,
+            masker,
             suspects,
             context,
             environment,
@@ -139,10 +139,10 @@ impl Session {
     /// What its proxy leads to: what its profile lists, for as long as the policy gives that.
     fn egress(&self, peer: &Peer) -> Egress {
         let (common, layer) = (Arc::clone(&self.common), Arc::clone(&self.layer));
-        let profile = self.profile.clone();
+        let (profile, masker) = (self.profile.clone(), Arc::clone(&self.masker));
         Egress {
             scribe: self.common.scribe.clone(),
-            redactor: self.redactor.clone(),
+            redactor: Box::new(move || masker.now()),
             principal: self.principal().clone(),
             pid: peer.pid,
             owner: self.id.to_string(),
@@ -299,7 +299,7 @@ pub(in crate::supervisor) async fn scan_path(
     .map_err(|error| failed(error.to_string()))?
     .map_err(|error| failed(error.to_string()))?
     .map_err(|errno| failed(format!("{}: {errno}", path.display())))?;
-    let redactor = Redactor::new(&common.policy().redaction, Vec::new());
+    let redactor = common.vault.redactor(&common.policy().redaction, Vec::new());
     Ok(rpc::Scanned {
         findings: context::listed(&seen, &redactor),
         files: seen.read,

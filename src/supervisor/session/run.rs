@@ -20,8 +20,9 @@ use crate::stage::{
 use crate::supervisor::journal::Journal;
 use crate::supervisor::pipeline;
 use crate::supervisor::relay::stopped_outcome;
+use crate::supervisor::vault::{NotGiven, untouched};
 use crate::wire::rpc::{self, Code, Error, StartExec, State};
-use crate::wire::runner::{Apart, Cause, Held, Layer, Receipt, ToRunner, Window};
+use crate::wire::runner::{Apart, Cause, Receipt, ToRunner, Window};
 
 impl Session {
     pub(super) async fn run(
@@ -79,8 +80,8 @@ impl Session {
             context: self.context.findings(),
             interpreter: self.local.interpreter.to_owned(),
         };
-        let finish = |mut report: Report, masked: u64| {
-            pipeline::mask(&mut report, &redactor);
+        let finish = |redactor: &Redactor, mut report: Report, masked: u64| {
+            pipeline::mask(&mut report, redactor);
             self.report(exec, report, masked, &withheld)
         };
         let mut operator = AtOperators {
@@ -109,11 +110,26 @@ impl Session {
             }
             held = script::held(found);
         }
-        let with = With { seen: Seen { place, environment }, terminal, keeps, held };
+        let apart = match self.given(&cleared).await {
+            Ok(apart) => apart,
+            Err(why) => {
+                let denial = cleared.refuse(DenialReason::Secret(why.to_string()));
+                return self.refuse(denial, &journal, &redactor, finish).await;
+            }
+        };
+        // One that exports what it was given would give it to the next.
+        let goes_on = keeps && !apart.secrets.is_empty();
+        let keeps = keeps && apart.secrets.is_empty();
+        let redactor = if apart.secrets.is_empty() { redactor } else { self.masker.now() };
+        if !apart.secrets.is_empty() {
+            exec.redact_with(&redactor);
+        }
+        let with =
+            With { seen: Seen { place, environment }, terminal, keeps, apart: Apart { held, ..apart } };
         match self.begin(*cleared, exec, with, &journal, &redactor).await {
             Begun::Refused(denial) => self.refuse(*denial, &journal, &redactor, finish).await,
             Begun::Unrecorded(denial, error) => {
-                let report = finish(denial.report(), 0);
+                let report = finish(&redactor, denial.report(), 0);
                 let error = Error::new(Code::Record, error).request(exec.request_id.clone());
                 (report, (!waited).then_some(error))
             }
@@ -163,9 +179,10 @@ impl Session {
                     report.outcome = Outcome::Cancelled { signal: Signal::SIGTERM as i32 };
                 }
                 report.outcome = stopped_outcome(report.outcome, stopped);
-                let mut report = finish(report, masked);
+                let mut report = finish(&redactor, report, masked);
                 report.reached.extend(exec.flooded());
                 report.notes.extend(kept.map(|note| redactor.text(&note).0));
+                report.notes.extend(goes_on.then(|| NOT_KEPT.to_owned()));
                 if let Err(error) = recorded {
                     report.notes.push(format!("the command's end could not be recorded: {error}"));
                 }
@@ -180,7 +197,7 @@ impl Session {
         &self,
         cleared: Cleared,
         exec: &Arc<Exec>,
-        With { seen, terminal, keeps, held }: With,
+        With { seen, terminal, keeps, apart }: With,
         journal: &Journal,
         redactor: &Redactor,
     ) -> Begun {
@@ -199,7 +216,8 @@ impl Session {
             // One in the background may well be silent.
             spawn.idle_ms = None;
         }
-        spawn.apart.held = held;
+        let Apart { held, secrets, private, .. } = apart;
+        spawn.apart = Apart { held, secrets, private, ..spawn.apart };
         let receipt = self.receipt_of(&spawn.apart);
         self.orders.send(ToRunner::Prepare(Box::new(spawn)));
         let (ticket, number) = match journal.cleared(&prepared, redactor).await {
@@ -223,13 +241,21 @@ impl Session {
         }
     }
 
+    /// What the policy gives a cleared command that others of the session are not to have.
+    async fn given(&self, cleared: &Cleared) -> Result<Apart, NotGiven> {
+        let (request, grants) = (cleared.request(), &cleared.judgement().secrets);
+        if grants.is_empty() {
+            return Ok(Apart::default());
+        }
+        untouched(&request.facts.environment, &self.environment.vars)?;
+        let secrets = self.common.vault.give(grants, &request.command, &request.facts)?;
+        Ok(Apart { secrets, private: Some(pipeline::private(&self.spec)), ..Apart::default() })
+    }
+
     /// What confines a command: what confines the session's, and what sets it apart.
     fn receipt_of(&self, apart: &Apart) -> Receipt {
         let mut receipt = self.receipt.clone();
-        if !apart.is_empty() {
-            let name = "apart".to_owned();
-            receipt.layers.push(Layer { name, enforced: true, detail: apart.detail() });
-        }
+        receipt.layers.extend(apart.layer());
         receipt
     }
 
@@ -258,17 +284,18 @@ impl Session {
         denial: Denial,
         journal: &Journal,
         redactor: &Redactor,
-        finish: impl FnOnce(Report, u64) -> rpc::Report,
+        finish: impl FnOnce(&Redactor, Report, u64) -> rpc::Report,
     ) -> (rpc::Report, Option<Error>) {
         let code = match denial.reason() {
             DenialReason::Gate => Code::Refused,
             DenialReason::Malformed(_) => Code::BadParameters,
+            DenialReason::Secret(_) => Code::Environment,
             DenialReason::Failed(_) | DenialReason::Changed(_) => Code::Internal,
             _ => Code::NotApproved,
         };
         let reason = denial.reason().to_string();
         let recorded = journal.denied(&denial, redactor).await;
-        let mut report = finish(denial.report(), 0);
+        let mut report = finish(redactor, denial.report(), 0);
         let (reason, _) = redactor.text(&reason);
         let error =
             Error::new(code, reason).findings(report.findings.clone()).request(report.request_id.clone());
@@ -279,14 +306,17 @@ impl Session {
     }
 }
 
+/// Said where a shell would have gone on.
+const NOT_KEPT: &str = "the command was given a secret: what it exports, and where it was, is not kept for the session's next one";
+
 /// What a command is started with, beside what it asked for.
 struct With {
     seen: Seen,
     terminal: Option<Window>,
     /// Whether its shell is to say at its end in which state it was.
     keeps: bool,
-    /// Files that show what was approved.
-    held: Vec<Held>,
+    /// Files that show what was approved, and the secrets that it is given.
+    apart: Apart,
 }
 
 /// How far a cleared command came.

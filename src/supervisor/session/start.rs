@@ -81,14 +81,15 @@ impl Session {
         // Where its principal has no memory left, nothing of what has ended is kept.
         let kept = if self.account.share.is_used_up() { 0 } else { KEPT };
         commands.evict(kept).iter().for_each(|exec| exec.forget());
+        let redactor = self.masker.now();
         let (exec, feed) = Exec::new(
             asked,
             Named {
                 request_id: rpc::RequestId::from_random(id),
                 number: commands.next_number(),
-                display: shortened(self.redactor.text(&asked.command.display()).0),
+                display: shortened(redactor.text(&asked.command.display()).0),
                 bound_to: (!asked.background).then_some(connection),
-                redact: [self.redactor.stream(), self.redactor.stream()],
+                redact: [redactor.stream(), redactor.stream()],
                 digest,
             },
             self.orders.clone(),

@@ -35,7 +35,7 @@ impl Session {
         let policy = Some(Digest::from(self.common.policy().digest()));
         let failure =
             Failure { command: &asked.command, facts: &facts, policy, error: error.message.clone() };
-        if let Err(unrecorded) = journal.failed(failure, &self.redactor).await {
+        if let Err(unrecorded) = journal.failed(failure, &self.masker.now()).await {
             tracing::error!(session = %self.id, %unrecorded, "a refusal is not recorded");
             return error;
         }

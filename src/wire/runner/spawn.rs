@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-use super::FileId;
+use super::{FileId, Layer};
 
 /// A command to start in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,12 @@ pub struct Apart {
     /// Files that show this content to it, whatever becomes of what they cover.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<Held>,
+    /// Secrets that it alone is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretGiven>,
+    /// The places that it finds empty, in place of those that the commands of the session share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<Private>,
 }
 
 impl Apart {
@@ -69,8 +76,14 @@ impl Apart {
         *self == Self::default()
     }
 
+    /// What it is in a receipt; `None` where nothing sets the command apart.
+    pub fn layer(&self) -> Option<Layer> {
+        let name = "apart".to_owned();
+        (!self.is_empty()).then(|| Layer { name, enforced: true, detail: self.detail() })
+    }
+
     /// In one sentence, for the receipt.
-    pub fn detail(&self) -> String {
+    fn detail(&self) -> String {
         let mut parts = Vec::new();
         if self.offline {
             parts.push("no network, not even loopback".to_owned());
@@ -80,6 +93,13 @@ impl Apart {
         }
         if !self.held.is_empty() {
             parts.push(format!("{} script files as they were approved", self.held.len()));
+        }
+        if !self.secrets.is_empty() {
+            let names: Vec<&str> = self.secrets.iter().map(|secret| secret.name.as_str()).collect();
+            parts.push(format!("given the secrets {}", names.join(", ")));
+        }
+        if self.private.is_some() {
+            parts.push("a home, /tmp and /run of its own, empty".to_owned());
         }
         parts.join("; ")
     }
@@ -96,6 +116,83 @@ pub struct Held {
     pub content: Vec<u8>,
     /// Whether it can be executed.
     pub executable: bool,
+}
+
+/// Where files of secrets are shown.
+pub const SECRETS: &str = "/run/secrets";
+
+/// A secret for one command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretGiven {
+    /// Its name.
+    pub name: String,
+    /// The variable that holds it, or the path of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// The name of its file below [`SECRETS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The secret.
+    pub value: Hidden,
+}
+
+impl SecretGiven {
+    /// The variable that it sets.
+    pub fn variable(&self) -> Option<(&str, Zeroizing<String>)> {
+        let value = match &self.file {
+            Some(file) => Zeroizing::new(format!("{SECRETS}/{file}")),
+            None => self.value.0.clone(),
+        };
+        Some((self.env.as_deref()?, value))
+    }
+}
+
+/// A text that is erased when dropped, and never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(Zeroizing<String>);
+
+impl Serialize for Hidden {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+impl Hidden {
+    /// The text itself, for the one place that it belongs into.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Zeroizing<String>> for Hidden {
+    fn from(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Places of a command's own, in place of the session's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Private {
+    /// The home.
+    pub home: PathBuf,
+    /// Bytes that each of them holds.
+    pub room: u64,
+    /// The workspace, and what else of the session's root lies in such a place: it stays.
+    pub keep: Vec<PathBuf>,
 }
 
 /// Bytes in a text.
