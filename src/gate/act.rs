@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::programs::{Effect, Operation, Target};
-use crate::shell::{Span, Value};
+use crate::shell::{Bytes, Span, Value};
 
 use super::class::ClassSet;
 use super::place::Place;
@@ -27,7 +27,7 @@ pub struct Scene {
     /// Program and arguments as resolved.
     pub argv: Arc<Vec<Value>>,
     /// The program's name without its directories; empty where it is not known.
-    pub program: String,
+    pub program: Bytes,
     /// The part of the request.
     pub span: Span,
     /// Where it runs.
@@ -76,8 +76,14 @@ impl Act {
 
     /// The argv as a person reads it.
     pub fn words(&self) -> Vec<String> {
-        self.scene.argv.iter().map(Value::to_string).collect()
+        self.scene.argv.iter().map(|word| word.text().into_owned()).collect()
     }
+}
+
+/// The name of a command's program without its directories; empty where it is not known.
+pub(super) fn program_name(argv: &[Value]) -> &str {
+    let Some(word) = argv.first().and_then(Value::as_str) else { return "" };
+    word.rsplit('/').next().unwrap_or(word)
 }
 
 /// Whether a program that reads reads whole trees: an archiver by itself, others with `-r`.
@@ -86,13 +92,13 @@ fn reads_trees(scene: &Scene) -> bool {
     let short = |letters: &[char]| {
         options().any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(letters))
     };
-    match scene.program.as_str() {
-        "tar" | "bsdtar" | "gtar" | "zip" | "7z" | "7za" | "rg" | "ag" | "ack" | "rclone" | "restic"
-        | "borg" | "cpio" | "ugrep" | "trufflehog" | "gitleaks" | "mksquashfs" | "genisoimage"
-        | "duplicity" | "aws" | "gsutil" => true,
-        "rsync" => short(&['a', 'r']) || options().any(|word| word == "--archive" || word == "--recursive"),
-        "cp" | "scp" | "grep" | "egrep" | "fgrep" | "zgrep" | "chmod" | "rgrep" => {
-            scene.program == "rgrep"
+    match &*scene.program {
+        b"tar" | b"bsdtar" | b"gtar" | b"zip" | b"7z" | b"7za" | b"rg" | b"ag" | b"ack" | b"rclone"
+        | b"restic" | b"borg" | b"cpio" | b"ugrep" | b"trufflehog" | b"gitleaks" | b"mksquashfs"
+        | b"genisoimage" | b"duplicity" | b"aws" | b"gsutil" => true,
+        b"rsync" => short(&['a', 'r']) || options().any(|word| word == "--archive" || word == "--recursive"),
+        b"cp" | b"scp" | b"grep" | b"egrep" | b"fgrep" | b"zgrep" | b"chmod" | b"rgrep" => {
+            *scene.program == *b"rgrep"
                 || short(&['r', 'R', 'a'])
                 || options()
                     .any(|word| matches!(word, "--recursive" | "--archive" | "--dereference-recursive"))

@@ -49,17 +49,14 @@ pub(super) fn learn(invocation: &Invocation, base: &Base, links: &mut Vec<(Path,
 pub(super) fn learn_program(invocation: &Invocation, base: &Base, names: &mut Vec<(Path, Value)>) {
     let Some((program, arguments)) = invocation.argv.split_first() else { return };
     let Some(program) = program.as_str().map(|word| word.rsplit('/').next().unwrap_or(word)) else { return };
-    let mut operands: Vec<&Value> =
-        arguments.iter().filter(|word| word.prefix().first() != Some(&b'-')).collect();
-    match program {
-        "ln" | "cp" | "install" | "mv" => {}
+    let written = match program {
+        "ln" | "cp" | "install" | "mv" => None,
         // `cat /bin/rm > x`
-        "cat" => {
-            let written = invocation.redirects.iter().find(|redirect| redirect.kind == RedirectKind::Write);
-            operands.extend(written.map(|redirect| &redirect.target));
-        }
+        "cat" => invocation.redirects.iter().find(|redirect| redirect.kind == RedirectKind::Write),
         _ => return,
-    }
+    };
+    let operands = arguments.iter().filter(|word| word.prefix().first() != Some(&b'-'));
+    let operands: Vec<&Value> = operands.chain(written.map(|redirect| &redirect.target)).collect();
     let [from, to] = operands.as_slice() else { return };
     let resolved = Place::resolve(to, base).readings.into_iter().next().map(|reading| reading.path);
     let Some(name) = resolved.filter(|path| !path.is_loose()) else { return };

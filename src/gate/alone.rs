@@ -1,5 +1,6 @@
 //! Whether a request is one command and nothing else, word for word as it stands.
 
+use super::start::Start;
 use super::{Command, Facts, reader};
 use crate::shell::{self, Budget, Input, Origin, Value};
 
@@ -17,7 +18,8 @@ pub(super) fn alone(command: &Command, facts: &Facts) -> Option<Vec<String>> {
         return None;
     }
     let words = shell_words::split(text).ok().filter(|words| !words.is_empty())?;
-    let evaluation = shell::read(text, None, &reader::of_request(facts), &mut Budget::default()).ok()?;
+    let context = reader::of_request(facts, &Start::of(facts).cwd);
+    let evaluation = shell::read(text, None, &context, &mut Budget::default()).ok()?;
     let [only] = evaluation.invocations.as_slice() else { return None };
     let plain = only.origin == Origin::Plain
         && !only.background

@@ -1,9 +1,9 @@
 //! Sorts paths into classes.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+
+use foldhash::fast::FixedState;
 
 use super::Facts;
 use super::class::{ClassSet, PathClass};
@@ -39,7 +39,7 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 struct Lasts {
     /// By the byte that every such name ends with.
-    by_byte: HashMap<u8, Vec<usize>, BuildHasherDefault<Fnv>>,
+    by_byte: HashMap<u8, Vec<usize>, FixedState>,
     /// Those that may end with any byte.
     others: Vec<usize>,
     all: Vec<usize>,
@@ -66,42 +66,48 @@ impl Lasts {
     }
 }
 
-/// The entries of one anchor.
+/// Entries whose first component is one name.
 #[derive(Debug, Default)]
-struct Index {
-    /// By the name of the first component.
-    by_name: HashMap<Vec<u8>, Vec<usize>, BuildHasherDefault<Fnv>>,
-    /// By the first byte of that name, for paths that begin with a pattern.
-    by_byte: HashMap<u8, Vec<usize>, BuildHasherDefault<Fnv>>,
-    /// Entries whose first component is a pattern, or that have none.
+struct Named {
+    /// By the name of the second.
+    by_second: HashMap<Vec<u8>, Vec<usize>, FixedState>,
+    /// Those whose second component is a pattern, or that have none.
     others: Vec<usize>,
     all: Vec<usize>,
 }
 
-/// FNV-1a: the keys of the tables are our own, and short.
-#[derive(Debug)]
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+impl Named {
+    fn add(&mut self, index: usize, second: Option<Vec<u8>>) {
+        self.all.push(index);
+        match second {
+            Some(name) => self.by_second.entry(name).or_default().push(index),
+            None => self.others.push(index),
         }
     }
 
-    fn write_usize(&mut self, length: usize) {
-        self.0 ^= length as u64;
+    /// The entries that what is below the first component can be held against.
+    fn candidates(&self, second: Option<&Component>) -> (&[usize], &[usize]) {
+        match second {
+            Some(Component::Name(name)) => {
+                (self.by_second.get(&**name).map_or(&[], Vec::as_slice), &self.others)
+            }
+            _ => (&self.all, &[]),
+        }
     }
+}
 
-    fn finish(&self) -> u64 {
-        self.0
-    }
+/// The entries of one anchor.
+#[derive(Debug, Default)]
+struct Index {
+    /// By the name of the first component.
+    by_name: HashMap<Vec<u8>, Named, FixedState>,
+    /// By the first byte of that name, for paths that begin with a pattern.
+    by_byte: HashMap<u8, Vec<usize>, FixedState>,
+    /// Entries whose first component is a pattern, or that have none.
+    others: Vec<usize>,
+    all: Vec<usize>,
+    /// The classes of all entries.
+    classes: ClassSet,
 }
 
 #[derive(Debug)]
@@ -119,7 +125,8 @@ struct Part {
     pattern: NamePattern,
     /// The name, where the pattern is one: by far the most, and quick to compare.
     literal: Option<Vec<u8>>,
-    /// The byte that every such name ends with, where there is one.
+    /// The byte that every such name begins with, and the one that it ends with, where there is one.
+    first: Option<u8>,
     last: Option<u8>,
 }
 
@@ -160,41 +167,7 @@ fn is_of_service(home: &Path) -> bool {
     home.components.first().is_some_and(|first| system.iter().any(|name| first.may_be(name)))
 }
 
-/// The facts that a ground is made of, with the ground.
-#[derive(Debug)]
-struct Known {
-    home: String,
-    homes: BTreeMap<String, String>,
-    workspaces: Vec<String>,
-    ground: Arc<Ground>,
-}
-
-thread_local! {
-    /// The ground of the request before: those of a session share theirs, and a machine has dozens of homes.
-    static BEFORE: RefCell<Option<Known>> = const { RefCell::new(None) };
-}
-
 impl Ground {
-    /// The ground of these facts, which the request before may have left.
-    pub(crate) fn of(facts: &Facts) -> Arc<Self> {
-        BEFORE.with_borrow_mut(|before| {
-            let same = before.as_ref().filter(|known| {
-                known.home == facts.home && known.workspaces == facts.workspaces && known.homes == facts.homes
-            });
-            if let Some(known) = same {
-                return Arc::clone(&known.ground);
-            }
-            let ground = Arc::new(Self::new(facts));
-            *before = Some(Known {
-                home: facts.home.clone(),
-                homes: facts.homes.clone(),
-                workspaces: facts.workspaces.clone(),
-                ground: Arc::clone(&ground),
-            });
-            ground
-        })
-    }
-
     /// Reads the facts.
     pub(crate) fn new(facts: &Facts) -> Self {
         let home = Path::literal(&facts.home);
@@ -367,18 +340,20 @@ impl Table {
             for alternative in braces(pattern) {
                 let entry = Entry::parse(&alternative, class);
                 let index = self.entries.len();
-                let literal = entry.parts.first().and_then(|part| part.literal.clone());
+                let name = |at: usize| entry.parts.get(at).and_then(|part| part.literal.clone());
+                let (literal, second) = (name(0), name(1));
                 let single = entry.parts.len() == 1 && !entry.open && literal.is_none();
                 if single && entry.anchor == Anchor::Anywhere {
                     self.lasts.add(index, entry.parts.first().and_then(|part| part.last));
                 } else if let Some(own) = self.indices.get_mut(entry.anchor as usize) {
                     own.all.push(index);
+                    own.classes.insert(class);
                     match literal {
                         Some(name) => {
                             if let Some(byte) = name.first() {
                                 own.by_byte.entry(*byte).or_default().push(index);
                             }
-                            own.by_name.entry(name).or_default().push(index);
+                            own.by_name.entry(name).or_default().add(index, second);
                         }
                         None => own.others.push(index),
                     }
@@ -388,22 +363,23 @@ impl Table {
         }
     }
 
-    /// The entries of an anchor that a path whose first component is this one can be held against.
-    fn candidates(&self, anchor: Anchor, first: Option<&Component>) -> impl Iterator<Item = &Entry> {
-        let own = self.indices.get(anchor as usize);
-        let (named, others): (Option<&Vec<usize>>, Option<&Vec<usize>>) = match (own, first) {
-            (None, _) => (None, None),
-            (Some(own), Some(Component::Name(name))) => (own.by_name.get(name), Some(&own.others)),
+    /// The entries of an anchor that a path can be held against.
+    fn candidates(&self, anchor: Anchor, path: &[Component]) -> impl Iterator<Item = &Entry> {
+        const NONE: &[usize] = &[];
+        let lists: [&[usize]; 3] = match (self.indices.get(anchor as usize), path.first()) {
+            (None, _) => [NONE; 3],
+            (Some(own), Some(Component::Name(name))) => {
+                let named = own.by_name.get(&**name).map_or((NONE, NONE), |own| own.candidates(path.get(1)));
+                [named.0, named.1, &own.others]
+            }
             (Some(own), Some(Component::Pattern(pattern))) => match pattern.first_byte() {
-                Some(byte) => (own.by_byte.get(&byte), Some(&own.others)),
-                None => (Some(&own.all), None),
+                Some(byte) => [own.by_byte.get(&byte).map_or(NONE, Vec::as_slice), &own.others, NONE],
+                None => [&own.all, NONE, NONE],
             },
-            (Some(own), Some(Component::Deep)) => (Some(&own.all), None),
-            (Some(own), None) => (None, Some(&own.others)),
+            (Some(own), Some(Component::Deep)) => [&own.all, NONE, NONE],
+            (Some(own), None) => [&own.others, NONE, NONE],
         };
-        let at = |index: &usize| self.entries.get(*index);
-        let indices = named.into_iter().flatten().chain(others.into_iter().flatten());
-        indices.filter_map(at)
+        lists.into_iter().flatten().filter_map(|index| self.entries.get(*index))
     }
 
     /// The classes of the entries that the path may be, or may be below.
@@ -414,16 +390,16 @@ impl Table {
                 classes.insert(entry.class);
             }
         };
-        for entry in self.candidates(Anchor::Root, path.first()) {
+        for entry in self.candidates(Anchor::Root, path) {
             hold(entry, path);
         }
         let loose = path_is_loose(path);
         if let Some(rest) = home {
-            for entry in self.candidates(Anchor::Home, rest.first()) {
+            for entry in self.candidates(Anchor::Home, rest) {
                 hold(entry, rest);
             }
         } else if loose && let Some(rest) = path.get(1..) {
-            for entry in self.candidates(Anchor::Home, rest.first()).filter(|_| !rest.is_empty()) {
+            for entry in self.candidates(Anchor::Home, rest).filter(|_| !rest.is_empty()) {
                 if !classes.has(entry.class) && entry.takes_at(rest, Reach::Pointed) {
                     classes.insert(entry.class);
                 }
@@ -439,7 +415,7 @@ impl Table {
         }
         for from in 0..path.len() {
             let Some(rest) = path.get(from..) else { break };
-            for entry in self.candidates(Anchor::Anywhere, rest.first()) {
+            for entry in self.candidates(Anchor::Anywhere, rest) {
                 if !classes.has(entry.class) && entry.takes_at(rest, entry.reach()) {
                     classes.insert(entry.class);
                 }
@@ -450,7 +426,7 @@ impl Table {
 
     /// Whether the path may be one of the table's, or below an open one.
     pub(crate) fn may_hold(&self, path: &[Component], reach: Reach) -> bool {
-        self.candidates(Anchor::Root, path.first()).any(|entry| entry.takes_at(path, reach))
+        self.candidates(Anchor::Root, path).any(|entry| entry.takes_at(path, reach))
     }
 
     /// The classes of the entries that lie below the path.
@@ -458,10 +434,11 @@ impl Table {
         let mut classes = ClassSet::NONE;
         let mut cover = |anchor: Anchor, path: &[Component]| {
             // of the root, or a home, all entries lie below
-            let all = self.indices.get(anchor as usize).filter(|_| path.is_empty()).map(|own| &own.all);
-            let all = all.into_iter().flatten().filter_map(|index| self.entries.get(*index));
-            let some = (!path.is_empty()).then(|| self.candidates(anchor, path.first()));
-            for entry in all.chain(some.into_iter().flatten()) {
+            if path.is_empty() {
+                classes |= self.indices.get(anchor as usize).map_or(ClassSet::NONE, |own| own.classes);
+                return;
+            }
+            for entry in self.candidates(anchor, path) {
                 if !classes.has(entry.class) && entry.starts_with(path) {
                     classes.insert(entry.class);
                 }
@@ -493,6 +470,7 @@ impl Entry {
         let parts = rest.split('/').filter(|part| !part.is_empty()).map(|part| Part {
             pattern: NamePattern::parse(part.as_bytes()),
             literal: (!part.contains(['*', '?', '['])).then(|| part.as_bytes().to_vec()),
+            first: part.bytes().next().filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'.'),
             last: part.bytes().last().filter(|byte| !matches!(byte, b'*' | b'?' | b']')),
         });
         Self { anchor, parts: parts.collect(), open, class }
@@ -531,9 +509,10 @@ fn path_is_loose(path: &[Component]) -> bool {
 impl Part {
     fn takes(&self, component: &Component, reach: Reach) -> bool {
         match (component, &self.literal) {
-            (Component::Name(name), Some(literal)) => name == literal,
+            (Component::Name(name), Some(literal)) => **name == **literal,
             (Component::Name(name), None) => {
-                (self.last.is_none() || self.last.as_ref() == name.last()) && self.pattern.may_be(name)
+                let may = |own: Option<u8>, theirs: Option<&u8>| own.is_none() || own.as_ref() == theirs;
+                may(self.first, name.first()) && may(self.last, name.last()) && self.pattern.may_be(name)
             }
             (Component::Deep, _) => false,
             (Component::Pattern(pattern), _) if reach == Reach::Surely => pattern.surely_is(&self.pattern),

@@ -9,6 +9,8 @@
 
 use std::sync::LazyLock;
 
+use smallvec::SmallVec;
+
 use super::act::Act;
 use super::class::PathClass;
 use super::classify::{Ground, Reach, Table};
@@ -70,11 +72,9 @@ const KERNEL: Rule = Rule {
 };
 
 /// What the list says of one act.
-pub(super) fn findings(act: &Act, ground: &Ground) -> Vec<Finding> {
-    rules(act, ground)
-        .into_iter()
-        .map(|rule| finding(act, rule.id, Decision::Hardline, rule.reason, rule.hint))
-        .collect()
+pub(super) fn findings(act: &Act, ground: &Ground) -> impl Iterator<Item = Finding> {
+    let rules = rules(act, ground).into_iter();
+    rules.map(|rule| finding(act, rule.id, Decision::Hardline, rule.reason, rule.hint))
 }
 
 const FLOOD: Rule = Rule {
@@ -86,8 +86,8 @@ const FLOOD: Rule = Rule {
 /// The finding for a function or loop that multiplies itself.
 pub(super) const FORK_BOMB: (&str, &str) = (FLOOD.id, FLOOD.reason);
 
-fn rules(act: &Act, ground: &Ground) -> Vec<&'static Rule> {
-    let mut rules: Vec<&'static Rule> = Vec::new();
+fn rules(act: &Act, ground: &Ground) -> SmallVec<[&'static Rule; 2]> {
+    let mut rules = SmallVec::<[&'static Rule; 2]>::new();
     for reading in act.place.iter().flat_map(|place| &place.readings) {
         if reading.assumes_empty || reading.classes.has(PathClass::Empty) {
             continue;
@@ -100,7 +100,9 @@ fn rules(act: &Act, ground: &Ground) -> Vec<&'static Rule> {
     }
     match &act.effect {
         Effect::Power => rules.push(&POWER),
-        Effect::Device { .. } if tables::VOLUME_MANAGERS.contains(&act.scene.program.as_str()) => {
+        Effect::Device { .. }
+            if tables::VOLUME_MANAGERS.iter().any(|name| name.as_bytes() == &*act.scene.program) =>
+        {
             rules.push(&DEVICE);
         }
         Effect::Flood { .. } => rules.push(&FLOOD),
@@ -224,12 +226,12 @@ fn takes_all_rights(mode: &str) -> bool {
 }
 
 /// Whether a signal goes to init or to everything. Signal 0 only asks whether a process is there.
-fn kills_all(target: &Value, signal: &Value, program: &str) -> bool {
+fn kills_all(target: &Value, signal: &Value, program: &[u8]) -> bool {
     if signal.as_str() == Some("0") {
         return false;
     }
     // `cd /proc; kill [0-9]*`: names that are ids of processes, init's among them
-    if program == "kill" && target.has_glob() && !target.has_unknown() {
+    if program == b"kill" && target.has_glob() && !target.has_unknown() {
         return NamePattern::from_pieces(&target.pieces).may_be(b"1");
     }
     let Some(target) = target.as_str() else { return false };
@@ -238,7 +240,7 @@ fn kills_all(target: &Value, signal: &Value, program: &str) -> bool {
         return true;
     }
     // `kill ""` is an error; to the others an empty pattern is every name.
-    program != "kill" && ["", ".", ".*", "^", "$", "^.*$", "*", "init", "systemd"].contains(&number)
+    program != b"kill" && ["", ".", ".*", "^", "$", "^.*$", "*", "init", "systemd"].contains(&number)
 }
 
 /// Kernel changes that stop the machine.
@@ -268,11 +270,11 @@ mod tests {
     #[test]
     fn signals_to_everything() {
         let kills =
-            |target: &str, signal: &str| kills_all(&Value::known(target), &Value::known(signal), "kill");
-        assert!(kills_all(&Value::known("."), &Value::known(""), "pkill"));
-        let names = |pattern: &str| Value { pieces: vec![Piece::Glob(pattern.as_bytes().to_vec())] };
-        assert!(kills_all(&names("[0-9]*"), &Value::known("9"), "kill"));
-        assert!(!kills_all(&names("[2-9]???"), &Value::known("9"), "kill"));
+            |target: &str, signal: &str| kills_all(&Value::known(target), &Value::known(signal), b"kill");
+        assert!(kills_all(&Value::known("."), &Value::known(""), b"pkill"));
+        let names = |pattern: &str| Value::from([Piece::glob(pattern.as_bytes())]);
+        assert!(kills_all(&names("[0-9]*"), &Value::known("9"), b"kill"));
+        assert!(!kills_all(&names("[2-9]???"), &Value::known("9"), b"kill"));
         for target in ["-1", "1", "-0001", "01"] {
             assert!(kills(target, "9"), "{target}");
         }

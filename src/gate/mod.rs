@@ -19,6 +19,7 @@ mod phrase;
 pub mod place;
 mod reader;
 mod sources;
+mod start;
 mod survey;
 mod tables;
 mod text;

@@ -10,6 +10,8 @@ pub(crate) struct NamePattern {
     atoms: Vec<Atom>,
     /// Whether the pattern came from a hole rather than from a glob: a hole may stand for a hidden name.
     from_hole: bool,
+    /// Whether it takes most of what a directory holds.
+    broad: bool,
 }
 
 /// One position of a [`NamePattern`].
@@ -34,7 +36,13 @@ impl NamePattern {
     pub(crate) fn parse(text: &[u8]) -> Self {
         let mut atoms = Vec::with_capacity(text.len());
         push_glob(&mut atoms, text);
-        Self { atoms, from_hole: false }
+        Self::new(atoms, false)
+    }
+
+    fn new(atoms: Vec<Atom>, from_hole: bool) -> Self {
+        let mut pattern = Self { atoms, from_hole, broad: false };
+        pattern.broad = pattern.takes_most();
+        pattern
     }
 
     /// A pattern from the pieces of one component.
@@ -51,7 +59,7 @@ impl NamePattern {
                 }
             }
         }
-        Self { atoms, from_hole }
+        Self::new(atoms, from_hole)
     }
 
     /// Whether the pattern may stand for this name. A leading `*`, `?` or `[` does not match a leading dot, as in a
@@ -101,6 +109,10 @@ impl NamePattern {
 
     /// Whether the pattern takes most of what a directory holds: `*`, `.*`, `?*`, `[!.]*`, `!(keep)`.
     pub(crate) fn is_broad(&self) -> bool {
+        self.broad
+    }
+
+    fn takes_most(&self) -> bool {
         if self.atoms.iter().all(|atom| matches!(atom, Atom::Many | Atom::One)) {
             return self.atoms.iter().any(|atom| matches!(atom, Atom::Many));
         }

@@ -95,5 +95,5 @@ pub(crate) fn phrase(act: &Act) -> String {
 }
 
 fn quote(value: &Value) -> String {
-    render(&value.to_string())
+    render(&value.text())
 }

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::shell::{Piece, Value};
+use smallvec::SmallVec;
+
+use crate::shell::{Bytes, Piece, Value};
 
 use super::class::{ClassSet, PathClass};
 use super::classify::{Ground, classify, covers};
@@ -15,7 +17,7 @@ use super::pattern::NamePattern;
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     /// What the operand may be, the plain reading first. A hole that may be empty gives a second reading.
-    pub readings: Vec<Reading>,
+    pub readings: SmallVec<[Reading; 1]>,
     /// The home for which `~/` in policies stands.
     pub(crate) home: Arc<Path>,
 }
@@ -43,7 +45,7 @@ pub struct Path {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Component {
     /// Exactly this name.
-    Name(Vec<u8>),
+    Name(Bytes),
     /// Any name that matches.
     Pattern(NamePattern),
     /// Any directories, or none: the path starts with something that is not known.
@@ -64,7 +66,7 @@ pub struct Base {
 impl Component {
     pub(crate) fn may_be(&self, name: &[u8]) -> bool {
         match self {
-            Self::Name(own) => own == name,
+            Self::Name(own) => **own == *name,
             Self::Pattern(pattern) => pattern.may_be(name),
             Self::Deep => true,
         }
@@ -89,7 +91,7 @@ impl Path {
                 ".." => {
                     path.components.pop();
                 }
-                name => path.components.push(Component::Name(name.as_bytes().to_vec())),
+                name => path.components.push(Component::Name(name.into())),
             }
         }
         path
@@ -97,7 +99,7 @@ impl Path {
 
     /// Enters a name.
     pub(crate) fn push(&mut self, name: &[u8]) {
-        self.components.push(Component::Name(name.to_vec()));
+        self.components.push(Component::Name(name.into()));
     }
 
     /// Whether the path starts with something unknown.
@@ -164,7 +166,7 @@ impl Place {
 
     /// Resolves an operand. The plain reading comes first; if a hole may be empty, the reading in which it is follows.
     pub fn resolve(value: &Value, base: &Base) -> Self {
-        let mut readings = Vec::with_capacity(1);
+        let mut readings = SmallVec::new();
         let mut add = |pieces: &[Piece], assumes_empty: bool| {
             let reading = Reading::of(pieces, base, assumes_empty);
             if !readings
@@ -248,7 +250,7 @@ fn walk(pieces: &[Piece], base: &Base) -> Path {
         Some((Piece::Unknown(unknown), rest)) => {
             match &unknown.below {
                 Some(below) => {
-                    walker.path = walk(&[Piece::Known(below.clone())], base);
+                    walker.path = walk(&[Piece::known(below.as_slice())], base);
                     walker
                         .enter(Component::Pattern(NamePattern::from_pieces(pieces.get(..1).unwrap_or(&[]))));
                 }
@@ -292,12 +294,12 @@ fn slashes_out(pieces: &[Piece]) -> Vec<Piece> {
         };
         for (index, part) in bytes.split(|byte| *byte == b'/').enumerate() {
             if index > 0 {
-                apart.push(Piece::Known(b"/".to_vec()));
+                apart.push(Piece::known(b"/"));
             }
             if part.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'(')) {
-                apart.push(Piece::Glob(part.to_vec()));
+                apart.push(Piece::glob(part));
             } else if !part.is_empty() {
-                apart.push(Piece::Known(part.to_vec()));
+                apart.push(Piece::known(part));
             }
         }
     }
@@ -306,7 +308,7 @@ fn slashes_out(pieces: &[Piece]) -> Vec<Piece> {
 
 fn push_known(part: &mut Vec<Piece>, bytes: &[u8]) {
     if !bytes.is_empty() {
-        part.push(Piece::Known(bytes.to_vec()));
+        part.push(Piece::known(bytes));
     }
 }
 
@@ -322,7 +324,11 @@ impl Walker<'_> {
     /// Starts where relative paths do.
     fn start(&mut self) {
         match &self.base.cwd {
-            Some(cwd) => self.path = cwd.clone(),
+            Some(cwd) => {
+                // room for the names that follow
+                self.path.components.reserve(cwd.components.len() + 4);
+                self.path.components.extend_from_slice(&cwd.components);
+            }
             None => self.path.components.push(Component::Deep),
         }
     }
@@ -331,7 +337,7 @@ impl Walker<'_> {
         match name {
             b"" | b"." => {}
             b".." => self.leave(),
-            _ => self.enter(Component::Name(name.to_vec())),
+            _ => self.enter(Component::Name(name.into())),
         }
     }
 

@@ -2,26 +2,34 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::Facts;
-use crate::shell::{Context, Dialect, Input, Invocation, Piece, Span, Unknown, Value, Written};
+use crate::shell::{Context, Dialect, Input, Invocation, Piece, Unknown, Value, Written};
 
 /// The name under which a hole of a text that is only known in part is given to the reader.
 const HOLE: &str = "EXECWARD_HOLE_";
 
+/// The name of the shell, and no arguments.
+static NO_ARGUMENTS: LazyLock<[Value; 1]> = LazyLock::new(|| [Value::known("bash")]);
+
 /// What the text of a request starts with: exactly the environment of the facts, no arguments.
-pub(super) fn of_request(facts: &Facts) -> Context<'_> {
+pub(super) fn of_request<'f>(facts: &'f Facts, cwd: &Arc<Value>) -> Context<'f> {
     Context {
         dialect: facts.dialect,
-        cwd: Arc::new(Value::known(facts.cwd.as_bytes())),
+        cwd: Arc::clone(cwd),
         home: Cow::Borrowed(&facts.home),
         user: Cow::Borrowed(&facts.user),
         uid: facts.uid,
         homes: Cow::Borrowed(&facts.homes),
         environment: Cow::Borrowed(&facts.environment),
-        arguments: Some(vec![Value::known("bash")]),
-        ..Context::default()
+        variables: BTreeMap::new(),
+        others_unset: true,
+        arguments: Some(Cow::Borrowed(&*NO_ARGUMENTS)),
+        stdin: Input::Inherited,
+        files: Vec::new(),
+        extglob: false,
+        aliases: false,
     }
 }
 
@@ -35,12 +43,11 @@ pub(super) fn of_script<'f>(
     files: &[Written],
     here: bool,
 ) -> Context<'f> {
-    let mut context = of_request(facts);
+    let mut context = of_request(facts, &invocation.cwd);
     context.dialect = dialect;
-    context.cwd = invocation.cwd.clone();
     context.variables.extend(invocation.exported.iter().chain(&invocation.assignments).cloned());
     context.variables.extend(holes);
-    context.arguments = Some(arguments.to_vec());
+    context.arguments = Some(Cow::Owned(arguments.to_vec()));
     context.stdin = invocation.stdin.clone();
     context.files = files.to_vec();
     // `bash -O extglob`: reading the extended patterns where they are off can only find more.
@@ -67,7 +74,7 @@ pub(super) fn with_holes(text: &Value) -> (String, BTreeMap<String, Value>) {
             Piece::Unknown(unknown) => {
                 let name = format!("{HOLE}{index}");
                 readable.extend_from_slice(format!("${{{name}}}").as_bytes());
-                holes.insert(name, Value::unknown(unknown.clone()));
+                holes.insert(name, Value::unknown(Unknown::clone(unknown)));
             }
         }
     }
@@ -101,12 +108,7 @@ pub(super) fn unset_empty(invocation: &Invocation) -> Option<Invocation> {
             .all(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.unset && unknown.splits));
         !word.pieces.is_empty() && only_unquoted
     };
-    let words = invocation
-        .argv
-        .iter()
-        .zip(invocation.spans.iter().copied().chain(std::iter::repeat(invocation.span)));
-    let kept = words.filter(|(word, _)| !vanishes(word)).map(|(word, span)| (word.with_unset_empty(), span));
-    let (argv, spans): (Vec<Value>, Vec<Span>) = kept.unzip();
-    (emptied.argv, emptied.spans) = (Arc::new(argv), spans);
+    let kept = invocation.argv.iter().filter(|word| !vanishes(word)).map(Value::with_unset_empty);
+    emptied.argv = Arc::new(kept.collect());
     Some(emptied)
 }

@@ -80,8 +80,7 @@ impl Sources<'_> {
         let inner = hole.source.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
         let inner =
             inner.or_else(|| hole.source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))?;
-        let mut context = reader::of_request(self.facts);
-        context.cwd = Arc::clone(self.cwd);
+        let context = reader::of_request(self.facts, self.cwd);
         let evaluation = shell::read(inner, None, &context, self.budget).ok()?;
         let last = evaluation.invocations.last()?;
         printed(last, &evaluation.invocations, 0)
@@ -332,7 +331,7 @@ fn every_process(value: &Value) -> bool {
         .pieces
         .iter()
         .flat_map(|piece| match piece {
-            Piece::Known(bytes) | Piece::Glob(bytes) => bytes.clone(),
+            Piece::Known(bytes) | Piece::Glob(bytes) => bytes.to_vec(),
             Piece::Unknown(unknown) => unknown.below.clone().unwrap_or_default(),
         })
         .collect();
@@ -346,17 +345,17 @@ fn every_process(value: &Value) -> bool {
 fn entries(directory: &Value, pattern: &str) -> Value {
     let mut value = directory.clone();
     if value.suffix().last() != Some(&b'/') {
-        value.push(Piece::Known(b"/".to_vec()));
+        value.push(Piece::known(b"/"));
     }
-    value.push(Piece::Glob(pattern.as_bytes().to_vec()));
+    value.push(Piece::glob(pattern.as_bytes()));
     value
 }
 
 /// Any directory below a directory.
 fn entries_at_any_depth(directory: &Value) -> Value {
     let mut value = directory.clone();
-    value.push(Piece::Known(b"/".to_vec()));
-    value.push(Piece::Unknown(Unknown {
+    value.push(Piece::known(b"/"));
+    value.push(Piece::from(Unknown {
         source: "...".to_owned(),
         below: Some(b".".to_vec()),
         ..Unknown::default()
@@ -365,11 +364,11 @@ fn entries_at_any_depth(directory: &Value) -> Value {
 }
 
 fn glob(pattern: &str) -> Value {
-    Value { pieces: vec![Piece::Glob(pattern.as_bytes().to_vec())] }
+    Value::from([Piece::glob(pattern.as_bytes())])
 }
 
 fn joined(prefix: &str, pattern: &str) -> Value {
-    Value { pieces: vec![Piece::Known(prefix.as_bytes().to_vec()), Piece::Glob(pattern.as_bytes().to_vec())] }
+    Value::from([Piece::known(prefix.as_bytes()), Piece::glob(pattern.as_bytes())])
 }
 
 /// The operand of an effect that lists are given to.

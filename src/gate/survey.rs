@@ -19,6 +19,7 @@ use super::act::{Act, Feed, Scene};
 use super::classify::Ground;
 use super::place::{Base, Path, Place};
 use super::sources::Sources;
+use super::start::Start;
 use super::{ClassSet, Command, Decision, Facts, Finding, Judgement, PathClass};
 use super::{aliases, hardline, opaque, reader, text};
 use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
@@ -81,12 +82,10 @@ impl Survey {
 /// The walk through one request.
 struct Walk<'f> {
     facts: &'f Facts,
-    ground: Arc<Ground>,
+    start: Rc<Start>,
     /// For what runs on another host or in a container: neither this directory nor these workspaces are there.
     elsewhere: OnceCell<Arc<Ground>>,
     links: Vec<(Path, Path)>,
-    /// How paths are resolved where the request began, before the text makes a link.
-    base: OnceCell<Rc<Base>>,
     /// Programs that the text put under another name.
     programs: Vec<(Path, Value)>,
     /// Names that the text made the shell remember for other programs.
@@ -108,10 +107,10 @@ struct Walk<'f> {
 }
 
 /// The commands of one text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Group {
-    invocations: Rc<Vec<Rc<Invocation>>>,
-    /// Where the output of each comes from.
+    invocations: Rc<[Rc<Invocation>]>,
+    /// Where the output of each comes from; plain past the end.
     feeds: Vec<Feed>,
 }
 
@@ -119,27 +118,45 @@ struct Group {
 #[derive(Debug, Clone)]
 struct Task {
     invocation: Rc<Invocation>,
-    target: Target,
-    /// Directories of this machine that are in the container that it runs in: the name there, the path here.
-    mounts: Rc<Vec<(Path, Path)>>,
-    via: Vec<String>,
+    around: Rc<Around>,
     /// Which evaluation it belongs to, and its index there.
     group: Option<(usize, usize)>,
     guess: bool,
+}
+
+/// What led to a command; the commands of one text share it.
+#[derive(Debug, Clone)]
+struct Around {
+    target: Target,
+    /// Directories of this machine that are in the container that it runs in: the name there, the path here.
+    mounts: Option<Rc<Vec<(Path, Path)>>>,
+    /// The programs that started each other, outermost first.
+    via: Vec<String>,
     /// Files that the texts around it wrote, with their content.
-    files: Rc<Vec<(Value, Input)>>,
-    /// The texts that it stands in, innermost last, with how often each has started itself again.
-    within: Rc<Vec<String>>,
+    files: Vec<Rc<(Value, Input)>>,
+    /// The texts that it stands in, innermost last.
+    within: Vec<Rc<str>>,
+}
+
+impl Around {
+    /// Here, and nothing around it.
+    fn nothing() -> Rc<Self> {
+        let (via, files, within) = (Vec::new(), Vec::new(), Vec::new());
+        Rc::new(Self { target: Target::Here, mounts: None, via, files, within })
+    }
+
+    fn mounts(&self) -> &[(Path, Path)] {
+        self.mounts.as_ref().map_or(&[], |mounts| mounts.as_slice())
+    }
 }
 
 impl<'f> Walk<'f> {
     fn new(facts: &'f Facts) -> Self {
         Self {
             facts,
-            ground: Ground::of(facts),
+            start: Start::of(facts),
             elsewhere: OnceCell::new(),
             links: Vec::new(),
-            base: OnceCell::new(),
             programs: Vec::new(),
             hashed: Vec::new(),
             received: Vec::new(),
@@ -179,25 +196,20 @@ impl<'f> Walk<'f> {
         let invocation = Invocation {
             argv: Arc::new(argv.iter().map(|word| Value::known(word.as_bytes())).collect()),
             span,
-            spans: vec![span; argv.len()],
             assignments: Vec::new(),
             exported: Vec::new(),
             redirects: Vec::new(),
             stdin: Input::Inherited,
-            cwd: Arc::new(Value::known(self.facts.cwd.as_bytes())),
+            cwd: Arc::clone(&self.start.cwd),
             background: false,
             origin: Origin::Plain,
             files: Vec::new(),
         };
         self.run(vec![Task {
             invocation: Rc::new(invocation),
-            target: Target::Here,
-            mounts: Rc::default(),
-            via: Vec::new(),
+            around: Around::nothing(),
             group: None,
             guess: false,
-            files: Rc::default(),
-            within: Rc::default(),
         }]);
     }
 
@@ -214,8 +226,9 @@ impl<'f> Walk<'f> {
             return self.refuse("parse.unreadable", span, reason, "");
         }
         self.deceptive(text, span);
-        let evaluation = shell::read(text, None, &reader::of_request(self.facts), &mut self.budget);
-        let tasks = self.tasks(evaluation, span, &Target::Here, &[], true);
+        let evaluation =
+            shell::read(text, None, &reader::of_request(self.facts, &self.start.cwd), &mut self.budget);
+        let tasks = self.tasks(evaluation, span, &Around::nothing(), true);
         self.run(tasks);
     }
 
@@ -267,8 +280,7 @@ impl<'f> Walk<'f> {
         &mut self,
         evaluation: Result<Evaluation, ReadError>,
         outer: Span,
-        target: &Target,
-        via: &[String],
+        around: &Rc<Around>,
         own: bool,
     ) -> Vec<Task> {
         let evaluation = match evaluation {
@@ -294,22 +306,13 @@ impl<'f> Walk<'f> {
         self.growing(&evaluation.invocations);
         self.remember(evaluation.written);
         let group = self.groups.len();
-        let invocations: Vec<Rc<Invocation>> = evaluation.invocations.into_iter().map(Rc::new).collect();
-        let invocations = Rc::new(invocations);
-        self.groups.push(Group {
-            feeds: vec![Feed::Plain; invocations.len()],
-            invocations: Rc::clone(&invocations),
-        });
-        let (mounts, files, within) = (Rc::default(), Rc::default(), Rc::default());
+        let invocations: Rc<[Rc<Invocation>]> = evaluation.invocations.into_iter().map(Rc::new).collect();
+        self.groups.push(Group { invocations: Rc::clone(&invocations), feeds: Vec::new() });
         let make = |(index, invocation): (usize, &Rc<Invocation>)| Task {
             invocation: Rc::clone(invocation),
-            target: target.clone(),
-            mounts: Rc::clone(&mounts),
-            via: via.to_vec(),
+            around: Rc::clone(around),
             group: Some((group, index)),
             guess: false,
-            files: Rc::clone(&files),
-            within: Rc::clone(&within),
         };
         invocations.iter().enumerate().map(make).collect()
     }
@@ -364,7 +367,8 @@ impl<'f> Walk<'f> {
 
     /// Looks at the tasks in order; what one starts comes before its successor.
     fn run(&mut self, tasks: Vec<Task>) {
-        let mut stack: Vec<Task> = tasks.into_iter().rev().collect();
+        let mut stack = tasks;
+        stack.reverse();
         while let Some(task) = stack.pop() {
             self.commands += 1;
             if self.commands > MOST_COMMANDS {
@@ -392,7 +396,6 @@ impl<'f> Walk<'f> {
         if task.invocation.argv.first().and_then(Value::as_str) == Some("--") {
             let invocation = Rc::make_mut(&mut task.invocation);
             Arc::make_mut(&mut invocation.argv).remove(0);
-            invocation.spans.drain(..invocation.spans.len().min(1));
         }
         let mut inner = self.reading(&task);
         if let Some(original) = self.original(&task) {
@@ -458,7 +461,7 @@ impl<'f> Walk<'f> {
     /// Whether a text that is a guess reads as a program: one that does not says nothing.
     fn parses(&mut self, text: &[u8]) -> bool {
         let text = String::from_utf8_lossy(text);
-        shell::read(&text, None, &reader::of_request(self.facts), &mut self.budget).is_ok()
+        shell::read(&text, None, &reader::of_request(self.facts, &self.start.cwd), &mut self.budget).is_ok()
     }
 
     /// One command in one reading: its acts, and what it starts.
@@ -473,10 +476,10 @@ impl<'f> Walk<'f> {
         }
         let scene = Arc::new(Scene {
             argv: Arc::clone(&invocation.argv),
-            program: program_name(invocation),
+            program: program_name(invocation).into(),
             span: invocation.span,
-            target: task.target.clone(),
-            via: task.via.clone(),
+            target: task.around.target.clone(),
+            via: task.around.via.clone(),
             fed,
             redirects: invocation.redirects.iter().map(|redirect| redirect.target.clone()).collect(),
             has_effects: !all.is_empty(),
@@ -518,7 +521,7 @@ impl<'f> Walk<'f> {
                     ref text,
                     ref target,
                     ref arguments,
-                } if task.via.len() < DEEPEST => {
+                } if task.around.via.len() < DEEPEST => {
                     if text.as_known().is_none() {
                         self.act(effect.clone(), task, &base, &scene, guess, &mut gives);
                     }
@@ -530,17 +533,21 @@ impl<'f> Walk<'f> {
         if !task.guess && !invocation.argv.is_empty() {
             let start = Effect::Exec {
                 argv: Arc::clone(&invocation.argv),
-                via: task.via.last().cloned().unwrap_or_default(),
-                target: task.target.clone(),
+                via: task.around.via.last().cloned().unwrap_or_default(),
+                target: task.around.target.clone(),
                 assignments: Vec::new(),
                 cwd: None,
             };
             self.survey.acts.push(Act { effect: start, place: None, scene, settled: false });
         }
         if let Some((group, index)) = task.group
-            && let Some(feed) = self.groups.get_mut(group).and_then(|group| group.feeds.get_mut(index))
+            && gives > Feed::Plain
+            && let Some(group) = self.groups.get_mut(group)
         {
-            *feed = (*feed).max(gives);
+            group.feeds.resize(group.feeds.len().max(index + 1), Feed::Plain);
+            if let Some(feed) = group.feeds.get_mut(index) {
+                *feed = (*feed).max(gives);
+            }
         }
         inner
     }
@@ -548,16 +555,13 @@ impl<'f> Walk<'f> {
     /// The commands of the text that a command stands in.
     fn invocations_of(&self, task: &Task) -> &[Rc<Invocation>] {
         let group = task.group.and_then(|(group, _)| self.groups.get(group));
-        group.map_or(&[], |group| group.invocations.as_slice())
+        group.map_or(&[], |group| &group.invocations)
     }
 
-    /// The effect, or one for each thing that a hole in its operand stands for.
+    /// An effect for each thing that a hole in the operand stands for.
     fn spread(&mut self, effect: Effect, task: &Task) -> Vec<Effect> {
-        if !Sources::has_hole(&effect) {
-            return vec![effect];
-        }
         let group = task.group.and_then(|(group, _)| self.groups.get(group));
-        let invocations = group.map(|group| Rc::clone(&group.invocations)).unwrap_or_default();
+        let invocations = group.map_or_else(|| Rc::from([]), |group| Rc::clone(&group.invocations));
         let mut sources = Sources {
             facts: self.facts,
             budget: &mut self.budget,

@@ -146,7 +146,7 @@ mod places {
     }
 
     fn hole(source: &str, may_be_empty: bool, below: Option<&str>) -> Piece {
-        Piece::Unknown(Unknown {
+        Piece::from(Unknown {
             source: source.to_owned(),
             may_be_empty,
             below: below.map(|path| path.as_bytes().to_vec()),
@@ -155,7 +155,7 @@ mod places {
     }
 
     fn known(text: &str) -> Piece {
-        Piece::Known(text.as_bytes().to_vec())
+        Piece::known(text.as_bytes())
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod places {
 
     #[test]
     fn a_hole_that_may_be_empty_has_two_readings() {
-        let value = Value { pieces: vec![hole("$DIR", true, None), known("/etc")] };
+        let value = Value::from([hole("$DIR", true, None), known("/etc")]);
         let place = Place::resolve(&value, &base("/home/user/project"));
         assert_eq!(place.readings.len(), 2);
         assert!(place.readings[0].classes.has(PathClass::Unknown));
@@ -237,14 +237,14 @@ mod places {
 
     #[test]
     fn a_path_made_below_a_directory_stays_there() {
-        let value = Value { pieces: vec![hole("$(mktemp -d)", false, Some("/tmp")), known("/x")] };
+        let value = Value::from([hole("$(mktemp -d)", false, Some("/tmp")), known("/x")]);
         let classes = Place::resolve(&value, &base("/home/user/project")).may_be();
         assert!(classes.has(PathClass::Temp) && !classes.has(PathClass::Unknown));
     }
 
     #[test]
     fn a_hole_with_text_around_it_is_a_name() {
-        let value = Value { pieces: vec![known("/tmp/build-"), hole("$USER", false, None), known("-out")] };
+        let value = Value::from([known("/tmp/build-"), hole("$USER", false, None), known("-out")]);
         let classes = Place::resolve(&value, &base("/home/user/project")).may_be();
         assert!(classes.has(PathClass::Temp) && !classes.has(PathClass::Unknown));
     }
@@ -255,7 +255,7 @@ mod places {
         base.cwd = None;
         assert!(Place::resolve(&Value::known("x"), &base).may_be().has(PathClass::Unknown));
         assert!(!Place::resolve(&Value::known("/tmp/x"), &base).may_be().has(PathClass::Unknown));
-        let key = Value { pieces: vec![hole("$H", false, None), known("/.ssh/id_rsa")] };
+        let key = Value::from([hole("$H", false, None), known("/.ssh/id_rsa")]);
         assert!(Place::resolve(&key, &base).may_be().has(PathClass::Credential));
     }
 

@@ -27,7 +27,12 @@ const MOST_BLANKS: usize = 8;
 pub fn render(text: &str) -> String {
     // Most of what is shown is short and plain.
     let plain = |byte: u8| (byte.is_ascii_graphic() && byte != b'\\') || byte == b' ';
-    if text.len() <= MOST_SHOWN && text.bytes().all(plain) && !text.contains("         ") {
+    let mut blanks = 0;
+    let is_plain = |byte: u8| {
+        blanks = if byte == b' ' { blanks + 1 } else { 0 };
+        plain(byte) && blanks <= MOST_BLANKS
+    };
+    if text.len() <= MOST_SHOWN && text.bytes().all(is_plain) {
         return text.to_owned();
     }
     render_pieces(text, &[]).concat()
@@ -114,6 +119,9 @@ fn has_no_shape(c: char) -> bool {
 
 /// What is deceptive about a text, if anything: the first kind of character that shows as something else than it is.
 pub(super) fn deception(text: &str) -> Option<&'static str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r')) {
+        return None;
+    }
     let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r');
     if text.chars().any(control) {
         return Some("control characters");

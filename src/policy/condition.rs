@@ -291,7 +291,7 @@ impl Condition {
         }) && named(&self.session, session)
             && named(&self.backend, &facts.backend)
             && self.effect.as_ref().is_none_or(|effects| effects.matches(act, sureness))
-            && self.program.as_ref().is_none_or(|names| any_text(names, scene.program.as_bytes()))
+            && self.program.as_ref().is_none_or(|names| any_text(names, &scene.program))
             && self
                 .via
                 .as_ref()

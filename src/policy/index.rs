@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
+
 use super::condition::Kind;
 use super::rule::Rule;
 use crate::gate::Act;
@@ -9,7 +11,7 @@ use crate::gate::Act;
 /// Rules by what they ask for first: the program where they name one, else the kind of effect.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    by_program: HashMap<String, Vec<u32>>,
+    by_program: HashMap<Vec<u8>, Vec<u32>, FixedState>,
     by_kind: [Vec<u32>; Kind::COUNT],
 }
 
@@ -19,7 +21,7 @@ impl Index {
         for (at, rule) in (0u32..).zip(rules) {
             if let Some(programs) = rule.programs() {
                 for program in programs {
-                    add(index.by_program.entry(program.clone()).or_default(), at);
+                    add(index.by_program.entry(program.clone().into_bytes()).or_default(), at);
                 }
                 continue;
             }
@@ -36,7 +38,7 @@ impl Index {
     pub(super) fn candidates(&self, act: &Act) -> impl Iterator<Item = usize> {
         let kind = Kind::of(&act.effect) as usize;
         let by_kind = self.by_kind.get(kind).map_or(&[] as &[u32], Vec::as_slice);
-        let named = if self.by_program.is_empty() { None } else { self.by_program.get(&act.scene.program) };
+        let named = if self.by_program.is_empty() { None } else { self.by_program.get(&*act.scene.program) };
         let (mut left, mut right) = (by_kind, named.map_or(&[] as &[u32], Vec::as_slice));
         std::iter::from_fn(move || {
             let list = match (left.first(), right.first()) {

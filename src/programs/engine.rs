@@ -241,7 +241,7 @@ pub(super) fn guess(argv: &[Value], knowledge: &Knowledge, effects: &mut Vec<Eff
     for (at, word) in argv.iter().enumerate().skip(1) {
         let tail = argv.get(at..).unwrap_or_default();
         let named = word.as_str().and_then(|_| program_word::standard_name(word));
-        if tail.len() < 2 || !named.is_some_and(|name| is_dangerous(&name, knowledge)) {
+        if tail.len() < 2 || !named.is_some_and(|name| is_dangerous(name, knowledge)) {
             continue;
         }
         if found == MAX_GUESSES {

@@ -1,5 +1,7 @@
 //! A program's templates, filled with what it is given: effects.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::effect::{Effect, Language, Operation, Target};
 use super::engine::{Context, stdin_text};
 use super::grammar::Parsed;
@@ -7,6 +9,9 @@ use super::knowledge::Program;
 use super::template::{Condition, Selection, Setting, Template, Test, Verb};
 use super::{variables, words};
 use crate::shell::{Input, Value};
+
+/// What a selection selects.
+type Values = SmallVec<[Value; 2]>;
 
 /// One program's templates with its arguments.
 pub(super) struct Filling<'f> {
@@ -20,7 +25,7 @@ impl Filling<'_> {
     pub(super) fn fill(&self, template: &Template, effects: &mut Vec<Effect>) {
         // what nothing lifts must not be found in words that nobody knows: those are asked about by other effects
         let sure = matches!(template.verb, Verb::Power | Verb::Flood)
-            || template.selections.first() == Some(&Selection::Literal("-1".to_owned()));
+            || matches!(template.selections.first(), Some(Selection::Literal(text)) if text == "-1");
         let holds = template
             .conditions
             .iter()
@@ -99,7 +104,7 @@ impl Filling<'_> {
         found
     }
 
-    fn select(&self, selection: &Selection) -> Vec<Value> {
+    fn select(&self, selection: &Selection) -> Values {
         match selection {
             Selection::Operands(from, to) => {
                 let operands = &self.parsed.operands;
@@ -109,15 +114,15 @@ impl Filling<'_> {
                 };
                 match (place(*from), place(*to)) {
                     (Some(from), Some(to)) if from <= to => {
-                        operands.get(from..len.min(to + 1)).unwrap_or_default().to_vec()
+                        operands.get(from..len.min(to + 1)).unwrap_or_default().into()
                     }
-                    _ => Vec::new(),
+                    _ => Values::new(),
                 }
             }
             Selection::Option(id) => self.parsed.values(*id).cloned().collect(),
             Selection::Key(key) => self.key(key).into_iter().collect(),
-            Selection::Literal(text) => vec![Value::known(text.as_bytes())],
-            Selection::Stdin => vec![self.stdin()],
+            Selection::Literal(text) => smallvec![Value::known(text.as_bytes())],
+            Selection::Stdin => smallvec![self.stdin()],
         }
     }
 
@@ -125,7 +130,10 @@ impl Filling<'_> {
         stdin_text(&self.context.invocation.stdin)
     }
 
-    fn values(&self, template: &Template) -> Vec<Value> {
+    fn values(&self, template: &Template) -> Values {
+        if let [only] = template.selections.as_slice() {
+            return self.select(only);
+        }
         template.selections.iter().flat_map(|selection| self.select(selection)).collect()
     }
 
@@ -203,7 +211,7 @@ impl Filling<'_> {
         }
         let cwd = self.setting_value(template, Setting::Cwd).or_else(|| self.context.cwd.clone());
         effects.push(Effect::Exec {
-            argv: argv.into(),
+            argv: argv.into_vec().into(),
             via: self.program.name.clone(),
             target: self.target(template),
             assignments: self.assignments.to_vec(),

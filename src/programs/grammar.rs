@@ -7,6 +7,9 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
+use smallvec::SmallVec;
+
 use crate::shell::{Piece, Value};
 
 use super::words;
@@ -18,7 +21,7 @@ const PLUS: usize = usize::MAX;
 #[derive(Debug, Default)]
 pub(super) struct Grammar {
     arities: Vec<Arity>,
-    short: HashMap<u8, usize>,
+    short: HashMap<u8, usize, FixedState>,
     long: Vec<(String, usize)>,
     /// Options that are not listed are flags.
     loose: bool,
@@ -51,9 +54,9 @@ enum Arity {
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
     /// Options in order, by their number in the grammar.
-    pub(super) options: Vec<(usize, Option<Value>)>,
+    pub(super) options: SmallVec<[(usize, Option<Value>); 3]>,
     /// Words that are no options.
-    pub(super) operands: Vec<Value>,
+    pub(super) operands: SmallVec<[Value; 4]>,
     /// Words that look like options and are not known, with how many operands stood before them.
     pub(super) unread: Vec<Value>,
     /// It only prints about itself.
@@ -162,12 +165,11 @@ impl Grammar {
     /// Reads arguments (without the program word) as the program will.
     pub(super) fn parse(&self, arguments: &[Value]) -> Parsed {
         let mut parsed = Parsed::default();
-        // words are read from the back, so that `env -S` can put words in front of the rest
-        let mut pending: Vec<Value> = arguments.iter().rev().cloned().collect();
+        let mut pending = Pending { respelled: Vec::new(), rest: arguments.iter() };
         // `env -S` inside `env -S` ends after as many rounds as there were words
         let mut respellings = 16;
         if self.bundle_first
-            && let Some(first) = pending.last()
+            && let Some(first) = arguments.first()
             && !first.prefix().starts_with(b"-")
             && !first.prefix().is_empty()
         {
@@ -178,7 +180,7 @@ impl Grammar {
             let prefix = word.prefix();
             match prefix {
                 b"--" if word.as_known().is_some() => {
-                    parsed.operands.extend(pending.drain(..).rev());
+                    pending.drain_to(&mut parsed.operands);
                 }
                 b"-" if word.as_known().is_some() && self.dash.is_some() => {
                     parsed.options.extend(self.dash.map(|id| (id, None)));
@@ -194,7 +196,7 @@ impl Grammar {
                     }
                     parsed.operands.push(word);
                     if self.posix {
-                        parsed.operands.extend(pending.drain(..).rev());
+                        pending.drain_to(&mut parsed.operands);
                     }
                 }
             }
@@ -204,7 +206,7 @@ impl Grammar {
             {
                 respellings -= 1;
                 match text.as_known().and_then(words::split) {
-                    Some(more) if respellings > 0 => pending.extend(more.into_iter().rev()),
+                    Some(more) if respellings > 0 => pending.respelled.extend(more.into_iter().rev()),
                     _ => parsed.unread.push(text),
                 }
             }
@@ -212,7 +214,7 @@ impl Grammar {
         parsed
     }
 
-    fn long_option(&self, word: &Value, pending: &mut Vec<Value>, parsed: &mut Parsed) {
+    fn long_option(&self, word: &Value, pending: &mut Pending<'_>, parsed: &mut Parsed) {
         let (name, attached) = match words::cut(word, b'=') {
             Some((name, value)) => (name, Some(value)),
             None => match word.as_known() {
@@ -242,9 +244,9 @@ impl Grammar {
         fitting.all(|id| id == first).then_some(first)
     }
 
-    fn short_options(&self, word: &Value, pending: &mut Vec<Value>, parsed: &mut Parsed) {
-        let prefix = word.prefix().to_vec();
-        if let Some(id) = self.whole_word(word, &prefix) {
+    fn short_options(&self, word: &Value, pending: &mut Pending<'_>, parsed: &mut Parsed) {
+        let prefix = word.prefix();
+        if let Some(id) = self.whole_word(word, prefix) {
             let attached = words::cut(word, b'=').map(|(_, value)| value);
             let value = match self.arities.get(id) {
                 Some(Arity::Required) if attached.is_none() => pending.pop(),
@@ -299,7 +301,7 @@ impl Grammar {
     }
 
     /// `tar czf x`: the values follow as words of their own, in the order of the letters.
-    fn bundle_words(&self, word: &Value, pending: &mut Vec<Value>, parsed: &mut Parsed) {
+    fn bundle_words(&self, word: &Value, pending: &mut Pending<'_>, parsed: &mut Parsed) {
         if word.as_known().is_none() {
             return parsed.unread.push(word.clone());
         }
@@ -326,6 +328,25 @@ impl Grammar {
             parsed.help = true;
         }
         parsed.options.push((id, value));
+    }
+}
+
+/// Words that are still to be read.
+struct Pending<'a> {
+    /// Those that `env -S` put in front of the rest, last first.
+    respelled: Vec<Value>,
+    rest: std::slice::Iter<'a, Value>,
+}
+
+impl Pending<'_> {
+    fn pop(&mut self) -> Option<Value> {
+        self.respelled.pop().or_else(|| self.rest.next().cloned())
+    }
+
+    /// All that is left, as it stands.
+    fn drain_to(&mut self, operands: &mut SmallVec<[Value; 4]>) {
+        operands.extend(self.respelled.drain(..).rev());
+        operands.extend(std::mem::take(&mut self.rest).cloned());
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{LazyLock, OnceLock};
 
+use foldhash::fast::FixedState;
 use serde::Deserialize;
 
 use super::grammar::Grammar;
@@ -56,7 +57,7 @@ pub enum KnowledgeError {
 #[derive(Debug)]
 pub struct Knowledge {
     entries: Vec<Entry>,
-    index: HashMap<Cow<'static, str>, usize>,
+    index: HashMap<Cow<'static, str>, usize, FixedState>,
 }
 
 #[derive(Debug)]
@@ -72,7 +73,7 @@ pub(super) struct Program {
     pub(super) name: String,
     pub(super) grammar: Grammar,
     pub(super) effects: Vec<Template>,
-    pub(super) subcommands: HashMap<String, Subcommand>,
+    pub(super) subcommands: HashMap<String, Subcommand, FixedState>,
     /// A subcommand may be cut short where that fits only one.
     pub(super) abbreviated: bool,
     /// The subcommand that is meant when none is named.
@@ -143,7 +144,7 @@ impl Knowledge {
     /// The knowledge that is compiled in.
     pub fn shipped() -> &'static Self {
         static SHIPPED_KNOWLEDGE: LazyLock<Knowledge> = LazyLock::new(|| {
-            let mut knowledge = Knowledge { entries: Vec::new(), index: HashMap::new() };
+            let mut knowledge = Knowledge { entries: Vec::new(), index: HashMap::default() };
             for (_, text) in SHIPPED {
                 // names that are described twice keep their first table; a test makes sure that there are none
                 let _ = knowledge.add_borrowed(text);
@@ -158,7 +159,7 @@ impl Knowledge {
     /// # Errors
     /// Returns an error when a table cannot be read, or when two tables claim one name.
     pub fn read(text: &str) -> Result<Self, KnowledgeError> {
-        let mut knowledge = Self { entries: Vec::new(), index: HashMap::new() };
+        let mut knowledge = Self { entries: Vec::new(), index: HashMap::default() };
         for chunk in chunks(text) {
             knowledge.insert(Cow::Owned(chunk.name.to_owned()), Cow::Owned(chunk.text.to_owned()))?;
         }
@@ -335,7 +336,7 @@ fn compile(name: &str, table: Table) -> Result<Program, String> {
         .iter()
         .map(|line| Template::read(line, &grammar).map_err(|error| format!("in `{line}`: {error}")))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut subcommands = HashMap::new();
+    let mut subcommands = HashMap::default();
     for word in table.harmless.split_whitespace() {
         subcommands.insert(word.to_owned(), Subcommand::Harmless);
     }

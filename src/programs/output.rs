@@ -22,7 +22,7 @@ const ENDLESS: u64 = 10_000;
 /// known; constant text (`echo`, `printf`) is known to the evaluator already.
 pub fn output(invocation: &Invocation) -> Option<Value> {
     let (word, arguments) = invocation.argv.split_first()?;
-    match program_word::standard_name(word)?.as_str() {
+    match program_word::standard_name(word)? {
         "find" | "gfind" => super::hooks::found(arguments),
         "lsblk" | "blkid" => Some(pattern(b"/dev/", b"*")),
         "ls" | "dir" | "vdir" | "fd" | "fdfind" | "locate" | "plocate" => Some(listed(arguments)),
@@ -41,10 +41,10 @@ pub fn output(invocation: &Invocation) -> Option<Value> {
 /// Whether a program runs what it reads from its standard input: a shell, an interpreter, `xargs`.
 pub fn runs_input(invocation: &Invocation, knowledge: &Knowledge) -> bool {
     let Some(name) = invocation.argv.first().and_then(program_word::standard_name) else { return false };
-    if matches!(name.as_str(), "." | "source") {
+    if matches!(name, "." | "source") {
         return true;
     }
-    knowledge.find(&name).is_some_and(|program| {
+    knowledge.find(name).is_some_and(|program| {
         matches!(program.hook.as_deref(), Some("xargs" | "parallel" | "crontab" | "python"))
             || program.effects.iter().any(|template| {
                 matches!(template.verb, Verb::Script(_)) && template.selections.contains(&Selection::Stdin)
@@ -63,7 +63,7 @@ pub fn literals(invocation: &Invocation, knowledge: &Knowledge) -> Vec<Vec<u8>> 
 }
 
 fn pattern(directory: &[u8], glob: &[u8]) -> Value {
-    Value { pieces: vec![Piece::Known(directory.to_vec()), Piece::Glob(glob.to_vec())] }
+    Value::from([Piece::known(directory), Piece::glob(glob)])
 }
 
 /// `ls DIR` prints names in a directory, `ls FILES` the files themselves.

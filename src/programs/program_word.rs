@@ -1,5 +1,7 @@
 //! Which program a program word names.
 
+use smallvec::SmallVec;
+
 use super::knowledge::{Knowledge, Program};
 use super::words;
 use crate::shell::{Piece, Value};
@@ -40,7 +42,7 @@ const MAX_PATTERN: usize = 8;
 /// What a program word leads to.
 pub(super) struct Found<'k> {
     /// Known programs that it may be.
-    pub(super) programs: Vec<&'k Program>,
+    pub(super) programs: SmallVec<[&'k Program; 1]>,
     /// It is a file outside the standard directories, whatever its name.
     pub(super) runs_file: bool,
 }
@@ -48,10 +50,10 @@ pub(super) struct Found<'k> {
 /// Looks a program word up.
 pub(super) fn find<'k>(word: &Value, knowledge: &'k Knowledge) -> Found<'k> {
     if let Some(name) = standard_name(word) {
-        return Found { programs: knowledge.find(&name).into_iter().collect(), runs_file: false };
+        return Found { programs: knowledge.find(name).into_iter().collect(), runs_file: false };
     }
     if let Some(name) = looked_up(word) {
-        return Found { programs: knowledge.find(&name).into_iter().collect(), runs_file: false };
+        return Found { programs: knowledge.find(name).into_iter().collect(), runs_file: false };
     }
     match (word.as_known(), words::basename(word)) {
         // `./rm` is not rm, but may be a copy of it
@@ -59,14 +61,16 @@ pub(super) fn find<'k>(word: &Value, knowledge: &'k Knowledge) -> Found<'k> {
             let programs = name.as_str().and_then(|name| knowledge.find(name));
             Found { programs: programs.into_iter().collect(), runs_file: true }
         }
-        _ if word.has_unknown() => Found { programs: tail_name(word, knowledge), runs_file: false },
+        _ if word.has_unknown() => {
+            Found { programs: tail_name(word, knowledge).into_iter().collect(), runs_file: false }
+        }
         _ => Found { programs: by_pattern(word, knowledge), runs_file: true },
     }
 }
 
 /// `$(which rm)`, `$(command -v rm)`, `$(type -P rm)`: the program that the search path has for a name. Where nothing
 /// is found nothing runs.
-fn looked_up(word: &Value) -> Option<String> {
+fn looked_up(word: &Value) -> Option<&str> {
     let [Piece::Unknown(hole)] = word.pieces.as_slice() else { return None };
     let source = hole.source.as_str();
     let inner = source.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
@@ -80,19 +84,23 @@ fn looked_up(word: &Value) -> Option<String> {
         _ => return None,
     };
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.' | '+');
-    (words.next().is_none() && !name.starts_with('-') && name.chars().all(plain)).then(|| name.to_owned())
+    (words.next().is_none() && !name.starts_with('-') && name.chars().all(plain)).then_some(name)
 }
 
 /// The name of a program that is looked up in PATH or stands in a standard directory.
-pub(super) fn standard_name(word: &Value) -> Option<String> {
+pub(super) fn standard_name(word: &Value) -> Option<&str> {
     let text = word.as_str()?;
     if !text.contains('/') {
-        return Some(text.to_owned());
+        return Some(text);
     }
     let path = normal(text)?;
     let (directory, name) = path.rsplit_once('/')?;
     let versioned = directory.starts_with("/usr/lib/") || directory.starts_with("/usr/libexec/");
-    (versioned || STANDARD.contains(&directory)).then(|| name.to_owned())
+    if !versioned && !STANDARD.contains(&directory) {
+        return None;
+    }
+    // the same name as it is written, or `/bin/rm/.`
+    text.rsplit('/').find(|part| *part == name)
 }
 
 /// An absolute path without `.`, `..`, doubled slashes and the ways around through /proc.
@@ -118,15 +126,15 @@ fn normal(path: &str) -> Option<String> {
 }
 
 /// `$DIR/rm`: the directory is not known, the name is.
-fn tail_name<'k>(word: &Value, knowledge: &'k Knowledge) -> Vec<&'k Program> {
+fn tail_name<'k>(word: &Value, knowledge: &'k Knowledge) -> Option<&'k Program> {
     let suffix = word.suffix();
-    let Some(slash) = suffix.iter().rposition(|byte| *byte == b'/') else { return Vec::new() };
+    let slash = suffix.iter().rposition(|byte| *byte == b'/')?;
     let name = suffix.get(slash + 1..).and_then(|name| std::str::from_utf8(name).ok());
-    name.and_then(|name| knowledge.find(name)).into_iter().collect()
+    name.and_then(|name| knowledge.find(name))
 }
 
 /// `/b?n/r[m]`: every known program that the pattern may name.
-fn by_pattern<'k>(word: &Value, knowledge: &'k Knowledge) -> Vec<&'k Program> {
+fn by_pattern<'k>(word: &Value, knowledge: &'k Knowledge) -> SmallVec<[&'k Program; 1]> {
     let mut pattern = Vec::new();
     for piece in &word.pieces {
         match piece {

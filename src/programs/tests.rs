@@ -41,7 +41,6 @@ pub(super) fn invocation(command: &str) -> Invocation {
         redirects.push(Redirect { kind, fd: None, target, span: Span::default() });
     }
     Invocation {
-        spans: vec![Span::default(); argv.len()],
         argv: argv.into(),
         span: Span::default(),
         assignments,
@@ -64,10 +63,10 @@ fn value(word: &str) -> Value {
         let (before, after) = rest.split_at(at);
         let piece = if let Some(tail) = after.strip_prefix("%GLOB") {
             rest = tail;
-            Piece::Glob(b"*".to_vec())
+            Piece::glob(b"*")
         } else if let Some(tail) = after.strip_prefix("%HOLE") {
             rest = tail;
-            Piece::Unknown(Unknown {
+            Piece::from(Unknown {
                 source: "$X".to_owned(),
                 may_be_empty: true,
                 splits: true,
@@ -75,12 +74,12 @@ fn value(word: &str) -> Value {
             })
         } else {
             rest = after.get(1..).unwrap();
-            Piece::Known(b"%".to_vec())
+            Piece::known(b"%")
         };
-        super::words::push(&mut value, Piece::Known(before.as_bytes().to_vec()));
-        super::words::push(&mut value, piece);
+        value.push(Piece::known(before.as_bytes()));
+        value.push(piece);
     }
-    super::words::push(&mut value, Piece::Known(rest.as_bytes().to_vec()));
+    value.push(Piece::known(rest.as_bytes()));
     value
 }
 

@@ -18,19 +18,10 @@ pub(super) fn below(directory: &Value, source: &str) -> Value {
         }),
         None => {
             let mut value = directory.clone();
-            push(&mut value, Piece::Known(b"/".to_vec()));
-            push(&mut value, Piece::Glob(b"*".to_vec()));
+            value.push(Piece::known(b"/"));
+            value.push(Piece::glob(b"*"));
             value
         }
-    }
-}
-
-/// Adds a piece and keeps neighbouring known pieces together.
-pub(super) fn push(value: &mut Value, piece: Piece) {
-    match (value.pieces.last_mut(), piece) {
-        (_, Piece::Known(bytes)) if bytes.is_empty() => {}
-        (Some(Piece::Known(last)), Piece::Known(bytes)) => last.extend_from_slice(&bytes),
-        (_, piece) => value.pieces.push(piece),
     }
 }
 
@@ -39,7 +30,7 @@ pub(super) fn concat(parts: &[&Value]) -> Value {
     let mut whole = Value::default();
     for part in parts {
         for piece in &part.pieces {
-            push(&mut whole, piece.clone());
+            whole.push(piece.clone());
         }
     }
     whole
@@ -50,10 +41,10 @@ pub(super) fn join(words: &[Value]) -> Value {
     let mut whole = Value::default();
     for (index, word) in words.iter().enumerate() {
         if index > 0 {
-            push(&mut whole, Piece::Known(b" ".to_vec()));
+            whole.push(Piece::known(b" "));
         }
         for piece in &word.pieces {
-            push(&mut whole, piece.clone());
+            whole.push(piece.clone());
         }
     }
     whole
@@ -65,9 +56,9 @@ pub(super) fn skip(value: &Value, count: usize) -> Value {
     for (index, piece) in value.pieces.iter().enumerate() {
         match piece {
             Piece::Known(bytes) if index == 0 => {
-                push(&mut rest, Piece::Known(bytes.get(count..).unwrap_or_default().to_vec()));
+                rest.push(Piece::known(bytes.get(count..).unwrap_or_default()));
             }
-            other => push(&mut rest, other.clone()),
+            other => rest.push(other.clone()),
         }
     }
     rest

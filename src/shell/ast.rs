@@ -1,6 +1,8 @@
 //! The syntax tree of a text, in arenas: nothing in it owns another part of it, so that building, walking and
 //! dropping it need no native stack, however deep the text nests.
 
+use smallvec::SmallVec;
+
 use super::{Dialect, Span};
 
 /// An index into one of the arenas of [`Script`].
@@ -24,11 +26,11 @@ pub struct Script {
     pub(super) source: u32,
     /// Where each appended part begins, and the span of the backquotes that it came from.
     pub(super) segments: Vec<(u32, Span)>,
-    pub(super) nodes: Vec<Node>,
-    pub(super) ids: Vec<Id>,
-    pub(super) items: Vec<Item>,
-    pub(super) words: Vec<Word>,
-    pub(super) parts: Vec<Part>,
+    pub(super) nodes: SmallVec<[Node; 4]>,
+    pub(super) ids: SmallVec<[Id; 16]>,
+    pub(super) items: SmallVec<[Item; 2]>,
+    pub(super) words: SmallVec<[Word; 6]>,
+    pub(super) parts: SmallVec<[Part; 6]>,
     pub(super) params: Vec<Param>,
     pub(super) redirs: Vec<Redir>,
     pub(super) assigns: Vec<Assign>,

@@ -28,6 +28,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::ast::{Assign, Assigned, Id, Kind, Node, PartKind, Script, Slice, Target};
 use super::{
     Dialect, Evaluation, Input, Limits, Oddity, Origin, ParseError, Redirect, Span, Unknown, Value, Written,
@@ -58,7 +60,7 @@ pub struct Context<'a> {
     /// Whether a variable that is in neither is known to be unset; otherwise nothing is known of it.
     pub others_unset: bool,
     /// `$0`, `$1`, ...; `None` where they are not known.
-    pub arguments: Option<Vec<Value>>,
+    pub arguments: Option<Cow<'a, [Value]>>,
     /// What standard input is.
     pub stdin: Input,
     /// Files that a text around this one wrote.
@@ -194,8 +196,20 @@ struct Place {
     pipes: u32,
     conditional: u32,
     stdin: Input,
-    redirects: Rc<Vec<Redirect>>,
+    /// Those of the groups around.
+    redirects: Option<Rc<Vec<Redirect>>>,
     depth: usize,
+}
+
+impl Place {
+    fn redirects(&self) -> &[Redirect] {
+        self.redirects.as_ref().map_or(&[], |redirects| redirects.as_slice())
+    }
+
+    /// Adds redirections for all that follows here.
+    fn redirect(&mut self, more: &[Redirect]) {
+        self.redirects = Some(Rc::new([self.redirects(), more].concat()));
+    }
 }
 
 /// Output that is collected: of a substitution, or of a pipeline's stage.
@@ -311,8 +325,8 @@ struct Call {
 struct Evaluator<'a> {
     context: &'a Context<'a>,
     budget: &'a mut Budget,
-    scripts: Vec<Rc<Script>>,
-    within: Vec<Option<Span>>,
+    scripts: SmallVec<[Rc<Script>; 1]>,
+    within: SmallVec<[Option<Span>; 1]>,
     out: Evaluation,
     tasks: Vec<Task>,
     place: Place,
@@ -358,14 +372,14 @@ impl<'a> Evaluator<'a> {
             pipes: 0,
             conditional: 0,
             stdin: context.stdin.clone(),
-            redirects: Rc::default(),
+            redirects: None,
             depth: 0,
         };
         Self {
             context,
             budget,
-            scripts: Vec::with_capacity(1),
-            within: Vec::with_capacity(1),
+            scripts: SmallVec::new(),
+            within: SmallVec::new(),
             out: Evaluation::default(),
             tasks: Vec::with_capacity(8),
             place,

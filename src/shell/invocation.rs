@@ -36,8 +36,6 @@ pub struct Invocation {
     pub argv: Arc<Vec<Value>>,
     /// Where the whole simple command stands.
     pub span: Span,
-    /// Where each word of `argv` came from (several words may come from one span: `{a,b}`).
-    pub spans: Vec<Span>,
     /// `NAME=value` before the program: in its environment, and in nothing else's.
     pub assignments: Vec<(String, Value)>,
     /// Variables exported or assigned earlier in the text that are now in the environment of what runs, where they

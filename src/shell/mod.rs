@@ -18,7 +18,7 @@ pub use ast::Script;
 pub use eval::{Budget, Context, ReadError, TooMuch, evaluate, read};
 pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind, Written};
 pub use parse::{Limits, ParseError, parse};
-pub use value::{Piece, Unknown, Value};
+pub use value::{Bytes, Piece, Pieces, Unknown, Value};
 
 use serde::{Deserialize, Serialize};
 

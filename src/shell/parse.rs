@@ -17,6 +17,8 @@ mod words;
 
 use std::collections::HashSet;
 
+use smallvec::SmallVec;
+
 use super::ast::{Arm, Assign, HereDoc, Id, Item, Kind, Node, Part, Redir, RedirOp, Script, Slice};
 use super::{Dialect, Span};
 use words::{Context, WordFrame};
@@ -134,7 +136,7 @@ struct Parser {
     extglob_next: bool,
     pos: usize,
     end: usize,
-    stack: Vec<Frame>,
+    stack: SmallVec<[Frame; 6]>,
     /// Lists and nested words on the stack.
     nesting: usize,
     /// Substitutions on the stack: a here-document's body cannot stand in another one than its operator.
@@ -143,10 +145,10 @@ struct Parser {
     result: Done,
     /// The last command was compound and had no redirections: a reserved word may follow at once.
     compound: bool,
-    ids: Vec<Id>,
-    items: Vec<Item>,
-    parts: Vec<Part>,
-    redirs: Vec<Redir>,
+    ids: SmallVec<[Id; 16]>,
+    items: SmallVec<[Item; 4]>,
+    parts: SmallVec<[Part; 8]>,
+    redirs: SmallVec<[Redir; 2]>,
     assigns: Vec<Assign>,
     elements: Vec<Assign>,
     arms: Vec<Arm>,
@@ -319,10 +321,6 @@ impl Parser {
             text: text.as_bytes().to_vec(),
             source: number(text.len()),
             dialect,
-            nodes: Vec::with_capacity(8),
-            words: Vec::with_capacity(8),
-            parts: Vec::with_capacity(8),
-            ids: Vec::with_capacity(8),
             ..Script::default()
         };
         Self {
@@ -332,15 +330,15 @@ impl Parser {
             extglob_next: extglob,
             pos: 0,
             end: text.len(),
-            stack: Vec::with_capacity(8),
+            stack: SmallVec::new(),
             nesting: 0,
             level: 0,
             result: Done::Nothing,
             compound: false,
-            ids: Vec::with_capacity(8),
-            items: Vec::with_capacity(4),
-            parts: Vec::with_capacity(8),
-            redirs: Vec::new(),
+            ids: SmallVec::new(),
+            items: SmallVec::new(),
+            parts: SmallVec::new(),
+            redirs: SmallVec::new(),
             assigns: Vec::new(),
             elements: Vec::new(),
             arms: Vec::new(),

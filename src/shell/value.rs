@@ -1,27 +1,39 @@
 //! What is known of a word after expansion: literal bytes with holes in them.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
+use smallvec::SmallVec;
+
+/// Bytes of a word. Most words are short, and are copied often on the way from a text to a verdict: short ones are held in
+/// place.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(transparent)]
+pub struct Bytes(SmallVec<[u8; 24]>);
+
+/// The parts of a [`Value`]: nearly always one.
+pub type Pieces = SmallVec<[Piece; 1]>;
 
 /// One argument as the program would receive it, as far as it can be known before running.
 ///
 /// A value is a sequence of pieces. A value with an unquoted hole may become several arguments, or none; see
 /// [`Unknown::splits`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize)]
+#[derive(Debug, PartialEq, Eq, Hash, Default, Serialize)]
 pub struct Value {
     /// Never holds two neighbouring [`Piece::Known`]; empty means the empty string.
-    pub pieces: Vec<Piece>,
+    pub pieces: Pieces,
 }
 
 /// A part of a [`Value`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub enum Piece {
     /// Exactly these bytes. Not always UTF-8: `$'\xff'` is one byte.
-    Known(Vec<u8>),
+    Known(Bytes),
     /// An active pathname pattern: an unquoted `*`, `?`, `[...]` or extended glob, as written. It stands for any
     /// existing names that match, or for itself.
-    Glob(Vec<u8>),
+    Glob(Bytes),
     /// Bytes that cannot be known before running.
-    Unknown(Unknown),
+    Unknown(Box<Unknown>),
 }
 
 /// Why a part of a value is unknown, and what is known of it all the same.
@@ -40,16 +52,128 @@ pub struct Unknown {
     pub unset: bool,
 }
 
+impl Bytes {
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
+    }
+}
+
+impl Clone for Bytes {
+    fn clone(&self) -> Self {
+        self.as_ref().into()
+    }
+}
+
+impl FromIterator<u8> for Bytes {
+    fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Self {
+        Self(bytes.into_iter().collect())
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_slice().fmt(f)
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Bytes {
+    fn from(bytes: &[u8; N]) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(SmallVec::from_vec(bytes))
+    }
+}
+
+impl From<String> for Bytes {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+impl Piece {
+    /// Exactly these bytes.
+    pub fn known(bytes: impl Into<Bytes>) -> Self {
+        Self::Known(bytes.into())
+    }
+
+    /// An active pathname pattern.
+    pub fn glob(pattern: impl Into<Bytes>) -> Self {
+        Self::Glob(pattern.into())
+    }
+}
+
+impl Clone for Value {
+    fn clone(&self) -> Self {
+        match self.pieces.as_slice() {
+            // by far the most
+            [only] => only.clone().into(),
+            pieces => Self { pieces: pieces.into() },
+        }
+    }
+}
+
+impl From<Piece> for Value {
+    fn from(piece: Piece) -> Self {
+        Self { pieces: Pieces::from_buf([piece]) }
+    }
+}
+
+impl<const N: usize> From<[Piece; N]> for Value {
+    fn from(pieces: [Piece; N]) -> Self {
+        Self { pieces: pieces.into_iter().collect() }
+    }
+}
+
+impl From<Unknown> for Piece {
+    fn from(unknown: Unknown) -> Self {
+        Self::Unknown(Box::new(unknown))
+    }
+}
+
 impl Value {
     /// A value that is known entirely.
-    pub fn known(bytes: impl Into<Vec<u8>>) -> Self {
+    pub fn known(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        if bytes.is_empty() { Self::default() } else { Self { pieces: vec![Piece::Known(bytes)] } }
+        if bytes.is_empty() { Self::default() } else { Piece::Known(bytes).into() }
     }
 
     /// A value of which nothing is known.
     pub fn unknown(unknown: Unknown) -> Self {
-        Self { pieces: vec![Piece::Unknown(unknown)] }
+        Piece::from(unknown).into()
     }
 
     /// The bytes, where all of them are known. A value with an active glob is not known.
@@ -82,6 +206,14 @@ impl Value {
     /// Whether any part is a variable that nothing sets.
     pub fn has_unset(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.unset))
+    }
+
+    /// The value as a person would write it; bytes that are not UTF-8 become U+FFFD.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self.as_known() {
+            Some(bytes) => String::from_utf8_lossy(bytes),
+            None => Cow::Owned(self.to_string()),
+        }
     }
 
     /// How many bytes are held, for what copies cost.

@@ -115,8 +115,8 @@ fn tokens(argv: &[Value], exact: bool) -> Vec<Token> {
         tokens.push(Token::Bytes(b"<".to_vec()));
         for piece in &value.pieces {
             tokens.push(match piece {
-                Piece::Known(bytes) => Token::Bytes(bytes.clone()),
-                Piece::Glob(bytes) if exact => Token::Bytes(bytes.clone()),
+                Piece::Known(bytes) => Token::Bytes(bytes.to_vec()),
+                Piece::Glob(bytes) if exact => Token::Bytes(bytes.to_vec()),
                 Piece::Glob(_) | Piece::Unknown(_) => Token::Anything,
             });
         }

@@ -16,41 +16,55 @@ impl Walk<'_> {
         if keeps_to_programs(&effect, base) {
             return;
         }
-        for effect in self.spread(effect, task) {
-            let own = path_of(&effect).map(|path| Place::resolve(path, base));
-            let (place, on_host) = self.through_mounts(own, &effect, task);
-            let mut act = Act { effect, place, scene: Arc::clone(scene), settled: false };
-            let ground = if on_host { Arc::clone(&self.ground) } else { self.ground_of(&act.scene.target) };
-            if act.takes_trees()
-                && let Some(place) = &mut act.place
-            {
-                place.look_below(&ground);
-            }
-            match &act.effect {
-                Effect::Fetch { .. } => *gives = (*gives).max(Feed::Network),
-                Effect::Read { .. } if act.may_be().has(PathClass::Credential) => {
-                    *gives = (*gives).max(Feed::Credential);
-                }
-                _ => {}
-            }
-            self.receive(&act, base, *gives);
-            if guess {
-                // The operands of a program that nobody knows look like a command, but may be data.
-                let found = hardline::findings(&act, &ground);
-                self.survey.findings.extend(opaque::launched(&act, !found.is_empty()));
-                continue;
-            }
-            for finding in hardline::findings(&act, &ground) {
-                act.settled = true;
-                self.survey.findings.push(finding);
-            }
-            self.survey.findings.extend(opaque::findings(&act));
-            self.survey.findings.extend(opaque::device(&act, base));
-            if self.was_received(&act) {
-                self.survey.findings.push(opaque::received(&act));
-            }
-            self.survey.acts.push(act);
+        if !Sources::has_hole(&effect) {
+            return self.one_act(effect, task, base, scene, guess, gives);
         }
+        for effect in self.spread(effect, task) {
+            self.one_act(effect, task, base, scene, guess, gives);
+        }
+    }
+
+    fn one_act(
+        &mut self,
+        effect: Effect,
+        task: &Task,
+        base: &Base,
+        scene: &Arc<Scene>,
+        guess: bool,
+        gives: &mut Feed,
+    ) {
+        let own = path_of(&effect).map(|path| Place::resolve(path, base));
+        let (place, on_host) = self.through_mounts(own, &effect, task);
+        let mut act = Act { effect, place, scene: Arc::clone(scene), settled: false };
+        let ground = if on_host { Arc::clone(&self.start.ground) } else { self.ground_of(&act.scene.target) };
+        if act.takes_trees()
+            && let Some(place) = &mut act.place
+        {
+            place.look_below(&ground);
+        }
+        match &act.effect {
+            Effect::Fetch { .. } => *gives = (*gives).max(Feed::Network),
+            Effect::Read { .. } if act.may_be().has(PathClass::Credential) => {
+                *gives = (*gives).max(Feed::Credential);
+            }
+            _ => {}
+        }
+        self.receive(&act, base, *gives);
+        if guess {
+            // The operands of a program that nobody knows look like a command, but may be data.
+            let found = hardline::findings(&act, &ground).next().is_some();
+            self.survey.findings.extend(opaque::launched(&act, found));
+            return;
+        }
+        let before = self.survey.findings.len();
+        self.survey.findings.extend(hardline::findings(&act, &ground));
+        act.settled = self.survey.findings.len() > before;
+        self.survey.findings.extend(opaque::findings(&act));
+        self.survey.findings.extend(opaque::device(&act, base));
+        if self.was_received(&act) {
+            self.survey.findings.push(opaque::received(&act));
+        }
+        self.survey.acts.push(act);
     }
 
     /// A path of a container that leads to this machine, as the place that it is here.
@@ -60,15 +74,18 @@ impl Walk<'_> {
         effect: &Effect,
         task: &Task,
     ) -> (Option<Place>, bool) {
-        let here = matches!(task.target, Target::Here | Target::User(_));
+        let here = matches!(task.around.target, Target::Here | Target::User(_));
         let reached = |place: &Place| {
-            let below = |path: &Path| task.mounts.iter().any(|(name, _)| name.surely_holds(&path.components));
+            let below = |path: &Path| {
+                task.around.mounts().iter().any(|(name, _)| name.surely_holds(&path.components))
+            };
             place.readings.iter().any(|reading| below(&reading.path))
         };
-        if here || task.mounts.is_empty() || !own.as_ref().is_some_and(reached) {
+        if here || task.around.mounts().is_empty() || !own.as_ref().is_some_and(reached) {
             return (own, false);
         }
-        let base = Base { cwd: None, ground: Arc::clone(&self.ground), links: task.mounts.to_vec() };
+        let base =
+            Base { cwd: None, ground: Arc::clone(&self.start.ground), links: task.around.mounts().to_vec() };
         (path_of(effect).map(|path| Place::resolve(path, &base)), true)
     }
 
@@ -111,9 +128,9 @@ impl Walk<'_> {
 
     pub(super) fn ground_of(&self, target: &Target) -> Arc<Ground> {
         match target {
-            Target::Here | Target::User(_) => Arc::clone(&self.ground),
+            Target::Here | Target::User(_) => Arc::clone(&self.start.ground),
             Target::Host(_) | Target::Container(_) => {
-                Arc::clone(self.elsewhere.get_or_init(|| Arc::new(self.ground.elsewhere())))
+                Arc::clone(self.elsewhere.get_or_init(|| Arc::new(self.start.ground.elsewhere())))
             }
         }
     }
@@ -130,8 +147,7 @@ impl Walk<'_> {
             let inner = source.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
             let inner = inner.or_else(|| source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')));
             let Some(inner) = inner else { continue };
-            let mut context = reader::of_request(self.facts);
-            context.cwd = Arc::clone(&task.invocation.cwd);
+            let context = reader::of_request(self.facts, &task.invocation.cwd);
             let Ok(evaluation) = shell::read(inner, None, &context, &mut self.budget) else { continue };
             let is_secret = |effect: &Effect| match effect {
                 Effect::Read { path } => Place::resolve(path, &base).may_be().has(PathClass::Credential),
@@ -150,17 +166,14 @@ impl Walk<'_> {
 
     /// How the paths of a command are resolved: the same for all that stay where the request began.
     pub(super) fn base(&self, task: &Task) -> Rc<Base> {
-        let ground = self.ground_of(&task.target);
-        let here = matches!(task.target, Target::Here | Target::User(_));
+        let ground = self.ground_of(&task.around.target);
+        let here = matches!(task.around.target, Target::Here | Target::User(_));
         let cwd = &task.invocation.cwd;
         let stays = here && cwd.as_str() == Some(self.facts.cwd.as_str());
-        if stays
-            && self.links.is_empty()
-            && let Some(base) = self.base.get()
-        {
-            return Rc::clone(base);
+        if stays && self.links.is_empty() {
+            return Rc::clone(&self.start.base);
         }
-        let mut base = Base { cwd: Some(Path::literal(&self.facts.cwd)), ground, links: Vec::new() };
+        let mut base = Base { ground, ..Base::clone(&self.start.base) };
         if here {
             base.links.clone_from(&self.links);
         } else {
@@ -171,11 +184,7 @@ impl Walk<'_> {
             base.cwd =
                 place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose());
         }
-        let base = Rc::new(base);
-        if stays && self.links.is_empty() {
-            return Rc::clone(self.base.get_or_init(|| base));
-        }
-        base
+        Rc::new(base)
     }
 
     pub(super) fn fed(&self, task: &Task) -> Feed {
@@ -246,15 +255,14 @@ pub(super) fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
 }
 
 /// The name of the program without its directories; empty where it is not known.
-pub(super) fn program_name(invocation: &Invocation) -> String {
-    let Some(word) = invocation.argv.first().and_then(Value::as_str) else { return String::new() };
-    word.rsplit('/').next().unwrap_or(word).to_owned()
+pub(super) fn program_name(invocation: &Invocation) -> &str {
+    super::super::act::program_name(&invocation.argv)
 }
 
 /// Whether a command prints the environment, in which credentials are: `env`, `printenv`, `export -p`.
 pub(super) fn shows_environment(invocation: &Invocation) -> bool {
     let Some((_, arguments)) = invocation.argv.split_first() else { return false };
-    match program_name(invocation).as_str() {
+    match program_name(invocation) {
         "env" => arguments.iter().all(|word| matches!(word.as_str(), Some("-0" | "--null"))),
         "printenv" => arguments.iter().all(|word| word.prefix().starts_with(b"-")),
         "set" => arguments.is_empty(),

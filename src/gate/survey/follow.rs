@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{DEEPEST, Task, Walk, program_name};
-use crate::gate::place::{Path, Place};
+use super::{Around, DEEPEST, Task, Walk, program_name};
+use crate::gate::place::Place;
 use crate::gate::{Decision, hardline, reader};
 use crate::programs::Target;
 use crate::shell::{self, Dialect, Input, Invocation, Piece, Redirect, RedirectKind, Value};
@@ -21,7 +21,7 @@ impl Walk<'_> {
         cwd: Option<Value>,
         guess: bool,
     ) -> Option<Task> {
-        if task.via.len() >= DEEPEST {
+        if task.around.via.len() >= DEEPEST {
             self.too_deep(task);
             return None;
         }
@@ -30,7 +30,6 @@ impl Walk<'_> {
         let here = starter.redirects.iter().filter(|redirect| redirect.kind == RedirectKind::Here);
         let invocation = Invocation {
             span: starter.span,
-            spans: vec![starter.span; argv.len()],
             argv,
             assignments,
             exported: starter.exported.clone(),
@@ -41,19 +40,11 @@ impl Walk<'_> {
             origin: starter.origin.clone(),
             files: starter.files.clone(),
         };
-        let mounts = self.mounts(task, &target);
-        let mut chain = task.via.clone();
-        chain.push(via);
-        Some(Task {
-            invocation: Rc::new(invocation),
-            target: inner_target(&task.target, target),
-            mounts,
-            via: chain,
-            group: task.group,
-            guess,
-            files: Rc::clone(&task.files),
-            within: Rc::clone(&task.within),
-        })
+        let mut around = Around::clone(&task.around);
+        self.mount(task, &target, &mut around);
+        around.via.push(via);
+        around.target = inner_target(&around.target, target);
+        Some(Task { invocation: Rc::new(invocation), around: Rc::new(around), group: task.group, guess })
     }
 
     pub(super) fn script(
@@ -65,14 +56,14 @@ impl Walk<'_> {
         arguments: &[Value],
         guess: bool,
     ) -> Vec<Task> {
-        if task.via.len() >= DEEPEST {
+        if task.around.via.len() >= DEEPEST {
             self.too_deep(task);
             return Vec::new();
         }
         let (readable, holes) = reader::with_holes(text);
-        let target = inner_target(&task.target, target.clone());
+        let target = inner_target(&task.around.target, target.clone());
         let key = (readable.clone(), format!("{arguments:?}{holes:?}{target:?}{}", task.invocation.cwd));
-        if task.within.contains(&readable) {
+        if task.around.within.iter().any(|text| **text == *readable) {
             self.restarted(task, &readable);
             return Vec::new();
         }
@@ -84,35 +75,27 @@ impl Walk<'_> {
             reader::of_script(self.facts, &task.invocation, dialect, arguments, holes, &self.written, here);
         let span = task.invocation.span;
         let evaluation = shell::read(&readable, Some(span), &context, &mut self.budget);
-        let mut via = task.via.clone();
-        via.push(program_name(&task.invocation));
-        let mut tasks = self.tasks(evaluation, span, &target, &via, false);
-        let mut within = task.within.to_vec();
-        within.push(readable);
-        let within = Rc::new(within);
-        let mut files = task.files.to_vec();
-        files.extend(task.invocation.files.iter().cloned());
-        let files = Rc::new(files);
+        let mut around = Around { target, ..Around::clone(&task.around) };
+        around.via.push(program_name(&task.invocation).to_owned());
+        around.within.push(readable.into());
+        around.files.extend(task.invocation.files.iter().cloned().map(Rc::new));
+        let mut tasks = self.tasks(evaluation, span, &Rc::new(around), false);
         for inner in &mut tasks {
             inner.guess = guess;
-            inner.mounts = Rc::clone(&task.mounts);
-            inner.files = Rc::clone(&files);
-            inner.within = Rc::clone(&within);
         }
         tasks
     }
 
     /// What `docker run -v /:/host` and its like put into a container.
-    fn mounts(&self, task: &Task, target: &Target) -> Rc<Vec<(Path, Path)>> {
+    fn mount(&self, task: &Task, target: &Target, around: &mut Around) {
         if !matches!(target, Target::Container(_)) {
-            return Rc::clone(&task.mounts);
+            return;
         }
         let base = self.base(task);
         let resolve = |path: &str| {
             let place = Place::resolve(&Value::known(path), &base);
             place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose())
         };
-        let mut mounts = task.mounts.to_vec();
         let words: Vec<&str> = task.invocation.argv.iter().map(|word| word.as_str().unwrap_or("")).collect();
         for (index, word) in words.iter().enumerate() {
             let next = words.get(index + 1).copied().unwrap_or_default();
@@ -120,10 +103,9 @@ impl Walk<'_> {
             if let (Some(source), Some(name)) = (resolve(source), resolve(name))
                 && !name.components.is_empty()
             {
-                mounts.push((name, source));
+                Rc::make_mut(around.mounts.get_or_insert_default()).push((name, source));
             }
         }
-        Rc::new(mounts)
     }
 
     /// A program word with blanks in it: no program is called so, but a starter that splits its words, or a person who
@@ -132,7 +114,7 @@ impl Walk<'_> {
         let [word, ..] = task.invocation.argv.as_slice() else { return None };
         let text = word.as_known().filter(|text| text.trim_ascii().iter().any(u8::is_ascii_whitespace))?;
         let text = Value::known(text.trim_ascii());
-        let context = reader::of_request(self.facts);
+        let context = reader::of_request(self.facts, &self.start.cwd);
         shell::read(text.as_str()?, None, &context, &mut self.budget).ok()?;
         Some(self.script(task, Dialect::Bash, &text, &Target::Here, &[], task.guess))
     }
@@ -221,7 +203,7 @@ fn join(outer: &Value, inner: &Value) -> Value {
         return inner.clone();
     }
     let mut joined = outer.clone();
-    joined.push(Piece::Known(b"/".to_vec()));
+    joined.push(Piece::known(b"/"));
     for piece in &inner.pieces {
         joined.push(piece.clone());
     }

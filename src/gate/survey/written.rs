@@ -1,5 +1,7 @@
 //! Files that the same text wrote and that it runs: they are judged by what is in them.
 
+use std::rc::Rc;
+
 use super::{Task, Walk, program_name};
 use crate::gate::place::{Base, Path, Place};
 use crate::programs::{self, Effect, Knowledge, Language, Target};
@@ -53,7 +55,11 @@ impl Walk<'_> {
     ) {
         let invocation = &task.invocation;
         // The command's own before those of the texts around it: every text's first substitution is `/dev/fd/63`.
-        let own = invocation.files.iter().chain(task.files.iter().rev()).find(|(name, _)| name == path);
+        let own = invocation
+            .files
+            .iter()
+            .chain(task.around.files.iter().rev().map(Rc::as_ref))
+            .find(|(name, _)| name == path);
         let mut contents: Vec<Value> = Vec::new();
         match own.map(|(_, content)| content.clone()).or_else(|| descriptor(path, task)) {
             Some(Input::Known(bytes)) => contents.push(Value::known(bytes)),
@@ -116,7 +122,7 @@ impl Walk<'_> {
         let files = self.written.iter().filter_map(|file| Some((split(&file.path), file.content.as_ref()?)));
         let mut read: Vec<(Language, Value)> = Vec::new();
         for ((directory, name), content) in files.take(MOST_FOLLOWED) {
-            match (program.as_str(), name) {
+            match (program, name) {
                 ("make" | "gmake" | "bmake", b"Makefile" | b"makefile" | b"GNUmakefile" | b"BSDmakefile")
                 | ("just", b"justfile" | b"Justfile" | b".justfile") => {
                     read.push((Language::Make, content.clone()));

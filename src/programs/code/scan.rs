@@ -279,7 +279,7 @@ fn happens(
                 let one_word = literals.first().is_some_and(|name| name.starts_with(b">"));
                 if reads && !one_word {
                     found.effects.extend(
-                        literals.first().map(|path| Effect::Read { path: Value::known(path.clone()) }),
+                        literals.first().map(|path| Effect::Read { path: Value::known(path.as_slice()) }),
                     );
                     return;
                 }
@@ -300,14 +300,14 @@ fn happens(
             if matches!(word, b"move" | b"rename" | b"renameSync")
                 && let Some(path) = literals.first()
             {
-                let path = Value::known(path.clone());
+                let path = Value::known(path.as_slice());
                 found.effects.push(Effect::Delete { path, recursive: true, how: Operation::Move });
             }
         }
         Call::Read => {
             found
                 .effects
-                .extend(literals.first().map(|path| Effect::Read { path: Value::known(path.clone()) }));
+                .extend(literals.first().map(|path| Effect::Read { path: Value::known(path.as_slice()) }));
         }
         Call::Kill => {
             found.effects.push(kill(language, &arguments.raw));
@@ -404,7 +404,7 @@ fn paths(literals: &[Vec<u8>], arguments: &Arguments, before: &[u8]) -> Vec<Valu
     let globs = contains(&arguments.raw, b"glob") || contains(&arguments.raw, b"<");
     let pattern = |path: &Vec<u8>| {
         let active = globs && path.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
-        if active { Value { pieces: vec![Piece::Glob(path.clone())] } } else { Value::known(path.clone()) }
+        if active { Value::from(Piece::glob(path.as_slice())) } else { Value::known(path.as_slice()) }
     };
     literals.iter().map(pattern).collect()
 }

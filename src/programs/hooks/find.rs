@@ -205,7 +205,7 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
                 let pattern = words_left.next().and_then(Value::as_known);
                 let everything = pattern.is_some_and(is_everything);
                 if let ("-name", Some(pattern), false, false) = (text, pattern, negated, everything) {
-                    name = Some(Value { pieces: vec![Piece::Glob(pattern.to_vec())] });
+                    name = Some(Value::from([Piece::glob(pattern)]));
                 }
                 narrowed |= !negated && !everything;
             }
@@ -307,7 +307,7 @@ fn start(
 /// A program that ruins each file of a tree ruins the tree.
 fn whole_tree(argv: &[Value], path: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
     let Some((word, arguments)) = argv.split_first() else { return };
-    let known = program_word::standard_name(word).and_then(|name| context.knowledge.find(&name));
+    let known = program_word::standard_name(word).and_then(|name| context.knowledge.find(name));
     let Some(program) = known.filter(|program| program.hook.is_none()) else { return };
     let mut inner = Vec::new();
     engine::run(program, arguments, context, &mut inner);
@@ -391,19 +391,19 @@ pub(super) fn replaced(word: &Value, hole: &[u8], with: &Value) -> Value {
     let mut whole = Value::default();
     for piece in &word.pieces {
         let Piece::Known(bytes) = piece else {
-            words::push(&mut whole, piece.clone());
+            whole.push(piece.clone());
             continue;
         };
-        let mut rest = bytes.as_slice();
+        let mut rest = &**bytes;
         while let Some(at) = rest.windows(hole.len()).position(|window| window == hole) {
             let (before, after) = rest.split_at(at);
-            words::push(&mut whole, Piece::Known(before.to_vec()));
+            whole.push(Piece::known(before));
             for piece in &with.pieces {
-                words::push(&mut whole, piece.clone());
+                whole.push(piece.clone());
             }
             rest = after.get(hole.len()..).unwrap_or_default();
         }
-        words::push(&mut whole, Piece::Known(rest.to_vec()));
+        whole.push(Piece::known(rest));
     }
     whole
 }

@@ -83,9 +83,7 @@ pub(super) fn xargs(
 fn without_end(text: &Value) -> Value {
     let mut text = text.clone();
     if let Some(Piece::Known(bytes)) = text.pieces.last_mut() {
-        while bytes.last().is_some_and(u8::is_ascii_whitespace) {
-            bytes.pop();
-        }
+        bytes.truncate(bytes.trim_ascii_end().len());
         if bytes.is_empty() {
             text.pieces.pop();
         }

@@ -132,9 +132,7 @@ impl Evaluator<'_> {
                 }
             }
             "exec" if args.is_empty() => {
-                let mut all = (*self.place.redirects).clone();
-                all.extend(reading.redirects.iter().cloned());
-                self.place.redirects = std::rc::Rc::new(all);
+                self.place.redirect(&reading.redirects);
                 if let Some(stdin) = &reading.stdin {
                     self.place.stdin = stdin.clone();
                 }
@@ -190,7 +188,7 @@ impl Evaluator<'_> {
             target
         } else {
             let mut joined = Value::clone(&old);
-            joined.push(Piece::Known(b"/".to_vec()));
+            joined.push(Piece::known(b"/"));
             for piece in target.pieces {
                 joined.push(piece);
             }
@@ -241,7 +239,7 @@ impl Evaluator<'_> {
             }
             if length < prefix.len() {
                 let mut content = Value::default();
-                content.push(Piece::Known(prefix.get(length + 1..).unwrap_or(&[]).to_vec()));
+                content.push(Piece::known(prefix.get(length + 1..).unwrap_or(&[])));
                 for piece in value.pieces.iter().skip(1) {
                     content.push(piece.clone());
                 }
@@ -512,7 +510,7 @@ impl Evaluator<'_> {
         let mut text = Value::default();
         for (index, value) in args.iter().filter(|value| value.as_known() != Some(b"--")).enumerate() {
             if index > 0 {
-                text.push(Piece::Known(b" ".to_vec()));
+                text.push(Piece::known(b" "));
             }
             for piece in &value.pieces {
                 text.push(piece.clone());

@@ -34,14 +34,15 @@ impl Fields {
 impl Evaluator<'_> {
     /// The arguments that a word becomes.
     pub(super) fn arguments(&mut self, script: &Script, ix: Ix, word: Id) -> Result<Vec<Value>, TooMuch> {
-        let parts = script.parts(word);
-        if let [Part { kind: PartKind::Literal, quoted, span }] = parts {
-            let bytes = script.bytes(*span);
-            let plain = |byte: &u8| !matches!(byte, b'*' | b'?' | b'[' | b'~' | b'{' | b'(');
-            if *quoted || bytes.iter().all(plain) {
-                return Ok(vec![Value::known(bytes)]);
-            }
+        match plain(script, word) {
+            Some(value) => Ok(vec![value]),
+            None => self.expanded(script, ix, word),
         }
+    }
+
+    /// The arguments that a word becomes in which something has to be expanded.
+    pub(super) fn expanded(&mut self, script: &Script, ix: Ix, word: Id) -> Result<Vec<Value>, TooMuch> {
+        let parts = script.parts(word);
         let expanded = if self.context.dialect == Dialect::Bash {
             braces::expand(script, parts).map_err(|()| TooMuch::Expansion)?
         } else {
@@ -228,7 +229,7 @@ impl Evaluator<'_> {
                 },
                 Piece::Glob(bytes) => fields.current.bits.push(super::field::Bit::Glob(bytes.clone())),
                 Piece::Unknown(unknown) => {
-                    let unknown = Unknown { splits: true, ..unknown.clone() };
+                    let unknown = Unknown { splits: true, ..Unknown::clone(unknown) };
                     fields.current.bits.push(super::field::Bit::Hole(unknown));
                 }
             }
@@ -512,4 +513,12 @@ fn is_account(name: &str) -> bool {
         && bytes.all(|byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.')
         })
+}
+
+/// The one argument that a word is in which nothing is to be expanded: by far the most.
+pub(super) fn plain(script: &Script, word: Id) -> Option<Value> {
+    let [Part { kind: PartKind::Literal, quoted, span }] = script.parts(word) else { return None };
+    let bytes = script.bytes(*span);
+    let plain = |byte: &u8| !matches!(byte, b'*' | b'?' | b'[' | b'~' | b'{' | b'(');
+    (*quoted || bytes.iter().all(plain)).then(|| Value::known(bytes))
 }

@@ -1,14 +1,14 @@
 //! Fields under construction: bytes that remember whether they were quoted, and the patterns made of them.
 
-use super::super::{Piece, Unknown, Value};
+use super::super::{Bytes, Piece, Unknown, Value};
 
 /// A part of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Bit {
     /// Bytes, and whether they were quoted.
-    Text(Vec<u8>, bool),
+    Text(Bytes, bool),
     /// A pattern that has already been expanded: names that matched it.
-    Glob(Vec<u8>),
+    Glob(Bytes),
     Hole(Unknown),
 }
 
@@ -26,7 +26,7 @@ impl Field {
         match self.bits.last_mut() {
             Some(Bit::Text(last, same)) if *same == quoted => last.extend_from_slice(bytes),
             _ if bytes.is_empty() => {}
-            _ => self.bits.push(Bit::Text(bytes.to_vec(), quoted)),
+            _ => self.bits.push(Bit::Text(bytes.into(), quoted)),
         }
     }
 
@@ -38,7 +38,7 @@ impl Field {
                 Piece::Known(bytes) => self.text(bytes, quoted),
                 Piece::Glob(bytes) => self.bits.push(Bit::Glob(bytes.clone())),
                 Piece::Unknown(unknown) => {
-                    self.bits.push(Bit::Hole(Unknown { splits: !quoted, ..unknown.clone() }));
+                    self.bits.push(Bit::Hole(Unknown { splits: !quoted, ..Unknown::clone(unknown) }));
                 }
             }
         }
@@ -55,7 +55,7 @@ impl Field {
             value.push(match bit {
                 Bit::Text(bytes, _) => Piece::Known(bytes),
                 Bit::Glob(bytes) => Piece::Glob(bytes),
-                Bit::Hole(unknown) => Piece::Unknown(Unknown { splits: false, ..unknown }),
+                Bit::Hole(unknown) => Piece::from(Unknown { splits: false, ..unknown }),
             });
         }
         value
@@ -75,7 +75,7 @@ impl Field {
                 value.push(match bit {
                     Bit::Text(bytes, _) => Piece::Known(bytes),
                     Bit::Glob(bytes) => Piece::Glob(bytes),
-                    Bit::Hole(unknown) => Piece::Unknown(unknown),
+                    Bit::Hole(unknown) => Piece::from(unknown),
                 });
             }
             return value;
@@ -84,7 +84,7 @@ impl Field {
         let mut value = Value::default();
         for bit in self.bits {
             match bit {
-                Bit::Text(bytes, quoted) => flat.extend(bytes.into_iter().map(|byte| (byte, quoted))),
+                Bit::Text(bytes, quoted) => flat.extend(bytes.iter().map(|byte| (*byte, quoted))),
                 Bit::Glob(bytes) => {
                     globs(&mut value, &flat, extglob);
                     flat.clear();
@@ -93,7 +93,7 @@ impl Field {
                 Bit::Hole(unknown) => {
                     globs(&mut value, &flat, extglob);
                     flat.clear();
-                    value.push(Piece::Unknown(unknown));
+                    value.push(Piece::from(unknown));
                 }
             }
         }
@@ -146,7 +146,7 @@ fn globs(value: &mut Value, flat: &[(u8, bool)], extglob: bool) {
             _ => 0,
         };
         if length == 0 {
-            value.push(Piece::Known(vec![byte]));
+            value.push(Piece::known(&[byte]));
             at += 1;
         } else {
             let pattern = flat.get(at..at + length).unwrap_or(&[]).iter().map(|(byte, _)| *byte).collect();

@@ -200,7 +200,7 @@ pub(super) fn joined(values: &[Value], between: &[u8]) -> Value {
     let mut all = Value::default();
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
-            all.push(Piece::Known(between.to_vec()));
+            all.push(Piece::known(between));
         }
         add(&mut all, value);
     }
@@ -211,7 +211,7 @@ pub(super) fn joined(values: &[Value], between: &[u8]) -> Value {
 pub(super) fn add(all: &mut Value, more: &Value) {
     for piece in &more.pieces {
         if all.pieces.len() >= MOST_PIECES {
-            all.push(Piece::Unknown(Unknown { source: "...".to_owned(), ..Unknown::default() }));
+            all.push(Piece::from(Unknown { source: "...".to_owned(), ..Unknown::default() }));
             return;
         }
         all.push(piece.clone());

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The words of one command.
+type Words = SmallVec<[Id; 16]>;
+
 impl Evaluator<'_> {
     /// Walks the substitutions in a node's own words, then the node.
     pub(super) fn node(&mut self, ix: Ix, id: Id) -> Result<(), TooMuch> {
@@ -14,7 +17,7 @@ impl Evaluator<'_> {
             let words = redirect_words(&script, node);
             return self.substitutions(ix, &script, words);
         }
-        let mut words = Vec::new();
+        let mut words = Words::new();
         match node.kind {
             Kind::Simple { assigns, words: own } => {
                 words.extend_from_slice(script.ids(own));
@@ -35,7 +38,7 @@ impl Evaluator<'_> {
     }
 
     /// Queues the substitutions in words, in order, to be walked first.
-    pub(super) fn substitutions(&mut self, ix: Ix, script: &Script, words: Vec<Id>) -> Result<(), TooMuch> {
+    pub(super) fn substitutions(&mut self, ix: Ix, script: &Script, words: Words) -> Result<(), TooMuch> {
         let mut found = Vec::new();
         let mut stack: Vec<Id> = words.into_iter().rev().collect();
         while let Some(word) = stack.pop() {
@@ -75,9 +78,7 @@ impl Evaluator<'_> {
         self.span = self.span_of(ix, node.span);
         let (redirects, stdin, stdout) = self.redirects(&script, ix, node.redirs)?;
         let written = files::written_by(&redirects);
-        let mut all = (*self.place.redirects).clone();
-        all.extend(redirects);
-        self.place.redirects = Rc::new(all);
+        self.place.redirect(&redirects);
         if let Some(stdin) = stdin {
             self.place.stdin = stdin;
         }
@@ -91,7 +92,7 @@ impl Evaluator<'_> {
             self.captures.push(Capture { text, ..Capture::default() });
             self.tasks.push(Task::EndDiscard(files));
         }
-        let mut words = Vec::new();
+        let mut words = Words::new();
         own_words(&script, &node, &mut words);
         self.tasks.push(Task::Ready(ix, id));
         self.substitutions(ix, &script, words)
@@ -218,7 +219,7 @@ fn nests(script: &Script, word: Id) -> bool {
     })
 }
 
-fn assign_words(script: &Script, assign: &Assign, words: &mut Vec<Id>) {
+fn assign_words(script: &Script, assign: &Assign, words: &mut Words) {
     words.extend(assign.subscript);
     match assign.value {
         Assigned::Word(word) => words.push(word),
@@ -233,7 +234,7 @@ fn assign_words(script: &Script, assign: &Assign, words: &mut Vec<Id>) {
     }
 }
 
-fn redirect_words(script: &Script, node: &Node) -> Vec<Id> {
+fn redirect_words(script: &Script, node: &Node) -> Words {
     let redirs = script.redirs.get(node.redirs.range()).unwrap_or(&[]);
     let word = |redir: &crate::shell::ast::Redir| match redir.target {
         Target::Word(word) => Some(word),
@@ -243,7 +244,7 @@ fn redirect_words(script: &Script, node: &Node) -> Vec<Id> {
 }
 
 /// The words of a compound command itself.
-fn own_words(script: &Script, node: &Node, words: &mut Vec<Id>) {
+fn own_words(script: &Script, node: &Node, words: &mut Words) {
     match node.kind {
         Kind::ForArith { words: own, .. } | Kind::Cond { words: own } => {
             words.extend_from_slice(script.ids(own));

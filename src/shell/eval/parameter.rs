@@ -462,7 +462,7 @@ fn without_front(value: &Value, pattern: &Field) -> Option<Value> {
     let (first, rest) = value.pieces.split_first()?;
     let Piece::Known(bytes) = first else { return None };
     let mut left = Value::default();
-    left.push(Piece::Known(bytes.strip_prefix(front)?.to_vec()));
+    left.push(Piece::known(bytes.strip_prefix(front)?));
     for piece in rest {
         left.push(piece.clone());
     }
@@ -471,7 +471,7 @@ fn without_front(value: &Value, pattern: &Field) -> Option<Value> {
 
 /// `${p##*/}` of `/proc/[0-9]*`: the ids of processes.
 fn process_names(value: &Value, pattern: &Field) -> Option<Value> {
-    let last_component = pattern.bits == [Bit::Text(b"*/".to_vec(), false)];
+    let last_component = pattern.bits == [Bit::Text(b"*/".into(), false)];
     let [Piece::Known(directory), rest @ ..] = value.pieces.as_slice() else { return None };
     let name = directory.strip_prefix(b"/proc/").filter(|name| last_component && !name.contains(&b'/'))?;
     let mut left = Value::known(name);

@@ -1,11 +1,15 @@
 //! What is reported of a simple command, what it is known to print, and the files that it makes.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use super::super::{Input, Invocation, RedirectKind, Span, Unknown, Value};
+use smallvec::SmallVec;
+
+use super::super::{Input, Invocation, RedirectKind, Unknown, Value};
 use super::simple::Reading;
 use super::state::{CWD, Slot};
 use super::{Evaluator, TooMuch, constants};
+
+static NO_WORDS: LazyLock<Arc<Vec<Value>>> = LazyLock::new(Arc::default);
 
 impl Evaluator<'_> {
     /// Adds an invocation to the evaluation, as yet without its words.
@@ -14,7 +18,7 @@ impl Evaluator<'_> {
         let stdin = reading.stdin.clone().unwrap_or_else(|| self.place.stdin.clone());
         let cwd = self.cwd();
         // What is copied into each invocation is paid for, or the answer could be much larger than the text.
-        let redirects = self.place.redirects.iter().map(|redirect| 64 + redirect.target.weight());
+        let redirects = self.place.redirects().iter().map(|redirect| 64 + redirect.target.weight());
         let copied = match &stdin {
             Input::Known(bytes) => bytes.len(),
             Input::Pipe(writers) => 8 * writers.len(),
@@ -24,7 +28,7 @@ impl Evaluator<'_> {
         let words: usize = reading.argv.iter().map(Value::weight).sum();
         let weight = redirects.sum::<usize>() + copied + words + cwd.weight() + 64 * self.exported.len();
         self.spend(weight / 64)?;
-        let known: Option<Vec<&[u8]>> = reading.argv.iter().map(Value::as_known).collect();
+        let known: Option<SmallVec<[&[u8]; 8]>> = reading.argv.iter().map(Value::as_known).collect();
         let input = match &stdin {
             Input::Known(bytes) => Some(bytes.as_slice()),
             _ => None,
@@ -58,8 +62,7 @@ impl Evaluator<'_> {
             self.keep(printed.as_deref(), part);
             self.output(Some(index).filter(|_| !silent), printed.clone(), shape);
         }
-        let mut redirects = (*self.place.redirects).clone();
-        redirects.extend(reading.redirects.iter().cloned());
+        let redirects = [self.place.redirects(), &reading.redirects].concat();
         let mut files = Vec::new();
         if !self.processes.is_empty() {
             let named = reading.argv.iter().skip(1).chain(redirects.iter().map(|redirect| &redirect.target));
@@ -85,9 +88,8 @@ impl Evaluator<'_> {
             reading.assigns.iter().map(|(name, slot)| (name.clone(), flatten(slot, name))).collect();
         let exported = self.exported_now();
         self.out.invocations.push(Invocation {
-            argv: Arc::default(),
+            argv: Arc::clone(&NO_WORDS),
             span: self.span,
-            spans: Vec::new(),
             assignments,
             exported,
             redirects,
@@ -101,9 +103,9 @@ impl Evaluator<'_> {
     }
 
     /// Gives a reported command its words, once nothing else needs them.
-    pub(super) fn tell_words(&mut self, index: usize, argv: Vec<Value>, spans: Vec<Span>) {
+    pub(super) fn tell_words(&mut self, index: usize, argv: Vec<Value>) {
         if let Some(invocation) = self.out.invocations.get_mut(index) {
-            (invocation.argv, invocation.spans) = (Arc::new(argv), spans);
+            invocation.argv = Arc::new(argv);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::ast::{Assign, Assigned, Kind, Node, RedirOp, Script, Slice, Target};
 use super::super::{Input, Piece, Redirect, RedirectKind, Span, Value};
+use super::expand::plain;
 use super::report::flatten;
 use super::state::{CWD, Slot};
 use super::{Evaluator, Ix, TooMuch, arith, numbered};
@@ -16,7 +17,6 @@ const READINGS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) argv: Vec<Value>,
-    pub(super) spans: Vec<Span>,
     pub(super) assigns: Vec<(String, Slot)>,
     pub(super) redirects: Vec<Redirect>,
     pub(super) stdin: Option<Input>,
@@ -75,14 +75,12 @@ impl Evaluator<'_> {
         let cwd = several.then(|| self.cwd());
         let ids = script.ids(words);
         let mut argv = Vec::with_capacity(ids.len());
-        let mut spans = Vec::with_capacity(ids.len());
         let declares = ids.len() > 1
             && matches!(
                 script.ids(words).first().and_then(|word| script.plain(*word)),
                 Some(b"declare" | b"typeset" | b"local" | b"export" | b"readonly")
             );
         for word in ids {
-            let span = self.span_of(ix, script.word(*word).map(|word| word.span).unwrap_or_default());
             // `export x=$y` does not split, like an assignment.
             let start = script.word(*word).map_or(&[][..], |word| script.bytes(word.span));
             let name = start
@@ -92,13 +90,13 @@ impl Evaluator<'_> {
             if declares && name > 0 && start.get(name) == Some(&b'=') {
                 let value = self.single(script, ix, *word, true)?;
                 argv.push(value);
-                spans.push(span);
                 continue;
             }
-            for value in self.arguments(script, ix, *word)? {
+            if let Some(value) = plain(script, *word) {
                 argv.push(value);
-                spans.push(span);
+                continue;
             }
+            argv.extend(self.expanded(script, ix, *word)?);
         }
         let mut assigned = Vec::new();
         if assigns.len > 0 {
@@ -113,7 +111,7 @@ impl Evaluator<'_> {
         }
         let (redirects, stdin, stdout) = self.redirects(script, ix, node.redirs)?;
         let deferred = std::mem::take(&mut self.deferred);
-        Ok(Reading { argv, spans, assigns: assigned, redirects, stdin, stdout, cwd, deferred })
+        Ok(Reading { argv, assigns: assigned, redirects, stdin, stdout, cwd, deferred })
     }
 
     /// The name that is assigned to, and what it will hold.
@@ -247,7 +245,7 @@ impl Evaluator<'_> {
                 },
             };
             if redir.op == RedirOp::HereString {
-                target.push(Piece::Known(b"\n".to_vec()));
+                target.push(Piece::known(b"\n"));
             }
             let (kind, default) = match redir.op {
                 RedirOp::Read => (RedirectKind::Read, Some(0)),
@@ -342,7 +340,7 @@ impl Evaluator<'_> {
         }
         let index = self.report(&reading)?;
         self.builtin(&reading, index)?;
-        self.tell_words(index, reading.argv, reading.spans);
+        self.tell_words(index, reading.argv);
         Ok(())
     }
 
@@ -417,7 +415,7 @@ impl Evaluator<'_> {
         let functions = functions.clone();
         if uncertain {
             let index = self.report(&reading)?;
-            self.tell_words(index, reading.argv.clone(), reading.spans.clone());
+            self.tell_words(index, reading.argv.clone());
         }
         self.output(None, Some(Vec::new()), None);
         let arguments: Vec<Value> = reading.argv.into_iter().skip(1).collect();
@@ -425,9 +423,7 @@ impl Evaluator<'_> {
             self.spend(1)?;
             self.enter(name, function, Some(arguments.clone()));
             if !reading.redirects.is_empty() {
-                let mut all = (*self.place.redirects).clone();
-                all.extend(reading.redirects.iter().cloned());
-                self.place.redirects = Rc::new(all);
+                self.place.redirect(&reading.redirects);
             }
             if let Some(stdin) = &reading.stdin {
                 self.place.stdin = stdin.clone();

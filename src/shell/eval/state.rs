@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::super::{Piece, Unknown, Value};
+use super::super::{Unknown, Value};
 
 /// Most values that a variable is followed with; with more it is unknown besides.
 const ALTERNATIVES: usize = 64;
@@ -122,12 +122,5 @@ pub(super) fn unknown_slot(name: &str) -> Slot {
 
 /// A value that is one hole.
 pub(super) fn hole(source: &str, unset: bool) -> Value {
-    Value {
-        pieces: vec![Piece::Unknown(Unknown {
-            source: source.to_owned(),
-            may_be_empty: true,
-            unset,
-            ..Unknown::default()
-        })],
-    }
+    Value::unknown(Unknown { source: source.to_owned(), may_be_empty: true, unset, ..Unknown::default() })
 }

@@ -245,5 +245,5 @@ fn unset_variables_are_holes_that_can_be_read_as_empty() {
         matches!(argv[2].pieces.as_slice(), [Piece::Unknown(unknown)] if !unknown.may_be_empty && unknown.below.is_some())
     );
     let argv = evaluation("for f in /*; do rm -rf \"$f\"; done").invocations.pop().unwrap().argv;
-    assert_eq!(argv[2].pieces, [Piece::Known(b"/".to_vec()), Piece::Glob(b"*".to_vec())]);
+    assert_eq!(argv[2].pieces.as_slice(), [Piece::known(b"/"), Piece::glob(b"*")]);
 }
