@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_COMMAND;
-use super::verdict::{Judged, Verdict};
+use super::verdict::{Judged, Narrower, Verdict};
 use crate::gate::{Command, Decision, Facts, Finding};
-use crate::policy::{Limits, Policy, Profile};
+use crate::policy::{Access, Limits, Network, Policy, Profile};
 use crate::wire::runner::FileId;
 
 /// The name of one request, unique on this machine: 128 random bits in hexadecimal.
@@ -70,9 +70,10 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Shortens the time to what a profile gives. What else these terms give beyond it, a sandbox that is being made could
-    /// leave out, and one that stands cannot: that is a finding, and the command does not run in it.
-    fn keep_within(&mut self, confined: &Profile, names: &[String]) -> Option<Finding> {
+    /// Narrows these terms to what a profile gives, as far as one command can be set apart in a sandbox that stands: its time,
+    /// the network as a whole, and changing the workspace. What else the sandbox gives beyond the profile is a finding, and the
+    /// command does not run in it.
+    fn keep_within(&mut self, confined: &Profile, names: &[String]) -> (Narrower, Option<Finding>) {
         let Limits { time, grace, cpu, idle, .. } = confined.limits;
         self.timeout = Some(self.timeout.map_or(time, |timeout| timeout.min(time)));
         self.grace = self.grace.min(grace);
@@ -80,12 +81,18 @@ impl Terms {
         self.profile.limits.grace = self.profile.limits.grace.min(grace);
         self.profile.limits.cpu = self.profile.limits.cpu.min(cpu);
         self.profile.limits.idle = self.profile.limits.idle.min(idle);
+        let narrower = Narrower {
+            timeout: None,
+            offline: confined.network == Network::None && self.profile.network != Network::None,
+            read_only: confined.workspace == Access::Read && self.profile.workspace != Access::Read,
+        };
+        *self = narrower.tighten(self);
         let beyond = self.profile.beyond(confined);
         if beyond.is_empty() {
-            return None;
+            return (narrower, None);
         }
         let names = names.join("` and `");
-        Some(Finding {
+        let finding = Finding {
             rule: "policy.run-under".to_owned(),
             decision: Decision::Deny,
             span: crate::shell::Span::default(),
@@ -95,7 +102,8 @@ impl Terms {
             hint: "run it where that profile holds: `--profile` selects one for a run or a session"
                 .to_owned(),
             run_under: String::new(),
-        })
+        };
+        (narrower, Some(finding))
     }
 }
 
@@ -222,12 +230,15 @@ impl Parsed {
         if !request.context.is_empty() {
             judgement = judgement.with(request.context.iter().cloned());
         }
+        let mut apart = Narrower::default();
         if !judgement.run_under.is_empty() {
             let confined = policy.confine(&request.terms.profile, &judgement);
-            if let Some(finding) = request.terms.keep_within(&confined, &judgement.run_under) {
+            let (narrower, finding) = request.terms.keep_within(&confined, &judgement.run_under);
+            apart = narrower;
+            if let Some(finding) = finding {
                 judgement = judgement.with([finding]);
             }
         }
-        Verdict::new(Judged { request, judgement, policy: policy.digest().into() })
+        Verdict::new(Judged { request, judgement, policy: policy.digest().into(), apart })
     }
 }

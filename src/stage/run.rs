@@ -116,9 +116,10 @@ impl Prepared {
         Spawn { persist: true, argv: argv(&text, facts.dialect, interpreter), ..self.spawn(id) }
     }
 
-    /// What an approver took from it that its session gives.
+    /// What a rule or an approver took from it that its session gives.
     fn apart(&self) -> Apart {
-        let Narrower { offline, read_only, .. } = self.cleared.narrower;
+        let (rules, approver) = (&self.cleared.judged.apart, &self.cleared.narrower);
+        let (offline, read_only) = (rules.offline || approver.offline, rules.read_only || approver.read_only);
         let workspace = self.request().facts.workspaces.first().filter(|_| read_only);
         Apart { offline, read_only: workspace.map(Into::into), ..Apart::default() }
     }

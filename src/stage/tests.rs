@@ -73,7 +73,7 @@ fn finding(decision: Decision) -> Finding {
 
 fn judged(request: Request, decision: Decision) -> Verdict {
     let judgement = Judgement::from_findings(vec![finding(decision)]);
-    Verdict::new(Judged { request, judgement, policy: Digest::of(b"policy") })
+    Verdict::new(Judged { request, judgement, policy: Digest::of(b"policy"), apart: Narrower::default() })
 }
 
 fn pending(request: Request) -> Pending {
@@ -182,7 +182,12 @@ fn a_grant_cannot_move() {
 fn a_grant_holds_under_one_policy() {
     let grant = pending(shell("make")).grant(once());
     let judgement = Judgement::from_findings(vec![finding(Decision::Ask)]);
-    let verdict = Verdict::new(Judged { request: shell("make"), judgement, policy: Digest::of(b"other") });
+    let verdict = Verdict::new(Judged {
+        request: shell("make"),
+        judgement,
+        policy: Digest::of(b"other"),
+        apart: Narrower::default(),
+    });
     let Verdict::Ask(pending) = verdict else { panic!("not an ask") };
     assert!(pending.accept(grant).is_err());
 }

@@ -14,6 +14,8 @@ pub(super) struct Judged {
     pub(super) request: Request,
     pub(super) judgement: Judgement,
     pub(super) policy: Digest,
+    /// What rules of the policy take from it of what its session gives.
+    pub(super) apart: Narrower,
 }
 
 /// The decision on a request. Each arm holds what can be done next, and nothing else can.
@@ -93,7 +95,7 @@ pub struct Narrower {
 
 impl Narrower {
     /// The terms that hold: no part of them gives more than those that were asked for.
-    fn tighten(&self, terms: &Terms) -> Terms {
+    pub(super) fn tighten(&self, terms: &Terms) -> Terms {
         let mut profile = terms.profile.clone();
         if self.offline {
             profile.network = Network::None;
@@ -264,7 +266,10 @@ impl Denial {
             run_under: String::new(),
         };
         let judgement = Judgement::from_findings(vec![finding]);
-        Self { judged: Judged { request, judgement, policy }, reason: DenialReason::Malformed(error) }
+        Self {
+            judged: Judged { request, judgement, policy, apart: Narrower::default() },
+            reason: DenialReason::Malformed(error),
+        }
     }
 
     /// The request.

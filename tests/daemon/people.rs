@@ -174,7 +174,7 @@ fn the_policy_of_a_project_holds_for_its_sessions_and_only_tightens() {
 
 #[test]
 fn a_command_that_a_rule_confines_does_not_run_in_a_wider_sandbox() {
-    let policy = "[network]\nmode = \"host\"\n[profile.alone]\nnetwork = { mode = \"none\" }\n\
+    let policy = "[network]\nmode = \"host\"\n[profile.alone]\nmasked = [\"/opt\"]\n\
                   [[rule]]\nid = \"alone\"\nprogram = \"ls\"\ndecision = \"allow\"\nrun-under = \"alone\"\nreason = \"a test\"\n";
     let Some(daemon) = Daemon::start(Setup { policy, ..Setup::default() }) else { return };
     let workspace = daemon.workspace(agent(), "w");
@@ -188,4 +188,36 @@ fn a_command_that_a_rule_confines_does_not_run_in_a_wider_sandbox() {
     let mut alone = daemon.client(agent());
     alone.call("session/open", json!({"workspace": workspace, "profile": "alone"})).unwrap();
     assert_eq!(alone.run("1", &["ls", "-d", "."])["stdout"]["text"], ".\n");
+}
+
+#[test]
+fn a_command_that_a_rule_confines_is_set_apart_in_its_session() {
+    let policy = "[network]\nmode = \"host\"\n[profile.alone]\nnetwork = { mode = \"none\" }\n\
+                  [profile.looking]\nworkspace = \"read\"\n\
+                  [[rule]]\nid = \"alone\"\nprogram = \"readlink\"\ndecision = \"allow\"\nrun-under = \"alone\"\nreason = \"a test\"\n\
+                  [[rule]]\nid = \"looking\"\nprogram = \"touch\"\ndecision = \"allow\"\nrun-under = \"looking\"\nreason = \"a test\"\n";
+    let Some(daemon) = Daemon::start(Setup { policy, ..Setup::default() }) else { return };
+    let workspace = daemon.workspace(agent(), "w");
+    let mut client = daemon.client(agent());
+    client.open(&workspace);
+    let namespace = |ended: &Value| {
+        let text = ended["stdout"]["text"].as_str().unwrap();
+        let start = text.find("net:[").unwrap_or_else(|| panic!("{ended}"));
+        text[start..].split_inclusive(']').next().unwrap().to_owned()
+    };
+    // The session's own network is the host's, and only the confined command has another.
+    let own = client.run("1", &["stat", "-c", "%N", "/proc/self/ns/net"]);
+    let confined = client.run("2", &["readlink", "/proc/self/ns/net"]);
+    assert_ne!(namespace(&own), namespace(&confined));
+    assert_eq!(namespace(&own), namespace(&client.run("3", &["stat", "-c", "%N", "/proc/self/ns/net"])));
+    // What it starts is confined with it; what stands beside it in one text, too.
+    let beside = client.run("4", &["sh", "-c", "readlink /proc/self/ns/net; stat -c %N /proc/self/ns/net"]);
+    let shown: Vec<&str> = beside["stdout"]["text"].as_str().unwrap().lines().collect();
+    assert!(!shown.concat().contains(&namespace(&own)), "{beside}");
+    let touched = client.run("5", &["touch", "made"]);
+    assert_eq!(touched["report"]["code"], 1, "{touched}");
+    let made = Path::new(&workspace).join("made");
+    assert!(!made.exists());
+    assert_eq!(client.run("6", &["mkdir", "made"])["report"]["code"], 0);
+    assert!(made.exists());
 }
