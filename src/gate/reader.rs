@@ -70,11 +70,12 @@ pub(super) fn with_holes(text: &Value) -> (String, BTreeMap<String, Value>) {
     let mut holes = BTreeMap::new();
     for (index, piece) in text.pieces.iter().enumerate() {
         match piece {
-            Piece::Known(bytes) | Piece::Glob(bytes) => readable.extend_from_slice(bytes),
-            Piece::Unknown(unknown) => {
+            Piece::Known(bytes) => readable.extend_from_slice(bytes),
+            // names that something was expanded to stay names, also in quotes
+            Piece::Glob(_) | Piece::Unknown(_) => {
                 let name = format!("{HOLE}{index}");
                 readable.extend_from_slice(format!("${{{name}}}").as_bytes());
-                holes.insert(name, Value::unknown(Unknown::clone(unknown)));
+                holes.insert(name, piece.clone().into());
             }
         }
     }

@@ -7,7 +7,7 @@ use super::engine::{Context, stdin_text};
 use super::grammar::Parsed;
 use super::knowledge::Program;
 use super::template::{Condition, Selection, Setting, Template, Test, Verb};
-use super::{variables, words};
+use super::{elsewhere, variables, words};
 use crate::shell::{Input, Value};
 
 /// What a selection selects.
@@ -240,6 +240,7 @@ impl Filling<'_> {
         let target = self.target(template);
         let arguments = template.settings.iter().filter(|(setting, _)| *setting == Setting::Arguments);
         let arguments: Vec<Value> = arguments.flat_map(|(_, selection)| self.select(selection)).collect();
+        let before = effects.len();
         let mut texts = Vec::new();
         for selection in &template.selections {
             match (selection, &self.context.invocation.stdin) {
@@ -258,6 +259,9 @@ impl Filling<'_> {
                 let (target, arguments) = (target.clone(), arguments.clone());
                 effects.push(Effect::Script { language, text, target, arguments });
             }
+        }
+        if let Some(cwd) = &self.context.cwd {
+            elsewhere::happen_in(cwd, effects.get_mut(before..).unwrap_or_default());
         }
     }
 

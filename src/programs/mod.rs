@@ -8,6 +8,7 @@
 
 pub mod code;
 pub mod effect;
+mod elsewhere;
 mod engine;
 mod filling;
 mod grammar;

@@ -14,6 +14,7 @@ pub use inert::is_inert;
 pub(in crate::programs) use scan::literals;
 
 use super::effect::{Effect, Language, Target};
+use super::elsewhere::happen_in;
 use super::engine::{self, Context};
 use super::knowledge::Knowledge;
 use super::words;
@@ -73,6 +74,7 @@ fn flattened(text: &Value) -> Vec<u8> {
 fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, effects: &mut Vec<Effect>) {
     let found = scan::calls(language, text);
     effects.extend(found.effects);
+    let before = effects.len();
     if found.exhausted {
         effects.push(Effect::Unreadable {
             program: super::notation::language_name(language).to_owned(),
@@ -106,6 +108,9 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
                 });
             }
         }
+    }
+    if let Some((directory, _)) = &found.entered {
+        happen_in(directory, effects.get_mut(before..).unwrap_or_default());
     }
     if depth < MAX_DEPTH {
         for decoded in found.decoded {

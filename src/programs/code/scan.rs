@@ -12,6 +12,7 @@ use literals::{from_base64, from_hex, perl_quote, quoted, unescaped};
 use names::{CALLS, Call, is_called, means_the_call};
 
 use super::super::effect::{Effect, Language, Operation, Target};
+use super::super::elsewhere::{below, happen_in};
 use super::shell;
 use crate::shell::Value;
 
@@ -28,6 +29,28 @@ pub(super) struct Found {
     pub(super) decoded: Vec<Vec<u8>>,
     /// The budget ran out.
     pub(super) exhausted: bool,
+    /// The directory that the code entered last, and the first of the effects that happen there.
+    pub(super) entered: Option<(Value, usize)>,
+}
+
+impl Found {
+    /// What follows happens in this directory.
+    fn enter(&mut self, directory: Value) {
+        let directory = match &self.entered {
+            Some((outer, _)) => below(outer, &directory),
+            None => directory,
+        };
+        self.settle();
+        self.entered = Some((directory, self.effects.len()));
+    }
+
+    /// Puts what was found since a directory was entered into that directory.
+    fn settle(&mut self) {
+        if let Some((directory, since)) = &mut self.entered {
+            happen_in(directory, self.effects.get_mut(*since..).unwrap_or_default());
+            *since = self.effects.len();
+        }
+    }
 }
 
 /// Finds every call in a text, in one pass over its words.
@@ -103,6 +126,7 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
     if language == Language::Awk {
         awk_pipes(text, &mut found);
     }
+    found.settle();
     found
 }
 
@@ -158,6 +182,18 @@ struct Arguments {
     raw: Vec<u8>,
     /// A list stands in it.
     list: bool,
+    /// The directory that it is told to run in: `cwd="/"`, `{cwd: '/'}`, `chdir: "/"`.
+    directory: Option<Vec<u8>>,
+}
+
+/// Whether a literal is the value of an option that names the directory of what is started.
+fn names_directory(before: &[u8]) -> bool {
+    let before = before.trim_ascii_end();
+    let key = before.strip_suffix(b"=>").or(before.strip_suffix(b":")).or(before.strip_suffix(b"="));
+    let Some(key) = key.map(<[u8]>::trim_ascii_end) else { return false };
+    let key = key.strip_suffix(b"'").or(key.strip_suffix(b"\"")).unwrap_or(key);
+    let rest = key.strip_suffix(b"cwd").or(key.strip_suffix(b"chdir"));
+    rest.is_some_and(|rest| !rest.last().is_some_and(|byte| is_word(*byte)))
 }
 
 /// Reads what follows a call's name: in parentheses, or up to the end of the statement.
@@ -192,7 +228,10 @@ fn arguments(text: &[u8], from: usize, language: Language, budget: &mut usize) -
                 let prefixed = python
                     && text.get(at.wrapping_sub(1)).is_some_and(|before| matches!(before, b'f' | b'F'));
                 arguments.computed |= prefixed && literal.contains(&b'{');
-                if named {
+                if names_directory(text.get(from..at).unwrap_or_default()) {
+                    arguments.directory = Some(literal);
+                    named = false;
+                } else if named {
                     named = false;
                 } else if joins && let Some(last) = arguments.literals.last_mut() {
                     last.extend_from_slice(&literal);
@@ -248,7 +287,19 @@ fn happens(
 ) {
     let literals = &arguments.literals;
     match call {
-        Call::Start => start(word, arguments, found),
+        Call::Start => {
+            let before = found.effects.len();
+            start(word, arguments, found);
+            if let Some(directory) = &arguments.directory {
+                let directory = Value::known(directory.as_slice());
+                happen_in(&directory, found.effects.get_mut(before..).unwrap_or_default());
+            }
+        }
+        Call::Enter => {
+            if let ([directory], false) = (literals.as_slice(), arguments.computed) {
+                found.enter(Value::known(directory.as_slice()));
+            }
+        }
         Call::Delete | Call::DeleteTree => {
             let recursive = call == Call::DeleteTree || contains(&arguments.raw, b"recursive");
             let how = if word.starts_with(b"truncate") { Operation::Truncate } else { Operation::Remove };

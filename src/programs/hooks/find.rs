@@ -1,6 +1,7 @@
 //! `find`: its expression is a language of tests and actions.
 
 use super::super::effect::{Effect, Operation};
+use super::super::elsewhere::happen_in;
 use super::super::engine::{self, Context};
 use super::super::knowledge::Program;
 use super::super::{program_word, words};
@@ -136,6 +137,7 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
     let mut narrowed = false;
     // the one name that is asked for, where that is all that narrows
     let mut name: Option<Value> = None;
+    let mut shallow = false;
     let mut negated = false;
     let mut in_expression = false;
     while let Some(word) = words_left.next() {
@@ -167,7 +169,7 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
             // each side of an `or` finds its own files
             "-o" | "-or" | "," => (narrowed, name) = (false, None),
             "(" | ")" => {}
-            "-delete" => delete(&paths, narrowed, name.as_ref(), effects),
+            "-delete" => delete(&paths, narrowed, name.as_ref(), shallow, effects),
             "-exec" | "-execdir" | "-ok" | "-okdir" => {
                 let mut inner = Vec::new();
                 for word in words_left.by_ref() {
@@ -181,7 +183,15 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
                     }
                     inner.push(word.clone());
                 }
-                start(&inner, &paths, narrowed, name.as_ref(), context, effects);
+                let before = effects.len();
+                start(&inner, &paths, narrowed, name.as_ref(), shallow, context, effects);
+                // where it stands itself, at least; what is found is named by its whole path here
+                if text.ends_with("dir")
+                    && let [directory] = starts_at(&paths).as_slice()
+                    && (directory.prefix().starts_with(b"/") || !inner.iter().any(has_place))
+                {
+                    happen_in(directory, effects.get_mut(before..).unwrap_or_default());
+                }
             }
             "-fprint" | "-fprint0" | "-fls" | "-fprintf" => {
                 if let Some(path) = words_left.next() {
@@ -198,6 +208,10 @@ pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>
             ),
             _ if PLAIN.contains(&text) => {}
             _ if NARROW.contains(&text) => narrowed |= !negated,
+            "-maxdepth" => {
+                shallow =
+                    words_left.next().is_some_and(|depth| matches!(depth.as_known(), Some(b"0" | b"1")));
+            }
             _ if WITH_VALUE.contains(&text) => {
                 words_left.next();
             }
@@ -254,25 +268,38 @@ fn starts_at(paths: &[Value]) -> Vec<Value> {
     if paths.is_empty() { vec![Value::known(".")] } else { paths.to_vec() }
 }
 
-/// What is found below a directory, where tests narrow it: by its name, or not known.
-fn found_below(path: &Value, name: Option<&Value>) -> Value {
-    match name {
-        // at any depth
-        Some(name) => {
-            let slash = Value::known("/");
-            words::concat(&[path, &slash, &words::below(&Value::known("."), "{}"), &slash, name])
-        }
-        None => words::below(path, "{}"),
+/// What is found below a directory, where tests narrow it: by its name, in the directory itself and further down, or not
+/// known.
+fn found_below(path: &Value, name: Option<&Value>, shallow: bool) -> Vec<Value> {
+    let Some(name) = name else { return vec![words::below(path, "{}")] };
+    let slash = Value::known("/");
+    let mut found = Vec::with_capacity(2);
+    let active = |bytes: &[u8]| bytes.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
+    let is_one = !name.pieces.iter().any(|piece| matches!(piece, Piece::Glob(name) if active(name)));
+    // the one file of a name is meant; of a pattern, all that lie below
+    if shallow || is_one {
+        found.push(words::concat(&[path, &slash, name]));
     }
+    if !shallow {
+        found.push(words::concat(&[path, &slash, &words::below(&Value::known("."), "{}"), &slash, name]));
+    }
+    found
 }
 
-fn delete(paths: &[Value], narrowed: bool, name: Option<&Value>, effects: &mut Vec<Effect>) {
+/// Whether a word of a command stands for what is found.
+fn has_place(word: &Value) -> bool {
+    let found = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == b"{}");
+    word.pieces.iter().any(|piece| matches!(piece, Piece::Known(bytes) if found(bytes)))
+}
+
+fn delete(paths: &[Value], narrowed: bool, name: Option<&Value>, shallow: bool, effects: &mut Vec<Effect>) {
     for path in starts_at(paths) {
-        effects.push(if narrowed {
-            Effect::Delete { path: found_below(&path, name), recursive: false, how: Operation::Remove }
-        } else {
-            Effect::Delete { path, recursive: true, how: Operation::Remove }
-        });
+        if !narrowed {
+            effects.push(Effect::Delete { path, recursive: true, how: Operation::Remove });
+            continue;
+        }
+        let found = found_below(&path, name, shallow).into_iter();
+        effects.extend(found.map(|path| Effect::Delete { path, recursive: false, how: Operation::Remove }));
     }
 }
 
@@ -282,6 +309,7 @@ fn start(
     paths: &[Value],
     narrowed: bool,
     name: Option<&Value>,
+    shallow: bool,
     context: &Context<'_>,
     effects: &mut Vec<Effect>,
 ) {
@@ -295,12 +323,14 @@ fn start(
         effects.push(Effect::Unreadable { program: "find".to_owned(), word });
     }
     for path in paths.into_iter().take(taken) {
-        let found = if narrowed { found_below(&path, name) } else { path.clone() };
-        let argv: Vec<Value> = inner.iter().map(|word| replaced(word, b"{}", &found)).collect();
-        if !narrowed {
-            whole_tree(&argv, &path, context, effects);
+        let all = if narrowed { found_below(&path, name, shallow) } else { vec![path.clone()] };
+        for found in all {
+            let argv: Vec<Value> = inner.iter().map(|word| replaced(word, b"{}", &found)).collect();
+            if !narrowed {
+                whole_tree(&argv, &path, context, effects);
+            }
+            effects.push(exec(argv, "find"));
         }
-        effects.push(exec(argv, "find"));
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::effect::{Effect, Language, Target};
 use super::super::engine::{self, Context};
 use super::super::grammar::Parsed;
 use super::super::knowledge::Program;
-use super::super::words;
+use super::super::{elsewhere, words};
 use super::find::replaced;
 use super::{MAX_COMMANDS, exec};
 use crate::shell::{Dialect, Input, Piece, Unknown, Value};
@@ -154,6 +154,7 @@ pub(super) fn parallel(
             _ => vec![later("what parallel reads")],
         };
     }
+    let before = effects.len();
     let text = words::join(&command);
     if items.len() > MAX_COMMANDS {
         items = vec![words::join(&items)];
@@ -178,6 +179,9 @@ pub(super) fn parallel(
             target: Target::Here,
             arguments: Vec::new(),
         });
+    }
+    if let Some(directory) = program.grammar.find("--wd").and_then(|id| parsed.values(id).last()) {
+        elsewhere::happen_in(directory, effects.get_mut(before..).unwrap_or_default());
     }
 }
 

@@ -17,10 +17,13 @@ pub(super) enum Call {
     Hex,
     Base64,
     Http,
+    /// Enters a directory.
+    Enter,
 }
 
 /// The last part of a call's name, and what stands before it where that matters.
 pub(super) const CALLS: &[(&str, Call)] = &[
+    ("chdir", Call::Enter),
     ("system", Call::Start),
     ("popen", Call::Start),
     ("popen2", Call::Start),
