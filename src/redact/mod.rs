@@ -25,7 +25,7 @@ pub use engine::Redactor;
 pub use messages::Messages;
 pub use rules::{Rules, RulesError, Source};
 pub use secret::Secret;
-pub use stream::{Span, Stream};
+pub use stream::{Mark, Span, Stream};
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]

@@ -4,10 +4,13 @@
 //! run ahead of `scan` over bytes that cannot be part of a secret whatever follows (the `TOKEN=` before a token), so
 //! that output waits no longer than it must.
 
+mod mark;
+
 use std::sync::Arc;
 
 use regex_automata::util::primitives::StateID;
 
+pub use self::mark::Mark;
 use super::engine::{Engine, Found, Target, Verdict};
 
 /// Bytes before `scan` that rules may look at.
@@ -33,6 +36,8 @@ pub struct Stream {
     gone: u64,
     /// Where secrets stood, for whoever asks.
     places: Option<Vec<Span>>,
+    /// Nothing is let out any more, and whether that was said.
+    withheld: Option<bool>,
 }
 
 /// Where a secret stood in the input.
@@ -57,6 +62,7 @@ impl Stream {
             masked: 0,
             gone: 0,
             places: None,
+            withheld: None,
         }
     }
 
@@ -72,8 +78,15 @@ impl Stream {
 
     /// Takes bytes and appends to `out` what can leave.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        if self.is_withheld(out) {
+            return;
+        }
         for step in input.chunks(STEP) {
             self.buffer.extend_from_slice(step);
+            if self.buffer.len() < self.scan.max(self.sent) {
+                // It goes on where another was, and has not come that far.
+                continue;
+            }
             let hold = self.advance(false, out);
             self.send(hold, out);
             self.forget();
@@ -84,6 +97,9 @@ impl Stream {
     /// of a secret's prefix. Three and more, and everything after a prefix, stay until they are known to be harmless;
     /// should the rest of a secret come, it is masked.
     pub fn flush_partial(&mut self, out: &mut Vec<u8>) {
+        if self.withheld.is_some() || self.buffer.len() < self.scan.max(self.sent) {
+            return;
+        }
         let hold = self.advance(false, out);
         let short = self.buffer.len().saturating_sub(hold) < PARTIAL;
         let whole_literal =
@@ -93,6 +109,9 @@ impl Stream {
 
     /// The output has ended: appends everything that is left. The stream is then as new, but for its count.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.withheld.is_some() {
+            return;
+        }
         self.advance(true, out);
         self.send(self.buffer.len(), out);
         self.buffer.clear();

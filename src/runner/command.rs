@@ -14,6 +14,7 @@ use nix::unistd::{pipe2, read, write};
 use super::evidence::Counts;
 use super::failure::{Doing, Result};
 use super::init::{Hold, Init, Order, Said, Told};
+use super::outlive::Kept;
 use super::shell::State;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{FilesAs, Usage};
@@ -55,6 +56,8 @@ pub(super) struct Command {
     terminal: Option<OwnedFd>,
     /// Nobody takes its output at present: it stays in the pipes.
     pub(super) held: bool,
+    /// There is a new supervisor that has not said yet from where on it wants the output.
+    pub(super) unclaimed: bool,
     started: Option<Instant>,
     time: Option<Duration>,
     deadline: Option<Instant>,
@@ -71,6 +74,8 @@ pub(super) struct Command {
     before: Counts,
     /// Where its shell says how it leaves.
     shell: Option<State>,
+    /// What was said of its output and may have to be said again; `None` where its session ends with the supervisor.
+    pub(super) kept: Option<Kept>,
 }
 
 impl Command {
@@ -138,6 +143,7 @@ impl Command {
             stdout: Some(stdout),
             stderr,
             held: false,
+            unclaimed: false,
             started: None,
             time: spawn.timeout_ms.map(Duration::from_millis),
             deadline: None,
@@ -151,6 +157,7 @@ impl Command {
             reaped: None,
             before,
             shell,
+            kept: None,
         })
     }
 
@@ -183,6 +190,27 @@ impl Command {
     /// Readable when init has ended.
     pub(super) fn pidfd(&self) -> &OwnedFd {
         &self.init.pidfd
+    }
+
+    /// Whether it was let go.
+    pub(super) fn ran(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// Its supervisor has gone, and the next one has not said anything of it.
+    pub(super) fn let_go_of(&mut self) {
+        (self.held, self.unclaimed) = (false, true);
+    }
+
+    /// Where more output of a stream may be read from now.
+    pub(super) fn output(&self, stream: Stream) -> Option<&OwnedFd> {
+        let waits =
+            self.held || self.unclaimed || self.kept.as_ref().is_some_and(|kept| kept.is_full(stream));
+        let pipe = match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        };
+        pipe.as_ref().filter(|_| !waits)
     }
 
     /// Whether nothing of it is left but what is to be reported.
@@ -264,6 +292,9 @@ impl Command {
             Ok(count) if count > 0 => {
                 out[start..data].copy_from_slice(&output_header(self.id, stream, count));
                 out.truncate(data + count);
+                if let Some(kept) = &mut self.kept {
+                    kept.push(stream, &out[data..]);
+                }
                 if self.idle.is_some() {
                     self.wrote = Some(Instant::now());
                 }
@@ -441,7 +472,7 @@ impl Command {
         self.credit(lost, out);
     }
 
-    /// Reports the end once nothing of the command is left and all of its output has been read. `room` is how much
+    /// The end, once nothing of the command is left and all of its output has been read. `room` is how much
     /// output may wait for the supervisor; `look` says what the command left in the workspace, and `reached` which limits it
     /// ran into.
     pub(super) fn finish(
@@ -450,17 +481,16 @@ impl Command {
         room: usize,
         look: impl FnOnce() -> Aftermath,
         reached: impl FnOnce(&End, Counts) -> Vec<Reached>,
-    ) -> bool {
-        let Some((at, usage)) = self.reaped else { return false };
+    ) -> Option<FromRunner> {
+        let (at, usage) = self.reaped?;
         for stream in [Stream::Stdout, Stream::Stderr] {
-            while !self.held && out.len() < room && self.pass_output(stream, out) {}
+            while self.output(stream).is_some() && out.len() < room && self.pass_output(stream, out) {}
         }
         if self.stdout.is_some() || self.stderr.is_some() {
-            return false;
+            return None;
         }
         if let Some(failure) = self.failed.take() {
-            FromRunner::Failed(failure).encode(out);
-            return true;
+            return Some(FromRunner::Failed(failure));
         }
         let end = match (self.cause, self.end.take()) {
             (_, Some(end @ End::NotExecuted { .. })) => end,
@@ -471,7 +501,7 @@ impl Command {
         };
         let mut reached = reached(&end, self.before);
         reached.extend(self.times(&end, usage));
-        FromRunner::Exited(Ended {
+        Some(FromRunner::Exited(Ended {
             id: self.id,
             end,
             wall_us: self.started.map_or(0, |started| {
@@ -482,9 +512,7 @@ impl Command {
             aftermath: look(),
             reached,
             shell: self.shell.as_ref().and_then(State::read),
-        })
-        .encode(out);
-        true
+        }))
     }
 }
 

@@ -15,8 +15,9 @@
 //! ```
 //!
 //! In a container the first two are one process, PID 1 of the container, and an init is a subreaper ([`tree`]). Otherwise
-//! each dies with its parent (`PR_SET_PDEATHSIG`), and the end of an `init` is the end of everything that its command
-//! ever started: the kernel kills the namespace (pid_namespaces(7)).
+//! each dies with its parent (`PR_SET_PDEATHSIG`), but for the outer one of a session that outlives its supervisor
+//! ([`outlive`]), and the end of an `init` is the end of everything that its command ever started: the kernel kills the
+//! namespace (pid_namespaces(7)).
 
 mod apart;
 mod cgroup;
@@ -29,6 +30,7 @@ mod init;
 mod later;
 mod namespaces;
 mod outer;
+mod outlive;
 mod private;
 mod root;
 mod seccomp;

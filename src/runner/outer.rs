@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -9,8 +10,10 @@ use nix::unistd::{getegid, geteuid, getgid, getuid, setsid};
 
 use super::cgroup::Cgroup;
 use super::failure::{Doing, Hint, Result};
+use super::outlive::Rendezvous;
 use super::root::Idmaps;
 use super::{namespaces, serve};
+use crate::sys::passing;
 use crate::sys::process::{self, Side};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{
@@ -73,16 +76,25 @@ pub(super) struct Inside<'a> {
     pub(super) layers: Vec<Layer>,
     /// Whether the runner is root on the host.
     pub(super) privileged: bool,
+    /// Where another supervisor comes, where the session is to outlive this one.
+    pub(super) rendezvous: Option<Rendezvous>,
 }
 
 /// Takes the stream where another process, the inner runner, has become its user.
 fn launch(stream: &mut Option<Stream>) -> Result<i32> {
-    let (spec, decoder) = read_open(stream.as_ref())?;
+    let (spec, decoder, socket) = read_open(stream.as_ref())?;
     let spec = &spec;
     let privileged = geteuid().is_root();
+    let mut rendezvous = socket
+        .filter(|_| spec.outlives_ms > 0)
+        .map(|socket| Rendezvous { socket, patience: Duration::from_millis(spec.outlives_ms) });
+    let outlives = rendezvous.is_some();
+    if outlives {
+        leave_parent().doing("protocol", || "get ready to outlive the supervisor".into())?;
+    }
     if matches!(spec.ground, Ground::Container(_)) {
         let (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
-        let inside = Inside { spec, cgroup, idmaps, layers: Vec::new(), privileged };
+        let inside = Inside { spec, cgroup, idmaps, layers: Vec::new(), privileged, rendezvous };
         return Ok(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)));
     }
     let _ = process::new_session_keyring();
@@ -103,8 +115,10 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
         idmaps = Idmaps::new(spec)?;
     } else {
         namespaces::enter_user_namespace(&spec.identity)?;
-        // Capabilities that are gained take this away: prctl(2).
-        let _ = process::die_with_parent();
+        if !outlives {
+            // Capabilities that are gained take this away: prctl(2).
+            let _ = process::die_with_parent();
+        }
         layers.push(Layer {
             name: "user-namespace".into(),
             enforced: true,
@@ -125,12 +139,13 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
     let side = side.doing("namespaces", doing).hint(|| namespaces::why_no_namespaces(privileged));
     match side.inspect_err(|_| cgroup.remove())? {
         Side::Child => {
-            let inside = Inside { spec, cgroup: std::mem::take(&mut cgroup), idmaps, layers, privileged };
+            let cgroup = std::mem::take(&mut cgroup);
+            let inside = Inside { spec, cgroup, idmaps, layers, privileged, rendezvous };
             process::exit_now(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)))
         }
         Side::Parent { pid, .. } => {
-            // The supervisor must see the stream end when the inner runner ends.
-            drop(stream.take());
+            // The supervisor must see the stream end when the inner runner ends, and find nobody where it would come.
+            drop((stream.take(), rendezvous.take()));
             for helper in helpers {
                 let _ = waitpid(helper, None);
             }
@@ -170,25 +185,37 @@ fn socket(path: Option<OsString>) -> std::io::Result<Stream> {
     Ok(Stream { to: from.try_clone()?, from })
 }
 
-fn read_open(stream: Option<&Stream>) -> Result<(SandboxSpec, Decoder)> {
+/// What comes after the end of the supervisor is not the end of this process, nor anything that it holds open: whoever waits
+/// for the supervisor's last word on its standard error would wait for this one's.
+fn leave_parent() -> std::io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(None)?;
+    Ok(nix::unistd::dup2_stderr(std::fs::OpenOptions::new().write(true).open("/dev/null")?)?)
+}
+
+fn read_open(stream: Option<&Stream>) -> Result<(SandboxSpec, Decoder, Option<OwnedFd>)> {
     let doing = || "read what the sandbox shall be".to_owned();
     let stream = stream.ok_or(Errno::EBADF).doing("protocol", doing)?;
     let mut decoder = Decoder::default();
+    let mut socket = None;
     loop {
         match decoder.next_frame::<ToRunner>().map_err(std::io::Error::other).doing("protocol", doing)? {
-            Some(ToRunner::Open(spec)) => return Ok((*spec, decoder)),
+            Some(ToRunner::Open(spec)) => return Ok((*spec, decoder, socket)),
             Some(_) => {
                 return Err(std::io::Error::other("the first frame must be Open")).doing("protocol", doing);
             }
             None => {}
         }
         let room = 16 << 10;
-        let count = match nix::unistd::read(&stream.from, decoder.space(room)) {
+        let count = match passing::read(stream.from.as_fd(), decoder.space(room)) {
             Err(Errno::EINTR) => {
                 decoder.filled(room, 0);
                 continue;
             }
-            other => other.doing("protocol", doing)?,
+            other => {
+                let (count, fd) = other.doing("protocol", doing)?;
+                socket = socket.or(fd);
+                count
+            }
         };
         decoder.filled(room, count);
         if count == 0 {

@@ -17,13 +17,14 @@ use super::failure::{Doing, Hint, Result};
 use super::init::{Hold, Init};
 use super::later::Watch;
 use super::outer::{Inside, Stream, refuse};
+use super::outlive::{Kept, Rendezvous, Reported};
 use super::{container, root, tree};
 use crate::sys::spawn::Confinement;
-use crate::sys::{net, passing, process};
+use crate::sys::{net, passing, process, socket};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{
-    Apart, Cause, End, Failure, FromRunner, Ground, Layer, Limits, Network, PROXY_PORT, Ready, Receipt,
-    Spawn, Stream as Output, ToRunner,
+    Apart, Cause, End, Failure, FromRunner, Ground, Layer, Limits, Network, PROXY_PORT, Present, Ready,
+    Receipt, Spawn, Stream as Output, ToRunner,
 };
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
@@ -67,14 +68,14 @@ pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> 
             Hold::Descent => container::counters(),
         },
         private: vec!["/tmp".into(), "/dev/shm".into(), inside.spec.identity.home.clone()],
+        ready,
+        listener,
+        rendezvous: inside.rendezvous.take(),
+        alone_until: None,
+        reported: BTreeMap::new(),
     };
-    FromRunner::Ready(ready).encode(&mut server.out);
-    if let Some(listener) = listener {
-        // With the first byte of the frame; the rest of it follows like any other. Nothing of ours keeps the socket.
-        match passing::send(server.stream.to.as_fd(), &server.out, &[listener.as_fd()]) {
-            Ok(sent) => server.sent = sent,
-            Err(_) => return 1,
-        }
+    if server.say_ready().is_err() {
+        return 1;
     }
     let code = i32::from(server.run().is_err());
     server.end();
@@ -116,6 +117,9 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
             Some(made.doing("network", || format!("listen on port {PROXY_PORT} of the loopback"))?)
         }
     };
+    if let Some(Rendezvous { socket: named, .. }) = &inside.rendezvous {
+        socket::hearken(named).doing("protocol", || "listen for another supervisor".into())?;
+    }
     let confinement = confine::session(inside)?;
     let watch = Watch::new(spec, workspace);
     let mut layer = |name: &str, detail: String| {
@@ -143,7 +147,7 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
     Ok(Standing {
         confinement,
         watch,
-        ready: Ready { receipt: Receipt { backend, layers }, bash },
+        ready: Ready { receipt: Receipt { backend, layers }, bash, commands: Vec::new() },
         listener,
         hold,
     })
@@ -192,12 +196,33 @@ struct Server {
     counters: Counters,
     /// The session's file systems in memory.
     private: Vec<PathBuf>,
+    /// What every supervisor is told first.
+    ready: Ready,
+    /// Where the supervisor serves a proxy; kept only for the next one.
+    listener: Option<OwnedFd>,
+    /// Where the next supervisor comes, if the session is to outlive this one.
+    rendezvous: Option<Rendezvous>,
+    /// There is no supervisor, and until when one is waited for.
+    alone_until: Option<Instant>,
+    /// Ends that no supervisor has taken note of.
+    reported: BTreeMap<u64, Reported>,
+}
+
+/// What came of reading from the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Frames,
+    /// It closes the session.
+    Close,
+    /// It has gone.
+    End,
 }
 
 /// What a descriptor in the poll set belongs to.
 #[derive(Clone, Copy)]
 enum Source {
     Supervisor,
+    Rendezvous,
     Writable,
     Control(u64),
     Init(u64),
@@ -206,43 +231,139 @@ enum Source {
 }
 
 impl Server {
-    /// Serves until the supervisor has gone.
+    /// Serves until the supervisor has gone, and no other has come.
     fn run(&mut self) -> std::io::Result<()> {
-        for end in [&self.stream.from, &self.stream.to] {
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
         // Said first: whoever asked for the session waits for it, and not for what comes next.
         self.flush_some()?;
         if let Ok(init) = Init::make(self.hold, &self.confinement, &self.joins, None, &Apart::default()) {
             self.spares.push(init);
         }
         // Frames may have come together with the one that opened the session.
-        self.obey()?;
+        if !self.obey()? {
+            return Ok(());
+        }
         loop {
-            self.flush_some()?;
+            if let Err(error) = self.flush_some()
+                && !self.lose(error)?
+            {
+                return Ok(());
+            }
             let ready = self.wait()?;
             let now = Instant::now();
+            if self.alone_until.is_some_and(|until| until <= now) {
+                return Ok(());
+            }
             for source in ready {
-                if matches!(source, Source::Supervisor) && !self.read_supervisor()? {
-                    return Ok(());
+                match source {
+                    Source::Supervisor => match self.read_supervisor() {
+                        Ok(Read::Frames) => {}
+                        Ok(Read::Close) => return Ok(()),
+                        Ok(Read::End) if self.rendezvous.is_none() => return Ok(()),
+                        Ok(Read::End) => self.wait_for_another(),
+                        Err(error) => {
+                            if !self.lose(error)? {
+                                return Ok(());
+                            }
+                        }
+                    },
+                    Source::Rendezvous => self.meet(),
+                    other => self.serve(other),
                 }
-                self.serve(source);
             }
             self.finish(now);
+        }
+    }
+
+    /// Says to a supervisor that has just come what there is.
+    fn say_ready(&mut self) -> std::io::Result<()> {
+        for end in [&self.stream.from, &self.stream.to] {
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        FromRunner::Ready(self.ready.clone()).encode(&mut self.out);
+        if let Some(listener) = &self.listener {
+            // With the first byte of the frame; the rest of it follows like any other.
+            self.sent = passing::send(self.stream.to.as_fd(), &self.out, &[listener.as_fd()])?;
+        }
+        if self.rendezvous.is_none() {
+            // Nothing of ours keeps the socket that nobody will be given again.
+            self.listener = None;
+        }
+        Ok(())
+    }
+
+    /// The stream broke: the supervisor has gone, and what it said last may not have been read. An error where no other is
+    /// waited for; `false` where it had closed the session.
+    fn lose(&mut self, error: std::io::Error) -> std::io::Result<bool> {
+        if self.rendezvous.is_none() {
+            return Err(error);
+        }
+        loop {
+            match self.read_supervisor() {
+                Ok(Read::Frames) => {}
+                Ok(Read::Close) => return Ok(false),
+                Ok(Read::End) | Err(_) => break,
+            }
+        }
+        self.wait_for_another();
+        Ok(true)
+    }
+
+    /// Nobody is there any more. What was to be said can be said again.
+    fn wait_for_another(&mut self) {
+        let patience = self.rendezvous.as_ref().map(|at| at.patience).unwrap_or_default();
+        self.alone_until.get_or_insert(Instant::now() + patience);
+        self.out.clear();
+        self.sent = 0;
+    }
+
+    /// Takes the next supervisor, and waits for what it says of each command.
+    fn meet(&mut self) {
+        let Some(Rendezvous { socket: at, .. }) = &self.rendezvous else { return };
+        let Ok(stream) = socket::accept(at.as_fd()) else { return };
+        let Ok(to) = stream.try_clone() else { return };
+        self.stream = Stream { from: stream, to };
+        self.decoder = Decoder::default();
+        // Credit that came meanwhile: a supervisor begins with all of it.
+        self.out.clear();
+        self.sent = 0;
+        let running = self.commands.iter().map(|(&id, command)| Present { id, ran: command.ran() });
+        let over = self.reported.keys().map(|&id| Present { id, ran: true });
+        self.ready.commands = running.chain(over).collect();
+        self.commands.values_mut().for_each(Command::let_go_of);
+        if self.say_ready().is_ok() {
+            self.alone_until = None;
+        }
+        self.ready.commands.clear();
+    }
+
+    /// A supervisor has come that wants a command's output from here on, and its end.
+    fn resume(&mut self, id: u64, from: [u64; 2]) {
+        let out = &mut self.out;
+        if let Some(command) = self.commands.get_mut(&id) {
+            command.unclaimed = false;
+            command.kept.iter_mut().for_each(|kept| kept.say_again(id, from, out));
+        } else if let Some(Reported { kept, end }) = self.reported.get_mut(&id) {
+            kept.say_again(id, from, out);
+            end.encode(out);
         }
     }
 
     /// Reports what has ended, and keeps the inits that can serve others.
     fn finish(&mut self, now: Instant) {
         self.sweep();
-        let Self { out, watch, limits, counters, private, .. } = self;
+        let alone = self.alone_until.is_some();
+        let Self { out, watch, limits, counters, private, reported, .. } = self;
         let mut over = Vec::new();
         for (&id, command) in &mut self.commands {
             command.check_deadline(now);
+            if alone || command.unclaimed {
+                continue;
+            }
             let look = || watch.as_mut().map(Watch::look).unwrap_or_default();
             let reached =
                 |end: &End, before| evidence::reached(end, limits, before, counters.read(), private);
-            if command.finish(out, self.sent + BACKLOG, look, reached) {
+            if let Some(end) = command.finish(out, self.sent + BACKLOG, look, reached) {
+                report(reported, out, (id, end, command.kept.take()));
                 over.push(id);
             }
         }
@@ -274,8 +395,8 @@ impl Server {
         if self.hold == Hold::Descent && !spawn.apart.is_empty() {
             return Err(container::cannot_set_apart());
         }
-        let Self { spares, confinement, joins, counters, hold, .. } = self;
-        Command::prepare(spawn, *hold, confinement.ids, counters.read(), |devpts| {
+        let Self { spares, confinement, joins, counters, hold, rendezvous, .. } = self;
+        let mut command = Command::prepare(spawn, *hold, confinement.ids, counters.read(), |devpts| {
             while devpts.is_none()
                 && spawn.apart.is_empty()
                 && let Some(spare) = spares.pop()
@@ -287,7 +408,9 @@ impl Server {
             Init::make(*hold, confinement, joins, devpts, &spawn.apart)
                 .doing("namespaces", || "start the command".into())
                 .hint(|| "the session, or the host, has as many processes as its limit allows".into())
-        })
+        })?;
+        command.kept = rendezvous.as_ref().map(|_| Kept::default());
+        Ok(command)
     }
 
     /// Ends what still runs, and looks a last time at what it left. Nobody hears of it any more.
@@ -307,8 +430,14 @@ impl Server {
     /// Waits until something is ready, and says what.
     fn wait<'a>(&'a self) -> std::io::Result<Vec<Source>> {
         let unsent = self.out.len() - self.sent;
-        let mut polled = vec![(Source::Supervisor, self.stream.from.as_fd(), PollFlags::POLLIN)];
-        if unsent > 0 {
+        let alone = self.alone_until.is_some();
+        let mut polled = match &self.rendezvous {
+            Some(Rendezvous { socket, .. }) if alone => {
+                vec![(Source::Rendezvous, socket.as_fd(), PollFlags::POLLIN)]
+            }
+            _ => vec![(Source::Supervisor, self.stream.from.as_fd(), PollFlags::POLLIN)],
+        };
+        if unsent > 0 && !alone {
             polled.push((Source::Writable, self.stream.to.as_fd(), PollFlags::POLLOUT));
         }
         for (&id, command) in &self.commands {
@@ -323,21 +452,16 @@ impl Server {
             if command.wants_stdin() {
                 add(Source::Stdin(id), command.stdin.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT);
             }
-            if unsent < BACKLOG && !command.held {
-                add(
-                    Source::Output(id, Output::Stdout),
-                    command.stdout.as_ref().map(AsFd::as_fd),
-                    PollFlags::POLLIN,
-                );
-                add(
-                    Source::Output(id, Output::Stderr),
-                    command.stderr.as_ref().map(AsFd::as_fd),
-                    PollFlags::POLLIN,
-                );
+            if unsent < BACKLOG && !alone {
+                for stream in [Output::Stdout, Output::Stderr] {
+                    let pipe = command.output(stream).map(AsFd::as_fd);
+                    add(Source::Output(id, stream), pipe, PollFlags::POLLIN);
+                }
             }
         }
         let mut fds: Vec<PollFd<'_>> = polled.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
-        let deadline = self.commands.values().filter_map(Command::next_deadline).min();
+        let deadline = self.commands.values().filter_map(Command::next_deadline);
+        let deadline = deadline.chain(self.alone_until).min();
         match poll(&mut fds, timeout(deadline)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -358,27 +482,34 @@ impl Server {
             Source::Init(_) => command.reap(out),
             Source::Stdin(_) => command.pass_stdin(out),
             Source::Output(_, stream) => drop(command.pass_output(stream, out)),
-            Source::Supervisor | Source::Writable => {}
+            Source::Supervisor | Source::Rendezvous | Source::Writable => {}
         }
     }
 
-    /// Reads what the supervisor has sent and does it. `false` when the supervisor has gone.
-    fn read_supervisor(&mut self) -> std::io::Result<bool> {
+    /// Reads what the supervisor has sent and does it.
+    fn read_supervisor(&mut self) -> std::io::Result<Read> {
         match nix::unistd::read(&self.stream.from, self.decoder.space(READ)) {
             Ok(count) => {
                 self.decoder.filled(READ, count);
-                self.obey()?;
-                Ok(count > 0)
+                Ok(match (self.obey()?, count) {
+                    (false, _) => Read::Close,
+                    (true, 0) => Read::End,
+                    (true, _) => Read::Frames,
+                })
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {
                 self.decoder.filled(READ, 0);
-                Ok(true)
+                Ok(Read::Frames)
             }
-            Err(errno) => Err(errno.into()),
+            Err(errno) => {
+                self.decoder.filled(READ, 0);
+                Err(errno.into())
+            }
         }
     }
 
-    fn obey(&mut self) -> std::io::Result<()> {
+    /// Does what the supervisor said. `false` where it closed the session.
+    fn obey(&mut self) -> std::io::Result<bool> {
         while let Some(message) = self.decoder.next_frame::<ToRunner>().map_err(std::io::Error::other)? {
             let out = &mut self.out;
             match message {
@@ -389,7 +520,9 @@ impl Server {
                 ToRunner::Prepare(spawn) => match self.prepare(&spawn) {
                     Ok(command) => drop(self.commands.insert(spawn.id, command)),
                     Err(failure) => {
-                        FromRunner::Failed(Failure { id: Some(spawn.id), ..failure }).encode(&mut self.out);
+                        let end = FromRunner::Failed(Failure { id: Some(spawn.id), ..failure });
+                        let kept = self.rendezvous.as_ref().map(|_| Kept::default());
+                        report(&mut self.reported, &mut self.out, (spawn.id, end, kept));
                     }
                 },
                 ToRunner::Run { id } => self.commands.get_mut(&id).into_iter().for_each(Command::run),
@@ -412,9 +545,16 @@ impl Server {
                 ToRunner::Kill { id, cause } => {
                     self.commands.get_mut(&id).into_iter().for_each(|command| command.kill(cause));
                 }
+                ToRunner::Taken { id, stream, upto } => {
+                    let kept = self.commands.get_mut(&id).and_then(|command| command.kept.as_mut());
+                    kept.into_iter().for_each(|kept| kept.taken(stream, upto));
+                }
+                ToRunner::Forget { id } => drop(self.reported.remove(&id)),
+                ToRunner::Resume { id, from } => self.resume(id, from),
+                ToRunner::Close => return Ok(false),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes what the supervisor takes without waiting.
@@ -436,6 +576,18 @@ impl Server {
         self.out.clear();
         self.sent = 0;
         Ok(())
+    }
+}
+
+/// Says an end, and keeps it where another supervisor may have to hear it.
+fn report(
+    reported: &mut BTreeMap<u64, Reported>,
+    out: &mut Vec<u8>,
+    (id, end, kept): (u64, FromRunner, Option<Kept>),
+) {
+    end.encode(out);
+    if let Some(kept) = kept {
+        reported.insert(id, Reported { kept, end });
     }
 }
 

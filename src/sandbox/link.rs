@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,15 +15,18 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{LaunchError, docker};
-use crate::sys::passing;
+use crate::sys::{passing, peer};
 use crate::wire::frame::{Decoder, Frame};
-use crate::wire::runner::{FromRunner, Network, Ready, Receipt, SandboxSpec, ToRunner};
+use crate::wire::runner::{FromRunner, Network, Present, Ready, Receipt, SandboxSpec, ToRunner};
 
 /// How much is read from a runner at a time, at first and at most: a command that says little costs no memory for much.
 const READ: std::ops::RangeInclusive<usize> = 8 << 10..=256 << 10;
 
 /// How long a runner may take to end once nobody speaks to it; it has only to die.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a runner may take to hear that its session ends.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long a container may say nothing until the engine is asked about it.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -41,6 +45,8 @@ pub struct Link {
 pub(super) enum Runner {
     /// A process of this machine, or one that stands for a runner elsewhere.
     Process(Child),
+    /// A process of this machine that an earlier supervisor has launched.
+    Adopted(OwnedFd),
     /// The first process of a container.
     Container(docker::Running),
 }
@@ -56,11 +62,16 @@ pub struct Building {
 
 impl Building {
     /// Opens the session on a runner that was just launched: it is told what to build, and nobody waits for it yet.
-    pub(super) fn begin(stream: UnixStream, runner: Runner, spec: SandboxSpec) -> Self {
+    pub(super) fn begin(
+        stream: UnixStream,
+        runner: Runner,
+        spec: SandboxSpec,
+        rendezvous: Option<&OwnedFd>,
+    ) -> Self {
         let (reader, writer) = stream.into_split();
         let mut sender = Sender::new(writer);
         let proxied = spec.network == Network::Proxy;
-        let told = sender.offer(&ToRunner::Open(Box::new(spec)));
+        let told = sender.offer_with(&ToRunner::Open(Box::new(spec)), rendezvous);
         Self { proxied, told, sender, receiver: Receiver::new(reader, runner) }
     }
 
@@ -88,6 +99,25 @@ impl Building {
 }
 
 impl Link {
+    /// Goes on with a runner that an earlier supervisor has left at this socket. It says what it has; what is wanted of that is
+    /// to be said to it. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`LaunchError`]: `Spawn` where nobody is there any more.
+    pub async fn adopt(path: &Path, spec: &SandboxSpec) -> Result<Self, LaunchError> {
+        let stream = UnixStream::connect(path).await.map_err(LaunchError::Spawn)?;
+        let process = peer::pidfd(stream.as_fd()).map_err(|errno| LaunchError::Spawn(errno.into()))?;
+        let (reader, writer) = stream.into_split();
+        let receiver = Receiver::new(reader, Runner::Adopted(process));
+        let proxied = spec.network == Network::Proxy;
+        Building { proxied, told: Ok(true), sender: Sender::new(writer), receiver }.stands().await
+    }
+
+    /// The commands that an adopted runner has.
+    pub fn commands(&self) -> &[Present] {
+        &self.ready.commands
+    }
+
     /// What confines the commands of this session.
     pub fn receipt(&self) -> &Receipt {
         &self.ready.receipt
@@ -101,6 +131,11 @@ impl Link {
     /// The socket on which the sandbox's proxy is to be served, where it has one: once.
     pub fn take_listener(&mut self) -> Option<OwnedFd> {
         self.listener.take()
+    }
+
+    /// Ends the session, and waits for that.
+    pub fn close(mut self) {
+        self.sender.close();
     }
 
     /// Both ends. The session ends when the receiver is dropped.
@@ -145,11 +180,43 @@ impl Sender {
         }
     }
 
+    /// Sends the first frame, with this descriptor.
+    fn offer_with(&mut self, frame: &ToRunner, fd: Option<&OwnedFd>) -> io::Result<bool> {
+        frame.encode(&mut self.unsent);
+        if let Some(fd) = fd {
+            let socket: &UnixStream = self.writer.as_ref().as_ref();
+            self.sent = passing::send(socket.as_fd(), &self.unsent, &[fd.as_fd()])?;
+        }
+        self.flush()
+    }
+
+    /// Has the runner end the session, and waits a little for it to take that in.
+    pub fn close(&mut self) {
+        let until = Instant::now() + CLOSING;
+        let mut sent = self.offer(&ToRunner::Close);
+        while let Ok(false) = sent {
+            let left = until.saturating_duration_since(Instant::now());
+            let socket: &UnixStream = self.writer.as_ref().as_ref();
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            if left.is_zero()
+                || poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], timeout).is_err()
+            {
+                return;
+            }
+            sent = self.flush();
+        }
+    }
+
     /// Sends one frame after what was offered before, without waiting. `false` where the runner has not taken all of it
     /// yet: wait for [`Self::room`], then [`Self::flush`].
     pub fn offer(&mut self, frame: &ToRunner) -> io::Result<bool> {
         frame.encode(&mut self.unsent);
         self.flush()
+    }
+
+    /// Has one frame go with the next one that is sent.
+    pub fn put_off(&mut self, frame: &ToRunner) {
+        frame.encode(&mut self.unsent);
     }
 
     /// Writes what the runner takes without waiting. Whether that was everything.
@@ -278,14 +345,31 @@ impl Receiver {
     }
 }
 
+impl Receiver {
+    /// Leaves the runner to the next supervisor, if it waits for one.
+    pub fn leave(mut self) {
+        drop(self.runner.take());
+    }
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.end();
-        // A container goes when it is dropped.
-        let Some(Runner::Process(mut runner)) = self.runner.take() else { return };
         let until = Instant::now() + FAREWELL;
+        let mut runner = match self.runner.take() {
+            Some(Runner::Process(runner)) => runner,
+            Some(Runner::Adopted(process)) => {
+                let timeout = PollTimeout::try_from(FAREWELL).unwrap_or(PollTimeout::MAX);
+                if !matches!(poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout), Ok(1)) {
+                    let _ = crate::sys::process::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL);
+                }
+                return;
+            }
+            // A container goes when it is dropped.
+            Some(Runner::Container(_)) | None => return,
+        };
         // A child that was not waited for keeps its number, so this is the runner.
-        let ended = crate::sys::peer::open_pid(runner.id().cast_signed());
+        let ended = peer::open_pid(runner.id().cast_signed());
         while matches!(runner.try_wait(), Ok(None)) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -59,7 +59,7 @@ pub async fn contain(
 ) -> Result<Link, LaunchError> {
     let (stream, running, spec) = engine.launch(spec, made.clone(), workspace).await?;
     let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
-    Building::begin(stream.map_err(LaunchError::Spawn)?, link::Runner::Container(running), spec)
+    Building::begin(stream.map_err(LaunchError::Spawn)?, link::Runner::Container(running), spec, None)
         .stands()
         .await
 }

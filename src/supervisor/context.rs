@@ -65,11 +65,14 @@ impl Context {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A command was cleared in spite of it: it has been said, or somebody has agreed.
-    pub(super) fn settle(&self) {
-        if !self.stands {
-            self.findings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// A command was cleared in spite of it: it has been said, or somebody has agreed. Whether there was something.
+    pub(super) fn settle(&self) -> bool {
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let settled = !(self.stands || findings.is_empty());
+        if settled {
+            findings.clear();
         }
+        settled
     }
 }
 

@@ -368,7 +368,18 @@ pub(super) fn mask(report: &mut Report, redactor: &Redactor) {
         finding.argv.iter_mut().for_each(mask);
         [&mut finding.effect, &mut finding.reason, &mut finding.hint].into_iter().for_each(mask);
     }
-    match &mut report.outcome {
+    mask_outcome(&mut report.outcome, redactor);
+}
+
+/// Takes out of an outcome what must not be shown.
+pub(super) fn mask_outcome(outcome: &mut Outcome, redactor: &Redactor) {
+    let mask = |text: &mut String| {
+        let (masked, places) = redactor.text(text);
+        if places > 0 {
+            *text = masked;
+        }
+    };
+    match outcome {
         Outcome::NotFound { program } | Outcome::NotExecutable { program, .. } => mask(program),
         Outcome::Refused { reason, .. } => mask(reason),
         Outcome::Failed { error, .. } => mask(error),

@@ -98,7 +98,7 @@ impl std::ops::Deref for Source {
 }
 
 /// The policy that a project has, as it stands in its workspace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Project {
     text: String,
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::Result;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 /// Most descriptors that are taken with one message; the kernel closes what is beyond it. An even number: the room for them is
@@ -68,6 +69,19 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received> {
     }
     let cut = message.msg_flags & libc::MSG_CTRUNC != 0;
     Ok(Received { bytes: usize::try_from(bytes).map_err(|_| Errno::EIO)?, fds, cut })
+}
+
+/// Waits for something to read, from a socket or a pipe, and reads it: how many bytes, and the first descriptor that came with
+/// them. Others are closed.
+pub fn read(from: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+    let mut readable = [PollFd::new(from, PollFlags::POLLIN)];
+    poll(&mut readable, PollTimeout::NONE)?;
+    match receive(from, buffer) {
+        Ok(received) => Ok((received.bytes, received.fds.into_iter().next())),
+        Err(Errno::ENOTSOCK) => Ok((nix::unistd::read(from, buffer)?, None)),
+        Err(Errno::EAGAIN) => Err(Errno::EINTR),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Sends bytes, and descriptors with the first of them. Says how many bytes went; the descriptors went if any did.

@@ -39,6 +39,10 @@ pub const MAX_CHUNK: usize = 64 << 10;
 /// many bytes until [`FromRunner::Credit`] arrives.
 pub const STDIN_WINDOW: usize = 256 << 10;
 
+/// Output of one stream of a command that a runner keeps until it hears that it is not needed any more: more than a supervisor
+/// may have to see again, and what may be under way. The stream's pipe is left alone when there is so much.
+pub const KEPT_OUTPUT: usize = 512 << 10;
+
 /// Where a sandbox with a proxied network finds its proxy: TCP, on 127.0.0.1. Its network namespace is its own, so that the
 /// port is free; nothing in it runs before the proxy listens.
 pub const PROXY_PORT: u16 = 3128;
@@ -46,8 +50,8 @@ pub const PROXY_PORT: u16 = 3128;
 /// From the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToRunner {
-    /// Makes the session's sandbox. The first frame, once. In the jail the descriptor of the workspace directory
-    /// travels with it (SCM_RIGHTS).
+    /// Makes the session's sandbox. The first frame, once. Where it is to outlive its supervisor, the socket travels with it
+    /// (SCM_RIGHTS) at which the next supervisor will come.
     Open(Box<SandboxSpec>),
     /// Makes a command ready to be executed: everything but the execution, which [`Self::Run`] lets happen.
     Prepare(Box<Spawn>),
@@ -96,6 +100,29 @@ pub enum ToRunner {
         /// What the end will be put down to.
         cause: Cause,
     },
+    /// Output up to here will not be asked for again. Only of a session that outlives its supervisor, as all that follows.
+    Taken {
+        /// Of the command.
+        id: u64,
+        /// Which stream.
+        stream: Stream,
+        /// Bytes from the beginning.
+        upto: u64,
+    },
+    /// The end of a command has been taken note of: nothing of it need be kept.
+    Forget {
+        /// Of the command.
+        id: u64,
+    },
+    /// A new supervisor wants a command's output from here on, and its end. Once for each that [`Ready::commands`] names.
+    Resume {
+        /// Of the command.
+        id: u64,
+        /// Bytes of [`Stream::Stdout`] and of [`Stream::Stderr`] from the beginning; not before what was taken.
+        from: [u64; 2],
+    },
+    /// Ends the session: the end of the stream alone would have the runner wait for another supervisor.
+    Close,
 }
 
 /// From the runner.
@@ -134,6 +161,18 @@ pub struct Ready {
     /// Where its bash is, in a container; absent where there is none, and where the host's programs are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bash: Option<String>,
+    /// For a supervisor that comes later: the commands that there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Present>,
+}
+
+/// A command that a runner still knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    /// As it was prepared.
+    pub id: u64,
+    /// Whether it was let go; else it waits at its gate.
+    pub ran: bool,
 }
 
 /// An output stream of a command.
@@ -182,6 +221,9 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// The least isolation that the policy permits; below it nothing is built.
     pub minimum: Level,
+    /// How long it outlives a supervisor that is gone without a word, in milliseconds; 0 is not at all.
+    #[serde(default)]
+    pub outlives_ms: u64,
 }
 
 /// What a runner stands on when it starts.

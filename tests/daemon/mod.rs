@@ -21,6 +21,7 @@ mod operators;
 mod pairing;
 mod people;
 mod ranges;
+mod restart;
 mod rights;
 mod scan;
 mod secrets;
@@ -141,7 +142,7 @@ impl Daemon {
         } else {
             String::new()
         };
-        put(&directory.path().join("execward.toml"), &format!("{principals}{}", setup.config));
+        put(&directory.path().join("execward.toml"), &format!("{principals}{}", alone(setup.config)));
         put(&directory.path().join("policy.toml"), setup.policy);
         let child = Self::command(directory.path()).spawn().unwrap();
         let mut daemon = Self { directory, child };
@@ -309,7 +310,8 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            self.signal(libc::SIGTERM);
+            // Everything ends with it.
+            self.signal(libc::SIGINT);
             let until = Instant::now() + Duration::from_secs(20);
             while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(5));
@@ -320,6 +322,18 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("-- the daemon's log:\n{}", self.log());
         }
+    }
+}
+
+/// The same configuration, in which sessions end with their daemon unless it says otherwise.
+fn alone(config: &str) -> String {
+    const NO: &str = "[daemon]\nalone = \"0s\"\n";
+    if config.contains("alone =") {
+        config.to_owned()
+    } else if config.contains("[daemon]\n") {
+        config.replace("[daemon]\n", NO)
+    } else {
+        format!("{config}\n{NO}")
     }
 }
 

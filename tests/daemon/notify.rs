@@ -163,7 +163,8 @@ fn who_is_told_changes_while_the_daemon_goes_on_and_a_mistake_changes_nothing() 
         assert!(refused.contains("execward.toml:") && refused.contains("did you mean"), "{refused}");
         ask(&mut client, "2", &["uname", "-m"]);
         until("the first is told again", || told("first") == 2);
-        let changed = format!("{plain}{}[daemon]\nidle = \"7m\"\n", section("second"));
+        let changed =
+            format!("{}{}", plain.replace("[daemon]\n", "[daemon]\nidle = \"7m\"\n"), section("second"));
         assert_eq!(reload(&changed).unwrap()["restart"], json!(["[daemon]"]));
         until("the second is told", || told("second") >= 1);
         assert_eq!(told("first"), 2);

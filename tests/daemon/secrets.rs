@@ -64,6 +64,36 @@ fn start(policy: &str) -> Option<Daemon> {
     Some(daemon)
 }
 
+#[test]
+fn one_that_has_a_secret_does_not_outlive_its_daemon() {
+    as_both(|| {
+        let setup = Setup { policy: POLICY, config: "[daemon]\nalone = \"60s\"\n" };
+        let Some(mut daemon) = Daemon::start(setup) else { return };
+        for (name, value) in [("deploy-token", TOKEN), ("deploy-key", KEY)] {
+            assert_eq!(secret(&daemon, &["set", name], &format!("{value}\n")).0, Some(0));
+        }
+        let mut client = daemon.client(me());
+        let session = client.open(&daemon.workspace(me(), "w"));
+        let command =
+            |id: &str, argv: &[&str]| json!({"id": id, "command": {"argv": argv}, "background": true});
+        client.call("exec/start", command("has", &["sleep", "7"])).unwrap();
+        client.call("exec/start", command("has-none", &["sleep", "9"])).unwrap();
+        daemon.crash();
+        let mut client = daemon.client(me());
+        let wait = |client: &mut Client, id: &str, ms: u64| {
+            client.call("exec/wait", json!({"session": session, "id": id, "wait_ms": ms})).unwrap()
+        };
+        let ended = wait(&mut client, "has", 5_000);
+        assert!(ended["report"]["error"].as_str().unwrap().contains("secret"), "{ended}");
+        assert_eq!(wait(&mut client, "has-none", 0)["state"], "running");
+        let files = fs::read_dir(daemon.path().join("run/sessions").join(&session)).unwrap();
+        for file in files.flatten().filter(|file| file.file_type().unwrap().is_file()) {
+            let text = fs::read(file.path()).unwrap();
+            assert!(!String::from_utf8_lossy(&text).contains(TOKEN), "{}", file.path().display());
+        }
+    });
+}
+
 /// Runs something to its end, or hears why not.
 fn run(client: &mut Client, id: &str, mut asked: Value) -> Result<Value, Value> {
     asked["id"] = json!(id);

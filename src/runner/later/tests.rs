@@ -59,6 +59,7 @@ impl Place {
             limits: Limits { memory: 0, processes: 0, file_size: None, open_files: 0, tmpfs: 0 },
             hostname: String::new(),
             minimum: crate::wire::runner::Level::Full,
+            outlives_ms: 0,
         };
         let mount = fs::File::open(self.directory.path()).unwrap();
         self.watch = Watch::new(&spec, mount.into());

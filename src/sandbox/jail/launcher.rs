@@ -45,16 +45,16 @@ impl Launcher {
         Ok(Self { orders })
     }
 
-    /// Launches a runner and has it build the sandbox. The caller holds the workspace open meanwhile. Needs a tokio
-    /// runtime.
+    /// Launches a runner and has it build the sandbox. The caller holds the workspace open meanwhile. `rendezvous` is where
+    /// another supervisor will come, where the sandbox is to outlive this one. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`LaunchError`].
-    pub async fn launch(&self, spec: SandboxSpec) -> Result<Link, LaunchError> {
+    pub async fn launch(&self, spec: SandboxSpec, rendezvous: Option<&OwnedFd>) -> Result<Link, LaunchError> {
         let gone = || LaunchError::Spawn(std::io::Error::other("the thread that starts runners has ended"));
         let (order, started) = oneshot::channel();
         self.orders.send(order).map_err(|_| gone())?;
         let (stream, runner) = started.await.map_err(|_| gone())??;
-        build(stream, runner, spec)?.stands().await
+        build(stream, runner, spec, rendezvous)?.stands().await
     }
 }

@@ -42,7 +42,7 @@ impl Waiting {
     pub fn build(mut self, spec: SandboxSpec) -> Result<Building, LaunchError> {
         let gone = || LaunchError::Spawn(std::io::ErrorKind::NotConnected.into());
         let (stream, runner) = self.0.take().ok_or_else(gone)?;
-        build(stream, runner, spec)
+        build(stream, runner, spec, None)
     }
 }
 
@@ -55,10 +55,15 @@ impl Drop for Waiting {
     }
 }
 
-fn build(stream: OwnedFd, runner: Child, spec: SandboxSpec) -> Result<Building, LaunchError> {
+fn build(
+    stream: OwnedFd,
+    runner: Child,
+    spec: SandboxSpec,
+    rendezvous: Option<&OwnedFd>,
+) -> Result<Building, LaunchError> {
     let stream = std::os::unix::net::UnixStream::from(stream);
     let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
-    Ok(Building::begin(stream.map_err(LaunchError::Spawn)?, Runner::Process(runner), spec))
+    Ok(Building::begin(stream.map_err(LaunchError::Spawn)?, Runner::Process(runner), spec, rendezvous))
 }
 
 /// Starts a runner that waits to be told what its sandbox shall be.

@@ -90,5 +90,6 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
         limits: asked.limits.clone(),
         hostname: HOSTNAME.into(),
         minimum: asked.minimum,
+        outlives_ms: 0,
     })
 }

@@ -180,7 +180,7 @@ impl Connection {
             let (house, peer) = (Arc::clone(&self.house), self.peer.clone());
             // Not given up half-way when the peer goes: what was made must be known to be ended.
             tokio::spawn(async move {
-                let session = Session::open(&house.common, &peer, asked).await?;
+                let session = Session::open(&house.common, &peer, asked, true).await?;
                 // Used before it is kept: one that does not linger would be gone at once.
                 let joined = session.join();
                 house.keep(&session);

@@ -212,6 +212,10 @@ pub(super) struct Times {
     #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
     #[schemars(with = "String")]
     pub(super) idle: Duration,
+    /// A session outlives the daemon for this long, so that the next one can go on with it; with 0 it ends with the daemon.
+    #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
+    pub(super) alone: Duration,
 }
 
 impl Default for Times {
@@ -220,13 +224,14 @@ impl Default for Times {
             stop_grace: Duration::from_secs(10),
             background: Duration::from_secs(24 * 3600),
             idle: Duration::from_secs(3600),
+            alone: Duration::from_secs(60),
         }
     }
 }
 
 impl From<Times> for Lifetime {
     fn from(times: Times) -> Self {
-        Self { background: times.background, idle: times.idle }
+        Self { background: times.background, idle: times.idle, alone: times.alone }
     }
 }
 

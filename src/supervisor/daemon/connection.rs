@@ -174,7 +174,7 @@ pub(super) async fn serve<S: Serve>(
         tasks: TaskTracker::new(),
         used: Mutex::default(),
     });
-    let gone = connection.gone.clone();
+    let (gone, leaving) = (connection.gone.clone(), connection.house.common.leaving.clone());
     let mut writing = tokio::spawn(async move {
         let written = write(writer, receive).await;
         gone.cancel();
@@ -197,7 +197,11 @@ pub(super) async fn serve<S: Serve>(
         () = closing.cancelled() => {
             // What was promised is still sent: the ends of commands that the daemon ended.
             connection.tasks.close();
-            let _ = timeout(FAREWELL, connection.tasks.wait()).await;
+            tokio::select! {
+                _ = timeout(FAREWELL, connection.tasks.wait()) => {}
+                // What goes on has no end to be told of.
+                () = leaving.cancelled() => {}
+            }
         }
     }
     let closed = input.dialog.unasked();
@@ -208,8 +212,10 @@ pub(super) async fn serve<S: Serve>(
     }
     let Sessions { joined, .. } = std::mem::take(&mut *connection.used());
     connection.gone.cancel();
-    for session in &joined {
-        session.cancel_bound_to(number);
+    if !leaving.is_cancelled() {
+        for session in &joined {
+            session.cancel_bound_to(number);
+        }
     }
     drop(joined);
     connection.tasks.close();

@@ -3,6 +3,7 @@
 //! It identifies each peer by what the kernel says, gives each principal its share and no more, and keeps sessions apart.
 //! Whatever a peer sends, it harms nobody but itself; whatever fails, nothing runs that was not cleared and recorded.
 
+mod adopt;
 mod agent;
 mod answers;
 mod config;
@@ -67,7 +68,7 @@ use crate::sandbox::{LaunchError, docker, jail};
 use crate::state::{SetAside, StateError, Store};
 use crate::wire::dialog::Register;
 use crate::wire::peer;
-use crate::wire::rpc::{self, Code, Error, Happening, Reply, Role, Scope};
+use crate::wire::rpc::{self, Code, Error, Happening, Reply, Role};
 
 /// Threads that serve connections, at most.
 const WORKERS: usize = 8;
@@ -204,8 +205,6 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
     let (store, aside) = Store::open(&local.directories.state)?;
     let store = Arc::new(store);
     let (grants, modes) = (Grants::load(Arc::clone(&store))?, Modes::load(Arc::clone(&store))?);
-    // Sessions end with their supervisor.
-    grants.revoke_all("the end of the session", |grant| grant.scope == Scope::Session);
     let keys = Keys::read(&local.directories.keys(), own)?;
     let standing = Standing::new(&config, &keys)?;
     let chain = models::chain(config.clone(), keys, Arc::clone(&store))?;
@@ -225,7 +224,9 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
         directories: local.directories,
         resolver: Arc::default(),
         lifetime: config.daemon.into(),
+        keepsakes: adopt::directory(&sockets).filter(|_| !config.daemon.alone.is_zero()),
         stopping: CancellationToken::new(),
+        leaving: CancellationToken::new(),
     });
     let paired: Vec<u32> = common.store.principals()?.iter().map(|row| row.uid).collect();
     let principals = Principals::find(&config.principals, own, &paired)
@@ -311,6 +312,7 @@ impl House {
             UnixListener::from_std(listener)
         };
         let (agents, operators) = (listen(&sockets.agent)?, listen(&sockets.operator)?);
+        adopt::adopt(&self).await;
         let agents = tokio::spawn(Arc::clone(&self).accept::<Agent>(agents));
         let operators = tokio::spawn(Arc::clone(&self).accept::<Operator>(operators));
         if self.common.directories.containers().is_dir() {
@@ -325,10 +327,10 @@ impl House {
         }
         tracing::info!(place = sockets.place(), policy = self.common.policy().name(), "serving");
         notify(&[sd_notify::NotifyState::Ready]);
-        loop {
+        let leaves = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break self.common.keepsakes.is_some(),
+                _ = interrupt.recv() => break false,
                 _ = hang_up.recv() => {
                     let house = Arc::clone(&self);
                     match tokio::task::spawn_blocking(move || house.reload()).await {
@@ -338,30 +340,35 @@ impl House {
                     }
                 }
             }
-        }
+        };
         notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("stopping");
         self.common.stopping.cancel();
         agents.abort();
         operators.abort();
-        self.stop(grace).await;
+        self.stop(grace, leaves).await;
         drop(sockets);
         Ok(())
     }
 
-    /// Lets running commands end, then ends them, and tells everybody.
-    async fn stop(&self, grace: Duration) {
+    /// Lets running commands end, then ends them, and tells everybody. Sessions that another daemon can go on with are left to it,
+    /// where this one `leaves`.
+    async fn stop(&self, grace: Duration, leaves: bool) {
+        let ends = || -> Vec<Arc<Session>> {
+            let all = self.sessions().all();
+            all.into_iter().filter(|session| !(leaves && session.outlives())).collect()
+        };
         let running = |sessions: &[Arc<Session>]| sessions.iter().any(|session| session.listed().running > 0);
         let deadline = tokio::time::Instant::now() + grace;
-        while running(&self.sessions().all()) && tokio::time::Instant::now() < deadline {
+        while running(&ends()) && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let closing: Vec<_> = self
-            .sessions()
-            .all()
-            .into_iter()
-            .map(|session| tokio::spawn(async move { session.stop().await }))
-            .collect();
+        if leaves {
+            // Nothing is taken from a runner any more that nobody would write down.
+            self.common.leaving.cancel();
+        }
+        let closing: Vec<_> =
+            ends().into_iter().map(|session| tokio::spawn(async move { session.stop().await })).collect();
         for closing in closing {
             let _ = closing.await;
         }
@@ -498,9 +505,17 @@ impl House {
         });
         let (house, session) = (Arc::clone(self), Arc::clone(session));
         self.tasks.spawn(async move {
+            let leaving = async {
+                if session.outlives() {
+                    house.common.leaving.cancelled().await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 () = session.forgotten() => {}
                 () = session.end.cancelled() => {}
+                () = leaving => return,
             }
             house.close(&session).await;
             drop(session);

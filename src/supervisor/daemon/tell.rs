@@ -51,7 +51,7 @@ impl Teller<'_> {
             admitted: house.closing.child_token(),
         };
         let (open, start) = self.asked()?;
-        let session = Session::open(&house.common, &peer, open).await.map_err(said)?;
+        let session = Session::open(&house.common, &peer, open, false).await.map_err(said)?;
         session.leave_alone(Unattended { why: self.why.to_owned(), agreed: None });
         let joined = session.join();
         house.keep(&session);

@@ -291,7 +291,7 @@ impl Captured {
     }
 
     /// The same, cut anywhere.
-    fn into_parts(mut self) -> (Vec<u8>, u64, Vec<u8>) {
+    pub(crate) fn into_parts(mut self) -> (Vec<u8>, u64, Vec<u8>) {
         if self.left_out == 0 {
             self.head.extend(self.tail.drain(..));
         }

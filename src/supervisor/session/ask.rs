@@ -70,6 +70,7 @@ impl Ask for AtOperators<'_> {
             return Answer::Yes(pending.grant(agreed));
         }
         // What takes time is said to the requester first.
+        self.exec.noted();
         if let Some(reply) = self.reply.take() {
             let _ = reply.send(Ok(State::Waiting));
         }

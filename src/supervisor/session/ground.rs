@@ -28,6 +28,8 @@ pub(super) struct Ground {
     /// No variable in it is the requester's: neither asked for, nor exported by a command before.
     pub(super) plain: bool,
     pub(super) redactor: Redactor,
+    /// What it masks beside what the policy says, by name.
+    pub(super) secrets: Vec<(String, Vec<u8>)>,
 }
 
 impl Session {
@@ -67,6 +69,7 @@ impl Session {
                 },
                 plain: true,
                 redactor: self.masker.now(),
+                secrets: Vec::new(),
             });
         }
         let hint = if cwd.is_none() && left.is_some() {
@@ -98,6 +101,7 @@ impl Session {
             .await
             .map_err(|error| Error::new(Code::Directory, format!("the working directory: {error}")))??;
         let secrets = std::mem::take(&mut environment.secrets);
+        let known = secrets.iter().map(|it| (it.name().to_owned(), it.expose().to_vec())).collect();
         let redactor = self.masker.with(secrets);
         exec.redact_with(&redactor);
         Ok(Ground {
@@ -108,6 +112,7 @@ impl Session {
             environment,
             plain,
             redactor,
+            secrets: known,
         })
     }
 }

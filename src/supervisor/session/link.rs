@@ -18,6 +18,9 @@ const IDLE: Duration = Duration::from_millis(10);
 /// Frames of a client's making that may wait for the runner.
 const IN_TURN: usize = 64;
 
+/// Ends that the runner keeps at most although it need not.
+const OVER: usize = 16;
+
 /// Frames for the runner. They are written at once where the runner takes them, and by [`send`] where it does not.
 ///
 /// What execward itself sends is bounded by what it is about: a window of standard input, one message when an output is
@@ -33,6 +36,8 @@ pub(super) struct Orders {
 #[derive(Debug)]
 struct Out {
     sender: Sender,
+    /// Ends that the runner may forget: it is told when it is told something anyhow.
+    over: Vec<u64>,
     /// Of frames that have not been written.
     turns: Vec<OwnedSemaphorePermit>,
     /// Nobody reads any more.
@@ -41,7 +46,7 @@ struct Out {
 
 impl Orders {
     pub(super) fn new(sender: Sender) -> Self {
-        let out = Out { sender, turns: Vec::new(), broken: false };
+        let out = Out { sender, over: Vec::new(), turns: Vec::new(), broken: false };
         Self {
             out: Arc::new(Mutex::new(out)),
             left: Arc::new(Notify::new()),
@@ -65,6 +70,9 @@ impl Orders {
         if out.broken {
             return;
         }
+        for id in std::mem::take(&mut out.over) {
+            out.sender.put_off(&ToRunner::Forget { id });
+        }
         match out.sender.offer(frame) {
             Ok(true) => {}
             Ok(false) => {
@@ -74,6 +82,21 @@ impl Orders {
             }
             Err(_) => out.broken = true,
         }
+    }
+
+    /// Lets the runner forget a command that is over, with what it is told next or soon.
+    pub(super) fn forget(&self, id: u64) {
+        let mut out = self.out();
+        out.over.push(id);
+        if out.over.len() >= OVER {
+            drop(out);
+            self.send(ToRunner::Forget { id });
+        }
+    }
+
+    /// Has the runner end the session.
+    fn close(&self) {
+        self.out().sender.close();
     }
 
     fn out(&self) -> MutexGuard<'_, Out> {
@@ -137,8 +160,15 @@ pub(super) async fn send(orders: Orders, end: CancellationToken) {
     }
 }
 
-/// Receives until the session or the runner is gone, then ends whatever is left of the session.
-pub(super) async fn receive(mut receiver: Receiver, routes: Arc<Routes>, end: CancellationToken) {
+/// Receives until the session or the runner is gone, then ends whatever is left of the session; or until it is to be left to the
+/// next supervisor.
+pub(super) async fn receive(
+    mut receiver: Receiver,
+    orders: Orders,
+    routes: Arc<Routes>,
+    end: CancellationToken,
+    leave: CancellationToken,
+) {
     let mut partial: Vec<Arc<Exec>> = Vec::new();
     let lost = loop {
         let frame = tokio::select! {
@@ -147,6 +177,7 @@ pub(super) async fn receive(mut receiver: Receiver, routes: Arc<Routes>, end: Ca
                 partial.drain(..).for_each(|exec| exec.idle());
                 continue;
             }
+            () = leave.cancelled() => return receiver.leave(),
             () = end.cancelled() => break "the session was closed".to_owned(),
         };
         match frame {
@@ -162,16 +193,22 @@ pub(super) async fn receive(mut receiver: Receiver, routes: Arc<Routes>, end: Ca
                 routes.get(id).into_iter().for_each(|exec| exec.credit(bytes));
             }
             Ok(Some(FromRunner::Exited(ended))) => {
-                if let Some(exec) = routes.remove(ended.id) {
-                    partial.retain(|other| !Arc::ptr_eq(other, &exec));
-                    exec.end(Ok(ended));
+                match routes.remove(ended.id) {
+                    Some(exec) => {
+                        partial.retain(|other| !Arc::ptr_eq(other, &exec));
+                        exec.end(Ok(ended));
+                    }
+                    // It was given up before it ran.
+                    None => orders.forget(ended.id),
                 }
             }
             Ok(Some(FromRunner::Failed(failure))) => match failure.id.and_then(|id| routes.remove(id)) {
                 Some(exec) if failure.hint.is_empty() => exec.end(Err(failure.to_string())),
                 Some(exec) => exec.end(Err(format!("{failure}: {}", failure.hint))),
-                None if failure.id.is_none() => break failure.to_string(),
-                None => {}
+                None => match failure.id {
+                    None => break failure.to_string(),
+                    Some(id) => orders.forget(id),
+                },
             },
             // Nothing new: the runner is not trusted to make sense.
             Ok(Some(FromRunner::Ready(_))) => {}
@@ -180,8 +217,12 @@ pub(super) async fn receive(mut receiver: Receiver, routes: Arc<Routes>, end: Ca
         }
     };
     end.cancel();
-    // Dropping it waits for the runner to end, and everything in the sandbox with it: not for this thread to do.
-    let _ = tokio::task::spawn_blocking(move || drop(receiver)).await;
+    // Both wait for the runner to end, and everything in the sandbox with it: not for this thread to do.
+    let over = move || {
+        orders.close();
+        drop(receiver);
+    };
+    let _ = tokio::task::spawn_blocking(over).await;
     for exec in routes.remove_all() {
         exec.end(Err(lost.clone()));
     }

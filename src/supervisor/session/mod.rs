@@ -5,10 +5,14 @@
 //! everywhere ([`super::pipeline`]).
 
 mod account;
+mod adopt;
 mod ask;
 mod check;
+mod conclude;
+mod diary;
 mod exec;
 mod ground;
+mod keepsake;
 mod link;
 mod look;
 mod open;
@@ -25,6 +29,7 @@ mod start;
 mod unjudged;
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -34,9 +39,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use account::{Account, Accounts, Quota};
+pub(super) use adopt::{Lost, close_runner};
 pub(super) use ask::{Beforehand, Unattended};
 pub(super) use check::check;
 pub(super) use exec::Exec;
+pub(super) use keepsake::{Keepsake, Record};
 pub(super) use open::scan_path;
 pub(super) use ring::{CAPACITY as OUTPUT_KEPT, Share};
 
@@ -84,8 +91,12 @@ pub(super) struct Common {
     pub(super) resolver: Arc<System>,
     /// A command in the background, and a session without a command, last no longer.
     pub(super) lifetime: Lifetime,
+    /// Below it, what sessions leave to the next supervisor; `None` where they end with this one.
+    pub(super) keepsakes: Option<PathBuf>,
     /// Nothing new is begun.
     pub(super) stopping: CancellationToken,
+    /// Sessions that outlive this supervisor are left to the next one.
+    pub(super) leaving: CancellationToken,
 }
 
 /// How long things last that nobody ends.
@@ -95,6 +106,8 @@ pub(super) struct Lifetime {
     pub(super) background: Duration,
     /// Of a session in which nothing runs and of which nobody asks anything.
     pub(super) idle: Duration,
+    /// Of a session without a supervisor.
+    pub(super) alone: Duration,
 }
 
 impl Common {
@@ -170,6 +183,8 @@ pub(super) struct Session {
     shell: Mutex<shell::Shell>,
     /// Connections that use it, and a mark that changes when it is used.
     used: watch::Sender<Used>,
+    /// What it leaves to the next supervisor, where it outlives this one.
+    keepsake: Option<Arc<Keepsake>>,
     /// Ends it.
     pub(super) end: CancellationToken,
     tasks: TaskTracker,
@@ -252,6 +267,14 @@ impl Session {
         for exec in self.execs() {
             exec.forget();
         }
+        if let Some(keepsake) = self.keepsake.clone() {
+            let _ = tokio::task::spawn_blocking(move || keepsake.remove()).await;
+        }
+    }
+
+    /// Whether it outlives this supervisor.
+    pub(super) fn outlives(&self) -> bool {
+        self.keepsake.is_some()
     }
 
     /// Ends its commands politely, then itself.

@@ -1,6 +1,6 @@
 //! How a session comes to be.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::link::{self, Orders, Routes};
 use super::look::look_as;
 use super::policy::Layer;
-use super::{Common, Peer, Session, Used, seen, sleep};
+use super::{Common, Keepsake, Peer, Record, Session, Used, seen, sleep};
 use crate::policy::{Access, Profile};
 use crate::prepare::context::{self as looking, Bounds, Seen, Which};
 use crate::prepare::directory::{self, WorkspaceRules};
@@ -32,21 +32,57 @@ use crate::wire::rpc::{self, Code, Error, OpenSession, SessionId};
 use crate::wire::runner::{Limits, SandboxSpec};
 
 /// What a look at the requester's files brings.
-struct Looked {
+pub(super) struct Looked {
     local: Local,
-    workspace: Directory,
-    spec: SandboxSpec,
-    profile: Profile,
+    pub(super) workspace: Directory,
+    pub(super) spec: SandboxSpec,
+    pub(super) profile: Profile,
     project: Option<Project>,
-    backend: Backend,
+    pub(super) backend: Backend,
+}
+
+/// What else a session is made of.
+pub(super) struct Made {
+    pub(super) id: SessionId,
+    pub(super) opened: Timestamp,
+    pub(super) link: Link,
+    pub(super) suspects: Vec<rpc::Suspect>,
+    pub(super) context: Context,
+    pub(super) masker: Arc<Masker>,
+    pub(super) places: [OwnedSemaphorePermit; 2],
+    pub(super) keepsake: Option<Arc<Keepsake>>,
+    pub(super) linger: Duration,
+}
+
+/// The policy that judges in a session that is being made.
+pub(super) fn upper_and_project(common: &Common, looked: &Looked) -> Result<Arc<Source>, Error> {
+    Layer::new(looked.project.clone()).beneath(common.policy())
+}
+
+/// Where a session leaves what the next supervisor is to find, with its runner's socket. A session that has none ends with this
+/// supervisor.
+fn keepsake(common: &Common, looked: &Looked, id: &SessionId) -> Option<(Keepsake, OwnedFd)> {
+    if !matches!(looked.backend, Backend::Jail) {
+        return None;
+    }
+    let all = common.keepsakes.as_ref()?;
+    match Keepsake::make(all, id) {
+        Ok(made) => Some(made),
+        Err(error) => {
+            tracing::warn!(%error, directory = %all.display(), "a session will end with execward");
+            None
+        }
+    }
 }
 
 impl Session {
-    /// Opens one: looks at the workspace as the peer would, and has the sandbox built.
+    /// Opens one: looks at the workspace as the peer would, and has the sandbox built. Where it `lasts`, it outlives this
+    /// supervisor.
     pub(in crate::supervisor) async fn open(
         common: &Arc<Common>,
         peer: &Peer,
         asked: OpenSession,
+        lasts: bool,
     ) -> Result<Arc<Self>, Error> {
         if common.stopping.is_cancelled() {
             return Err(stopping());
@@ -55,38 +91,89 @@ impl Session {
             Error::new(Code::Limit, "there are as many sessions as there may be")
                 .hint("close one with session/close; session/list shows yours")
         })?;
-        let lifetime = asked.limits.as_ref().and_then(|limits| limits.lifetime_ms).map(|ms| ms.millis());
-        let (label, linger) = (asked.label.clone(), asked.linger_ms);
-        let Looked { local, workspace, spec, profile, project, backend } = look(common, peer, asked).await?;
-        let layer = Arc::new(Layer::new(project));
-        let policy = layer.beneath(common.policy())?;
-        let workspace_path = workspace.path.to_string_lossy().into_owned();
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)
+            .map_err(|error| Error::new(Code::Internal, format!("no random numbers: {error}")))?;
+        let id = SessionId::from_random(id);
+        let mut looked = look(common, peer, asked.clone(), None).await?;
+        let policy = upper_and_project(common, &looked)?;
         let masker = Arc::new(Masker::new(Arc::clone(&common.vault), policy.redaction.clone()));
+        let kept = lasts.then(|| keepsake(common, &looked, &id)).flatten();
+        if kept.is_some() {
+            looked.spec.outlives_ms = u64::try_from(common.lifetime.alone.as_millis()).unwrap_or(u64::MAX);
+        }
+        let (keepsake, rendezvous) =
+            kept.map(|(keepsake, rendezvous)| (Arc::new(keepsake), rendezvous)).unzip();
         // Nobody waits longer for the one than for the other.
         let (link, seen) = tokio::join!(
-            launch(common, &backend, spec.clone(), &workspace),
-            scan(peer, workspace.fd.as_fd())
+            launch(common, &looked.backend, looked.spec.clone(), &looked.workspace, rendezvous.as_ref()),
+            scan(peer, looked.workspace.fd.as_fd())
         );
-        let mut link = link
-            .map_err(|error| Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint()))?;
-        let seen = seen?;
+        let link = link
+            .map_err(|error| Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint()));
+        let opened = async {
+            let (link, seen) = match (link?, seen) {
+                (link, Ok(seen)) => (link, seen),
+                (link, Err(error)) => {
+                    let _ = tokio::task::spawn_blocking(move || link.close()).await;
+                    return Err(error);
+                }
+            };
+            let suspects = context::suspects(&policy.scan, &seen, &masker.now());
+            let context = Context::new(&policy.scan, &suspects, seen.cut);
+            let opened = Timestamp::now();
+            if let Some(keepsake) = &keepsake {
+                let record = Record {
+                    uid: peer.uid,
+                    gid: peer.gid,
+                    name: peer.name.clone(),
+                    separation: peer.separation,
+                    asked: asked.clone(),
+                    opened: opened.as_millisecond(),
+                    profile: serde_json::to_value(&looked.profile).unwrap_or_default(),
+                    project: looked.project.clone(),
+                    spec: looked.spec.clone(),
+                    suspects: suspects.clone(),
+                };
+                keepsake
+                    .write(&record)
+                    .map_err(|error| Error::new(Code::Internal, format!("its keepsake: {error}")))?;
+            }
+            let (keepsake, linger) = (keepsake.clone(), asked.linger_ms.millis());
+            let made = Made { id, opened, link, suspects, context, masker, places, keepsake, linger };
+            Self::put_together(common, peer, &asked, looked, made)
+        };
+        let opened = opened.await;
+        if opened.is_err() {
+            keepsake.iter().for_each(|keepsake| keepsake.remove());
+        }
+        opened
+    }
+
+    /// Makes a session of what there is of it, and sets it going.
+    pub(super) fn put_together(
+        common: &Arc<Common>,
+        peer: &Peer,
+        asked: &OpenSession,
+        looked: Looked,
+        made: Made,
+    ) -> Result<Arc<Self>, Error> {
+        let Looked { local, workspace, spec, profile, project, backend } = looked;
+        let Made { id, opened, mut link, suspects, context, masker, places, keepsake, linger } = made;
+        let lifetime = asked.limits.as_ref().and_then(|limits| limits.lifetime_ms).map(|ms| ms.millis());
         let local = match &backend {
             Backend::Jail => local,
             Backend::Docker(_) => local.inside(backend.name(), link.bash()),
         };
         let environment = pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[])
             .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
-        let suspects = context::suspects(&policy.scan, &seen, &masker.now());
-        let context = Context::new(&policy.scan, &suspects, seen.cut);
-        let mut id = [0; 16];
-        getrandom::fill(&mut id)
-            .map_err(|error| Error::new(Code::Internal, format!("no random numbers: {error}")))?;
+        let workspace_path = workspace.path.to_string_lossy().into_owned();
         let receipt = link.receipt().clone();
         let listener = link.take_listener();
         let (sender, receiver) = link.split();
         let orders = Orders::new(sender);
         let session = Arc::new(Self {
-            id: SessionId::from_random(id),
+            id,
             local: Arc::new(local),
             separation: peer.separation,
             unattended: OnceLock::new(),
@@ -95,10 +182,10 @@ impl Session {
             spec,
             receipt,
             profile,
-            layer,
-            label: label.map(Into::into),
-            opened: Timestamp::now(),
-            linger: linger.millis(),
+            layer: Arc::new(Layer::new(project)),
+            label: asked.label.clone().map(Into::into),
+            opened,
+            linger,
             masker,
             suspects,
             context,
@@ -110,12 +197,19 @@ impl Session {
             commands: Mutex::default(),
             shell: Mutex::default(),
             used: watch::Sender::new(Used::default()),
+            keepsake,
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
             _places: places,
         });
         session.tasks.spawn(link::send(session.orders.clone(), session.end.clone()));
-        session.tasks.spawn(link::receive(receiver, Arc::clone(&session.routes), session.end.clone()));
+        session.tasks.spawn(link::receive(
+            receiver,
+            session.orders.clone(),
+            Arc::clone(&session.routes),
+            session.end.clone(),
+            if session.outlives() { common.leaving.clone() } else { CancellationToken::new() },
+        ));
         if let Some(listener) = listener {
             session.tasks.spawn(session.egress(peer).serve(
                 listener,
@@ -125,6 +219,8 @@ impl Session {
             ));
         }
         if let Some(lifetime) = lifetime {
+            let gone = Timestamp::now().duration_since(opened).unsigned_abs();
+            let lifetime = lifetime.saturating_sub(gone);
             let end = session.end.clone();
             session.tasks.spawn(async move {
                 tokio::select! {
@@ -178,10 +274,11 @@ async fn launch(
     backend: &Backend,
     spec: SandboxSpec,
     workspace: &Directory,
+    rendezvous: Option<&OwnedFd>,
 ) -> Result<Link, LaunchError> {
     let begun = Instant::now();
     let link = match backend {
-        Backend::Jail => common.launcher.launch(spec).await,
+        Backend::Jail => common.launcher.launch(spec, rendezvous).await,
         Backend::Docker(made) => sandbox::contain(&common.engine, made, spec, workspace).await,
     };
     common.scribe.pulse().sandbox(backend.name(), link.is_ok(), begun.elapsed());
@@ -202,7 +299,13 @@ fn limits(profile: &Profile, asked: Option<&rpc::SessionLimits>) -> Limits {
     limits
 }
 
-async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<Looked, Error> {
+/// Looks, as the requester, at what a session is to be about. `held` is the policy that the project had when it was opened.
+pub(super) async fn look(
+    common: &Arc<Common>,
+    peer: &Peer,
+    asked: OpenSession,
+    held: Option<Option<Project>>,
+) -> Result<Looked, Error> {
     let (uid, gid) = (peer.uid, peer.gid);
     let (common, root) = (Arc::clone(common), peer.root.clone());
     let look = move || -> Result<Looked, Error> {
@@ -220,7 +323,10 @@ async fn look(common: &Arc<Common>, peer: &Peer, asked: OpenSession) -> Result<L
                 .hint("name a directory that you see and can change yourself, by the path that you see it at")
         })?;
         // Both are pure, and read by the requester what the requester wrote.
-        let project = Project::read(workspace.fd.as_fd()).map_err(super::policy::unusable)?;
+        let project = match held {
+            Some(held) => held,
+            None => Project::read(workspace.fd.as_fd()).map_err(super::policy::unusable)?,
+        };
         let joined = project
             .as_ref()
             .map(|project| upper.with_project(project, None))

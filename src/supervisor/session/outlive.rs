@@ -28,6 +28,13 @@ pub(super) struct Outlived {
     pub(super) stopped: Option<Stopped>,
 }
 
+impl Outlived {
+    /// It was lost before it ran.
+    pub(super) fn lost(error: String) -> Self {
+        Self { ended: Err(error), masked: 0, cancelled: false, stopped: None }
+    }
+}
+
 impl Session {
     /// Stays with a command until it has ended, and what it wrote has left by the descriptors that were passed.
     pub(super) async fn outlive(

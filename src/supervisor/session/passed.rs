@@ -162,8 +162,13 @@ impl Passing {
     ) -> std::io::Result<Self> {
         match passed {
             Some(passed) => passed.serve(exec, tasks),
-            None => Ok(Self { broken: mpsc::unbounded_channel().1, written: None }),
+            None => Ok(Self::none()),
         }
+    }
+
+    /// Nothing was passed.
+    pub(super) fn none() -> Self {
+        Self { broken: mpsc::unbounded_channel().1, written: None }
     }
 
     /// One that cannot be written any more. Never, where all can.

@@ -72,6 +72,8 @@ pub(in crate::supervisor) struct Ring {
     last: u64,
     /// The last chunk that a reader was given.
     taken: u64,
+    /// The last one that was put back: a reader may have it, and it grows no more.
+    put_back: u64,
     /// Cost of everything that is kept, and of what nobody has read.
     held: usize,
     unread: usize,
@@ -87,7 +89,7 @@ pub(in crate::supervisor) struct Gone {
 
 impl Ring {
     pub(in crate::supervisor) fn new(share: Arc<Share>) -> Self {
-        Self { chunks: VecDeque::new(), last: 0, taken: 0, held: 0, unread: 0, share }
+        Self { chunks: VecDeque::new(), last: 0, taken: 0, put_back: 0, held: 0, unread: 0, share }
     }
 
     /// Adds output.
@@ -95,8 +97,8 @@ impl Ring {
         if data.is_empty() {
             return;
         }
-        let taken = self.taken;
-        let last = self.chunks.back_mut().filter(|last| last.seq > taken && last.stream == stream);
+        let whole = self.taken.max(self.put_back);
+        let last = self.chunks.back_mut().filter(|last| last.seq > whole && last.stream == stream);
         let cost = match last {
             Some(last) if last.data.len() + data.len() <= PIECE => {
                 let cost = data.len();
@@ -173,6 +175,48 @@ impl Ring {
         }
         self.share.refund(cost);
         Some(chunk)
+    }
+
+    /// What is kept, oldest first.
+    pub(in crate::supervisor) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        self.chunks.iter()
+    }
+
+    /// What that costs.
+    pub(in crate::supervisor) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Puts output back that another ring had in chunk `seq`, in its order. Nobody has read it, as far as is known; but what is
+    /// more than a ring keeps unread has been.
+    pub(in crate::supervisor) fn put_back(&mut self, seq: u64, stream: Stream, mut data: Vec<u8>) {
+        /// What may have been under way when a ring was full: in the runner, and in its socket.
+        const AT_ONCE: usize = 3 << 20;
+        if data.is_empty() {
+            self.last = self.last.max(seq);
+            return;
+        }
+        let cost = match self.chunks.back_mut() {
+            Some(last) if last.seq == seq => {
+                let cost = data.len();
+                last.data.append(&mut data);
+                cost
+            }
+            _ => {
+                let chunk = Chunk { seq, stream, data };
+                let cost = cost(&chunk);
+                self.chunks.push_back(chunk);
+                cost
+            }
+        };
+        self.last = self.last.max(seq);
+        self.put_back = self.last;
+        self.held += cost;
+        self.unread += cost;
+        self.share.charge(cost);
+        while self.held > CAPACITY + AT_ONCE {
+            let _ = self.pop();
+        }
     }
 
     /// Number of the last chunk; 0 where there is none.
@@ -304,6 +348,25 @@ mod tests {
         ring.push(Stream::Stdout, b"c".to_vec());
         let next = ring.read(1, usize::MAX);
         assert_eq!(next, Ok(vec![Chunk { seq: 2, stream: Stream::Stdout, data: b"c".to_vec() }]));
+    }
+
+    #[test]
+    fn one_that_was_put_back_reads_as_before() {
+        let mut ring = ring();
+        for n in 0..200 {
+            let stream = if n % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
+            ring.push(stream, bytes(1 + n * 131 % 20_000, n));
+            if n % 5 == 0 {
+                let _ = ring.read(ring.last().saturating_sub(1), usize::MAX).expect("it is kept");
+            }
+        }
+        let mut again = Ring::new(Arc::new(Share::new(64 << 20)));
+        ring.chunks().for_each(|chunk| again.put_back(chunk.seq, chunk.stream, chunk.data.clone()));
+        let first = ring.chunks().next().map_or(0, |chunk| chunk.seq);
+        assert_eq!(again.last(), ring.last());
+        assert_eq!(again.read(first, usize::MAX), ring.read(first, usize::MAX));
+        again.push(Stream::Stdout, b"more".to_vec());
+        assert_eq!(again.last(), ring.last() + 1);
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::sys::signal::Signal;
-
 use super::ask::AtOperators;
+use super::conclude::Due;
 use super::exec::Exec;
 use super::ground::Ground;
 use super::outlive::Outlived;
@@ -15,11 +14,10 @@ use super::{Peer, Session, script};
 use crate::prepare::environment::Environment;
 use crate::redact::Redactor;
 use crate::stage::{
-    Changed, Cleared, Denial, DenialReason, Go, Outcome, Place, Report, Request, RequestId, Seen, Terms,
+    Changed, Cleared, Denial, DenialReason, Go, Place, Report, Request, RequestId, Seen, Terms,
 };
 use crate::supervisor::journal::Journal;
 use crate::supervisor::pipeline;
-use crate::supervisor::relay::stopped_outcome;
 use crate::supervisor::vault::{NotGiven, untouched};
 use crate::wire::rpc::{self, Code, Error, StartExec, State};
 use crate::wire::runner::{Apart, Cause, Receipt, ToRunner, Window};
@@ -51,7 +49,7 @@ impl Session {
             }
         };
         let terminal = asked.pty.map(rpc::Size::window);
-        let Ground { profile, cwd, cwd_id, environment, plain, redactor, _cwd } = ground;
+        let Ground { profile, cwd, cwd_id, environment, plain, redactor, secrets, _cwd } = ground;
         let Environment { vars, withheld, .. } = environment;
         let mut facts = self.facts(Path::new(&cwd));
         facts.environment = vars;
@@ -98,7 +96,9 @@ impl Session {
             Ok(cleared) => cleared,
             Err(denial) => return self.refuse(*denial, &journal, &redactor, finish).await,
         };
-        self.context.settle();
+        if self.context.settle() {
+            self.keepsake.iter().for_each(|keepsake| keepsake.settle());
+        }
         let scripts = std::mem::take(&mut operator.scripts);
         let waited = reply.is_none();
         let mut held = Vec::new();
@@ -121,7 +121,8 @@ impl Session {
         let goes_on = keeps && !apart.secrets.is_empty();
         let keeps = keeps && apart.secrets.is_empty();
         let redactor = if apart.secrets.is_empty() { redactor } else { self.masker.now() };
-        if !apart.secrets.is_empty() {
+        let given = !apart.secrets.is_empty();
+        if given {
             exec.redact_with(&redactor);
         }
         let with =
@@ -138,54 +139,34 @@ impl Session {
                 (self.failed(exec, &error), (!waited).then_some(error))
             }
             Begun::Started { running, go, number, receipt } => {
-                let Outlived { mut ended, masked, cancelled, stopped } =
-                    match Passing::begin(passed, exec, &self.tasks) {
-                        Ok(passing) => {
-                            // The runner hears of it before anybody can have the command told anything.
-                            self.orders.send(go.into());
-                            exec.running();
-                            if let Some(reply) = reply.take() {
-                                let _ = reply.send(Ok(State::Running));
-                            }
-                            self.outlive(exec, timeout, grace, passing).await
-                        }
-                        Err(error) => {
-                            self.give_up(exec);
-                            Outlived {
-                                ended: Err(format!("cannot relay the command's descriptors: {error}")),
-                                masked: 0,
-                                cancelled: false,
-                                stopped: None,
-                            }
-                        }
-                    };
-                let recorded = journal.ended(
-                    number,
-                    ended.as_ref().map_err(Clone::clone),
-                    Some(receipt.clone()),
-                    masked,
-                    &redactor,
-                );
-                let kept = match &mut ended {
-                    Ok(ended) if keeps => self.keep(peer, ended.shell.take()).await,
-                    _ => None,
+                let due = Due {
+                    report: finish(&redactor, running.lost("execward lost it", "").report(receipt), 0),
+                    decision: number,
+                    timeout,
+                    grace,
+                    keeps,
+                    given,
+                    redactor: redactor.clone(),
+                    recorded: false,
                 };
-                let finished = match ended {
-                    Ok(ended) => running.finish(ended),
-                    Err(error) => running.lost(error, ""),
+                exec.going(due.note(secrets));
+                let outlived = match Passing::begin(passed, exec, &self.tasks) {
+                    Ok(passing) => {
+                        // The runner hears of it before anybody can have the command told anything.
+                        self.orders.send(go.into());
+                        exec.running();
+                        if let Some(reply) = reply.take() {
+                            let _ = reply.send(Ok(State::Running));
+                        }
+                        self.outlive(exec, timeout, grace, passing).await
+                    }
+                    Err(error) => {
+                        self.give_up(exec);
+                        Outlived::lost(format!("cannot relay the command's descriptors: {error}"))
+                    }
                 };
-                let mut report = finished.report(receipt);
-                if cancelled && matches!(report.outcome, Outcome::Signaled { signal: 15 }) {
-                    report.outcome = Outcome::Cancelled { signal: Signal::SIGTERM as i32 };
-                }
-                report.outcome = stopped_outcome(report.outcome, stopped);
-                let mut report = finish(&redactor, report, masked);
-                report.reached.extend(exec.flooded());
-                report.notes.extend(kept.map(|note| redactor.text(&note).0));
+                let mut report = self.conclude(exec, due, outlived, &journal, peer).await;
                 report.notes.extend(goes_on.then(|| NOT_KEPT.to_owned()));
-                if let Err(error) = recorded {
-                    report.notes.push(format!("the command's end could not be recorded: {error}"));
-                }
                 (report, None)
             }
         }

@@ -15,7 +15,7 @@ use crate::wire::rpc::StartExec;
 use crate::wire::runner::ShellState;
 
 /// The state of a session's shell. Nothing in it before a command has left something.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Shell {
     /// Where it is; the workspace where it says nothing.
     pub(super) cwd: Option<PathBuf>,
@@ -38,7 +38,7 @@ impl Session {
         self.kept().cwd.as_ref().map_or_else(|| self.workspace_path.clone(), |cwd| cwd.display().to_string())
     }
 
-    fn kept(&self) -> MutexGuard<'_, Shell> {
+    pub(super) fn kept(&self) -> MutexGuard<'_, Shell> {
         self.shell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,11 +56,12 @@ impl Session {
         let looked = looked.and_then(|looked| looked.map_err(|error| error.to_string()));
         let mut shell = self.kept();
         shell.env = env;
-        match looked {
-            Ok(cwd) => {
-                shell.cwd = Some(cwd);
-                None
-            }
+        let left = looked.map(|cwd| shell.cwd = Some(cwd));
+        if let Some(keepsake) = &self.keepsake {
+            keepsake.keep_shell(&shell);
+        }
+        match left {
+            Ok(()) => None,
             Err(error) => {
                 let stays = shell.cwd.as_ref().map(|cwd| cwd.display().to_string());
                 let stays = stays.unwrap_or_else(|| self.workspace_path.clone());

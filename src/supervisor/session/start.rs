@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::exec::{Exec, Named};
+use super::exec::{Exec, Named, Place};
 use super::open::stopping;
 use super::passed::Passed;
 use super::{KEPT, Peer, Session};
-use crate::stage::Digest;
 use crate::wire::rpc::{self, Code, Error, StartExec, Started, State};
 
 /// The reply to a start, which comes once.
@@ -61,8 +60,7 @@ impl Session {
         asked: &StartExec,
         fds: Vec<OwnedFd>,
     ) -> Result<Result<(Arc<Exec>, impl Future<Output = ()> + use<>, Option<Passed>), Arc<Exec>>, Error> {
-        let digest = serde_json::to_vec(&StartExec { session: None, ..asked.clone() });
-        let digest = Digest::of(&digest.unwrap_or_default());
+        let digest = Exec::digest(asked);
         let mut commands = self.commands();
         if let Some(known) = commands.again(&asked.id, &digest)? {
             return Ok(Err(known));
@@ -88,21 +86,31 @@ impl Session {
                 request_id: rpc::RequestId::from_random(id),
                 number: commands.next_number(),
                 display: shortened(redactor.text(&asked.command.display()).0),
+                started: jiff::Timestamp::now(),
+                pid: peer.pid,
                 bound_to: (!asked.background).then_some(connection),
                 redact: [redactor.stream(), redactor.stream()],
                 digest,
             },
-            self.orders.clone(),
-            Arc::clone(&self.account.share),
-            &self.account.shelf,
+            self.place(),
         );
         commands.insert(exec.id.clone(), Arc::clone(&exec));
         self.used.send_modify(|used| used.running += 1);
         Ok(Ok((exec, feed, passed)))
     }
 
+    /// What its commands have of it.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            orders: self.orders.clone(),
+            share: Arc::clone(&self.account.share),
+            shelf: Arc::clone(&self.account.shelf),
+            keepsake: self.keepsake.clone(),
+        }
+    }
+
     /// A command's life.
-    async fn live(
+    pub(super) async fn live(
         self: Arc<Self>,
         exec: &Arc<Exec>,
         asked: StartExec,
@@ -112,12 +120,19 @@ impl Session {
     ) {
         let mut reply = Some(reply);
         let (report, refused) = self.run(exec, asked, passed, peer, &mut reply).await;
-        exec.over(report, refused.clone());
-        self.used.send_modify(|used| used.running = used.running.saturating_sub(1));
+        self.over(exec, report, refused.clone());
         if let Some(reply) = reply {
             // It was refused at once, and the error says so; or it is over before it could be said that it runs.
             let _ = reply.send(refused.map_or(Ok(State::Ended), Err));
         }
+    }
+}
+
+impl Session {
+    /// A command is over, or never was.
+    pub(super) fn over(&self, exec: &Exec, report: rpc::Report, refused: Option<Error>) {
+        exec.over(report, refused);
+        self.used.send_modify(|used| used.running = used.running.saturating_sub(1));
     }
 }
 

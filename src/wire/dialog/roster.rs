@@ -77,6 +77,11 @@ impl<T: Member> Roster<T> {
         self.started
     }
 
+    /// The next command will have a number after this one.
+    pub fn go_on_after(&mut self, number: u64) {
+        self.started = self.started.max(number);
+    }
+
     /// Adds a command under a name that [`Self::again`] says nobody has.
     pub fn insert(&mut self, id: ExecId, member: T) {
         if self.by_id.insert(id.clone(), member).is_none() {

@@ -136,7 +136,7 @@ async fn work(house: &Arc<House>, owned: &Owned, cancel: &CancellationToken) -> 
         Ok(asked) => asked,
         Err(error) => return Came::failed(error),
     };
-    let session = match Session::open(&house.common, &peer, open).await {
+    let session = match Session::open(&house.common, &peer, open, false).await {
         Ok(session) => session,
         Err(error) => return Came::failed(said(error)),
     };

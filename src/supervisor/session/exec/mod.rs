@@ -1,6 +1,7 @@
 //! One command of a session, from the moment that it is named until nobody asks for it any more.
 
 mod input;
+mod noted;
 mod output;
 mod whole;
 
@@ -12,11 +13,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::input::{WRITES, Write, feed};
+pub(super) use self::noted::{Found, Left};
 use self::output::{Kept, Sink, index};
 pub(super) use self::whole::Shelf;
+use super::diary::{Asked, Diary};
+use super::keepsake::Keepsake;
 use super::link::Orders;
 use super::ring::{Ring, Share};
-use crate::redact;
+use crate::redact::{self, Mark};
 use crate::stage::Digest;
 use crate::wire::dialog::{self, Facts, Member};
 use crate::wire::rpc::{self, ExecId, RequestId, StartExec, State};
@@ -51,6 +55,8 @@ pub(in crate::supervisor) struct Exec {
     written: AtomicUsize,
     share: Arc<Share>,
     orders: Orders,
+    /// Where its diary is, where its session outlives the supervisor.
+    keepsake: Option<Arc<Keepsake>>,
     inner: Mutex<Inner>,
     changed: watch::Sender<()>,
 }
@@ -74,6 +80,12 @@ struct Inner {
     report: Option<Arc<rpc::Report>>,
     refused: Option<rpc::Error>,
     closed: bool,
+    /// What its diary will begin with, and the diary.
+    asked: Option<Box<Asked>>,
+    diary: Option<Diary>,
+    /// Where both outputs can be gone on with from what was written down, and how much the runner was told of.
+    marks: [Mark; 2],
+    taken: [u64; 2],
 }
 
 /// Everything that a command is named with.
@@ -83,8 +95,20 @@ pub(super) struct Named {
     pub(super) number: u64,
     pub(super) digest: Digest,
     pub(super) display: String,
+    pub(super) started: Timestamp,
+    /// Process id of its requester.
+    pub(super) pid: i32,
     pub(super) bound_to: Option<u64>,
     pub(super) redact: [redact::Stream; 2],
+}
+
+/// What a command has of its session's.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) orders: Orders,
+    pub(super) share: Arc<Share>,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) keepsake: Option<Arc<Keepsake>>,
 }
 
 impl Exec {
@@ -92,16 +116,27 @@ impl Exec {
     pub(super) fn new(
         asked: &StartExec,
         named: Named,
-        orders: Orders,
-        share: Arc<Share>,
-        shelf: &Arc<Shelf>,
+        place: Place,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
-        let Named { request_id, number, digest, display, bound_to, redact } = named;
+        let (exec, writes) = Self::make(asked, named, place);
+        let exec = Arc::new(exec);
+        (Arc::clone(&exec), feed(exec, writes))
+    }
+
+    /// Of everything that was asked for, to know a repeated start from another one.
+    pub(super) fn digest(asked: &StartExec) -> Digest {
+        let asked = serde_json::to_vec(&StartExec { session: None, ..asked.clone() });
+        Digest::of(&asked.unwrap_or_default())
+    }
+
+    fn make(asked: &StartExec, named: Named, place: Place) -> (Self, mpsc::Receiver<Write>) {
+        let Named { request_id, number, digest, display, started, pid, bound_to, redact } = named;
+        let Place { orders, share, shelf, keepsake } = place;
         let sink = match asked.output {
             rpc::Output::Stream | rpc::Output::Poll => Sink::Chunks(Ring::new(Arc::clone(&share))),
             rpc::Output::Collect { head, tail } => {
                 let ends = (head.size(), tail.size());
-                Sink::Collect(Box::new([(); 2].map(|()| Kept::new(ends, &share, shelf))))
+                Sink::Collect(Box::new([(); 2].map(|()| Kept::new(ends, &share, &shelf))))
             }
         };
         let passed = [rpc::Fd::Stdin, rpc::Fd::Stdout, rpc::Fd::Stderr].map(|fd| asked.fds.contains(&fd));
@@ -119,9 +154,17 @@ impl Exec {
             report: None,
             refused: None,
             closed: false,
+            asked: keepsake.is_some().then(|| {
+                let (request_id, display) = (request_id.clone(), display.clone());
+                let started = started.as_millisecond();
+                Box::new(Asked { asked: asked.clone(), request_id, display, started, pid })
+            }),
+            diary: None,
+            marks: [Mark::default(); 2],
+            taken: [0; 2],
         };
         let (writes, receive) = mpsc::channel(WRITES);
-        let exec = Arc::new(Self {
+        let exec = Self {
             id: asked.id.clone(),
             request_id,
             number,
@@ -132,17 +175,18 @@ impl Exec {
             passed,
             kind: Facts::of(asked),
             share,
-            started: Timestamp::now(),
+            started,
             bound_to,
             cancel: CancellationToken::new(),
             kill: CancellationToken::new(),
             writes,
             written: AtomicUsize::new(0),
             orders,
+            keepsake,
             inner: Mutex::new(inner),
             changed: watch::Sender::new(()),
-        });
-        (Arc::clone(&exec), feed(exec, receive))
+        };
+        (exec, receive)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -179,10 +223,11 @@ impl Exec {
             }
             for stream in [Stream::Stdout, Stream::Stderr] {
                 let redact = &mut inner.redact[index(stream)];
-                let mut out = Vec::new();
+                let (all, mut out) = (redact.taken(), Vec::new());
                 redact.finish(&mut out);
                 inner.masked += redact.masked();
-                self.push(inner, stream, out);
+                let mark = Mark::end(all, redact.masked());
+                self.push(inner, stream, out, mark);
             }
             inner.partial = false;
             inner.ended = Some(ended);
@@ -212,6 +257,7 @@ impl Exec {
             inner.report = Some(Arc::new(report));
             inner.refused = refused;
             inner.closed = true;
+            self.note_end(inner);
         });
         self.kill.cancel();
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::whole::{Shelf, Whole};
 use super::{Exec, Inner};
+use crate::redact::Mark;
 use crate::supervisor::relay::Captured;
+use crate::supervisor::session::diary::Entry;
 use crate::supervisor::session::ring::{self, Gone, Ring, Share};
 use crate::wire::rpc::{self, Chunk, Collected, Data};
 use crate::wire::runner::{Stream, ToRunner};
@@ -59,6 +61,14 @@ impl Kept {
         self.share.charge(self.captured.held());
     }
 
+    /// Output was left out by another supervisor.
+    fn skipped(&mut self, bytes: u64) {
+        let why = "what lies between was not kept when execward was restarted";
+        self.whole = Some(Err(why.to_owned()));
+        self.written += bytes;
+        self.captured.skip(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
     /// Bytes that the result leaves out.
     pub(super) fn left_out(&self) -> u64 {
         self.captured.left_out()
@@ -103,12 +113,14 @@ impl Exec {
         self.passed[1 + index(stream)]
     }
 
-    pub(super) fn push(&self, inner: &mut Inner, stream: Stream, data: Vec<u8>) {
+    pub(super) fn push(&self, inner: &mut Inner, stream: Stream, data: Vec<u8>, mark: Mark) {
+        let noted = if self.keepsake.is_some() { data.clone() } else { Vec::new() };
         if self.is_passed(stream) {
             inner.passed.push(stream, data);
         } else {
             inner.sink.push(stream, data);
         }
+        self.note_output(inner, stream, noted, mark);
     }
 
     /// Takes output. Says whether redaction may hold something back.
@@ -117,7 +129,8 @@ impl Exec {
             let mut out = Vec::with_capacity(data.len() + 64);
             inner.redact[index(stream)].push(data, &mut out);
             inner.partial = self.is_passed(stream) || matches!(inner.sink, Sink::Chunks(_));
-            self.push(inner, stream, out);
+            let mark = inner.redact[index(stream)].mark();
+            self.push(inner, stream, out, mark);
             inner.must_hold()
         });
         if hold {
@@ -132,8 +145,10 @@ impl Exec {
             inner.partial = false;
             for stream in [Stream::Stdout, Stream::Stderr] {
                 let mut out = Vec::new();
-                inner.redact[index(stream)].flush_partial(&mut out);
-                self.push(inner, stream, out);
+                let redact = &mut inner.redact[index(stream)];
+                redact.flush_partial(&mut out);
+                let mark = redact.mark();
+                self.push(inner, stream, out, mark);
             }
         });
     }
@@ -270,6 +285,7 @@ impl Exec {
 
     /// Lets go of its output.
     pub(in crate::supervisor::session) fn forget(&self) {
+        self.tear_up();
         self.change(|inner| inner.passed.clear());
         self.change(|inner| match &mut inner.sink {
             Sink::Chunks(ring) => ring.clear(),
@@ -297,6 +313,58 @@ impl Sink {
         match self {
             Self::Chunks(ring) => ring.push(stream, data),
             Self::Collect(streams) => streams[index(stream)].push(&data),
+        }
+    }
+
+    /// The number of the last chunk.
+    pub(super) fn last(&self) -> u64 {
+        match self {
+            Self::Chunks(ring) => ring.last(),
+            Self::Collect(_) => 0,
+        }
+    }
+
+    /// Bytes that are kept.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Chunks(ring) => ring.held(),
+            Self::Collect(streams) => streams.iter().map(|stream| stream.captured.held()).sum(),
+        }
+    }
+
+    /// Everything that is kept, as it can be put back.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let output = |seq, stream, data| Entry::Output { seq, stream, mark: None, data };
+        match self {
+            Self::Chunks(ring) => {
+                ring.chunks().map(|chunk| output(chunk.seq, chunk.stream, chunk.data.clone())).collect()
+            }
+            Self::Collect(streams) => [Stream::Stdout, Stream::Stderr]
+                .into_iter()
+                .zip(streams.iter())
+                .flat_map(|(stream, kept)| {
+                    let (head, left_out, tail) = kept.captured.clone().into_parts();
+                    let skipped = Entry::Skipped { stream, bytes: left_out };
+                    [output(0, stream, head), skipped, output(0, stream, tail)]
+                })
+                .collect(),
+        }
+    }
+
+    /// Puts output back that was kept before.
+    pub(super) fn put_back(&mut self, seq: u64, stream: Stream, data: Vec<u8>) {
+        match self {
+            Self::Chunks(ring) => ring.put_back(seq, stream, data),
+            Self::Collect(streams) => streams[index(stream)].push(&data),
+        }
+    }
+
+    /// Output was left out before.
+    pub(super) fn skipped(&mut self, stream: Stream, bytes: u64) {
+        if let Self::Collect(streams) = self
+            && bytes > 0
+        {
+            streams[index(stream)].skipped(bytes);
         }
     }
 }
