@@ -250,6 +250,9 @@ impl Engine {
         if !rule.before.holds(buffer, at) || rule.is_preceded_wrongly(buffer.get(..at).unwrap_or_default()) {
             return Verdict::No;
         }
+        if rule.lacks(buffer.get(at..).unwrap_or_default(), ended) {
+            return Verdict::No;
+        }
         let mut start = at;
         if let Some(lead) = &rule.lead {
             // An expression that does not compile, which loading rules out, fails closed: no lead, any secret.
@@ -446,6 +449,7 @@ fn run(
 ) -> Run {
     let (read, mut state) = match entry {
         Some(entry) => entry,
+        None if let Some(start) = automaton.universal_start_state(Anchored::Yes) => (0, start),
         None => {
             let before = at.checked_sub(1).and_then(|last| buffer.get(last)).copied();
             let start = start::Config::new().anchored(Anchored::Yes).look_behind(before);
@@ -455,11 +459,12 @@ fn run(
     };
     let text = buffer.get(at..).unwrap_or_default();
     let mut end = None;
-    for (index, byte) in text.iter().enumerate().take(window).skip(read) {
+    let looked_at = text.get(read..text.len().min(window)).unwrap_or_default();
+    for (index, byte) in looked_at.iter().enumerate() {
         state = automaton.next_state(state, *byte);
         if automaton.is_special_state(state) {
             if automaton.is_match_state(state) {
-                end = Some(at + index);
+                end = Some(at + read + index);
             } else if automaton.is_dead_state(state) || automaton.is_quit_state(state) {
                 return Run::Done(end);
             }

@@ -22,6 +22,11 @@ const AUTOMATON_LIMIT: usize = 4 << 20;
 const MIN_LITERAL: usize = 3;
 const MAX_LITERAL: usize = 32;
 
+/// How expressions are read: over bytes.
+fn bytewise() -> syntax::Config {
+    syntax::Config::new().unicode(false).utf8(false)
+}
+
 /// Most literals that one with sets stands for.
 const MAX_EXPANDED: usize = 1024;
 
@@ -79,6 +84,8 @@ pub struct Source {
     lead: String,
     secret: String,
     #[serde(default)]
+    needs: Option<char>,
+    #[serde(default)]
     keep: usize,
     #[serde(default)]
     not_after: String,
@@ -119,7 +126,13 @@ pub(super) struct Rule {
     pub(super) literals: Vec<Vec<u8>>,
     pub(super) before: Before,
     /// Words that must not stand right before a literal: `NextToken` is no secret.
-    pub(super) not_before: Vec<Vec<u8>>,
+    not_before: Vec<Vec<u8>>,
+    /// The last bytes of those words.
+    not_before_ends: Box<[bool; 256]>,
+    /// A byte that every match has.
+    needs: Option<u8>,
+    /// The longest match, lead included, where there is one.
+    reach: OnceLock<Option<usize>>,
     pub(super) lead: Option<Expression>,
     pub(super) secret: Expression,
     /// Bytes at the end of what `secret` matches that stay readable.
@@ -144,6 +157,11 @@ pub(super) struct Expression {
 impl Expression {
     fn new(text: String) -> Self {
         Self { text, automaton: OnceLock::new() }
+    }
+
+    /// Bytes of the longest match; `None` where there is none.
+    fn longest(&self) -> Option<usize> {
+        syntax::parse_with(&self.text, &bytewise()).ok()?.properties().maximum_len()
     }
 
     /// The automaton; `None` when the expression cannot be compiled, which loading rules out.
@@ -283,9 +301,19 @@ impl Rule {
         if source.masks.is_empty() || source.leaves.is_empty() {
             return fail("needs examples: what it masks and what it leaves");
         }
+        if source.needs.is_some_and(|byte| !byte.is_ascii()) {
+            return fail("what it needs is one ASCII character");
+        }
+        let mut not_before_ends = Box::new([false; 256]);
+        for last in source.not_before.iter().filter_map(|word| word.as_bytes().last()) {
+            not_before_ends[usize::from(*last)] = true;
+        }
         Ok(Self {
             id: source.id,
             literals,
+            not_before_ends,
+            needs: source.needs.and_then(|byte| u8::try_from(byte).ok()),
+            reach: OnceLock::new(),
             before: source.before,
             not_before: source.not_before.into_iter().map(String::into_bytes).collect(),
             lead: (!source.lead.is_empty()).then(|| Expression::new(source.lead)),
@@ -304,8 +332,27 @@ impl Rule {
 impl Rule {
     /// Whether one of the words stands before a literal that must not.
     pub(super) fn is_preceded_wrongly(&self, before: &[u8]) -> bool {
-        let last = before.last();
-        self.not_before.iter().any(|word| word.last() == last && before.ends_with(word))
+        let Some(end) = before.last_chunk::<2>() else {
+            return self.not_before.iter().any(|word| before.ends_with(word));
+        };
+        let may_end = self.not_before_ends[usize::from(end[1])];
+        may_end
+            && self.not_before.iter().any(|word| {
+                // Nearly every one that ends like this is whole: no call for the others.
+                word.last_chunk::<2>().is_none_or(|last| last == end) && before.ends_with(word)
+            })
+    }
+
+    /// Whether text that begins with a literal of the rule has no match for want of what each has. `ended`: no more will come.
+    pub(super) fn lacks(&self, text: &[u8], ended: bool) -> bool {
+        let Some(byte) = self.needs else { return false };
+        let longest = || {
+            let lead = self.lead.as_ref().map_or(Some(0), Expression::longest)?;
+            lead.checked_add(self.secret.longest()?)
+        };
+        let Some(reach) = *self.reach.get_or_init(longest) else { return false };
+        let reached = text.get(..reach);
+        (ended || reached.is_some()) && memchr::memchr(byte, reached.unwrap_or(text)).is_none()
     }
 }
 
@@ -349,7 +396,7 @@ fn compile(text: &str) -> Result<dense::DFA<Vec<u32>>, String> {
                 .dfa_size_limit(Some(AUTOMATON_LIMIT))
                 .determinize_size_limit(Some(4 * AUTOMATON_LIMIT)),
         )
-        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .syntax(bytewise())
         .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(AUTOMATON_LIMIT)))
         .build(text)
         .map_err(|error| {
@@ -360,6 +407,37 @@ fn compile(text: &str) -> Result<dense::DFA<Vec<u32>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_rule_says_it_needs_each_of_its_matches_has() {
+        let mut seen = 0;
+        for rule in Rules::builtin().rules.iter().filter(|rule| rule.needs.is_some()) {
+            let alone = Arc::new(Rule { needs: None, ..again(rule) });
+            let redactor = super::super::Redactor::new(&Rules { rules: vec![alone] }, Vec::new());
+            let byte = rule.needs.map(char::from).unwrap();
+            for example in &rule.masks {
+                let (text, _) = super::super::example::expand(example);
+                assert_eq!(redactor.text(&text).1, 1, "the control: {text}");
+                for other in ["", ".", "/", " "] {
+                    let without = text.replace(byte, other);
+                    assert_eq!(redactor.text(&without).1, 0, "{}: {without}", rule.id);
+                }
+                seen += 1;
+            }
+            let reach = rule.lead.as_ref().unwrap().longest().unwrap() + rule.secret.longest().unwrap();
+            let far = "x".repeat(reach);
+            assert!(rule.lacks(format!("://{far}@").as_bytes(), false), "it is out of reach");
+            assert!(!rule.lacks(b"://x", false), "it may come");
+            assert!(rule.lacks(b"://x", true) && !rule.lacks(b"://x@", false));
+        }
+        assert!(seen > 0);
+    }
+
+    fn again(rule: &Rule) -> Rule {
+        let file: File = toml::from_str(include_str!("../../policies/redact.toml")).unwrap();
+        let source = file.rule.into_iter().find(|source| source.id == rule.id).unwrap();
+        Rule::new(source).unwrap()
+    }
 
     #[test]
     fn builtin_rules_compile_and_do_what_their_examples_say() {

@@ -1,9 +1,10 @@
 //! Finding candidates: every place where a literal stands.
 //!
-//! Three bytes at every place are looked up in a small table, eight places between two branches. Text has few places where
-//! three bytes begin a literal, so that this runs at the speed of the table; and whatever it is made of, each place costs one
-//! look and the few literals that share these bytes. A vector search (Teddy) is faster for some dozens of literals, and starts
-//! anew behind each hit: with some hundreds, and in text that is full of them, it is several times slower.
+//! Three bytes at every second place are looked up in a small table, eight places between two branches: a literal begins at such a
+//! place or at the one before, and the table knows both. Text has few places where three bytes may belong to a literal, so that this
+//! runs at the speed of the table; and whatever it is made of, each place costs at most one look and the few literals that share
+//! these bytes. A vector search (Teddy) is faster for some dozens of literals, and starts anew behind each hit: with some hundreds,
+//! and in text that is full of them, it is several times slower.
 #![allow(
     clippy::cast_possible_truncation,
     reason = "low bytes are cut off on purpose, and slots fit 16 bits"
@@ -13,8 +14,11 @@
 const BITS: u32 = 15;
 const SLOTS: usize = 1 << BITS;
 
-/// Places looked at between two branches.
-const STRIDE: usize = 8;
+/// Bytes passed between two branches; every second place of them is looked at.
+const STRIDE: usize = 16;
+
+/// Places of two bytes.
+const PAIRS: usize = 1 << 16;
 
 /// Bytes of a literal that are looked up: none is shorter.
 const LOOKED_UP: usize = 3;
@@ -25,9 +29,11 @@ pub(super) struct Search {
     /// Sorted.
     literals: Vec<Vec<u8>>,
     longest: usize,
-    /// By slot, which of the [`CLASSES`] of a fourth byte may follow three bytes that begin a literal.
+    /// By slot, whether a literal may begin with these three bytes ([`BEGINS`]), or have them behind its first ([`BEHIND`]).
     filter: Box<[u8; SLOTS]>,
-    /// By slot, which of the entries is the first one that has it; there is one where the filter says so.
+    /// By two bytes, whether they are all that a literal has behind its first.
+    ends: Box<[u8; PAIRS]>,
+    /// By slot, which of the entries is the first one that has it, or [`NONE`].
     first: Vec<u32>,
     /// Sorted by slot.
     entries: Vec<Entry>,
@@ -42,21 +48,16 @@ struct Entry {
     mask: u64,
 }
 
+const BEGINS: u8 = 1;
+const BEHIND: u8 = 2;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
 /// The slot of three bytes; the fourth does not count.
 const fn slot(bytes: u32) -> usize {
     (bytes.wrapping_mul(0x9e37_79b1 << 8) >> (u32::BITS - BITS)) as usize
 }
-
-/// Bytes in eight classes, neighbours apart.
-const CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        classes[byte] = 1 << (byte % 8);
-        byte += 1;
-    }
-    classes
-};
 
 /// The first eight bytes of a text, and NUL behind its end.
 fn begin(text: &[u8]) -> u64 {
@@ -74,21 +75,25 @@ impl Search {
         literals.sort();
         literals.dedup_by(|longer, shorter| longer.starts_with(shorter));
         let longest = literals.iter().map(Vec::len).max().unwrap_or(0);
-        let mut filter = Box::new([0; SLOTS]);
+        let (mut filter, mut ends) = (Box::new([0; SLOTS]), Box::new([0; PAIRS]));
         let entry = |(literal, bytes): (usize, &Vec<u8>)| {
             let begin = begin(bytes);
             let slot = slot(begin as u32);
-            filter[slot] |= bytes.get(LOOKED_UP).map_or(u8::MAX, |fourth| CLASSES[usize::from(*fourth)]);
+            filter[slot] |= BEGINS;
+            match bytes.len() {
+                LOOKED_UP => ends[usize::from((begin >> 8) as u16)] = 1,
+                _ => filter[self::slot((begin >> 8) as u32)] |= BEHIND,
+            }
             let mask = u64::MAX >> (64 - 8 * bytes.len().clamp(1, 8));
             Entry { slot: slot as u16, literal, begin, mask }
         };
         let mut entries: Vec<_> = literals.iter().enumerate().map(entry).collect();
         entries.sort_unstable();
-        let mut first = vec![0; SLOTS];
+        let mut first = vec![NONE; SLOTS];
         for (index, entry) in entries.iter().enumerate().rev() {
             first[usize::from(entry.slot)] = index as u32;
         }
-        Self { literals, longest, filter, first, entries }
+        Self { literals, longest, filter, ends, first, entries }
     }
 
     pub(super) fn literals(&self) -> &[Vec<u8>] {
@@ -99,7 +104,7 @@ impl Search {
     pub(super) fn literal_at(&self, text: &[u8]) -> Option<usize> {
         let bytes = begin(text);
         let slot = slot(bytes as u32);
-        if self.filter[slot] == 0 {
+        if self.filter[slot] & BEGINS == 0 {
             return None;
         }
         let same = self.entries.get(self.first[slot] as usize..)?;
@@ -136,25 +141,32 @@ impl Search {
     }
 
     /// The first place at or after `from` where a literal stands, and which one: there is one, none begins with another.
-    pub(super) fn next(&self, buffer: &[u8], mut from: usize) -> Option<(usize, usize)> {
-        let eight = |from: usize| buffer.get(from..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let fits = |begin: u32| self.filter[slot(begin)] & CLASSES[(begin >> 24) as usize] != 0;
-        while let (Some(low), Some(high)) = (eight(from), eight(from + STRIDE / 2)) {
+    pub(super) fn next(&self, buffer: &[u8], from: usize) -> Option<(usize, usize)> {
+        let fits = |bytes: u64| self.filter[slot(bytes as u32)] | self.ends[usize::from(bytes as u16)] != 0;
+        let mut at = from;
+        // The last place that is looked at wants two bytes more.
+        while let Some(block) = buffer.get(at..).and_then(<[u8]>::first_chunk::<{ STRIDE + 4 }>) {
             let mut places = 0_u32;
-            for at in 0..STRIDE / 2 {
-                places |= u32::from(fits((low >> (8 * at)) as u32)) << at;
-                places |= u32::from(fits((high >> (8 * at)) as u32)) << (at + STRIDE / 2);
+            for (index, bytes) in
+                [0, 4, 8, 12].iter().filter_map(|at| block.get(*at..)?.first_chunk()).enumerate()
+            {
+                let bytes = u64::from_le_bytes(*bytes);
+                places |= u32::from(fits(bytes)) << (2 * index);
+                places |= u32::from(fits(bytes >> 16)) << (2 * index + 1);
             }
             while places != 0 {
-                let at = from + places.trailing_zeros() as usize;
-                if let Some(literal) = self.literal_at(buffer.get(at..)?) {
-                    return Some((at, literal));
+                let place = at + 2 * places.trailing_zeros() as usize;
+                for place in place.saturating_sub(1).max(from)..=place {
+                    if let Some(literal) = self.literal_at(buffer.get(place..)?) {
+                        return Some((place, literal));
+                    }
                 }
                 places &= places - 1;
             }
-            from += STRIDE;
+            at += STRIDE;
         }
-        (from..buffer.len()).find_map(|at| Some((at, self.literal_at(buffer.get(at..)?)?)))
+        let rest = at.saturating_sub(1).max(from)..buffer.len();
+        rest.into_iter().find_map(|at| Some((at, self.literal_at(buffer.get(at..)?)?)))
     }
 }
 
@@ -184,6 +196,23 @@ mod tests {
         let found = hits(&search, text.as_bytes());
         assert_eq!(found.len(), 120);
         assert_eq!(found[2], (12, "k100".to_owned()));
+    }
+
+    #[test]
+    fn a_place_is_found_wherever_the_search_begins_and_whatever_the_text_is_long() {
+        let search = search(&["abc", "wxyz", "longer-literal"]);
+        for literal in ["abc", "wxyz", "longer-literal"] {
+            for before in 0..70 {
+                for after in [0, 1, 2, 19, 40] {
+                    let text = format!("{}{literal}{}", ".".repeat(before), ".".repeat(after));
+                    for from in 0..=before {
+                        let found = search.next(text.as_bytes(), from).map(|(at, _)| at);
+                        assert_eq!(found, Some(before), "{literal} behind {before} from {from}");
+                    }
+                    assert_eq!(search.next(text.as_bytes(), before + 1), None);
+                }
+            }
+        }
     }
 
     #[test]
