@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod check;
 mod config;
+mod confined;
 mod console;
 mod doctor;
 mod exit;

@@ -9,12 +9,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::arguments::{NetworkName, Words};
+use super::confined::Confined;
 use super::exit::Exit;
 use super::remote;
-use super::run::explain;
 use super::screen::Screen;
-use crate::supervisor::{Agent, Asked, Role, serve};
+use crate::supervisor::{Agent, Role};
 
 pub(super) const EXAMPLES: &str = "\
 The agent has the workspace read-write, an empty HOME of its own, and no network unless the policy or --network says so. A
@@ -33,81 +32,32 @@ pub(super) struct Wrap {
     /// The agent and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "AGENT")]
     argv: Vec<OsString>,
-    /// The directory that the agent may change [default: the current directory]
-    #[arg(long, value_name = "DIR")]
-    workspace: Option<PathBuf>,
-    /// What the agent sees beside its workspace, read-only: its program, its settings
-    #[arg(long, value_name = "PATH")]
-    show: Vec<PathBuf>,
-    /// The policy's profile to run it under
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-    /// What the agent reaches; never more than the policy permits
-    #[arg(long, value_name = "WHAT")]
-    network: Option<NetworkName>,
-    /// Pass this variable on; one that looks like a credential passes only where the policy names it
-    #[arg(long, value_name = "NAME", value_parser = super::arguments::variable)]
-    env: Vec<String>,
+    #[command(flatten)]
+    confined: Confined,
     /// The daemon's socket for agents; without it the system's, then your own
     #[arg(long, value_name = "SOCKET")]
     socket: Option<PathBuf>,
-    /// The policy file; without it the system's, then your own, then the built-in one
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
-    /// Where execward keeps its log
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
 }
 
 pub(super) fn wrap(arguments: Wrap, screen: Screen) -> Exit {
-    let Wrap { argv, workspace, show, profile, network, env, socket, policy, state } = arguments;
-    let command = match (Words { text: None, argv }).command() {
-        Ok(command) => command,
-        Err(error) => return failed(&error, screen),
+    let Wrap { argv, confined, socket } = arguments;
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let agent = |show: Vec<PathBuf>| {
+        // Asked once: where nobody listens, an agent could have nothing run, and would be told so by each of its commands.
+        let socket = match remote::find(socket.as_deref()) {
+            Ok(Some(client)) => client.path().to_owned(),
+            Ok(None) => {
+                screen.hint("start one with `execward serve`, or name its socket with --socket");
+                return Err("no daemon listens, so that the agent could have nothing run".to_owned());
+            }
+            Err(error) => {
+                screen.hint(error.hint());
+                return Err(error.to_string());
+            }
+        };
+        let here = std::env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
+        let show = show.into_iter().map(|path| here.join(path)).collect();
+        Ok(Role::Agent(Agent { socket: here.join(socket), show }))
     };
-    // Asked once: where nobody listens, an agent could have nothing run, and would be told so by each of its commands.
-    let socket = match remote::find(socket.as_deref()) {
-        Ok(Some(client)) => client.path().to_owned(),
-        Ok(None) => {
-            screen.hint("start one with `execward serve`, or name its socket with --socket");
-            return failed("no daemon listens, so that the agent could have nothing run", screen);
-        }
-        Err(error) => {
-            screen.hint(error.hint());
-            return failed(&error.to_string(), screen);
-        }
-    };
-    let here = match std::env::current_dir() {
-        Ok(here) => here,
-        Err(error) => return failed(&format!("the current directory: {error}"), screen),
-    };
-    let agent =
-        Agent { socket: here.join(socket), show: show.into_iter().map(|path| here.join(path)).collect() };
-    let asked = Asked {
-        command,
-        policy,
-        state,
-        workspace,
-        cwd: None,
-        allow_broad_workspace: false,
-        timeout: None,
-        profile,
-        // What an agent is shown is made in a jail.
-        backend: Some(crate::wire::rpc::Backend::Jail),
-        image: None,
-        network: network.map(Into::into),
-        env,
-        variables: std::env::vars_os().collect(),
-        keep_output: false,
-        terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
-        role: Role::Agent(agent),
-    };
-    let completed = serve(&asked);
-    explain(&completed, &asked.command, screen);
-    Exit::of_run(&completed.report.outcome)
-}
-
-fn failed(error: &str, screen: Screen) -> Exit {
-    screen.error(error);
-    Exit::FAILED
+    confined.run(argv, agent, terminal, screen)
 }
