@@ -230,3 +230,92 @@ impl Stamp {
         Some(Self { file: (about.dev(), about.ino()), size: about.size(), changed })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::shell::Dialect;
+
+    fn facts(path: &str) -> Facts {
+        Facts {
+            cwd: "/w".into(),
+            home: "/home/ann".into(),
+            user: "ann".into(),
+            uid: 1000,
+            workspaces: vec!["/w".into()],
+            homes: BTreeMap::new(),
+            environment: [("PATH".to_owned(), path.to_owned())].into(),
+            dialect: Dialect::Bash,
+            backend: "jail".into(),
+            profile: String::new(),
+        }
+    }
+
+    fn grant(name: &str) -> [SecretGrant; 1] {
+        [SecretGrant { name: name.into(), rule: "r".into(), env: Some("A".into()), file: None }]
+    }
+
+    #[test]
+    fn only_a_program_of_the_systems_in_a_jail_is_given_what_there_is() {
+        // As for a policy: nobody else may be able to write above it.
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory");
+        let uid = nix::unistd::geteuid().as_raw();
+        let path = directory.path().join("secrets.toml");
+        let vault = Vault::new(path.clone(), uid);
+        let give = |name: &str, program: &str, facts: &Facts| {
+            vault
+                .give(&grant(name), &Command::Argv(vec![program.into()]), facts)
+                .map_err(|why| why.to_string())
+        };
+        let system = facts("/usr/bin:/bin");
+        assert!(vault.give(&[], &Command::Shell("ls; env".into()), &system).expect("nothing").is_empty());
+        assert!(give("a", "env", &system).expect_err("none yet").contains("execward secret set a"));
+        let turn = vault.turn();
+        Secrets::set(&path, uid, "a", "s3cr3t-one").expect("set");
+        let given = give("a", "env", &system).expect("given");
+        assert_eq!(given.iter().map(|one| one.value.expose()).collect::<Vec<_>>(), ["s3cr3t-one"]);
+        assert!(!format!("{given:?}").contains("s3cr3t"), "{given:?}");
+        assert!(vault.turn() > turn);
+        let (program, bin) = (directory.path().join("bin/tool"), directory.path().join("bin"));
+        fs::create_dir(&bin).expect("a directory");
+        fs::write(&program, "").expect("written");
+        let mode =
+            |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+        mode(&program, 0o755);
+        let own = facts(bin.to_str().expect("text"));
+        assert_eq!(give("a", "tool", &own).map(|given| given.len()), Ok(1), "the control");
+        for (path, wrong, right) in [(&program, 0o757, 0o755), (&bin, 0o777, 0o755)] {
+            mode(path, wrong);
+            assert!(give("a", "tool", &own).expect_err("refused").contains("can be changed by others"));
+            mode(path, right);
+        }
+        let below = Facts { workspaces: vec![directory.path().display().to_string()], ..own.clone() };
+        assert!(give("a", "tool", &below).expect_err("refused").contains("lies below"));
+        let container = Facts { backend: "docker".into(), ..system.clone() };
+        assert!(give("a", "env", &container).expect_err("refused").contains("`docker`"));
+        assert!(give("a", "no-such-program", &system).expect_err("refused").contains("nowhere"));
+        assert!(vault.give(&grant("a"), &Command::Shell("env; env".into()), &system).is_err(), "not alone");
+        // What was replaced is masked as well.
+        Secrets::set(&path, uid, "a", "s3cr3t-two").expect("set");
+        let (shown, places) = vault.redactor(&Rules::builtin(), Vec::new()).text("s3cr3t-one s3cr3t-two");
+        assert!(places == 2 && !shown.contains("s3cr3t"), "{shown}");
+    }
+
+    #[test]
+    fn a_variable_of_the_requesters_is_found() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let plain = map(&[("PATH", "/bin"), ("PWD", "/w")]);
+        assert!(untouched(&plain, &plain).is_ok());
+        assert!(untouched(&map(&[("PATH", "/bin"), ("PWD", "/w/x"), ("OLDPWD", "/w")]), &plain).is_ok());
+        for other in
+            [&[("PATH", "/sbin"), ("PWD", "/w")][..], &[("PWD", "/w")], &[("PATH", "/bin"), ("A", "b")]]
+        {
+            assert!(untouched(&map(other), &plain).is_err(), "{other:?}");
+        }
+    }
+}

@@ -19,6 +19,7 @@ const NOT_INSIDE: &[&str] = &[
     "supervisor::session::passed",
     "supervisor::session::seen::tests",
     "prepare::context::tests",
+    "supervisor::vault::tests",
 ];
 
 #[test]

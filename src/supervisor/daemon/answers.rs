@@ -13,7 +13,7 @@ use crate::audit::read::Follow;
 use crate::audit::record::{Authority, Record};
 use crate::audit::{LogError, query};
 use crate::gate::{Command, Facts};
-use crate::redact::{Redactor, Rules};
+use crate::redact::Rules;
 use crate::stage::{Agreed, Digest, Narrower, Principal};
 use crate::state::AnswerRow;
 use crate::supervisor::session::Peer;
@@ -87,7 +87,7 @@ impl House {
     /// Records a change of who may do what; it is on disk when this returns.
     pub(super) async fn record(&self, by: &Peer, action: &str, subject: Value) -> Result<(), Error> {
         let authority = Authority { action: action.to_owned(), by_uid: by.uid, by: by.name.clone(), subject };
-        let redactor = Redactor::new(&Rules::builtin(), Vec::new());
+        let redactor = self.common.vault.redactor(&Rules::builtin(), Vec::new());
         let record = Record::authority(&authority, &redactor);
         self.common.scribe.note(record).await.map_err(|error| Error::new(Code::Record, error.to_string()))
     }

@@ -140,7 +140,8 @@ pub(super) async fn watch(house: Arc<House>, mut people: watch::Receiver<Option<
             let told = people.borrow_and_update().clone();
             let Some(told) = told.filter(|_| !waiting.is_empty()) else { continue };
             let People { notify, key } = &*told;
-            let notification = Notification::of(&waiting, &Redactor::new(&Rules::builtin(), Vec::new()));
+            let redactor = house.common.vault.redactor(&Rules::builtin(), Vec::new());
+            let notification = Notification::of(&waiting, &redactor);
             let by_command = async {
                 if !notify.command.is_empty() {
                     tell(&house, notify, &notification).await?;
@@ -197,7 +198,7 @@ async fn post(
         waiting: notification.waiting,
         error: result.clone().err(),
     };
-    let redactor = Redactor::new(&Rules::builtin(), Vec::new());
+    let redactor = house.common.vault.redactor(&Rules::builtin(), Vec::new());
     let noted = house.common.scribe.note(Record::notification(&record, &redactor)).await;
     noted.map_err(|error| error.to_string())?;
     result.map_err(|error| format!("the webhook {url}: {error}"))
