@@ -2,7 +2,6 @@
 
 use super::super::Span;
 use super::super::ast::{Kind, PartKind, Slice};
-use super::words::Context;
 use super::{Done, Frame, Parser, SimpleFrame, Step, is_meta, number};
 
 impl Parser {
@@ -77,7 +76,7 @@ impl Parser {
             }
         }
         self.push(Frame::Simple(frame));
-        self.push_word(Context::Plain)
+        self.plain_word()
     }
 
     fn end_simple(&mut self, frame: &SimpleFrame, end: usize) -> Step {

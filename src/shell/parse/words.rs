@@ -44,6 +44,25 @@ impl WordFrame {
 }
 
 impl Parser {
+    /// Reads a word of a command: at once where nothing in it is quoted, expanded or nested, by far the most.
+    pub(super) fn plain_word(&mut self) -> Step {
+        let rest = self.script.text.get(self.pos..self.end).unwrap_or_default();
+        let plain = |byte: &&u8| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'_' | b'-' | b'.' | b',' | b'=' | b'/' | b':' | b'%' | b'+' | b'@')
+        };
+        let length = rest.iter().take_while(plain).count();
+        let ends = matches!(rest.get(length), None | Some(b' ' | b'\t' | b'\n' | b';' | b'|' | b'&'));
+        if length == 0 || !ends {
+            return self.push_word(Context::Plain);
+        }
+        let frame = WordFrame::new(Context::Plain, number(self.pos), number(self.parts.len()));
+        let start = self.pos;
+        self.pos += length;
+        self.literal(start, self.pos, false)?;
+        self.end_word(&frame)
+    }
+
     /// Reads on in a word until it ends or something nested begins.
     pub(super) fn word(&mut self, mut frame: WordFrame) -> Step {
         self.result = Done::Nothing;
