@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::log::LogFormat;
 use crate::policy::parse_duration;
 use crate::wire::rpc;
 use crate::wire::runner::Network;
@@ -424,6 +425,9 @@ pub(super) struct Serve {
     /// Say more on stderr
     #[arg(short, long)]
     pub(super) verbose: bool,
+    /// How what happens is said on stderr
+    #[arg(long, value_name = "FORMAT", default_value_t, value_enum)]
+    pub(super) log: LogFormat,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod hook;
 mod images;
 mod jobs;
 mod lines;
+mod log;
 mod mcp;
 mod mcp_wrap;
 mod pair;

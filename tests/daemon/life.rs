@@ -84,6 +84,32 @@ fn nothing_outlives_a_daemon_that_is_killed() {
 }
 
 #[test]
+fn what_it_says_is_json_or_has_the_journals_priorities_where_that_is_wanted() {
+    use std::os::unix::fs::MetadataExt as _;
+    as_both(|| {
+        let Some(mut daemon) = Daemon::start(Setup::default()) else { return };
+        daemon.signal(libc::SIGINT);
+        assert_eq!(daemon.ended(), Some(0));
+        let said = |command: &mut Command| {
+            let before = daemon.log().len();
+            let mut second = command.spawn().unwrap();
+            until("it serves", || UnixStream::connect(daemon.socket("agent")).is_ok());
+            terminate(&second);
+            assert!(second.wait().unwrap().success());
+            daemon.log().split_off(before)
+        };
+        let json = said(Daemon::command(daemon.path()).args(["--log", "json"]));
+        let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        assert!(lines.iter().any(|line| line["level"] == "INFO" && line["fields"]["message"] == "serving"), "{json}");
+        let log = fs::metadata(daemon.path().join("log")).unwrap();
+        let stream = format!("{}:{}", log.dev(), log.ino());
+        let journal = said(Daemon::command(daemon.path()).env("JOURNAL_STREAM", stream));
+        assert!(journal.lines().any(|line| line.starts_with("<6>") && line.contains("serving")), "{journal}");
+        assert!(journal.lines().all(|line| line.starts_with('<')), "{journal}");
+    });
+}
+
+#[test]
 fn a_policy_is_read_again_and_a_wrong_one_is_not() {
     as_both(|| {
         let Some(daemon) = Daemon::start(Setup::default()) else { return };
