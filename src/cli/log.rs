@@ -26,7 +26,9 @@ pub(super) fn begin(format: LogFormat, level: Level) {
     let _ = match format {
         LogFormat::Json => log.json().try_init(),
         LogFormat::Text if is_journal(std::io::stderr(), std::env::var("JOURNAL_STREAM").ok().as_deref()) => {
-            log.with_ansi(false).event_format(Prioritized(Format::default().with_target(false).without_time())).try_init()
+            log.with_ansi(false)
+                .event_format(Prioritized(Format::default().with_target(false).without_time()))
+                .try_init()
         }
         LogFormat::Text => log.try_init(),
     };

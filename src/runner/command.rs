@@ -1,12 +1,11 @@
 //! One command as its runner sees it: its init, its streams, its limits, and how it ended.
 
 use std::collections::VecDeque;
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{pipe2, read, write};
@@ -16,8 +15,8 @@ use super::failure::{Doing, Result};
 use super::init::{Hold, Init, Order, Said, Told};
 use super::outlive::Kept;
 use super::shell::State;
-use crate::sys::mount::{self, Attributes};
-use crate::sys::process::{FilesAs, Usage};
+use super::streams::{Ends, Streams};
+use crate::sys::process::Usage;
 use crate::sys::spawn::{Step, Words};
 use crate::sys::terminal;
 use crate::wire::frame::{Frame, OUTPUT_HEADER, output_header};
@@ -25,9 +24,6 @@ use crate::wire::runner::{
     Aftermath, Cause, End, Ended, Failure, FromRunner, LimitName, MAX_CHUNK, Reached, SecretGiven, Spawn,
     Stream, Window,
 };
-
-/// How much a pipe to or from a command holds: pipe(7). Fewer turns of the loop for the same bytes.
-const PIPE_SIZE: i32 = 1 << 20;
 
 /// A command from the moment that it is made ready until its end has been reported.
 #[derive(Debug)]
@@ -546,66 +542,6 @@ impl Command {
         };
         let evidence = format!("{by}: a process used {limit} s of processor time");
         Some(Reached { limit: LimitName::Cpu, evidence })
-    }
-}
-
-/// Both sides of a command's streams.
-struct Streams {
-    command: Ends,
-    stdin: OwnedFd,
-    stdout: OwnedFd,
-    stderr: Option<OwnedFd>,
-    devpts: Option<OwnedFd>,
-}
-
-/// The command's side.
-enum Ends {
-    Pipes([OwnedFd; 3]),
-    Terminal(OwnedFd),
-}
-
-impl Streams {
-    fn pipes() -> nix::Result<Self> {
-        let pipe = || pipe2(OFlag::O_CLOEXEC);
-        let (command_in, stdin) = pipe()?;
-        let (stdout, command_out) = pipe()?;
-        let (stderr, command_err) = pipe()?;
-        for fd in [&stdin, &stdout, &stderr] {
-            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        // Not granted above /proc/sys/fs/pipe-max-size or the user's share; the default works as well.
-        let _ = fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        let _ = fcntl(&stdin, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        let command = Ends::Pipes([command_in, command_out, command_err]);
-        Ok(Self { command, stdin, stdout, stderr: Some(stderr), devpts: None })
-    }
-
-    /// A terminal in an instance of devpts that is nobody else's: other commands of the session cannot write to it, and
-    /// it has no name outside.
-    fn terminal(window: Window, (uid, gid): (u32, u32)) -> nix::Result<Self> {
-        let attributes = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
-        let [uid, gid] = [uid, gid].map(|id| CString::new(id.to_string()).unwrap_or_default());
-        // Of the command's user: the runner could not give it away.
-        let options =
-            [(c"ptmxmode", c"666"), (c"mode", c"620"), (c"uid", uid.as_c_str()), (c"gid", gid.as_c_str())];
-        let devpts = mount::new_filesystem(c"devpts", &options, attributes)?;
-        let terminal::Pair { master, peer } = terminal::open(devpts.as_fd())?;
-        terminal::resize(peer.as_fd(), window.size())?;
-        let stdin = master.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-        Ok(Self { command: Ends::Terminal(peer), stdin, stdout: master, stderr: None, devpts: Some(devpts) })
-    }
-
-    /// A terminal in the container's own devpts, which is all of the session's commands': it belongs to whoever opens it,
-    /// so that it is opened as the commands' user.
-    fn terminal_of_container(window: Window, (uid, gid): (u32, u32)) -> nix::Result<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let devpts = nix::fcntl::open("/dev/pts", flags, nix::sys::stat::Mode::empty())?;
-        let user = FilesAs::enter(uid, gid)?;
-        let terminal::Pair { master, peer } = terminal::open(devpts.as_fd())?;
-        drop(user);
-        terminal::resize(peer.as_fd(), window.size())?;
-        let stdin = master.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-        Ok(Self { command: Ends::Terminal(peer), stdin, stdout: master, stderr: None, devpts: None })
     }
 }
 

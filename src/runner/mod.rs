@@ -36,6 +36,7 @@ mod root;
 mod seccomp;
 mod serve;
 mod shell;
+mod streams;
 mod tree;
 
 pub use outer::main;

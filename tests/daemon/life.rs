@@ -93,14 +93,17 @@ fn what_it_says_is_json_or_has_the_journals_priorities_where_that_is_wanted() {
         let said = |command: &mut Command| {
             let before = daemon.log().len();
             let mut second = command.spawn().unwrap();
-            until("it serves", || UnixStream::connect(daemon.socket("agent")).is_ok());
+            until("it serves", || daemon.log().get(before..).is_some_and(|log| log.contains("serving")));
             terminate(&second);
             assert!(second.wait().unwrap().success());
             daemon.log().split_off(before)
         };
         let json = said(Daemon::command(daemon.path()).args(["--log", "json"]));
         let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-        assert!(lines.iter().any(|line| line["level"] == "INFO" && line["fields"]["message"] == "serving"), "{json}");
+        assert!(
+            lines.iter().any(|line| line["level"] == "INFO" && line["fields"]["message"] == "serving"),
+            "{json}"
+        );
         let log = fs::metadata(daemon.path().join("log")).unwrap();
         let stream = format!("{}:{}", log.dev(), log.ino());
         let journal = said(Daemon::command(daemon.path()).env("JOURNAL_STREAM", stream));
