@@ -34,6 +34,7 @@ pub(super) enum Reserved {
     Bang,
     Open,
     Cond,
+    CondEnd,
     In,
 }
 
@@ -261,6 +262,7 @@ impl Parser {
             b"coproc" if self.bash() => Reserved::Coproc,
             b"time" if self.bash() => Reserved::Time,
             b"[[" => Reserved::Cond,
+            b"]]" if self.bash() => Reserved::CondEnd,
             _ => return None,
         };
         Some((reserved, pos))
@@ -342,7 +344,7 @@ impl Parser {
         }
         let start = number(self.pos);
         match self.reserved() {
-            Some((Reserved::In, _)) => self.stray(),
+            Some((Reserved::In | Reserved::CondEnd, _)) => self.stray(),
             Some((Reserved::Function, end)) => {
                 if !self.bash() {
                     return self.fail("`function` is not in sh");
