@@ -25,6 +25,9 @@ const READ: std::ops::RangeInclusive<usize> = 8 << 10..=256 << 10;
 /// How long a runner may take to end once nobody speaks to it; it has only to die.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long a runner may take to say what it has to a supervisor that has just come.
+const ADOPTION: Duration = Duration::from_secs(5);
+
 /// How long a runner may take to hear that its session ends.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -108,9 +111,20 @@ impl Link {
         let stream = UnixStream::connect(path).await.map_err(LaunchError::Spawn)?;
         let process = peer::pidfd(stream.as_fd()).map_err(|errno| LaunchError::Spawn(errno.into()))?;
         let (reader, writer) = stream.into_split();
-        let receiver = Receiver::new(reader, Runner::Adopted(process));
+        let mut receiver = Receiver::new(reader, Runner::Adopted(process));
         let proxied = spec.network == Network::Proxy;
-        Building { proxied, told: Ok(true), sender: Sender::new(writer), receiver }.stands().await
+        let said = tokio::time::timeout(ADOPTION, receiver.first()).await;
+        let why = match said {
+            Ok(Ok((Some(FromRunner::Ready(ready)), listener))) if proxied == listener.is_some() => {
+                return Ok(Self { ready, listener, sender: Sender::new(writer), receiver });
+            }
+            Ok(Ok(_)) => io::ErrorKind::InvalidData.into(),
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+        // It ends by itself: one that hangs, in a file system of somebody's making, holds up nobody.
+        receiver.leave();
+        Err(LaunchError::Lost(why))
     }
 
     /// The commands that an adopted runner has.

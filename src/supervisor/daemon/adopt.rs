@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 use super::House;
 use super::sockets::Sockets;
 use crate::audit::read::Follow;
@@ -22,47 +24,57 @@ pub(super) fn directory(sockets: &Sockets) -> Option<PathBuf> {
 }
 
 /// Goes on with all that can be gone on with, before anybody is served. The others are ended, and what ran in them is recorded
-/// as lost. Grants for sessions that are no more are taken back.
+/// as lost. Grants for sessions that are no more are taken back. All at once, and none takes longer than a look and an answer
+/// may: whoever has a workspace that does not answer keeps nobody waiting for long.
 pub(super) async fn adopt(house: &Arc<House>) {
-    let mut adopted = Vec::new();
-    if let Some(all) = house.common.keepsakes.clone() {
-        let left = Keepsake::all(&all);
-        let ended = if left.is_empty() { BTreeSet::new() } else { recorded(house).await };
-        for (id, keepsake) in left {
-            let keepsake = Arc::new(keepsake);
-            let record = match keepsake.read() {
-                Ok(record) => record,
-                Err(error) => {
-                    // It was never said to anybody that there is one.
-                    tracing::warn!(session = %id, %error, "a session that was left does not read");
-                    keepsake.remove();
-                    continue;
-                }
-            };
-            match go_on(house, &id, &keepsake, &record, &ended).await {
-                Ok(session) => {
-                    let running = session.listed().running;
-                    tracing::info!(session = %id, running, "gone on with");
-                    note(house, &id, &record, "session-adopted", serde_json::json!({ "running": running }))
-                        .await;
-                    adopted.push(id);
-                }
-                Err(why) => {
-                    let lost = Lost::of(&keepsake);
-                    tracing::warn!(session = %id, why, running = lost.count(), "a session that was left is over");
-                    close_runner(&keepsake, &record).await;
-                    lost.record(&house.common, (&id, &record), &ended, &why);
-                    let about = serde_json::json!({ "running": lost.count(), "why": why });
-                    note(house, &id, &record, "session-lost", about).await;
-                    keepsake.remove();
-                }
-            }
-        }
+    let all = house.common.keepsakes.as_deref().map(Keepsake::all).unwrap_or_default();
+    let ended = Arc::new(if all.is_empty() { BTreeSet::new() } else { recorded(house).await });
+    let mut going = JoinSet::new();
+    for (id, keepsake) in all {
+        going.spawn(take(Arc::clone(house), id, Arc::new(keepsake), Arc::clone(&ended)));
     }
+    let adopted: Vec<SessionId> = going.join_all().await.into_iter().flatten().collect();
     house.common.grants.revoke_all("the end of the session", |grant| {
         grant.scope == Scope::Session
             && !grant.session.as_ref().is_some_and(|session| adopted.contains(session))
     });
+}
+
+/// Goes on with one, or ends it. Its name, where it goes on.
+async fn take(
+    house: Arc<House>,
+    id: SessionId,
+    keepsake: Arc<Keepsake>,
+    ended: Arc<BTreeSet<u64>>,
+) -> Option<SessionId> {
+    let record = match keepsake.read() {
+        Ok(record) => record,
+        Err(error) => {
+            // Nobody was told that there is one; or another execward wrote it, and its runner ends by itself.
+            tracing::warn!(session = %id, %error, "a session that was left does not read");
+            keepsake.remove();
+            return None;
+        }
+    };
+    match go_on(&house, &id, &keepsake, &record, &ended).await {
+        Ok(session) => {
+            let running = session.listed().running;
+            tracing::info!(session = %id, running, "gone on with");
+            let about = serde_json::json!({ "running": running });
+            note(&house, &id, &record, "session-adopted", about).await;
+            Some(id)
+        }
+        Err(why) => {
+            let lost = Lost::of(&keepsake);
+            tracing::warn!(session = %id, why, running = lost.count(), "a session that was left is over");
+            close_runner(&keepsake, &record).await;
+            lost.record(&house.common, (&id, &record), &ended, &why);
+            let about = serde_json::json!({ "running": lost.count(), "why": why });
+            note(&house, &id, &record, "session-lost", about).await;
+            keepsake.remove();
+            None
+        }
+    }
 }
 
 /// The decisions of commands whose ends are recorded. A daemon that died after it had recorded one, and before it said so to

@@ -98,20 +98,15 @@ impl Session {
                     self.used.send_modify(|used| used.running += 1);
                     self.tasks.spawn(feed);
                     let lost = match present.remove(&number) {
-                        Some(_) if going.given => {
-                            // Which values its output must not show is not written down. Nobody is told of it any more.
-                            self.orders.send(ToRunner::Kill { id: number, cause: Cause::Cancelled });
-                            self.orders.send(ToRunner::Resume { id: number, from });
-                            Some(HAD_SECRETS)
-                        }
-                        Some(true) => {
+                        Some(true) if !going.given => {
                             self.routes.add(&exec);
                             self.orders.send(ToRunner::Resume { id: number, from });
                             None
                         }
-                        Some(false) => {
-                            self.orders.send(ToRunner::Kill { id: number, cause: Cause::Cancelled });
-                            Some(NEVER_RAN)
+                        Some(ran) => {
+                            // Which values its output must not show is not written down: nobody is told of it any more.
+                            self.end_unheard(number);
+                            Some(if ran { HAD_SECRETS } else { NEVER_RAN })
                         }
                         None => Some(NOT_KNOWN),
                     };
@@ -161,10 +156,13 @@ impl Session {
             }
         }
         // What no diary knows was never let go, or is over for everybody: it is ended, and forgotten when that is said.
-        for id in present.into_keys() {
-            self.orders.send(ToRunner::Kill { id, cause: Cause::Cancelled });
-            self.orders.send(ToRunner::Resume { id, from: [0; 2] });
-        }
+        present.into_keys().for_each(|id| self.end_unheard(id));
+    }
+
+    /// Has the runner end a command of which nobody is told anything any more, and forget it when it says so.
+    fn end_unheard(&self, id: u64) {
+        self.orders.send(ToRunner::Kill { id, cause: Cause::Cancelled });
+        self.orders.send(ToRunner::Resume { id, from: [0; 2] });
     }
 
     /// Stays with a command until its end.
