@@ -69,6 +69,17 @@ enum Entry {
     Sync(Recorded),
     /// The same, and signed.
     Checkpoint(Recorded),
+    /// Done when everything before it is in the log, on disk or not.
+    Then(Then),
+}
+
+/// What is done by the thread that writes. It must not wait.
+struct Then(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Then {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Then")
+    }
 }
 
 impl Scribe {
@@ -134,6 +145,12 @@ impl Scribe {
     /// Records an end, in order. It is on disk soon.
     pub(super) fn end(&self, record: Record) -> Result<(), Unwritten> {
         self.send(Entry::End(record, Timestamp::now()))
+    }
+
+    /// Does something when everything that was recorded before is in the log: whoever is killed by then has not done it.
+    pub(super) fn then(&self, done: impl FnOnce() + Send + 'static) {
+        // Where that cannot be waited for, nothing is recorded any more either.
+        let _ = self.send(Entry::Then(Then(Box::new(done))));
     }
 
     /// Waits until everything that was recorded is on disk.
@@ -255,6 +272,19 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Vec<Entry>) {
+        let (then, batch): (Vec<Entry>, Vec<Entry>) =
+            batch.into_iter().partition(|entry| matches!(entry, Entry::Then(_)));
+        if !batch.is_empty() {
+            self.write_records(batch);
+        }
+        for entry in then {
+            if let Entry::Then(Then(done)) = entry {
+                done();
+            }
+        }
+    }
+
+    fn write_records(&mut self, batch: Vec<Entry>) {
         // A refusal that only repeats what others said is held back, to be counted.
         let batch: Vec<Entry> = batch.into_iter().filter_map(|entry| self.floods.hold(entry)).collect();
         let records: Vec<(&Record, Timestamp)> = batch
@@ -263,7 +293,7 @@ impl Writer {
                 Entry::Decision(record, at, _) | Entry::Denial(record, at, _) | Entry::End(record, at) => {
                     Some((record, *at))
                 }
-                Entry::Sync(_) | Entry::Checkpoint(_) => None,
+                Entry::Sync(_) | Entry::Checkpoint(_) | Entry::Then(_) => None,
             })
             .collect();
         if batch.iter().all(|entry| matches!(entry, Entry::End(..))) {
@@ -304,6 +334,7 @@ impl Writer {
                     let _ = answer.send(recorded.map(drop));
                 }
                 Entry::End(..) => drop(next()),
+                Entry::Then(_) => {}
                 Entry::Sync(answer) => {
                     self.count();
                     let _ = answer.send(written.as_ref().map(drop).map_err(Clone::clone));

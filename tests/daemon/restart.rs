@@ -214,7 +214,7 @@ fn whenever_it_is_killed_nothing_runs_twice_and_every_start_has_one_end() {
         let mut client = daemon.client(agent());
         let workspace = PathBuf::from(daemon.workspace(agent(), "w"));
         let session = client.open(workspace.to_str().unwrap());
-        let mut said_to_run = Vec::new();
+        let (mut said_to_run, mut requests) = (Vec::new(), Vec::new());
         for round in 0..rounds() {
             let pid = daemon.pid();
             let wait = Duration::from_millis(u64::from(20 + round * 37 % 90));
@@ -232,12 +232,19 @@ fn whenever_it_is_killed_nothing_runs_twice_and_every_start_has_one_end() {
                 let reply = std::iter::from_fn(|| client.receive()).find(|message| message["id"] == name);
                 let Some(reply) = reply else { break };
                 assert!(reply["error"].is_null(), "{reply}");
+                requests.push(reply["result"]["request_id"].clone());
                 said_to_run.push(id);
             }
             killer.join().unwrap();
             daemon.crash();
             client = come_back(&daemon).0;
         }
+        // What was said to run has its end in the log, whenever the daemon was killed.
+        until("every command has its end", || {
+            let ends: Vec<Value> =
+                daemon.records("end").iter().map(|end| end["body"]["id"].clone()).collect();
+            requests.iter().all(|request| ends.contains(request))
+        });
         let mut known = 0;
         for id in &said_to_run {
             let waited = client.call("exec/wait", json!({"session": session, "id": id}));

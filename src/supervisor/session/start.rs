@@ -130,8 +130,12 @@ impl Session {
 
 impl Session {
     /// A command is over, or never was.
-    pub(super) fn over(&self, exec: &Exec, report: rpc::Report, refused: Option<Error>) {
+    pub(super) fn over(&self, exec: &Arc<Exec>, report: rpc::Report, refused: Option<Error>) {
         exec.over(report, refused);
+        if exec.outlives() {
+            let exec = Arc::clone(exec);
+            self.common.scribe.then(move || exec.note_end());
+        }
         self.used.send_modify(|used| used.running = used.running.saturating_sub(1));
     }
 }

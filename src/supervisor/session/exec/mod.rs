@@ -257,7 +257,6 @@ impl Exec {
             inner.report = Some(Arc::new(report));
             inner.refused = refused;
             inner.closed = true;
-            self.note_end(inner);
         });
         self.kill.cancel();
     }

@@ -113,11 +113,14 @@ impl Exec {
         }
     }
 
-    /// Writes down its end. The runner need not keep it any more.
-    pub(super) fn note_end(&self, inner: &mut Inner) {
-        if self.keepsake.is_none() {
-            return;
-        }
+    /// Whether it is written down how it goes on.
+    pub(in crate::supervisor::session) fn outlives(&self) -> bool {
+        self.keepsake.is_some()
+    }
+
+    /// Writes down its end, after that was recorded. The runner need not keep it any more.
+    pub(in crate::supervisor::session) fn note_end(&self) {
+        let inner = &mut *self.inner();
         inner.asked = None;
         if let (Some(mut diary), Some(report)) = (inner.diary.take(), &inner.report) {
             let refused = inner.refused.clone().map(Box::new);
