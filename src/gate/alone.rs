@@ -37,22 +37,9 @@ pub(super) fn alone(command: &Command, facts: &Facts) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::Dialect;
 
     fn words(text: &str) -> Option<Vec<String>> {
-        let facts = Facts {
-            cwd: "/w".into(),
-            home: "/home/ann".into(),
-            user: "ann".into(),
-            uid: 1000,
-            workspaces: vec!["/w".into()],
-            homes: Default::default(),
-            environment: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
-            dialect: Dialect::Bash,
-            backend: "jail".into(),
-            profile: String::new(),
-        };
-        alone(&Command::Shell(text.to_owned()), &facts)
+        alone(&Command::Shell(text.to_owned()), &crate::gate::tests::facts())
     }
 
     #[test]

@@ -209,7 +209,7 @@ pub struct SandboxSpec {
     pub ground: Ground,
     /// Who the commands are inside.
     pub identity: Identity,
-    /// The directory they work in. Its descriptor travels with [`ToRunner::Open`].
+    /// The directory they work in, by its path and inode.
     pub workspace: Workspace,
     /// What else they see.
     pub view: View,

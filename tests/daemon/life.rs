@@ -67,12 +67,7 @@ fn nothing_outlives_a_daemon_that_is_killed() {
         assert!(left.len() >= 9, "{left:?}");
         daemon.signal(libc::SIGKILL);
         let _ = daemon.ended();
-        until("all of it is gone", || {
-            left.iter().all(|pid| {
-                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                stat.is_empty() || stat.contains(") Z ")
-            })
-        });
+        until("all of it is gone", || !left.iter().any(|pid| is_there(*pid)));
         // And the next one takes the place that it left.
         let mut second = Daemon::command(daemon.path()).spawn().unwrap();
         until("the next one serves", || UnixStream::connect(daemon.socket("agent")).is_ok());

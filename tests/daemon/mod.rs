@@ -396,6 +396,12 @@ pub fn connect_quickly(path: &Path, uid: u32) -> std::io::Result<UnixStream> {
     connecting.join().unwrap()
 }
 
+/// Whether a process is there, and not only waits to be reaped.
+pub fn is_there(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
 pub fn descendants(pid: i32) -> Vec<i32> {
     let mut parents = std::collections::BTreeMap::<i32, Vec<i32>>::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 use super::conclude::Due;
 use super::diary::{self, Asked, Entry, Going};
 use super::exec::{Exec, Found, Left, Named};
-use super::open::{Looked, Made, look, upper_and_project};
+use super::open::{Looked, Made, look};
 use super::outlive::Outlived;
 use super::passed::Passing;
+use super::policy::Layer;
 use super::{Common, Keepsake, Peer, Record, Session};
 use crate::redact::Secret;
 use crate::sandbox::Link;
@@ -53,7 +54,8 @@ impl Session {
             look(common, peer, record.asked.clone(), Some(record.project.clone())).await.map_err(said)?;
         same(&looked, record)?;
         looked.spec = record.spec.clone();
-        let policy = upper_and_project(common, &looked).map_err(said)?;
+        let layer = Layer::new(looked.project.clone());
+        let policy = layer.beneath(common.policy()).map_err(said)?;
         let masker = Arc::new(Masker::new(Arc::clone(&common.vault), policy.redaction.clone()));
         let context = if keepsake.is_settled() {
             Context::default()
@@ -67,7 +69,7 @@ impl Session {
         let suspects = record.suspects.clone();
         let opened = Timestamp::from_millisecond(record.opened).unwrap_or_default();
         let keepsake = Some(Arc::clone(keepsake));
-        let made = Made { id, opened, link, suspects, context, masker, places, keepsake, linger };
+        let made = Made { id, opened, link, layer, suspects, context, masker, places, keepsake, linger };
         let session = Self::put_together(common, peer, &record.asked, looked, made).map_err(said)?;
         session.take_up(peer, &present, ended).await;
         Ok(session)

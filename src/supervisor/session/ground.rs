@@ -54,9 +54,10 @@ impl Session {
             )
             .hint("open another session"));
         }
-        exec.redact_with(&self.masker.now());
         if cwd.is_none() && env.is_empty() && left.is_none() && exported.is_empty() {
             let Environment { vars, withheld, .. } = &self.environment;
+            let redactor = self.masker.now();
+            exec.redact_with(&redactor);
             return Ok(Ground {
                 profile,
                 cwd: self.workspace_path.clone(),
@@ -68,7 +69,7 @@ impl Session {
                     secrets: Vec::new(),
                 },
                 plain: true,
-                redactor: self.masker.now(),
+                redactor,
                 secrets: Vec::new(),
             });
         }

@@ -37,7 +37,7 @@ pub(super) struct Looked {
     pub(super) workspace: Directory,
     pub(super) spec: SandboxSpec,
     pub(super) profile: Profile,
-    project: Option<Project>,
+    pub(super) project: Option<Project>,
     pub(super) backend: Backend,
 }
 
@@ -46,17 +46,13 @@ pub(super) struct Made {
     pub(super) id: SessionId,
     pub(super) opened: Timestamp,
     pub(super) link: Link,
+    pub(super) layer: Layer,
     pub(super) suspects: Vec<rpc::Suspect>,
     pub(super) context: Context,
     pub(super) masker: Arc<Masker>,
     pub(super) places: [OwnedSemaphorePermit; 2],
     pub(super) keepsake: Option<Arc<Keepsake>>,
     pub(super) linger: Duration,
-}
-
-/// The policy that judges in a session that is being made.
-pub(super) fn upper_and_project(common: &Common, looked: &Looked) -> Result<Arc<Source>, Error> {
-    Layer::new(looked.project.clone()).beneath(common.policy())
 }
 
 /// Where a session leaves what the next supervisor is to find, with its runner's socket. A session that has none ends with this
@@ -96,7 +92,8 @@ impl Session {
             .map_err(|error| Error::new(Code::Internal, format!("no random numbers: {error}")))?;
         let id = SessionId::from_random(id);
         let mut looked = look(common, peer, asked.clone(), None).await?;
-        let policy = upper_and_project(common, &looked)?;
+        let layer = Layer::new(looked.project.clone());
+        let policy = layer.beneath(common.policy())?;
         let masker = Arc::new(Masker::new(Arc::clone(&common.vault), policy.redaction.clone()));
         let kept = lasts.then(|| keepsake(common, &looked, &id)).flatten();
         if kept.is_some() {
@@ -135,12 +132,13 @@ impl Session {
                     spec: looked.spec.clone(),
                     suspects: suspects.clone(),
                 };
-                keepsake
-                    .write(&record)
-                    .map_err(|error| Error::new(Code::Internal, format!("its keepsake: {error}")))?;
+                if let Err(error) = keepsake.write(&record) {
+                    let _ = tokio::task::spawn_blocking(move || link.close()).await;
+                    return Err(Error::new(Code::Internal, format!("its keepsake: {error}")));
+                }
             }
             let (keepsake, linger) = (keepsake.clone(), asked.linger_ms.millis());
-            let made = Made { id, opened, link, suspects, context, masker, places, keepsake, linger };
+            let made = Made { id, opened, link, layer, suspects, context, masker, places, keepsake, linger };
             Self::put_together(common, peer, &asked, looked, made)
         };
         let opened = opened.await;
@@ -158,15 +156,21 @@ impl Session {
         looked: Looked,
         made: Made,
     ) -> Result<Arc<Self>, Error> {
-        let Looked { local, workspace, spec, profile, project, backend } = looked;
-        let Made { id, opened, mut link, suspects, context, masker, places, keepsake, linger } = made;
+        let Looked { local, workspace, spec, profile, backend, .. } = looked;
+        let Made { id, opened, mut link, layer, suspects, context, masker, places, keepsake, linger } = made;
         let lifetime = asked.limits.as_ref().and_then(|limits| limits.lifetime_ms).map(|ms| ms.millis());
         let local = match &backend {
             Backend::Jail => local,
             Backend::Docker(_) => local.inside(backend.name(), link.bash()),
         };
-        let environment = pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[])
-            .map_err(|error| Error::new(Code::Environment, error.to_string()))?;
+        let environment = match pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[]) {
+            Ok(environment) => environment,
+            Err(error) => {
+                // It would wait for another supervisor.
+                link.close();
+                return Err(Error::new(Code::Environment, error.to_string()));
+            }
+        };
         let workspace_path = workspace.path.to_string_lossy().into_owned();
         let receipt = link.receipt().clone();
         let listener = link.take_listener();
@@ -182,7 +186,7 @@ impl Session {
             spec,
             receipt,
             profile,
-            layer: Arc::new(Layer::new(project)),
+            layer: Arc::new(layer),
             label: asked.label.clone().map(Into::into),
             opened,
             linger,

@@ -114,7 +114,8 @@ impl Exec {
     }
 
     pub(super) fn push(&self, inner: &mut Inner, stream: Stream, data: Vec<u8>, mark: Mark) {
-        let noted = if self.keepsake.is_some() { data.clone() } else { Vec::new() };
+        let written = inner.diary.is_some() && !self.is_passed(stream);
+        let noted = if written { data.clone() } else { Vec::new() };
         if self.is_passed(stream) {
             inner.passed.push(stream, data);
         } else {
