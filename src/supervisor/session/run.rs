@@ -117,11 +117,10 @@ impl Session {
                 return self.refuse(denial, &journal, &redactor, finish).await;
             }
         };
-        // One that exports what it was given would give it to the next.
-        let goes_on = keeps && !apart.secrets.is_empty();
-        let keeps = keeps && apart.secrets.is_empty();
-        let redactor = if apart.secrets.is_empty() { redactor } else { self.masker.now() };
         let given = !apart.secrets.is_empty();
+        // One that exports what it was given would give it to the next.
+        let (keeps, goes_on) = (keeps && !given, keeps && given);
+        let redactor = if given { self.masker.now() } else { redactor };
         if given {
             exec.redact_with(&redactor);
         }
@@ -149,7 +148,9 @@ impl Session {
                     redactor: redactor.clone(),
                     recorded: false,
                 };
-                exec.going(due.note(secrets));
+                if exec.outlives() {
+                    exec.going(due.note(secrets));
+                }
                 let outlived = match Passing::begin(passed, exec, &self.tasks) {
                     Ok(passing) => {
                         // The runner hears of it before anybody can have the command told anything.

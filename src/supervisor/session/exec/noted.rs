@@ -57,9 +57,7 @@ impl Exec {
 
     /// Writes down that it is let go.
     pub(in crate::supervisor::session) fn going(&self, going: Going) {
-        if self.keepsake.is_some() {
-            self.note(Some(Entry::Going(Box::new(going))));
-        }
+        self.note(Some(Entry::Going(Box::new(going))));
     }
 
     fn note(&self, entry: Option<Entry>) {
