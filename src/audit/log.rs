@@ -253,6 +253,11 @@ impl Log {
         self.tail.seq
     }
 
+    /// Whether nobody holds the file's lock just now, so that a record would not have to wait for it.
+    pub fn is_free(&self) -> bool {
+        Lock::attempt(&self.file).is_ok()
+    }
+
     fn signer(&mut self) -> Result<&Signer, LogError> {
         let signer = match self.signer.take() {
             Some(signer) => signer,
@@ -445,11 +450,15 @@ impl Batch {
 struct Lock(Arc<File>);
 
 impl Lock {
+    fn attempt(file: &Arc<File>) -> Result<Self, TryLockError> {
+        file.try_lock().map(|()| Self(Arc::clone(file)))
+    }
+
     fn take(file: &Arc<File>, path: &Path) -> Result<Self, LogError> {
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self(Arc::clone(file))),
+            match Self::attempt(file) {
+                Ok(lock) => return Ok(lock),
                 Err(TryLockError::Error(error)) => return Err(io("lock", path, &error)),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_micros(200));

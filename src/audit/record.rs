@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod masked;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,15 +17,6 @@ use crate::wire::runner::{self, Aftermath, Receipt};
 
 use super::chain::Hash;
 use super::checkpoint::Checkpoint;
-
-/// Longest text in a record, in bytes, as a person will want to read it.
-const MAX_TEXT: usize = 16 << 10;
-
-/// Most members of a list in a record.
-const MAX_LIST: usize = 512;
-
-/// Longest record: one that is larger is cut harder.
-const MAX_RECORD: usize = 256 << 10;
 
 /// The kind of record that follows a torn line.
 pub(in crate::audit) const REPAIRED: &str = "repaired";
@@ -381,140 +374,29 @@ impl Record {
     }
 
     fn new(kind: &'static str, content: &impl Serialize, redactor: &Redactor) -> Self {
-        let mut masked = 0;
+        let mut count = 0;
         let redacted = match serde_json::to_value(content) {
             Ok(mut value) => {
                 // A name of execward's own, which looks like a secret and is none.
                 let session = value.as_object_mut().and_then(|fields| fields.remove("session"));
-                let mut redacted = redact(value, redactor, &mut masked);
-                if let (Some(fields), Some(session)) = (redacted.as_object_mut(), session) {
+                masked::redact(&mut value, redactor, &mut count);
+                if let (Some(fields), Some(session)) = (value.as_object_mut(), session) {
                     fields.insert("session".to_owned(), session);
                 }
-                redacted
+                value
             }
             // Cannot happen with these types; a record that says so is better than none.
             Err(error) => serde_json::json!({ "unreadable": error.to_string() }),
         };
-        let mut body = bounded(&redacted, MAX_RECORD);
-        let cut = body != redacted;
+        let (mut body, cut) = masked::bound(redacted);
         if let Value::Object(fields) = &mut body {
-            fields.insert("redacted".to_owned(), masked.into());
-            if masked > 0 || cut {
+            fields.insert("redacted".to_owned(), count.into());
+            if count > 0 || cut {
                 // What is judged in a replay is then not what was judged.
                 fields.insert("approximate".to_owned(), true.into());
             }
         }
         Self::plain(kind, body)
-    }
-}
-
-/// Redacts every text. A member is redacted together with its name (`"password": ...`, `API_TOKEN=...`): the name is
-/// half of the knowledge.
-fn redact(value: Value, redactor: &Redactor, masked: &mut u64) -> Value {
-    let mut text = |text: &str| {
-        let (text, count) = redactor.text(text);
-        *masked += count;
-        text
-    };
-    match value {
-        Value::String(string) => Value::String(text(&string)),
-        Value::Array(items) => redact_list(items, redactor, masked),
-        Value::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .map(|(name, value)| {
-                    let value = match value {
-                        Value::String(string) => {
-                            let assignment = format!("{name}={string}");
-                            let (redacted, count) = redactor.text(&assignment);
-                            *masked += count;
-                            match redacted.strip_prefix(&format!("{name}=")) {
-                                Some(rest) => Value::String(rest.to_owned()),
-                                None => Value::String(redacted),
-                            }
-                        }
-                        value => redact(value, redactor, masked),
-                    };
-                    (redactor.text(&name).0, value)
-                })
-                .collect(),
-        ),
-        value => value,
-    }
-}
-
-/// A list of words is an argv: a secret may stand in the word after its name (`--password`, `hunter2`).
-fn redact_list(items: Vec<Value>, redactor: &Redactor, masked: &mut u64) -> Value {
-    let mut before = String::new();
-    let mut list = Vec::with_capacity(items.len());
-    for item in items {
-        let Value::String(word) = item else {
-            list.push(redact(item, redactor, masked));
-            continue;
-        };
-        let (alone, count) = redactor.text(&word);
-        let joined = format!("{before} {word}");
-        let (together, more) = redactor.text(&joined);
-        let lead = format!("{before} ");
-        list.push(Value::String(match together.strip_prefix(&lead) {
-            Some(rest) if more > count => {
-                *masked += more;
-                rest.to_owned()
-            }
-            _ => {
-                *masked += count;
-                alone
-            }
-        }));
-        before = word;
-    }
-    Value::Array(list)
-}
-
-/// Cuts texts and lists until the whole is short enough.
-fn bounded(whole: &Value, limit: usize) -> Value {
-    let mut longest = MAX_TEXT;
-    loop {
-        let mut cut = whole.clone();
-        bound(&mut cut, longest);
-        if longest <= 16 || cut.to_string().len() <= limit {
-            return cut;
-        }
-        longest /= 4;
-    }
-}
-
-/// Cuts what is too long, and says so in its place.
-fn bound(value: &mut Value, longest: usize) {
-    match value {
-        Value::String(text) if text.len() > longest.max(160) => {
-            let (length, hash) = (text.len(), Hash::of(text.as_bytes()));
-            let mut end = longest.saturating_sub(120).min(text.len());
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.truncate(end);
-            text.push_str(&format!("\u{2026} [{length} bytes, sha256 {hash}]"));
-        }
-        Value::Array(items) => {
-            let count = items.len();
-            items.truncate(MAX_LIST.min(longest));
-            items.iter_mut().for_each(|item| bound(item, longest));
-            if count > items.len() {
-                items.push(Value::String(format!("\u{2026} [{count} in all]")));
-            }
-        }
-        Value::Object(fields) => {
-            let names: Vec<String> = fields.keys().skip(MAX_LIST.min(longest)).cloned().collect();
-            for name in &names {
-                fields.remove(name);
-            }
-            if !names.is_empty() {
-                fields.insert("\u{2026}".to_owned(), format!("[{} more]", names.len()).into());
-            }
-            fields.values_mut().for_each(|value| bound(value, longest));
-        }
-        _ => {}
     }
 }
 
@@ -639,7 +521,7 @@ pub(in crate::audit) mod tests {
         huge.facts.environment = (0..5000).map(|index| (format!("V{index}"), "y".repeat(300))).collect();
         let record = Record::decision(&huge, &redactor());
         let text = record.body.to_string();
-        assert!(text.len() <= MAX_RECORD + 1024, "{}", text.len());
+        assert!(text.len() <= masked::MAX_RECORD + 1024, "{}", text.len());
         assert!(text.contains("100000 bytes, sha256 "));
     }
 }

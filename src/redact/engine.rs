@@ -135,9 +135,14 @@ impl Redactor {
 
     /// A whole text, with the number of places masked.
     pub fn text(&self, text: &str) -> (String, u64) {
+        self.masked(text).unwrap_or_else(|| (text.to_owned(), 0))
+    }
+
+    /// The same, where anything is masked.
+    pub fn masked(&self, text: &str) -> Option<(String, u64)> {
         // Most texts of records and messages are short and have nothing that any rule or value begins with.
         if !self.engine.search.stands_in(text.as_bytes()) {
-            return (text.to_owned(), 0);
+            return None;
         }
         let mut stream = self.stream();
         let mut out = Vec::with_capacity(text.len());
@@ -145,7 +150,7 @@ impl Redactor {
         stream.finish(&mut out);
         let text = String::from_utf8(out)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-        (text, stream.masked())
+        (stream.masked() > 0).then(|| (text, stream.masked()))
     }
 
     /// Where secrets stand in a text, and by which rule they are known.

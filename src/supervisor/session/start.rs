@@ -118,6 +118,7 @@ impl Session {
         peer: &Peer,
         reply: Reply,
     ) {
+        let _underway = self.common.scribe.underway();
         let mut reply = Some(reply);
         let (report, refused) = self.run(exec, asked, passed, peer, &mut reply).await;
         self.over(exec, report, refused.clone());
@@ -132,9 +133,11 @@ impl Session {
     /// A command is over, or never was.
     pub(super) fn over(&self, exec: &Arc<Exec>, report: rpc::Report, refused: Option<Error>) {
         exec.over(report, refused);
-        if exec.outlives() {
+        if exec.is_noted() {
             let exec = Arc::clone(exec);
             self.common.scribe.then(move || exec.note_end());
+        } else if exec.outlives() {
+            exec.note_end();
         }
         self.used.send_modify(|used| used.running = used.running.saturating_sub(1));
     }

@@ -116,6 +116,11 @@ impl Exec {
         self.keepsake.is_some()
     }
 
+    /// Whether anything of it is written down.
+    pub(in crate::supervisor::session) fn is_noted(&self) -> bool {
+        self.inner().diary.is_some()
+    }
+
     /// Writes down its end, after that was recorded. The runner need not keep it any more.
     pub(in crate::supervisor::session) fn note_end(&self) {
         let inner = &mut *self.inner();
