@@ -6,6 +6,7 @@ mod compile;
 use std::error::Error;
 use std::path::PathBuf;
 
+use compile::Place;
 use seccompiler::sock_filter;
 
 const DATA: &str = "policies/seccomp/default.toml";
@@ -14,12 +15,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/runner/seccomp/compile.rs");
     println!("cargo::rerun-if-changed={DATA}");
-    let program = compile::compile(&std::fs::read_to_string(DATA)?, &std::env::var("CARGO_CFG_TARGET_ARCH")?)
-        .map_err(|error| format!("{DATA}: {error}"))?;
-    let instructions = program.iter().map(|sock_filter { code, jt, jf, k }| {
-        format!("sock_filter {{ code: {code}, jt: {jt}, jf: {jf}, k: {k} }},\n")
-    });
-    let text = format!("&[\n{}]\n", instructions.collect::<String>());
-    std::fs::write(PathBuf::from(std::env::var_os("OUT_DIR").ok_or("no OUT_DIR")?).join("seccomp.rs"), text)?;
+    let (data, arch) = (std::fs::read_to_string(DATA)?, std::env::var("CARGO_CFG_TARGET_ARCH")?);
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
+    for (file, place) in [("seccomp.rs", Place::Own), ("seccomp-shared.rs", Place::Shared)] {
+        let program = compile::compile(&data, &arch, place).map_err(|error| format!("{DATA}: {error}"))?;
+        let instructions = program.iter().map(|sock_filter { code, jt, jf, k }| {
+            format!("sock_filter {{ code: {code}, jt: {jt}, jf: {jf}, k: {k} }},\n")
+        });
+        let text = format!("&[\n{}]\n", instructions.collect::<String>());
+        std::fs::write(out.join(file), text)?;
+    }
     Ok(())
 }

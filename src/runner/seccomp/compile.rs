@@ -31,9 +31,19 @@ pub(super) enum FilterError {
     Compile(#[from] seccompiler::Error),
 }
 
+/// What a command has around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Place {
+    /// Namespaces of its own.
+    Own,
+    /// The host's, and landlock.
+    Shared,
+}
+
 /// Compiles a filter from its TOML for an architecture, named as in `std::env::consts::ARCH`.
-pub(super) fn compile(toml: &str, arch: &str) -> Result<BpfProgram, FilterError> {
-    let data: Data = toml::from_str(toml)?;
+pub(super) fn compile(toml: &str, arch: &str, place: Place) -> Result<BpfProgram, FilterError> {
+    let data = Data::read(toml, place)?;
     let mut answers = BTreeMap::new();
     let mut prologue = Vec::new();
     for (name, mut program) in programs(&data, arch)? {
@@ -193,6 +203,8 @@ struct Group {
     reason: String,
     /// Only on this architecture.
     arch: Option<String>,
+    /// Only there.
+    place: Option<Place>,
     syscalls: Vec<String>,
     /// Alternatives, each of conditions that must all hold. None is no condition.
     #[serde(default)]
@@ -229,6 +241,15 @@ enum Kind {
 }
 
 impl Data {
+    /// What of the data is for this place.
+    fn read(toml: &str, place: Place) -> Result<Self, toml::de::Error> {
+        let mut data: Self = toml::from_str(toml)?;
+        for groups in [&mut data.allow, &mut data.refuse] {
+            groups.retain(|group| group.place.is_none_or(|only| only == place));
+        }
+        Ok(data)
+    }
+
     fn groups<'a>(&'a self, arch: &'a str) -> impl Iterator<Item = &'a Group> {
         self.allow.iter().chain(&self.refuse).filter(move |group| group.is_for(arch))
     }
@@ -333,8 +354,12 @@ mod tests {
 
     #[test]
     fn the_tree_says_of_every_call_what_the_list_says() {
-        let data: Data = toml::from_str(DEFAULT).unwrap();
-        let program = compile(DEFAULT, ARCH).unwrap();
+        [Place::Own, Place::Shared].into_iter().for_each(the_tree_says_what_the_list_says);
+    }
+
+    fn the_tree_says_what_the_list_says(place: Place) {
+        let data = Data::read(DEFAULT, place).unwrap();
+        let program = compile(DEFAULT, ARCH, place).unwrap();
         assert!(program.len() < 4096, "{} instructions; the kernel takes 4096", program.len());
         let mut numbers = BTreeMap::new();
         for (name, program) in programs(&data, ARCH).unwrap() {
@@ -371,7 +396,7 @@ mod tests {
 
     #[test]
     fn foreign_and_x32_calls_are_closed() {
-        let program = compile(DEFAULT, ARCH).unwrap();
+        let program = compile(DEFAULT, ARCH, Place::Own).unwrap();
         assert_eq!(answer(&program, 0x4000_0003, 4, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
         if cfg!(target_arch = "x86_64") {
             assert_eq!(answer(&program, NATIVE, 0x4000_0000, [0; 6]), ENOSYS);
@@ -379,8 +404,38 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn what_is_shared_with_others_is_not_reached() {
+        let program = compile(DEFAULT, ARCH, Place::Shared).unwrap();
+        let says = |call: libc::c_long, arguments: [u64; 6]| answer(&program, NATIVE, call as u32, arguments);
+        for family in [1, 2, 10, 16, 17, 38, 40] {
+            assert_eq!(says(libc::SYS_socket, [family, 1, 0, 0, 0, 0]), EPERM, "{family}");
+        }
+        let cloexec = libc::SOCK_CLOEXEC as u64;
+        for (kind, answer) in [(1, ALLOW), (1 | cloexec, ALLOW), (5, ALLOW), (2, EPERM), (2 | cloexec, EPERM)]
+        {
+            assert_eq!(says(libc::SYS_socketpair, [1, kind, 0, 0, 0, 0]), answer, "{kind}");
+        }
+        for call in [libc::SYS_shmget, libc::SYS_mq_open, libc::SYS_msgget, libc::SYS_semget] {
+            assert_eq!(says(call, [0; 6]), EPERM);
+        }
+        for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler] {
+            assert_eq!((says(call, [0; 6]), says(call, [7; 6])), (ALLOW, EPERM));
+        }
+        assert_eq!(says(libc::SYS_setpriority, [0, 7, 0, 0, 0, 0]), EPERM);
+        let own = compile(DEFAULT, ARCH, Place::Own).unwrap();
+        for call in [libc::SYS_prlimit64, libc::SYS_shmget, libc::SYS_setpriority] {
+            assert_eq!(answer(&own, NATIVE, call as u32, [7; 6]), ALLOW);
+        }
+    }
+
+    #[test]
     fn no_call_is_both_plainly_allowed_and_refused_or_listed_twice() {
-        let data: Data = toml::from_str(DEFAULT).unwrap();
+        [Place::Own, Place::Shared].into_iter().for_each(no_call_is_listed_twice);
+    }
+
+    fn no_call_is_listed_twice(place: Place) {
+        let data = Data::read(DEFAULT, place).unwrap();
         let mut plain = std::collections::BTreeSet::new();
         let mut conditional = std::collections::BTreeSet::new();
         for group in &data.allow {
@@ -403,8 +458,8 @@ mod tests {
     fn a_name_that_is_no_call_and_a_condition_without_a_value_do_not_compile() {
         let none = "refuse = []\n";
         let bad = format!("{none}[[allow]]\nreason = 'x'\nsyscalls = ['reed']\n");
-        assert!(matches!(compile(&bad, ARCH), Err(FilterError::Compile(_))));
+        assert!(matches!(compile(&bad, ARCH, Place::Own), Err(FilterError::Compile(_))));
         let bad = format!("{none}[[allow]]\nreason = 'x'\nsyscalls = ['read']\nwhen = [[{{ arg = 0 }}]]\n");
-        assert!(matches!(compile(&bad, ARCH), Err(FilterError::Compile(_))));
+        assert!(matches!(compile(&bad, ARCH, Place::Own), Err(FilterError::Compile(_))));
     }
 }

@@ -8,13 +8,20 @@ mod compile;
 /// The shipped filter for the architecture that this was built for.
 pub(super) const FILTER: &[sock_filter] = include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
 
+/// The same for commands that have no namespaces of their own.
+pub(super) const SHARED: &[sock_filter] = include!(concat!(env!("OUT_DIR"), "/seccomp-shared.rs"));
+
 #[cfg(test)]
 mod tests {
+    use super::compile::{Place, compile};
+
     #[test]
     fn what_was_compiled_at_the_build_is_what_the_data_says() {
         let data = include_str!("../../../policies/seccomp/default.toml");
-        let compiled = super::compile::compile(data, std::env::consts::ARCH).unwrap();
-        assert!(compiled.len() > 100);
-        assert_eq!(super::FILTER, compiled);
+        for (built, place) in [(super::FILTER, Place::Own), (super::SHARED, Place::Shared)] {
+            let compiled = compile(data, std::env::consts::ARCH, place).unwrap();
+            assert!(compiled.len() > 100);
+            assert_eq!(built, compiled);
+        }
     }
 }

@@ -45,6 +45,7 @@ struct Data {
 #[derive(Deserialize)]
 struct Group {
     arch: Option<String>,
+    place: Option<String>,
     syscalls: Vec<String>,
     #[serde(default)]
     when: Vec<Vec<Condition>>,
@@ -76,7 +77,10 @@ impl Condition {
 pub(super) fn profile() -> Result<String, toml::de::Error> {
     let data: Data = toml::from_str(DATA)?;
     let mut rules = vec![json!({ "names": RUNNER, "action": "SCMP_ACT_ALLOW", "args": [] })];
-    let here = |group: &&Group| group.arch.as_deref().is_none_or(|arch| arch == std::env::consts::ARCH);
+    let here = |group: &&Group| {
+        group.arch.as_deref().is_none_or(|arch| arch == std::env::consts::ARCH)
+            && group.place.as_deref().is_none_or(|place| place == "own")
+    };
     for group in data.allow.iter().filter(here) {
         let names: Vec<&String> =
             group.syscalls.iter().filter(|name| !RUNNER.contains(&name.as_str())).collect();
