@@ -16,7 +16,7 @@ use super::outer::Inside;
 use super::{container, seccomp};
 use crate::sys::process;
 use crate::sys::spawn::Confinement;
-use crate::wire::runner::{AGENT_SOCKET, Ground, SandboxSpec};
+use crate::wire::runner::{AGENT_SOCKET, Ground, Network, SandboxSpec};
 
 /// The newest landlock ABI whose rights are asked for. What an older kernel lacks is left out, and the receipt says
 /// which ABI holds.
@@ -41,7 +41,12 @@ pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     if uid == 0 || gid == 0 {
         return Err(Errno::EINVAL).doing("ids", || "run commands as uid or gid 0".into());
     }
-    Ok(Confinement { ids: (uid, gid), drop_groups: inside.privileged, ruleset, filter: seccomp::FILTER })
+    let filter = match &spec.ground {
+        // Whether it has namespaces of its own is not known.
+        Ground::Container(container) if !container.engine && spec.network != Network::Host => seccomp::SHARED,
+        Ground::Host | Ground::Container(_) => seccomp::FILTER,
+    };
+    Ok(Confinement { ids: (uid, gid), drop_groups: inside.privileged, ruleset, filter })
 }
 
 fn limit(spec: &SandboxSpec) -> Result<()> {
