@@ -111,7 +111,7 @@ Examples:
 
 const SERVE_EXAMPLES: &str = "\
 Runs until SIGTERM or SIGINT: commands that run then have a grace, and are ended after it. SIGHUP has the policy read
-again; one with a mistake changes nothing. Under systemd, pass both sockets and use Type=notify.
+again; one with a mistake changes nothing. SIGUSR2 has the binary executed anew, and sessions go on. Under systemd, pass both sockets and use Type=notify.
 
 Examples:
   execward serve
@@ -183,6 +183,9 @@ pub(super) enum Command {
     Backup(super::backup::Backup),
     /// Verify a backup, show what it would change, and put it in place; or undo that
     Import(super::backup::Import),
+    /// Put another binary in place, verified and tried, with a way back
+    #[command(after_help = super::upgrade::EXAMPLES)]
+    Upgrade(super::upgrade::Upgrade),
     /// Let those in who were given a pairing code, and put them out
     #[command(subcommand)]
     Pair(super::pair::Pair),

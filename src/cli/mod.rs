@@ -33,6 +33,7 @@ mod session;
 mod shell;
 mod silent;
 mod status;
+mod upgrade;
 mod wrap;
 
 use std::ffi::OsString;
@@ -76,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Config(config) => config::config(&config, screen),
         Command::Backup(backup) => backup::backup(&backup, screen),
         Command::Import(import) => backup::import(&import, screen),
+        Command::Upgrade(upgrade) => upgrade::upgrade(&upgrade, screen),
         Command::Pair(pair) => pair::pair(pair, screen),
         Command::Secret(secret) => secret::secret(secret, screen),
         Command::Fallback(fallback) => fallback::fallback(fallback, screen),

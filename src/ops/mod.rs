@@ -5,3 +5,4 @@ pub mod attack;
 pub mod backup;
 pub mod doctor;
 pub mod trial;
+pub mod upgrade;

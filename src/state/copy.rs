@@ -1,7 +1,8 @@
 //! A copy of the database while others use it, and a look at a copy that somebody else made.
 
-use std::path::Path;
-use std::time::Duration;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -65,6 +66,67 @@ pub fn is_at_rest(directory: &Path) -> Result<bool, StateError> {
             _ => Err(StateError::Database { path, error }),
         },
     }
+}
+
+/// The copy of a database of this version that was made before a newer execward changed its form.
+pub(super) fn kept(directory: &Path, version: usize) -> PathBuf {
+    directory.join(format!("{FILE}.version-{version}"))
+}
+
+/// Keeps a database as it is, before its form is changed: whoever goes back to an older execward needs it.
+pub(super) fn keep(connection: &Connection, path: &Path, version: usize) -> Result<(), StateError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let (to, part) = (kept(directory, version), directory.join(format!("{FILE}.keep")));
+    let io = |error| super::io("keep", &to)(error);
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    // An empty file of ours is written into (lang_vacuum.html): nobody else could ever open it.
+    super::private_file(&part)?;
+    let database = |error| StateError::Database { path: path.to_owned(), error };
+    connection.execute("VACUUM INTO ?1", [part.to_string_lossy()]).map_err(database)?;
+    let synced = File::open(&part).and_then(|file| file.sync_all());
+    let renamed = synced.and_then(|()| fs::rename(&part, &to));
+    renamed.and_then(|()| File::open(directory)?.sync_all()).map_err(io)
+}
+
+/// Whether the database of a state directory is of a later version than this.
+pub fn is_newer(directory: &Path, version: usize) -> bool {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let found = Connection::open_with_flags(directory.join(FILE), flags).and_then(|connection| {
+        connection.busy_timeout(super::BUSY)?;
+        connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+    });
+    found.is_ok_and(|found| usize::try_from(found).is_ok_and(|found| found > version))
+}
+
+/// Gives a state directory the database back that it had when its form was of this version. What is there is put aside; where that
+/// is, and `None` where there is nothing to do.
+///
+/// # Errors
+/// When somebody has it open, when there is no such copy, or when the disk does not do what it should.
+pub fn give_back(directory: &Path, version: usize) -> Result<Option<PathBuf>, StateError> {
+    if !is_newer(directory, version) {
+        return Ok(None);
+    }
+    let (path, copy) = (directory.join(FILE), kept(directory, version));
+    let io = |error| super::io("put back", &path)(error);
+    if check(&copy)? != version {
+        return Err(io(std::io::Error::other("the copy that was kept is of another version")));
+    }
+    // What stands in the log beside it must not be taken for the old one's.
+    let until = Instant::now() + super::BUSY;
+    while !is_at_rest(directory)? {
+        if Instant::now() > until {
+            return Err(io(std::io::ErrorKind::ResourceBusy.into()));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let aside = directory.join(format!("{FILE}.newer-{}", jiff::Timestamp::now().as_millisecond()));
+    fs::hard_link(&path, &aside).and_then(|()| fs::rename(&copy, &path)).map_err(io)?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+    Ok(Some(aside))
 }
 
 /// Looks at a database that somebody else may have made; its version.

@@ -24,7 +24,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 pub use answers::AnswerRow;
-pub use copy::{VERSION, check, copy, is_at_rest};
+pub use copy::{VERSION, check, copy, give_back, is_at_rest, is_newer};
 pub use grants::GrantRow;
 pub use jobs::{ClockRow, DeliveryRow, JobRow, Letters, Past, RunEnd, RunRow, Tick};
 pub use models::{ModelKeyRow, ModelProviderRow};
@@ -170,6 +170,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     let found = usize::try_from(version).unwrap_or(usize::MAX);
     if found > MIGRATIONS.len() {
         return Err(StateError::Newer { path: path.to_owned(), found });
+    }
+    if (1..MIGRATIONS.len()).contains(&found) {
+        copy::keep(connection, path, found)?;
     }
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database)?;

@@ -127,3 +127,37 @@ fn what_others_could_have_written_or_a_newer_one_has_is_not_used() {
     std::os::unix::fs::symlink("/nonexistent", state.join(FILE)).expect("a link");
     assert!(matches!(Store::open(&state), Err(StateError::Io { .. })), "no link is followed");
 }
+
+#[test]
+fn before_its_form_changes_a_copy_is_kept_with_which_an_older_one_goes_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("state");
+    drop(Store::open(&state).expect("a store"));
+    let old = MIGRATIONS.len() - 1;
+    fs::remove_file(state.join(FILE)).expect("it is there");
+    private_file(&state.join(FILE)).expect("made");
+    let connection = Connection::open(state.join(FILE)).expect("opened");
+    MIGRATIONS[..old].iter().for_each(|step| connection.execute_batch(step).expect("a step"));
+    connection.pragma_update(None, "user_version", i64::try_from(old).expect("small")).expect("said");
+    drop(connection);
+    let count = || fs::read_dir(&state).expect("listed").count();
+    assert_eq!((count(), give_back(&state, old).expect("nothing to do")), (1, None));
+    let (store, _) = Store::open(&state).expect("a store");
+    store.add_grant(&grant("made since")).expect("kept");
+    let kept = state.join(format!("state.db.version-{old}"));
+    assert_eq!(check(&kept).expect("sound"), old);
+    assert_eq!(fs::metadata(&kept).expect("there").mode() & 0o777, 0o600);
+    assert!(is_newer(&state, old) && !is_newer(&state, MIGRATIONS.len()));
+    drop(store);
+    let aside = give_back(&state, old).expect("given back").expect("something was there");
+    assert_eq!(check(&state.join(FILE)).expect("sound"), old);
+    assert_eq!(check(&aside).expect("sound"), MIGRATIONS.len());
+    assert!(!state.join("state.db-wal").exists());
+    // And the way forward is open again.
+    let (store, _) = Store::open(&state).expect("a store");
+    assert_eq!(store.grants().expect("read"), []);
+    drop(store);
+    fs::remove_file(&kept).expect("it is there");
+    assert!(give_back(&state, old).is_err(), "there is no copy");
+    assert_eq!(check(&state.join(FILE)).expect("sound"), MIGRATIONS.len());
+}

@@ -34,6 +34,7 @@ use super::vault::{NotGiven, Vault};
 use crate::approval::{Answer, Terminal};
 use crate::audit::LogError;
 use crate::gate::{Command, Decision};
+use crate::policy::Policy;
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::environment::Environment;
 use crate::prepare::{Directory, DirectoryError, Root, Withheld};
@@ -205,7 +206,10 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let mut local = draft.local.insert(Local::look(asked.state.clone())?).clone();
     let mut signals = Signals::listen()
         .map_err(|error| EmbeddedError::System { what: "cannot listen to signals", error })?;
-    let mut policy = policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?;
+    let mut policy = match asked.role {
+        Role::Own => Source::Builtin(Policy::builtin()),
+        _ => policy_file::load(asked.policy.as_deref(), &local.directories, local.principal.uid)?,
+    };
     draft.policy = Some(policy.digest().into());
     let (workspace, cwd) = directories(asked, &local, &policy, draft)?;
     tracing::debug!(workspace = ?workspace.directory().path, cwd = ?cwd.path, "directories opened");

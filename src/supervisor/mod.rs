@@ -21,13 +21,13 @@ mod vault;
 
 pub use daemon::{
     CONFIG_VERSION, ConfigError, Configured, DaemonError, EditError, JobsError, Mistake, ModelFiles,
-    NewProvider, Options, Part, SocketError, add_provider, config_schema, configured, effective, jobs_found,
-    look_over, remove_provider, serve as serve_daemon,
+    NewProvider, Options, Over, Part, SocketError, add_provider, config_schema, configured, effective,
+    jobs_found, look_over, remove_provider, serve as serve_daemon,
 };
 pub use embedded::{Agent, Asked, Completed, EmbeddedError, Role, serve};
 pub use local::{Local, LocalError};
 pub use policy_file::{
-    PolicyFileError, Project, Source, Tried, load as load_policy, load_alone as load_policy_alone,
+    PolicyFileError, Project, Source, Tried, load as load_policy, load_alone as load_policy_alone, well_kept,
 };
 pub use relay::Captured;
 pub use state::{Directories, NoHome};

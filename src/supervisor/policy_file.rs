@@ -305,7 +305,7 @@ pub(super) fn read(path: &Path, uid: u32) -> Result<String, PolicyFileError> {
     text_of(file, path, MAX_POLICY, |about| believed(path, &real, about, uid))
 }
 
-/// The real path of a directory in which only root and `uid` can put or replace anything.
+/// The real path of a file or a directory in which only root and `uid` can put or replace anything.
 ///
 /// # Errors
 /// See [`PolicyFileError`].
@@ -315,6 +315,20 @@ pub(super) fn kept(path: &Path, uid: u32) -> Result<PathBuf, PolicyFileError> {
     // A sticky one is open to everybody all the same.
     believed(path, &real, &about, uid)?;
     Ok(real)
+}
+
+/// The real path of any file that only root and `uid` can have written or replaced.
+///
+/// # Errors
+/// Who else can.
+pub fn well_kept(path: &Path, uid: u32) -> Result<PathBuf, String> {
+    kept(path, uid).map_err(|error| match error {
+        PolicyFileError::Writable { what, owner, mode, .. } => {
+            format!("{} may be changed by others (owner {owner}, mode {mode:03o})", what.display())
+        }
+        PolicyFileError::Read { path, error } => format!("{}: {error}", path.display()),
+        other => other.to_string(),
+    })
 }
 
 /// The text of a regular file that passes the check.

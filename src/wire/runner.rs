@@ -29,6 +29,11 @@ pub const CONNECT: &str = "connect";
 /// After [`ROLE`]: there is no stream; the process holds a user namespace for the ids of a mount.
 pub const HOLD_IDS: &str = "hold-ids";
 
+/// The form of all that passes between a supervisor and the runner that an earlier one has left: the frames, and what the earlier one
+/// wrote down. Sessions go on from one to another build where it is the same, whatever their versions are. Raise it with every change
+/// that the other side would not understand.
+pub const SESSIONS: u32 = 1;
+
 /// Largest body of a frame, kind byte included.
 pub const MAX_FRAME: usize = 8 << 20;
 

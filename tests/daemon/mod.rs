@@ -31,6 +31,7 @@ mod smart;
 mod status;
 mod strict;
 mod terminals;
+mod upgrade;
 mod user;
 mod wrap;
 
@@ -135,7 +136,11 @@ pub struct Setup<'a> {
 impl Daemon {
     /// Starts one for the users above, or for whoever runs the tests. `None`, with a skip said, where no jail stands.
     pub fn start(setup: Setup<'_>) -> Option<Self> {
-        let directory = directory();
+        Self::start_in(directory(), setup)
+    }
+
+    /// The same, in a directory that is there: with the binary in `bin/` of it, where one is.
+    pub fn start_in(directory: tempfile::TempDir, setup: Setup<'_>) -> Option<Self> {
         fs::create_dir(directory.path().join("work")).unwrap();
         let principals = if is_root() {
             format!("[principals]\nagents = [0, {ANN}, {BEN}, {CAY}]\noperators = [0]\n")
@@ -159,7 +164,8 @@ impl Daemon {
 
     pub fn command(directory: &Path) -> Command {
         let log = File::options().append(true).create(true).open(directory.join("log")).unwrap();
-        let mut command = owners(ground::execward());
+        let own = directory.join("bin/execward");
+        let mut command = owners(if own.exists() { &own } else { ground::execward() });
         command
             .args(["serve", "--verbose"])
             .arg("--socket-dir")

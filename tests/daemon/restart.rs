@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::people::agent;
 use super::*;
 
-const ALONE: &str = "[daemon]\nalone = \"60s\"\n";
+pub(super) const ALONE: &str = "[daemon]\nalone = \"60s\"\n";
 
 const ASKS: &str = "[approval]\ntimeout = \"1m\"\n[[rule]]\nid = \"ask.tee\"\nprogram = \"tee\"\ndecision = \"ask\"\n\
     reason = \"a test\"\nexamples = [{ command = \"tee a\", expect = \"ask\" }]\n";
@@ -24,7 +24,7 @@ fn rounds() -> u32 {
 }
 
 /// A connection, and the one session that there is.
-fn come_back(daemon: &Daemon) -> (Client, String) {
+pub(super) fn come_back(daemon: &Daemon) -> (Client, String) {
     let mut client = daemon.client(agent());
     let sessions = client.call("session/list", json!({})).unwrap()["sessions"].take();
     let [session] = sessions.as_array().unwrap().as_slice() else { panic!("{sessions}\n{}", daemon.log()) };
@@ -38,15 +38,15 @@ fn bytes(data: &Value) -> Vec<u8> {
 
 /// What a command has written, read in chunks.
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     after: u64,
-    read: Vec<u8>,
-    closed: bool,
+    pub(super) read: Vec<u8>,
+    pub(super) closed: bool,
 }
 
 impl Reader {
     /// Reads once; `false` where the daemon has gone.
-    fn read(&mut self, client: &mut Client, session: &str, id: &str) -> bool {
+    pub(super) fn read(&mut self, client: &mut Client, session: &str, id: &str) -> bool {
         let asked = json!({"session": session, "id": id, "after_seq": self.after, "wait_ms": 1000});
         let Some(read) = client.try_call("exec/read", &asked) else { return false };
         let read = read.unwrap_or_else(|error| panic!("{error}"));

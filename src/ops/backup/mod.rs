@@ -27,6 +27,7 @@ pub use manifest::{Entry, FORMAT, Manifest};
 pub use read::{Staged, stage};
 pub use share::share;
 pub use take::{Taken, take};
+pub(super) use take::{below, is_plain};
 
 use sha2::{Digest as _, Sha256};
 

@@ -216,7 +216,7 @@ fn open(path: &Path) -> Result<(File, fs::Metadata), BackupError> {
 }
 
 /// Files of configuration, by their names below its directory. One whose name has no place in an archive is none.
-pub(super) fn below(config: &Path) -> Result<Vec<(String, PathBuf)>, BackupError> {
+pub(in crate::ops) fn below(config: &Path) -> Result<Vec<(String, PathBuf)>, BackupError> {
     let named = |path: PathBuf| {
         let name = path.strip_prefix(config).ok()?.to_str()?.to_owned();
         (!name.contains(['\\', '\n'])).then_some((name, path))
@@ -225,7 +225,7 @@ pub(super) fn below(config: &Path) -> Result<Vec<(String, PathBuf)>, BackupError
 }
 
 /// Whether a file of configuration is one that says what is to be done, and no secret.
-pub(super) fn is_plain(name: &str) -> bool {
+pub(in crate::ops) fn is_plain(name: &str) -> bool {
     let secret = matches!(name, "keys.toml" | "secrets.toml") || name.split('/').next() == Some(SECRETS);
     name.ends_with(".toml") && !secret
 }

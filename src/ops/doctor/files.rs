@@ -9,6 +9,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::Check;
 use crate::ops::backup::unfinished;
+use crate::ops::upgrade::broken_off;
 use crate::supervisor::Directories;
 
 /// Files that are looked at; a state directory of more is somebody's mistake.
@@ -25,6 +26,7 @@ pub(super) fn checks(directories: &Directories) -> Vec<Check> {
     let mut checks = vec![state(&directories.state)];
     checks.extend(room(&directories.state));
     checks.extend(import(&directories.state));
+    checks.extend(upgrade(&directories.state));
     checks
 }
 
@@ -36,6 +38,18 @@ fn import(state: &Path) -> Option<Check> {
             format!("one into {} was broken off", state.display()),
             "what is configured and kept is a mixture of before and after",
             "execward import --undo",
+        )
+    })
+}
+
+/// An upgrade that nobody carries on with.
+fn upgrade(state: &Path) -> Option<Check> {
+    broken_off(state).map(|phase| {
+        Check::failure(
+            "upgrade",
+            format!("one was broken off: {}", phase.words()),
+            "it is neither the old execward for sure nor the new one",
+            "execward upgrade",
         )
     })
 }

@@ -25,7 +25,7 @@ mod tell;
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -90,6 +90,17 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// The policy file, where one is named.
     pub policy: Option<PathBuf>,
+    /// Where the binary is that is executed anew at SIGUSR2, which may be another one by then.
+    pub binary: Option<PathBuf>,
+}
+
+/// Why a daemon does not serve any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It was told to stop.
+    Stopped,
+    /// It was told to be executed anew.
+    Again,
 }
 
 /// Why there is no daemon.
@@ -177,11 +188,11 @@ pub(super) struct House {
     tasks: TaskTracker,
 }
 
-/// Serves until told to stop by SIGTERM or SIGINT. SIGHUP has the policy and the jobs read again.
+/// Serves until told to stop by SIGTERM or SIGINT, or to be executed anew by SIGUSR2. SIGHUP has the policy and the jobs read again.
 ///
 /// # Errors
 /// When it cannot begin; see [`DaemonError`].
-pub fn serve(options: &Options) -> Result<(), DaemonError> {
+pub fn serve(options: &Options) -> Result<Over, DaemonError> {
     let local = Local::look(options.state.clone())?;
     let own = local.principal.uid;
     let system = |what| move |error| DaemonError::System { what, error };
@@ -270,7 +281,7 @@ pub fn serve(options: &Options) -> Result<(), DaemonError> {
             .block_on(house.common.scribe.note(record))
             .map_err(|error| DaemonError::Unwritten(error.to_string()))?;
     }
-    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace));
+    let served = runtime.block_on(house.run(sockets, config.daemon.stop_grace, options.binary.as_deref()));
     // Threads that hang in somebody's file system are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.map_err(system("cannot serve"))
@@ -302,10 +313,16 @@ fn take_what_there_is(own: u32) {
 }
 
 impl House {
-    async fn run(self: Arc<Self>, sockets: Sockets, grace: Duration) -> std::io::Result<()> {
+    async fn run(
+        self: Arc<Self>,
+        sockets: Sockets,
+        grace: Duration,
+        binary: Option<&Path>,
+    ) -> std::io::Result<Over> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        let mut again = signal(SignalKind::user_defined2())?;
         let listen = |listener: &StdListener| {
             let listener = listener.try_clone()?;
             listener.set_nonblocking(true)?;
@@ -327,10 +344,15 @@ impl House {
         }
         tracing::info!(place = sockets.place(), policy = self.common.policy().name(), "serving");
         notify(&[sd_notify::NotifyState::Ready]);
-        let leaves = loop {
+        let (over, leaves) = loop {
+            let leaves = self.common.keepsakes.is_some();
             tokio::select! {
-                _ = terminate.recv() => break self.common.keepsakes.is_some(),
-                _ = interrupt.recv() => break false,
+                _ = terminate.recv() => break (Over::Stopped, leaves),
+                _ = interrupt.recv() => break (Over::Stopped, false),
+                _ = again.recv() => match binary {
+                    Some(binary) if sockets.are_own() && binary.is_file() => break (Over::Again, leaves),
+                    _ => tracing::error!("not executed anew: systemd has the sockets, and restarts it, or there is no binary"),
+                },
                 _ = hang_up.recv() => {
                     let house = Arc::clone(&self);
                     match tokio::task::spawn_blocking(move || house.reload()).await {
@@ -348,7 +370,7 @@ impl House {
         operators.abort();
         self.stop(grace, leaves).await;
         drop(sockets);
-        Ok(())
+        Ok(over)
     }
 
     /// Lets running commands end, then ends them, and tells everybody. Sessions that another daemon can go on with are left to it,

@@ -146,6 +146,11 @@ impl Sockets {
         Ok(Self { agent: agents, operator: operators, made: Some(Made { agent, operator, _lock: lock }) })
     }
 
+    /// Whether nobody passed them, so that whoever comes next can make them again.
+    pub(super) fn are_own(&self) -> bool {
+        self.made.is_some()
+    }
+
     /// Where they are, for the log.
     pub(super) fn place(&self) -> String {
         match &self.made {

@@ -10,6 +10,9 @@ use crate::wire::runner::SandboxSpec;
 pub enum Role {
     /// A command like any other.
     Command,
+    /// A program of execward's own that is tried: under the policy that is compiled in, whatever another says of programs like it.
+    /// It gets no network, and nothing but its workspace to change.
+    Own,
     /// An agent, which has others run by a daemon. It may take its time.
     Agent(Agent),
     /// A server of messages, one on a line, on its standard input and output: for an agent's client, which has started execward
@@ -23,13 +26,13 @@ pub enum Role {
 impl Role {
     /// Whether the time limit of commands is meant for it.
     pub(super) fn has_limit(&self) -> bool {
-        matches!(self, Self::Command)
+        matches!(self, Self::Command | Self::Own)
     }
 
     /// Puts into its sandbox what it has beside what any command has.
     pub(super) fn enter(&self, spec: &mut SandboxSpec) -> Result<(), EmbeddedError> {
         match self {
-            Self::Command => Ok(()),
+            Self::Command | Self::Own => Ok(()),
             Self::Agent(agent) => agent.enter(spec),
             Self::Server { show: paths } => show(paths, spec),
         }

@@ -16,7 +16,7 @@ use super::shell::Shell;
 use crate::supervisor::policy_file::Project;
 use crate::sys::socket;
 use crate::wire::rpc::{OpenSession, Separation, SessionId, Suspect};
-use crate::wire::runner::SandboxSpec;
+use crate::wire::runner::{SESSIONS, SandboxSpec};
 
 const RECORD: &str = "session.json";
 const SOCKET: &str = "runner.sock";
@@ -28,6 +28,8 @@ const DIARY: &str = ".diary";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::supervisor) struct Record {
+    /// The form of this, of the diaries, and of what the runner speaks.
+    pub(super) format: u32,
     /// Its principal.
     pub(in crate::supervisor) uid: u32,
     pub(in crate::supervisor) gid: u32,
@@ -91,9 +93,22 @@ impl Keepsake {
     /// What it was opened with.
     ///
     /// # Errors
-    /// Where it was never said, or by another execward in other words.
+    /// Where it was never said, or by another execward in another form.
     pub(in crate::supervisor) fn read(&self) -> io::Result<Record> {
-        Ok(serde_json::from_slice(&std::fs::read(self.directory.join(RECORD))?)?)
+        /// What all forms have.
+        #[derive(Deserialize)]
+        struct Form {
+            #[serde(default)]
+            format: u32,
+        }
+        let text = std::fs::read(self.directory.join(RECORD))?;
+        let Form { format } = serde_json::from_slice(&text)?;
+        if format != SESSIONS {
+            let what =
+                format!("it was left in form {format}, and this execward goes on with form {SESSIONS}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(serde_json::from_slice(&text)?)
     }
 
     /// What was found in its agent files has been dealt with.

@@ -29,7 +29,7 @@ use crate::supervisor::pipeline;
 use crate::supervisor::policy_file::{Project, Source};
 use crate::supervisor::vault::Masker;
 use crate::wire::rpc::{self, Code, Error, OpenSession, SessionId};
-use crate::wire::runner::{Limits, SandboxSpec};
+use crate::wire::runner::{Limits, SESSIONS, SandboxSpec};
 
 /// What a look at the requester's files brings.
 pub(super) struct Looked {
@@ -121,6 +121,7 @@ impl Session {
             let opened = Timestamp::now();
             if let Some(keepsake) = &keepsake {
                 let record = Record {
+                    format: SESSIONS,
                     uid: peer.uid,
                     gid: peer.gid,
                     name: peer.name.clone(),
