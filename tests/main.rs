@@ -11,6 +11,7 @@ mod docker;
 mod escape;
 mod gate;
 mod hooks;
+mod launcher;
 mod layers;
 mod mcp;
 mod protocol;

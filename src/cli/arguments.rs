@@ -264,6 +264,9 @@ pub(super) struct Run {
     /// The image of the container, one that the policy permits
     #[arg(long, value_name = "NAME")]
     pub(super) image: Option<String>,
+    /// The launcher that reaches the place to run it in, one that the policy permits; the daemon's alone
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["backend", "image", "no_daemon", "policy", "state"])]
+    pub(super) launcher: Option<String>,
     /// What the command reaches; never more than the policy permits
     #[arg(long, value_name = "WHAT")]
     pub(super) network: Option<NetworkName>,
@@ -298,6 +301,7 @@ impl Run {
             profile: None,
             backend: None,
             image: None,
+            launcher: None,
             network: None,
             env: Vec::new(),
             tty: false,

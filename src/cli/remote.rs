@@ -29,6 +29,7 @@ pub(super) struct Remote {
     pub(super) profile: Option<String>,
     pub(super) backend: Option<Backend>,
     pub(super) image: Option<String>,
+    pub(super) launcher: Option<String>,
     pub(super) network: Option<Network>,
     /// Names of variables to send beside the usual ones.
     pub(super) env: Vec<String>,
@@ -92,6 +93,7 @@ impl Remote {
             profile: self.profile.as_deref().map(words).transpose()?,
             backend: self.backend,
             image: self.image.as_deref().map(words).transpose()?,
+            launcher: self.launcher.as_deref().map(words).transpose()?,
             network: self.network,
             limits: None,
             label: None,

@@ -27,6 +27,7 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
         profile,
         backend,
         image,
+        launcher,
         network,
         env,
         tty,
@@ -59,6 +60,7 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
                 profile,
                 backend: backend.map(Into::into),
                 image,
+                launcher,
                 network: network.map(Into::into),
                 env,
                 persist: false,
@@ -67,6 +69,9 @@ pub(super) fn run(arguments: Run, screen: Screen) -> Exit {
                 verbose: verbose > 0,
             };
             return remote.run(client, screen);
+        }
+        Ok(None) if launcher.is_some() => {
+            return misused("a launcher is the daemon's, and none serves you", json, screen);
         }
         Ok(None) => {}
         Err(error) => {

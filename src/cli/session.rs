@@ -43,6 +43,9 @@ pub(super) enum Session {
         /// The image of its container, one that the policy permits
         #[arg(long, value_name = "NAME")]
         image: Option<String>,
+        /// The launcher that reaches its place, one that the policy permits; the workspace is a directory there
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["backend", "image"])]
+        launcher: Option<String>,
         /// What it is for
         #[arg(long, value_name = "TEXT")]
         label: Option<String>,
@@ -218,12 +221,13 @@ pub(super) fn session(arguments: Session, screen: Screen) -> Exit {
 
 fn do_session(arguments: Session, screen: Screen) -> Result<Exit, Trouble> {
     match arguments {
-        Session::Open { at, workspace, backend, image, label, linger } => {
+        Session::Open { at, workspace, backend, image, launcher, label, linger } => {
             let open = OpenSession {
                 workspace: absolute(workspace.as_deref())?,
                 profile: None,
                 backend: backend.map(Into::into),
                 image: image.map(words).transpose()?,
+                launcher: launcher.map(words).transpose()?,
                 network: None,
                 limits: None,
                 label: label.map(words).transpose()?,
@@ -317,6 +321,7 @@ fn do_exec(arguments: Exec, screen: Screen) -> Result<Exit, Trouble> {
                 timeout: None,
                 backend: None,
                 image: None,
+                launcher: None,
                 network: None,
                 env: Vec::new(),
                 persist,

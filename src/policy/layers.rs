@@ -22,7 +22,7 @@ impl Policy {
             profiles.entry(name.clone()).or_insert_with(|| Profile {
                 // Within what is above by default, whatever it says beyond that.
                 selectable: true,
-                backend: match choice.backends.contains(&profile.backend.kind()) {
+                backend: match choice.permits(&profile.backend) {
                     true => profile.backend.clone(),
                     false => self.base.backend.clone(),
                 },

@@ -233,6 +233,13 @@ impl<'a> Loader<'a> {
         Ok(Profile {
             name: profile::DEFAULT.to_owned(),
             backend: match document.sandbox.backend {
+                _ if document.sandbox.launcher.is_some() => {
+                    if document.sandbox.backend.is_some() {
+                        let message = "[sandbox]: `launcher` stands in place of `backend`".to_owned();
+                        return Err(plain(message, "leave one of them out"));
+                    }
+                    Backend::Launcher(document.sandbox.launcher.clone().unwrap_or_default())
+                }
                 Some(BackendName::Docker) => {
                     let image = document.sandbox.image.as_deref().unwrap_or(profile::DEFAULT_IMAGE);
                     Backend::Docker(image.to_owned())
@@ -257,7 +264,7 @@ impl<'a> Loader<'a> {
             None => Choice::default(),
         };
         let mut backends = section.backends.clone().unwrap_or(unsaid.backends);
-        backends.push(base.backend.kind());
+        backends.extend(base.backend.kind());
         let mut images = section.images.clone().map_or(unsaid.images, |images| vec![images]);
         for list in &mut images {
             list.extend(section.image.clone());
@@ -267,8 +274,19 @@ impl<'a> Loader<'a> {
                 }
             }
         }
-        let backend = section.backend.map(|_| base.backend.clone());
-        Choice { backends, images, image: section.image.clone(), backend }
+        let named = |backend: &Backend| match backend {
+            Backend::Launcher(name) => Some(name.clone()),
+            Backend::Jail | Backend::Docker(_) => None,
+        };
+        let of_profiles = std::iter::once(base).chain(profiles.values()).filter_map(|it| named(&it.backend));
+        let of_profiles: Vec<String> = of_profiles.collect();
+        let launchers = match &section.launchers {
+            None if of_profiles.is_empty() => unsaid.launchers,
+            said => Some(said.iter().flatten().cloned().chain(of_profiles).collect()),
+        };
+        let says = section.backend.is_some() || section.launcher.is_some();
+        let backend = says.then(|| base.backend.clone());
+        Choice { backends, images, image: section.image.clone(), launchers, backend }
     }
 
     /// The shapes of secrets, with what the files add to them.

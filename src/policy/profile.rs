@@ -64,6 +64,8 @@ pub enum Backend {
     Jail,
     /// A container of this image.
     Docker(String),
+    /// A runner that the launcher of this name reaches.
+    Launcher(String),
 }
 
 impl Backend {
@@ -72,14 +74,16 @@ impl Backend {
         match self {
             Self::Jail => "jail",
             Self::Docker(_) => "docker",
+            Self::Launcher(_) => "launcher",
         }
     }
 
-    /// Which of them it is.
-    pub const fn kind(&self) -> BackendName {
+    /// Which of those it is that are named without more words.
+    pub const fn kind(&self) -> Option<BackendName> {
         match self {
-            Self::Jail => BackendName::Jail,
-            Self::Docker(_) => BackendName::Docker,
+            Self::Jail => Some(BackendName::Jail),
+            Self::Docker(_) => Some(BackendName::Docker),
+            Self::Launcher(_) => None,
         }
     }
 }
@@ -107,6 +111,8 @@ pub struct Choice {
     pub images: Vec<Vec<String>>,
     /// The image where none is asked for.
     pub image: Option<String>,
+    /// Names of launchers; `None` in a lower layer that says nothing of them.
+    pub launchers: Option<Vec<String>>,
     /// What a sandbox is made by where nothing is asked for.
     pub backend: Option<Backend>,
 }
@@ -117,24 +123,39 @@ impl Default for Choice {
             backends: vec![BackendName::Jail, BackendName::Docker],
             images: vec![["execward/base", "execward/build", "execward/minimal"].map(str::to_owned).to_vec()],
             image: None,
+            launchers: None,
             backend: None,
         }
     }
 }
 
 impl Choice {
+    /// Whether a requester may ask for it.
+    pub fn permits(&self, backend: &Backend) -> bool {
+        match backend {
+            Backend::Launcher(name) => self.launchers.iter().flatten().any(|permitted| permitted == name),
+            Backend::Jail => self.backends.contains(&BackendName::Jail),
+            Backend::Docker(_) => self.backends.contains(&BackendName::Docker),
+        }
+    }
+
     /// What both layers permit. What is used where nothing is asked for is the lower one's, as far as it may choose that.
     #[must_use]
     pub(super) fn over(&self, lower: &Self) -> Self {
         let backends: Vec<BackendName> =
             self.backends.iter().filter(|backend| lower.backends.contains(backend)).copied().collect();
-        let own = lower.backend.as_ref().filter(|backend| backends.contains(&backend.kind()));
-        Self {
+        // A launcher leads to a machine: what the one above does not name is not to be had.
+        let upper = self.launchers.as_deref().unwrap_or_default();
+        let both = |name: &&String| lower.launchers.as_ref().is_none_or(|lower| lower.contains(name));
+        let both = Self {
             images: self.images.iter().chain(&lower.images).cloned().collect(),
             image: lower.image.clone().or_else(|| self.image.clone()),
-            backend: own.or(self.backend.as_ref()).cloned(),
+            launchers: Some(upper.iter().filter(both).cloned().collect()),
+            backend: None,
             backends,
-        }
+        };
+        let own = lower.backend.as_ref().filter(|backend| both.permits(backend));
+        Self { backend: own.or(self.backend.as_ref()).cloned(), ..both }
     }
 
     /// The image where none is asked for.
@@ -389,6 +410,10 @@ pub struct SandboxSection {
     /// Images that requesters may ask for; `image` always. `name` is any of its tags, `name:tag` that one,
     /// `name@sha256:...` what has this digest.
     pub images: Option<Vec<String>>,
+    /// The launcher of `execward.toml` by which sandboxes are made where nothing else is asked for, in place of `backend`.
+    pub launcher: Option<String>,
+    /// Launchers that requesters may ask for by name; `launcher`, and those of the profiles, always.
+    pub launchers: Option<Vec<String>>,
     /// The least isolation below which nothing runs.
     pub minimum: Option<Level>,
     /// Paths that show as empty, beyond the built-in ones: absolute, below the home (`"~/x"`), or below the workspace.
@@ -409,6 +434,8 @@ pub struct ProfileSection {
     pub backend: Option<BackendName>,
     /// The image, for a container.
     pub image: Option<String>,
+    /// The launcher of `execward.toml` by which the sandbox is made, in place of `backend`.
+    pub launcher: Option<String>,
     /// What may be done with the workspace.
     pub workspace: Option<Access>,
     /// Limits that differ.
@@ -426,18 +453,23 @@ impl ProfileSection {
     pub(super) fn over(&self, name: &str, base: &Profile) -> Result<Profile, &'static str> {
         let mut masked = base.masked.clone();
         masked.extend(self.masked.iter().cloned());
+        if self.launcher.is_some() && (self.backend.is_some() || self.image.is_some()) {
+            return Err("`launcher` stands in place of `backend` and `image`");
+        }
         let backend = match (self.backend, &self.image, &base.backend) {
             (Some(BackendName::Jail), ..) => Backend::Jail,
             (Some(BackendName::Docker), Some(image), _) | (None, Some(image), Backend::Docker(_)) => {
                 Backend::Docker(image.clone())
             }
-            (Some(BackendName::Docker), None, Backend::Jail) => Backend::Docker(DEFAULT_IMAGE.to_owned()),
-            (None, Some(_), Backend::Jail) => return Err("`image` is for `backend = \"docker\"`"),
+            (Some(BackendName::Docker), None, Backend::Jail | Backend::Launcher(_)) => {
+                Backend::Docker(DEFAULT_IMAGE.to_owned())
+            }
+            (None, Some(_), Backend::Jail | Backend::Launcher(_)) => return Err("`image` is for `backend = \"docker\"`"),
             (_, None, base) => base.clone(),
         };
         Ok(Profile {
             name: name.to_owned(),
-            backend,
+            backend: self.launcher.clone().map_or(backend, Backend::Launcher),
             network: self
                 .network
                 .as_ref()

@@ -197,6 +197,15 @@ pub fn workspace(path: &Path, rules: WorkspaceRules<'_>) -> Result<Directory, Di
 }
 
 impl Directory {
+    /// A directory of another machine, by its name alone: nothing of this one is below it, and nothing is ever opened there.
+    ///
+    /// # Errors
+    /// When /dev/null cannot be opened, which stands for what is not here.
+    pub fn elsewhere(path: PathBuf) -> nix::Result<Self> {
+        let fd = nix::fcntl::open("/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+        Ok(Self { fd, path, id: FileId { dev: 0, ino: 0 }, owner: (u32::MAX, u32::MAX) })
+    }
+
     /// Whether it has been removed since it was opened.
     pub fn is_removed(&self) -> bool {
         identify(&self.fd).map_or(true, |(_, _, links)| links == 0)

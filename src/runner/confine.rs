@@ -5,7 +5,7 @@ use std::path::Path;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, Scope,
 };
 use nix::errno::Errno;
@@ -22,20 +22,24 @@ use crate::wire::runner::{AGENT_SOCKET, Ground, Network, SandboxSpec};
 /// which ABI holds.
 const LANDLOCK: ABI = ABI::V9;
 
+/// Devices that commands may use where there is no /dev of their own.
+const DEVICES: [&str; 7] =
+    ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx"];
+
 /// Takes from the runner itself what no command may have either, and prepares the rest. Runs once the root stands.
 pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     let spec = inside.spec;
     // While the runner may still look into every directory.
     let ruleset = ruleset(spec)?;
     limit(spec)?;
-    // A container that somebody's command made may lack the right to drop any.
-    if !matches!(&spec.ground, Ground::Container(container) if !container.engine) {
+    // An ordinary user that has made no namespace has none, and may drop none.
+    if inside.privileged || !matches!(spec.ground, Ground::Far(_)) {
         drop_capabilities_for_good()?;
     }
     nix::sys::prctl::set_no_new_privs().doing("no-new-privs", || "set no_new_privs".into())?;
     match spec.ground {
         Ground::Host => keep_only_what_a_runner_needs()?,
-        Ground::Container(_) => container::keep_only_what_is_needed()?,
+        Ground::Container(_) | Ground::Far(_) => container::keep_only_what_is_needed()?,
     }
     let (uid, gid) = (spec.identity.uid, spec.identity.gid);
     if uid == 0 || gid == 0 {
@@ -107,15 +111,29 @@ fn ruleset(spec: &SandboxSpec) -> Result<std::os::fd::OwnedFd> {
     let doing = || "restrict the file system with landlock".to_owned();
     let all = AccessFs::from_all(LANDLOCK);
     let devices = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
-    let mut rules: Vec<(&Path, BitFlags<AccessFs>)> = vec![
-        (Path::new("/"), AccessFs::from_read(LANDLOCK)),
-        (Path::new("/dev"), devices),
-        (Path::new("/dev/shm"), all),
-        (Path::new("/run"), all),
-        (Path::new("/tmp"), all),
-        (Path::new("/var/tmp"), all),
-        (&spec.identity.home, all),
-    ];
+    let read = AccessFs::from_read(LANDLOCK);
+    // Without a root of its own a command sees what is not hidden from it here.
+    let bare = matches!(spec.ground, Ground::Far(_));
+    let mut rules: Vec<(&Path, BitFlags<AccessFs>)> = if bare {
+        let shown = spec.view.visible.iter().map(std::path::PathBuf::as_path).chain([Path::new("/proc")]);
+        let mut rules: Vec<_> = shown.filter(|path| path.is_dir()).map(|path| (path, read)).collect();
+        let files = spec.view.visible.iter().filter(|path| path.is_file());
+        rules.extend(files.map(|path| (path.as_path(), AccessFs::ReadFile | AccessFs::Execute)));
+        let devices = DEVICES.iter().map(|path| (Path::new(path), AccessFs::ReadFile | AccessFs::WriteFile));
+        rules.extend(devices.filter(|(path, _)| path.exists()));
+        rules.push((&spec.workspace.path, read));
+        rules
+    } else {
+        vec![
+            (Path::new("/"), read),
+            (Path::new("/dev"), devices),
+            (Path::new("/dev/shm"), all),
+            (Path::new("/run"), all),
+            (Path::new("/tmp"), all),
+            (Path::new("/var/tmp"), all),
+        ]
+    };
+    rules.push((&spec.identity.home, all));
     if spec.workspace.writable {
         rules.push((&spec.workspace.path, all));
     }
@@ -130,7 +148,11 @@ fn ruleset(spec: &SandboxSpec) -> Result<std::os::fd::OwnedFd> {
         .handle_access(all)
         .doing("landlock", doing)?
         .scope(Scope::from_all(LANDLOCK))
-        .doing("landlock", doing)?
+        .doing("landlock", doing)?;
+    if bare && spec.network == Network::None {
+        ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK)).doing("landlock", doing)?;
+    }
+    let mut ruleset = ruleset
         .create()
         .doing("landlock", doing)?;
     for (path, access) in rules {

@@ -48,7 +48,7 @@ pub(super) fn look(spec: &SandboxSpec, container: &Container) -> Result<Found> {
         layers.push(Layer { name: name.into(), enforced: true, detail });
     };
     let privileged = geteuid().is_root();
-    if container.engine && getpid().as_raw() != 1 {
+    if getpid().as_raw() != 1 {
         return Err(not_so("pid-namespace", "be process 1 of the container", "it has an init of its own"));
     }
     let status = fs::read_to_string("/proc/self/status")
@@ -58,39 +58,27 @@ pub(super) fn look(spec: &SandboxSpec, container: &Container) -> Result<Found> {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim).unwrap_or_default()
     };
-    if container.engine {
-        let permitted = u64::from_str_radix(field("CapPrm"), 16).unwrap_or(u64::MAX);
-        let bounding = u64::from_str_radix(field("CapBnd"), 16).unwrap_or(u64::MAX);
-        if (permitted | bounding) & !KEPT != 0 {
-            let error = format!("it has {:x}, of which only {KEPT:x} was asked for", permitted | bounding);
-            return Err(not_so("capabilities", "have few capabilities in the container", &error));
-        }
-        if field("NoNewPrivs") != "1" {
-            return Err(not_so("no-new-privs", "have no_new_privs in the container", "it is not set"));
-        }
-        if field("Seccomp") != "2" {
-            return Err(not_so("seccomp", "have a seccomp filter on the container", "there is none"));
-        }
-        let root = statvfs("/").doing("root", || "look at the container's root".into())?;
-        if !root.flags().contains(FsFlags::ST_RDONLY) {
-            return Err(not_so("root", "have a read-only root in the container", "it can be written"));
-        }
-        layer("container", "one for this session, compared with what was asked for".into());
-        layer(
-            "pid-namespace",
-            "one for the session: its commands see each other's names, and no others".into(),
-        );
-        layer("private-root", "the image's, read-only; nothing of the host but the workspace".into());
-        layer("engine-seccomp", "execward's profile".into());
-        layers.push(limits(spec));
-    } else {
-        layers.push(Layer {
-            name: "container".into(),
-            enforced: true,
-            detail: "as the command that reached this runner has made it; execward sees it from inside only"
-                .into(),
-        });
+    let permitted = u64::from_str_radix(field("CapPrm"), 16).unwrap_or(u64::MAX);
+    let bounding = u64::from_str_radix(field("CapBnd"), 16).unwrap_or(u64::MAX);
+    if (permitted | bounding) & !KEPT != 0 {
+        let error = format!("it has {:x}, of which only {KEPT:x} was asked for", permitted | bounding);
+        return Err(not_so("capabilities", "have few capabilities in the container", &error));
     }
+    if field("NoNewPrivs") != "1" {
+        return Err(not_so("no-new-privs", "have no_new_privs in the container", "it is not set"));
+    }
+    if field("Seccomp") != "2" {
+        return Err(not_so("seccomp", "have a seccomp filter on the container", "there is none"));
+    }
+    let root = statvfs("/").doing("root", || "look at the container's root".into())?;
+    if !root.flags().contains(FsFlags::ST_RDONLY) {
+        return Err(not_so("root", "have a read-only root in the container", "it can be written"));
+    }
+    layer("container", "one for this session, compared with what was asked for".into());
+    layer("pid-namespace", "one for the session: its commands see each other's names, and no others".into());
+    layer("private-root", "the image's, read-only; nothing of the host but the workspace".into());
+    layer("engine-seccomp", "execward's profile".into());
+    layers.push(limits(spec));
     for socket in ENGINES {
         if access(socket, AccessFlags::F_OK).is_ok() {
             return Err(not_so(
@@ -100,7 +88,7 @@ pub(super) fn look(spec: &SandboxSpec, container: &Container) -> Result<Found> {
             ));
         }
     }
-    layers.push(network(spec, container)?);
+    layers.push(network(spec)?);
     for (path, id) in &container.mounts {
         same(path, *id, OFlag::empty())?;
     }
@@ -112,8 +100,12 @@ pub(super) fn look(spec: &SandboxSpec, container: &Container) -> Result<Found> {
             "the runner is not root here",
         ));
     }
-    let bash = BASH.into_iter().find(|path| access(*path, AccessFlags::X_OK).is_ok());
-    Ok(Found { layers, workspace, bash })
+    Ok(Found { layers, workspace, bash: bash() })
+}
+
+/// The bash that there is.
+pub(super) fn bash() -> Option<&'static str> {
+    BASH.into_iter().find(|path| access(*path, AccessFlags::X_OK).is_ok())
 }
 
 /// The container's own groups: one on v2, one for each controller on v1.
@@ -146,7 +138,7 @@ fn limits(spec: &SandboxSpec) -> Layer {
 }
 
 /// The only interface is loopback, where nothing else was asked for.
-fn network(spec: &SandboxSpec, container: &Container) -> Result<Layer> {
+fn network(spec: &SandboxSpec) -> Result<Layer> {
     let name = "network-namespace".to_owned();
     if spec.network == Network::Host {
         return Ok(Layer { name, enforced: false, detail: "the policy gives a network".into() });
@@ -165,15 +157,11 @@ fn network(spec: &SandboxSpec, container: &Container) -> Result<Layer> {
         let detail = if proxied { PROXIED } else { "nothing but loopback" };
         return Ok(Layer { name, enforced: true, detail: detail.into() });
     }
-    let found = format!("there is {}", others.join(", "));
-    if container.engine {
-        return Err(not_so("network", "have no network in the container", &found));
-    }
-    Ok(Layer { name, enforced: false, detail: format!("{found}: the launcher decides what it leads to") })
+    Err(not_so("network", "have no network in the container", &format!("there is {}", others.join(", "))))
 }
 
 /// Opens what stands at `path`, through no link, and makes sure that it is what was mounted.
-fn same(path: &Path, id: FileId, flags: OFlag) -> Result<OwnedFd> {
+pub(super) fn same(path: &Path, id: FileId, flags: OFlag) -> Result<OwnedFd> {
     let what = || format!("find {} in the container", path.display());
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | flags)

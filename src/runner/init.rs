@@ -286,7 +286,10 @@ fn set_up(
             .map_err(init)?;
     let keep = [control.as_raw_fd(), confinement.ruleset.as_raw_fd(), children.as_fd().as_raw_fd()];
     process::close_all_but(keep).map_err(init)?;
-    process::keep_capabilities_of_an_init().map_err(init)?;
+    // An ordinary user that holds by descent has none to keep.
+    if hold == Hold::Namespace || nix::unistd::geteuid().is_root() {
+        process::keep_capabilities_of_an_init().map_err(init)?;
+    }
     Ok(children)
 }
 

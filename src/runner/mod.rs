@@ -26,6 +26,7 @@ mod confine;
 mod container;
 mod evidence;
 mod failure;
+mod far;
 mod init;
 mod later;
 mod namespaces;

@@ -10,6 +10,7 @@ use nix::unistd::{getegid, geteuid, getgid, getuid, setsid};
 
 use super::cgroup::Cgroup;
 use super::failure::{Doing, Hint, Result};
+use super::far::{self, Settled};
 use super::outlive::Rendezvous;
 use super::root::Idmaps;
 use super::{namespaces, serve};
@@ -78,12 +79,19 @@ pub(super) struct Inside<'a> {
     pub(super) privileged: bool,
     /// Where another supervisor comes, where the session is to outlive this one.
     pub(super) rendezvous: Option<Rendezvous>,
+    /// How often something is to be said to a supervisor elsewhere, which cannot look at what it names.
+    pub(super) far: Option<Duration>,
 }
 
 /// Takes the stream where another process, the inner runner, has become its user.
 fn launch(stream: &mut Option<Stream>) -> Result<i32> {
-    let (spec, decoder, socket) = read_open(stream.as_ref())?;
-    let spec = &spec;
+    let Opened { spec, decoder, socket, alive } = read_open(stream.as_ref())?;
+    let settled = match spec.ground.clone() {
+        Ground::Far(there) => far::settle(spec, &there)?,
+        Ground::Host | Ground::Container(_) => Settled { spec, layers: Vec::new(), home: None },
+    };
+    let spec = &settled.spec;
+    let mut layers = settled.layers;
     let privileged = geteuid().is_root();
     let mut rendezvous = socket
         .filter(|_| spec.outlives_ms > 0)
@@ -92,13 +100,15 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
     if outlives {
         leave_parent().doing("protocol", || "get ready to outlive the supervisor".into())?;
     }
-    if matches!(spec.ground, Ground::Container(_)) {
+    if !matches!(spec.ground, Ground::Host) {
         let (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
-        let inside = Inside { spec, cgroup, idmaps, layers: Vec::new(), privileged, rendezvous };
-        return Ok(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)));
+        let inside = Inside { spec, cgroup, idmaps, layers, privileged, rendezvous, far: alive };
+        let code = stream.take().map_or(1, |stream| serve::main(stream, decoder, inside));
+        // Nothing of a command is left that could put another file there, or a link.
+        settled.home.iter().for_each(|home| drop(std::fs::remove_dir_all(home)));
+        return Ok(code);
     }
     let _ = process::new_session_keyring();
-    let mut layers = Vec::new();
     let (mut cgroup, mut idmaps);
     if privileged {
         let (made, layer) = Cgroup::create(&spec.limits);
@@ -140,7 +150,7 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
     match side.inspect_err(|_| cgroup.remove())? {
         Side::Child => {
             let cgroup = std::mem::take(&mut cgroup);
-            let inside = Inside { spec, cgroup, idmaps, layers, privileged, rendezvous };
+            let inside = Inside { spec, cgroup, idmaps, layers, privileged, rendezvous, far: alive };
             process::exit_now(stream.take().map_or(1, |stream| serve::main(stream, decoder, inside)))
         }
         Side::Parent { pid, .. } => {
@@ -192,14 +202,28 @@ fn leave_parent() -> std::io::Result<()> {
     Ok(nix::unistd::dup2_stderr(std::fs::OpenOptions::new().write(true).open("/dev/null")?)?)
 }
 
-fn read_open(stream: Option<&Stream>) -> Result<(SandboxSpec, Decoder, Option<OwnedFd>)> {
+/// What a session is opened with.
+struct Opened {
+    spec: SandboxSpec,
+    decoder: Decoder,
+    /// Where another supervisor will come.
+    socket: Option<OwnedFd>,
+    /// The supervisor has greeted, and wants to hear this often that somebody is there.
+    alive: Option<Duration>,
+}
+
+fn read_open(stream: Option<&Stream>) -> Result<Opened> {
     let doing = || "read what the sandbox shall be".to_owned();
     let stream = stream.ok_or(Errno::EBADF).doing("protocol", doing)?;
     let mut decoder = Decoder::default();
-    let mut socket = None;
+    let (mut socket, mut alive) = (None, None);
     loop {
         match decoder.next_frame::<ToRunner>().map_err(std::io::Error::other).doing("protocol", doing)? {
-            Some(ToRunner::Open(spec)) => return Ok((*spec, decoder, socket)),
+            Some(ToRunner::Greet(greeting)) if alive.is_none() => {
+                alive = Some(far::greet(stream, &greeting)?);
+                continue;
+            }
+            Some(ToRunner::Open(spec)) => return Ok(Opened { spec: *spec, decoder, socket, alive }),
             Some(_) => {
                 return Err(std::io::Error::other("the first frame must be Open")).doing("protocol", doing);
             }

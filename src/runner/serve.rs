@@ -18,13 +18,13 @@ use super::init::{Hold, Init};
 use super::later::Watch;
 use super::outer::{Inside, Stream, refuse};
 use super::outlive::{Kept, Rendezvous, Reported};
-use super::{container, root, tree};
+use super::{container, far, root, tree};
 use crate::sys::spawn::Confinement;
 use crate::sys::{net, passing, process, socket};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{
     Apart, Cause, End, Failure, FromRunner, Ground, Layer, Limits, Network, PROXY_PORT, Present, Ready,
-    Receipt, Spawn, Stream as Output, ToRunner,
+    Receipt, SandboxSpec, Spawn, Stream as Output, ToRunner,
 };
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
@@ -50,7 +50,9 @@ pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> 
         }
     };
     let joins = inside.cgroup.take_joins();
+    let far = inside.far.map(|every| Distant { spec: inside.spec.clone(), every, said: Instant::now() });
     let mut server = Server {
+        far,
         stream,
         decoder,
         hold,
@@ -82,6 +84,9 @@ pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> 
     code
 }
 
+/// What the receipt says a sandbox elsewhere is made by.
+const LAUNCHER: &str = "launcher";
+
 /// What the receipt says of a proxied network.
 pub(super) const PROXIED: &str = "nothing but loopback, and a proxy on it to the hosts that the policy lists";
 
@@ -103,11 +108,18 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
     let (mut layers, workspace, bash, hold, backend) = match &spec.ground {
         Ground::Host => {
             let (layers, workspace) = build(inside)?;
-            (layers, workspace, None, Hold::Namespace, "jail".to_owned())
+            let backend = if inside.far.is_some() { LAUNCHER } else { "jail" };
+            // Its programs are the place's own: the supervisor knows nothing of them.
+            (layers, workspace, inside.far.and_then(|_| container::bash()), Hold::Namespace, backend.to_owned())
+        }
+        Ground::Far(_) => {
+            far::hold_by_descent()?;
+            let workspace = container::same(&spec.workspace.path, spec.workspace.id, OFlag::O_DIRECTORY)?;
+            (std::mem::take(&mut inside.layers), workspace, container::bash(), Hold::Descent, LAUNCHER.to_owned())
         }
         Ground::Container(made) => {
             let container::Found { layers, workspace, bash } = container::look(spec, made)?;
-            (layers, workspace, bash.map(str::to_owned), Hold::Descent, made.backend.clone())
+            (layers, workspace, bash, Hold::Descent, made.backend.clone())
         }
     };
     let listener = match spec.network {
@@ -147,14 +159,19 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
     Ok(Standing {
         confinement,
         watch,
-        ready: Ready { receipt: Receipt { backend, layers }, bash, commands: Vec::new() },
+        ready: Ready {
+            receipt: Receipt { backend, layers },
+            bash: bash.map(str::to_owned),
+            home: matches!(spec.ground, Ground::Far(_)).then(|| spec.identity.home.clone()),
+            commands: Vec::new(),
+        },
         listener,
         hold,
     })
 }
 
 /// Makes the session's private root, in its new namespaces on a host.
-fn build(inside: &mut Inside<'_>) -> Result<(Vec<Layer>, OwnedFd)> {
+pub(super) fn build(inside: &mut Inside<'_>) -> Result<(Vec<Layer>, OwnedFd)> {
     let spec = inside.spec;
     let mut layers = std::mem::take(&mut inside.layers);
     nix::unistd::sethostname(&spec.hostname).doing("namespaces", || "name the machine".into())?;
@@ -178,6 +195,8 @@ fn build(inside: &mut Inside<'_>) -> Result<(Vec<Layer>, OwnedFd)> {
 }
 
 struct Server {
+    /// The supervisor is elsewhere: it cannot look at directories here, nor see that this process is there.
+    far: Option<Distant>,
     stream: Stream,
     decoder: Decoder,
     hold: Hold,
@@ -206,6 +225,14 @@ struct Server {
     alone_until: Option<Instant>,
     /// Ends that no supervisor has taken note of.
     reported: BTreeMap<u64, Reported>,
+}
+
+/// What a supervisor elsewhere has its runner do.
+struct Distant {
+    spec: SandboxSpec,
+    /// Something is said at least this often.
+    every: Duration,
+    said: Instant,
 }
 
 /// What came of reading from the supervisor.
@@ -243,6 +270,7 @@ impl Server {
             return Ok(());
         }
         loop {
+            self.say_alive();
             if let Err(error) = self.flush_some()
                 && !self.lose(error)?
             {
@@ -271,6 +299,18 @@ impl Server {
                 }
             }
             self.finish(now);
+        }
+    }
+
+    /// Says to a supervisor elsewhere that somebody is there, where nothing else says so.
+    fn say_alive(&mut self) {
+        let Some(Distant { every, said, .. }) = &mut self.far else { return };
+        let now = Instant::now();
+        if !self.out.is_empty() {
+            *said = now;
+        } else if now >= *said + *every {
+            *said = now;
+            FromRunner::Alive.encode(&mut self.out);
         }
     }
 
@@ -392,6 +432,15 @@ impl Server {
 
     /// Makes a command ready with an init that waits, or with a new one.
     fn prepare(&mut self, spawn: &Spawn) -> Result<Command> {
+        let there;
+        let spawn = match &self.far {
+            Some(far) => {
+                let cwd_id = far::directory(&far.spec, &spawn.cwd)?;
+                there = Spawn { cwd_id, ..spawn.clone() };
+                &there
+            }
+            None => spawn,
+        };
         if self.hold == Hold::Descent && !spawn.apart.is_empty() {
             return Err(container::cannot_set_apart());
         }
@@ -461,7 +510,8 @@ impl Server {
         }
         let mut fds: Vec<PollFd<'_>> = polled.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
         let deadline = self.commands.values().filter_map(Command::next_deadline);
-        let deadline = deadline.chain(self.alone_until).min();
+        let alive = self.far.as_ref().map(|far| far.said + far.every);
+        let deadline = deadline.chain(self.alone_until).chain(alive).min();
         match poll(&mut fds, timeout(deadline)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -513,7 +563,9 @@ impl Server {
         while let Some(message) = self.decoder.next_frame::<ToRunner>().map_err(std::io::Error::other)? {
             let out = &mut self.out;
             match message {
-                ToRunner::Open(_) => return Err(std::io::Error::other("a session is opened once")),
+                ToRunner::Open(_) | ToRunner::Greet(_) => {
+                    return Err(std::io::Error::other("a session is opened once"));
+                }
                 ToRunner::Prepare(spawn) if self.commands.contains_key(&spawn.id) => {
                     return Err(std::io::Error::other("two commands with one id"));
                 }

@@ -6,14 +6,17 @@
 //! directory of an ordinary user, commands may have the owner's rights: there it is copied into a sealed memfd
 //! (memfd_create(2)), which nobody can change. The copy takes as long as everything else together.
 
-use std::fs::File;
-use std::io;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Seek as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use sha2::{Digest as _, Sha256};
 
 /// The running binary, as nobody but root can change it; closed by exec.
 pub(super) fn open() -> io::Result<OwnedFd> {
@@ -25,6 +28,96 @@ pub(super) fn open() -> io::Result<OwnedFd> {
         return Ok(own.into());
     }
     sealed(own)
+}
+
+/// The running binary as others are to have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Image {
+    /// SHA-256, in hexadecimal.
+    pub(super) digest: String,
+    /// In bytes.
+    pub(super) size: u64,
+}
+
+/// What it is. Read once for as long as it runs.
+pub(super) fn about() -> io::Result<&'static Image> {
+    static ABOUT: OnceLock<Image> = OnceLock::new();
+    if let Some(known) = ABOUT.get() {
+        return Ok(known);
+    }
+    let mut file = File::from(open()?);
+    file.rewind()?;
+    let mut hash = Sha256::new();
+    let (mut size, mut buffer) = (0, vec![0; 64 << 10]);
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        hash.update(buffer.get(..count).unwrap_or_default());
+        size += count as u64;
+    }
+    let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(ABOUT.get_or_init(|| Image { digest, size }))
+}
+
+/// A path of this very binary that nobody but this user and root can write: itself where that is so, else a copy in
+/// `parent`, which is this user's alone.
+pub(super) fn path(parent: &Path) -> io::Result<PathBuf> {
+    let own = open()?;
+    #[allow(clippy::disallowed_methods, reason = "the binary itself")]
+    if let Ok(path) = fs::read_link("/proc/self/exe")
+        && let (Ok(named), Ok(running)) = (fs::symlink_metadata(&path), nix::sys::stat::fstat(&own))
+        && (named.dev(), named.ino()) == (running.st_dev, running.st_ino)
+        && path.ancestors().skip(1).all(|parent| {
+            fs::symlink_metadata(parent).is_ok_and(|about| about.uid() == 0 && about.mode() & 0o022 == 0)
+        })
+    {
+        return Ok(path);
+    }
+    let mut from = File::from(own);
+    let about = fs::metadata("/proc/self/exe")?;
+    let name = format!("runner-{:x}-{:x}-{:x}", about.dev(), about.ino(), about.mtime_nsec() ^ about.mtime());
+    let path = parent.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    let making = parent.join(format!("making-{}", std::process::id()));
+    let _ = fs::remove_file(&making);
+    let mut to = File::options().write(true).create_new(true).mode(0o555).open(&making)?;
+    from.rewind()?;
+    io::copy(&mut from, &mut to)?;
+    // Other versions are of no use to anybody who is started from here on.
+    for old in fs::read_dir(parent)?.flatten() {
+        if old.file_name().to_string_lossy().starts_with("runner-") {
+            let _ = fs::remove_file(old.path());
+        }
+    }
+    fs::rename(&making, &path)?;
+    Ok(path)
+}
+
+/// A directory that is this user's alone.
+pub(super) fn own_directory(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|_| !path.is_dir()) {
+        // Others may have business there.
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    let about = fs::symlink_metadata(path)?;
+    if about.uid() != nix::unistd::geteuid().as_raw() || !about.is_dir() {
+        return Err(io::Error::other("it belongs to somebody else"));
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(passable()))
+}
+
+/// The mode of a directory that the runner goes through: it is root without the right to go past modes. Where that is
+/// not this user, whoever answers at the socket is known by its process.
+pub(super) fn passable() -> u32 {
+    if nix::unistd::geteuid().is_root() { 0o700 } else { 0o711 }
 }
 
 /// A sealed copy of a file, closed by exec.

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::launcher::Complaints;
 use super::{LaunchError, docker};
 use crate::sys::{passing, peer};
 use crate::wire::frame::{Decoder, Frame};
@@ -53,6 +54,17 @@ pub(super) enum Runner {
     Adopted(OwnedFd),
     /// The first process of a container.
     Container(docker::Running),
+    /// A process of this machine that has reached one elsewhere.
+    Far(Far),
+}
+
+/// What reaches a runner elsewhere.
+#[derive(Debug)]
+pub(super) struct Far {
+    pub(super) process: Child,
+    pub(super) complaints: Complaints,
+    /// It says something more often than this.
+    pub(super) silence: Duration,
 }
 
 /// A runner that builds its sandbox. Dropped, it ends.
@@ -136,6 +148,11 @@ impl Link {
     /// What confines the commands of this session.
     pub fn receipt(&self) -> &Receipt {
         &self.ready.receipt
+    }
+
+    /// Where the home of its commands is, where the runner had to choose another one.
+    pub fn home(&self) -> Option<&Path> {
+        self.ready.home.as_deref()
     }
 
     /// Where the sandbox has its bash, where it has programs of its own.
@@ -317,7 +334,18 @@ impl Receiver {
     /// Waits until there is something to read. A container that says nothing is looked at now and then: one that somebody
     /// has paused would never say anything again.
     async fn readable(&self) -> io::Result<()> {
-        let Some(Runner::Container(container)) = &self.runner else { return self.reader.readable().await };
+        let container = match &self.runner {
+            Some(Runner::Container(container)) => container,
+            Some(Runner::Far(Far { silence, complaints, .. })) => {
+                let heard = tokio::time::timeout(*silence, self.reader.readable()).await;
+                let after = silence.as_secs();
+                return heard.unwrap_or_else(|_| {
+                    let said = complaints.said();
+                    Err(io::Error::other(format!("nothing has come from the launcher's side for {after} s{said}")))
+                });
+            }
+            _ => return self.reader.readable().await,
+        };
         loop {
             if let Ok(readable) = tokio::time::timeout(SILENCE, self.reader.readable()).await {
                 return readable;
@@ -326,6 +354,10 @@ impl Receiver {
                 return Err(io::Error::other(why));
             }
         }
+    }
+
+    fn is_far(&self) -> bool {
+        matches!(self.runner, Some(Runner::Far(_)))
     }
 
     /// The next frame; `None` when the runner has gone. Safe to cancel.
@@ -339,11 +371,17 @@ impl Receiver {
             self.filled(*read.as_ref().unwrap_or(&0));
             let count = match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                // It has gone with something unread.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && self.is_far() => 0,
                 read => read?,
             };
             if count == 0 {
                 if let Some(Runner::Container(container)) = &self.runner {
                     return Err(io::Error::other(container.why_gone().await));
+                }
+                if let Some(Runner::Far(far)) = &self.runner {
+                    let said = far.complaints.said();
+                    return Err(io::Error::other(format!("the launcher's side has gone{said}")));
                 }
                 let cut = self.decoder.is_mid_frame();
                 return if cut { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(None) };
@@ -372,7 +410,7 @@ impl Drop for Receiver {
         self.end();
         let until = Instant::now() + FAREWELL;
         let mut runner = match self.runner.take() {
-            Some(Runner::Process(runner)) => runner,
+            Some(Runner::Process(runner) | Runner::Far(Far { process: runner, .. })) => runner,
             Some(Runner::Adopted(process)) => {
                 let timeout = PollTimeout::try_from(FAREWELL).unwrap_or(PollTimeout::MAX);
                 if !matches!(poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout), Ok(1)) {

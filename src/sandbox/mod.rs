@@ -6,8 +6,10 @@
 pub mod docker;
 mod image;
 pub mod jail;
+pub mod launcher;
 mod link;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 #[cfg(test)]
@@ -24,6 +26,8 @@ pub enum Backend {
     Jail,
     /// In a container.
     Docker(docker::Made),
+    /// Where the launcher of this name leads.
+    Launcher(String),
 }
 
 impl Backend {
@@ -35,14 +39,25 @@ impl Backend {
         match self {
             Self::Jail => jail::spec(asked),
             Self::Docker(_) => docker::spec(asked),
+            Self::Launcher(name) => Err(LaunchError::NoLauncher(name.clone())),
         }
     }
 
-    /// How it is named to people and to the gate.
-    pub const fn name(&self) -> &'static str {
+    /// Which of them it is.
+    pub const fn kind(&self) -> &'static str {
         match self {
             Self::Jail => "jail",
             Self::Docker(_) => "docker",
+            Self::Launcher(_) => "launcher",
+        }
+    }
+
+    /// How it is named to people and to the gate: of launchers each one, since what is approved for one machine is not for
+    /// another.
+    pub fn name(&self) -> Cow<'static, str> {
+        match self {
+            Self::Launcher(name) => format!("launcher:{name}").into(),
+            Self::Jail | Self::Docker(_) => self.kind().into(),
         }
     }
 }
@@ -64,8 +79,16 @@ pub async fn contain(
         .await
 }
 
+/// Has a launcher's command reach a runner, and that one make the sandbox. Needs a tokio runtime.
+///
+/// # Errors
+/// See [`LaunchError`].
+pub async fn reach(launcher: &launcher::Launcher, spec: SandboxSpec) -> Result<Link, LaunchError> {
+    launcher::launch(launcher, spec).await
+}
+
 /// A sandbox as asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Asked<'a> {
     /// User and group id of the requester.
     pub requester: (u32, u32),
@@ -121,6 +144,12 @@ pub enum LaunchError {
     /// There is no container.
     #[error(transparent)]
     Docker(#[from] docker::DockerError),
+    /// No launcher of this name, or none can be had here.
+    #[error("there is no launcher `{0}` here")]
+    NoLauncher(String),
+    /// There is no runner elsewhere.
+    #[error(transparent)]
+    Far(#[from] launcher::FarError),
     /// The runner ended or spoke nonsense before the sandbox stood.
     #[error("the runner ended before the sandbox stood: {0}")]
     Lost(#[source] std::io::Error),
@@ -132,6 +161,10 @@ impl LaunchError {
         match self {
             Self::Refused(failure) => failure.hint.clone(),
             Self::Docker(error) => error.hint(),
+            Self::Far(error) => error.hint(),
+            Self::NoLauncher(_) => {
+                "launchers are the daemon's, configured in execward.toml as [launcher.NAME]".to_owned()
+            }
             Self::Image(_) => {
                 "the system must mount /proc and allow executable memfds (sysctl vm.memfd_noexec)".to_owned()
             }

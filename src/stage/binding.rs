@@ -126,8 +126,8 @@ impl Fields {
             profile;
         self.text(name);
         self.text(backend.name());
-        if let Backend::Docker(image) = backend {
-            self.text(image);
+        if let Backend::Docker(named) | Backend::Launcher(named) = backend {
+            self.text(named);
         }
         self.text(network.name());
         if let Network::Proxy(allowed) = network {

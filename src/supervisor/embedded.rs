@@ -221,13 +221,19 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     }
     tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
     let wanted =
-        pipeline::Wanted { network: asked.network, backend: asked.backend, image: asked.image.as_deref() };
+        pipeline::Wanted {
+            network: asked.network,
+            backend: asked.backend,
+            image: asked.image.as_deref(),
+            launcher: None,
+        };
     let selected = pipeline::profile(&policy, asked.profile.as_deref(), wanted)?;
     let at = At { asked, policy: &policy, workspace: workspace.directory(), cwd: &cwd, name: &selected.name };
     let mut settled = at.settle(&local, &selected)?;
     let sandbox = match &settled.backend {
         // It is built while the command is judged. Where that ends in a refusal, it was built for nothing.
         Backend::Jail => Sandbox::Building(runner.and_then(|runner| runner.build(settled.spec.clone()))),
+        Backend::Launcher(name) => return Err(LaunchError::NoLauncher(name.clone()).into()),
         Backend::Docker(made) => {
             drop(runner);
             let engine = docker::Engine::new(docker::Options::local(&local.directories.containers()));

@@ -1,5 +1,6 @@
 //! Whoever runs execward, as the kernel and `/etc/passwd` say, and what this machine offers them.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{getegid, geteuid, getgid, getuid};
@@ -36,7 +37,7 @@ pub struct Local {
     /// What that shell reads.
     pub dialect: Dialect,
     /// What commands run in, as people and the gate are told.
-    pub backend: &'static str,
+    pub backend: Cow<'static, str>,
 }
 
 /// Why execward cannot serve this user.
@@ -94,7 +95,7 @@ impl Local {
             directories,
             interpreter,
             dialect,
-            backend: BACKEND,
+            backend: BACKEND.into(),
         })
     }
 }
@@ -116,7 +117,7 @@ impl Local {
             directories,
             interpreter,
             dialect,
-            backend: BACKEND,
+            backend: BACKEND.into(),
         })
     }
 }
@@ -124,7 +125,7 @@ impl Local {
 impl Local {
     /// The same user in a sandbox with programs of its own, which has its bash there, or has none.
     #[must_use]
-    pub(super) fn inside(mut self, backend: &'static str, bash: Option<&str>) -> Self {
+    pub(super) fn inside(mut self, backend: Cow<'static, str>, bash: Option<&str>) -> Self {
         self.backend = backend;
         (self.interpreter, self.dialect) = interpreter(|path| Some(path) == bash.map(Path::new));
         self

@@ -81,6 +81,15 @@ pub enum ProfileError {
     /// The policy does not let requesters choose this.
     #[error("the policy does not permit the backend `{0}`")]
     Backend(&'static str),
+    /// The policy does not name this launcher.
+    #[error("the policy does not permit the launcher `{0}`")]
+    Launcher(String),
+    /// A launcher and something else.
+    #[error("a launcher stands in place of a backend and an image")]
+    TwoBackends,
+    /// A proxy where nobody can serve one.
+    #[error("a proxied network does not reach where the launcher `{0}` leads")]
+    ProxyElsewhere(String),
     /// An image for what has none.
     #[error("an image is for the backend `docker`")]
     Image,
@@ -100,6 +109,9 @@ impl ProfileError {
             Self::NotSelectable(_) => {
                 "an operator permits it with `selectable = true` in the profile".to_owned()
             }
+            Self::Launcher(_) => "an operator permits it under [sandbox] with `launchers`".to_owned(),
+            Self::TwoBackends => "ask for one of them".to_owned(),
+            Self::ProxyElsewhere(_) => "ask for no network, or a profile that gives that place's own".to_owned(),
             Self::Backend(_) => "an operator permits it under [sandbox] with `backends`".to_owned(),
             Self::Image => "ask for the backend `docker` with it".to_owned(),
             Self::Network => "a policy permits it with `mode = \"host\"` under [network]".to_owned(),
@@ -113,11 +125,12 @@ impl ProfileError {
 }
 
 /// What a request asks for beside its profile.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wanted<'a> {
     pub(super) network: Option<Network>,
     pub(super) backend: Option<rpc::Backend>,
     pub(super) image: Option<&'a str>,
+    pub(super) launcher: Option<&'a str>,
 }
 
 /// What a request runs under: the profile that it selects, with no more network than it asks for, made by what it asks
@@ -150,23 +163,39 @@ pub(super) fn profile(
         Some(Network::None) => profile.network = policy::Network::None,
         _ => {}
     }
+    if let (Backend::Launcher(name), policy::Network::Proxy(_)) = (&profile.backend, &profile.network) {
+        return Err(ProfileError::ProxyElsewhere(name.clone()));
+    }
     Ok(profile)
 }
 
 fn backend(policy: &Policy, of: &Backend, wanted: &Wanted<'_>) -> Result<Backend, ProfileError> {
-    let kind = match wanted.backend {
-        None => of.kind(),
-        Some(rpc::Backend::Jail) => BackendName::Jail,
-        Some(rpc::Backend::Docker) => BackendName::Docker,
+    if let Some(launcher) = wanted.launcher {
+        if wanted.backend.is_some() || wanted.image.is_some() {
+            return Err(ProfileError::TwoBackends);
+        }
+        let backend = Backend::Launcher(launcher.to_owned());
+        let permitted = backend == *of || policy.choice.permits(&backend);
+        return permitted.then_some(backend).ok_or_else(|| ProfileError::Launcher(launcher.to_owned()));
+    }
+    let kind = match (wanted.backend, of) {
+        (None, Backend::Launcher(_)) if wanted.image.is_some() => return Err(ProfileError::TwoBackends),
+        (None, Backend::Launcher(_)) => return Ok(of.clone()),
+        (None, Backend::Jail) => BackendName::Jail,
+        (None, Backend::Docker(_)) => BackendName::Docker,
+        (Some(rpc::Backend::Jail), _) => BackendName::Jail,
+        (Some(rpc::Backend::Docker), _) => BackendName::Docker,
     };
     let backend = match (kind, wanted.image, of) {
         (BackendName::Jail, Some(_), _) => return Err(ProfileError::Image),
         (BackendName::Jail, None, _) => Backend::Jail,
         (BackendName::Docker, Some(image), _) => Backend::Docker(image.to_owned()),
         (BackendName::Docker, None, Backend::Docker(image)) => Backend::Docker(image.clone()),
-        (BackendName::Docker, None, Backend::Jail) => Backend::Docker(policy.choice.image().to_owned()),
+        (BackendName::Docker, None, Backend::Jail | Backend::Launcher(_)) => {
+            Backend::Docker(policy.choice.image().to_owned())
+        }
     };
-    if kind == of.kind() || policy.choice.backends.contains(&kind) {
+    if Some(kind) == of.kind() || policy.choice.permits(&backend) {
         Ok(backend)
     } else {
         Err(ProfileError::Backend(backend.name()))
@@ -180,6 +209,7 @@ pub(super) fn made_by(profile: &Profile, policy: &Policy) -> sandbox::Backend {
         Backend::Docker(image) => {
             sandbox::Backend::Docker(Made { image: image.clone(), images: policy.choice.images.clone() })
         }
+        Backend::Launcher(name) => sandbox::Backend::Launcher(name.clone()),
     }
 }
 
@@ -276,7 +306,8 @@ pub(super) fn environment(
     variables: &[(OsString, OsString)],
     named: &[String],
 ) -> Result<Environment, EnvironmentError> {
-    let writable = [spec.workspace.path.clone(), spec.identity.home.clone(), "/tmp".into()];
+    let tmp = spec.temporary();
+    let writable = [spec.workspace.path.clone(), spec.identity.home.clone(), tmp.clone()];
     // What is not there is not mounted: its place in the private home can be written.
     let shown = spec.view.visible.iter().chain(&spec.view.own);
     let read_only: Vec<PathBuf> = shown.filter(|path| path.exists()).cloned().collect();
@@ -284,7 +315,7 @@ pub(super) fn environment(
         home: spec.identity.home.to_str().unwrap_or("\0"),
         user: &spec.identity.name,
         shell: local.interpreter,
-        tmp: "/tmp",
+        tmp: tmp.to_str().unwrap_or("/tmp"),
         cwd,
         proxy: proxy(profile),
         writable: &writable,
@@ -316,7 +347,7 @@ impl Local {
             homes: self.users.homes(),
             environment: Default::default(),
             dialect: self.dialect,
-            backend: self.backend.to_owned(),
+            backend: self.backend.clone().into_owned(),
             profile: policy::profile::DEFAULT.to_owned(),
         }
     }

@@ -1,5 +1,16 @@
 //! Maps of user and group ids: user_namespaces(7).
 
+/// User ids for sandboxes of root: each sandbox has its own, so that none shares limits or rights with another. Above
+/// what distributions give to users and subordinate ids by default, and below 2,097,152, the last that ustar archives
+/// can hold.
+const FIRST: u32 = 1_966_080;
+const IDS: u32 = 65_536;
+
+/// The user id of one sandbox, by a number that no other has at the same time.
+pub fn of_sandbox(number: u32) -> u32 {
+    FIRST + number % IDS
+}
+
 /// Lines of an id map that show `from` as `to` and every other id as itself. An id on disk that happens to be `to`
 /// shows as nobody's.
 pub fn map(from: u32, to: u32) -> String {

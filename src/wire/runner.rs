@@ -5,6 +5,7 @@
 //! bounded, and a frame that cannot be read ends the connection.
 
 mod ended;
+mod far;
 mod spawn;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use ended::{
     Aftermath, Cause, End, Ended, Fate, Found, FoundKind, LimitName, MAX_FOUND, Reached, ShellState,
 };
+pub use far::{FAR_HOME, FAR_USER, Far, Greeted, Greeting, VERSION};
 pub use spawn::{Apart, Held, Hidden, Private, SECRETS, SecretGiven, Spawn, Window};
 
 /// The first argument by which the binary knows that it is to be a runner.
@@ -55,6 +57,8 @@ pub const PROXY_PORT: u16 = 3128;
 /// From the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToRunner {
+    /// Greets a runner that the supervisor has not started itself: before [`Self::Open`], once.
+    Greet(Greeting),
     /// Makes the session's sandbox. The first frame, once. Where it is to outlive its supervisor, the socket travels with it
     /// (SCM_RIGHTS) at which the next supervisor will come.
     Open(Box<SandboxSpec>),
@@ -133,6 +137,10 @@ pub enum ToRunner {
 /// From the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromRunner {
+    /// Answers a greeting.
+    Greeted(Greeted),
+    /// There is nothing to say, and the runner is there: only after a greeting, which says how often.
+    Alive,
     /// The sandbox stands. Where its network is [`Network::Proxy`], the socket on which the proxy listens travels with it
     /// (SCM_RIGHTS): made in the sandbox's network namespace, and left to the supervisor alone.
     Ready(Ready),
@@ -166,6 +174,9 @@ pub struct Ready {
     /// Where its bash is, in a container; absent where there is none, and where the host's programs are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bash: Option<String>,
+    /// Where the home of its commands is, where it is another one than was asked for; temporary files belong below it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<PathBuf>,
     /// For a supervisor that comes later: the commands that there are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<Present>,
@@ -231,6 +242,21 @@ pub struct SandboxSpec {
     pub outlives_ms: u64,
 }
 
+impl SandboxSpec {
+    /// Whether the sandbox is another machine's, where its runner alone can look at what is named.
+    pub fn is_far(&self) -> bool {
+        matches!(self.ground, Ground::Far(_))
+    }
+
+    /// Where its commands find room for temporary files.
+    pub fn temporary(&self) -> PathBuf {
+        match self.is_far() && self.identity.home != std::path::Path::new(FAR_HOME) {
+            true => self.identity.home.join("tmp"),
+            false => "/tmp".into(),
+        }
+    }
+}
+
 /// What a runner stands on when it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -239,17 +265,16 @@ pub enum Ground {
     Host,
     /// A container that was made for this session: it looks at what stands, and adds what each command needs.
     Container(Container),
+    /// Another place, which it has to look at first: it makes there what can be made.
+    Far(Far),
 }
 
 /// A container, as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
-    /// `docker`, or the name of a launcher; for the receipt.
+    /// `docker`; for the receipt.
     pub backend: String,
-    /// An engine of ours has made it, so that everything about it is known: whatever is otherwise is refused. Else
-    /// somebody's command has, and the receipt says what is seen.
-    pub engine: bool,
     /// What else is mounted below the workspace; another file there is refused.
     pub mounts: Vec<(PathBuf, FileId)>,
 }

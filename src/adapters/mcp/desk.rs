@@ -266,6 +266,7 @@ impl Desk {
             profile: profile.map(words).transpose()?,
             backend: None,
             image: None,
+            launcher: None,
             network: self.options.network,
             limits: None,
             label: words("execward mcp".to_owned()).ok(),

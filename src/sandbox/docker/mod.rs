@@ -65,7 +65,7 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
     // Hidden in the workspace, whatever it is; elsewhere there is nothing of the host.
     let masked = spec.view.masked.iter().filter(|path| path.starts_with(workspace)).cloned().collect();
     Ok(SandboxSpec {
-        ground: Ground::Container(Container { backend: "docker".into(), engine: true, mounts: Vec::new() }),
+        ground: Ground::Container(Container { backend: "docker".into(), mounts: Vec::new() }),
         view: View { masked, ..View::default() },
         ..spec
     })

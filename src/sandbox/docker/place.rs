@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -56,18 +56,18 @@ impl Place {
             let what = what.to_owned();
             move |error: io::Error| DockerError::Place { what, error: error.to_string() }
         };
-        private(parent).map_err(wrong(&parent.to_string_lossy()))?;
-        let binary = binary(parent).map_err(wrong("the runner's binary"))?;
+        image::own_directory(parent).map_err(wrong(&parent.to_string_lossy()))?;
+        let binary = image::path(parent).map_err(wrong("the runner's binary"))?;
         let path = parent.join(name);
         // Under a name that no sweep looks at until it is held.
         let making = parent.join(format!("{MAKING}{name}"));
-        DirBuilder::new().mode(passable()).create(&making).map_err(wrong(&making.to_string_lossy()))?;
+        DirBuilder::new().mode(image::passable()).create(&making).map_err(wrong(&making.to_string_lossy()))?;
         let lock = File::create(making.join("lock")).map_err(wrong("a lock"))?;
         lock.try_lock().map_err(|error| wrong("a lock")(io::Error::other(error.to_string())))?;
         fs::rename(&making, &path).map_err(wrong(&path.to_string_lossy()))?;
         let mut place = Self { path, _lock: lock, binary, mounts: Vec::new(), mapped: false };
         DirBuilder::new()
-            .mode(passable())
+            .mode(image::passable())
             .create(place.session())
             .map_err(wrong("the socket's directory"))?;
         place.write("passwd", &passwd(&spec.identity)).map_err(wrong("a file for the container"))?;
@@ -227,70 +227,12 @@ pub(super) fn clear(path: &Path, mapped: bool) {
     let _ = fs::remove_dir(path);
 }
 
-/// A directory that is this user's alone.
-fn private(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent().filter(|_| !path.is_dir()) {
-        // Others may have business there.
-        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-        match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-    }
-    let about = fs::symlink_metadata(path)?;
-    if about.uid() != nix::unistd::geteuid().as_raw() || !about.is_dir() {
-        return Err(io::Error::other("it belongs to somebody else"));
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(passable()))
-}
-
-/// The mode of a directory that the runner goes through: it is root without the right to go past modes. Where that is
-/// not this user, whoever answers at the socket is known by its process.
-pub(super) fn passable() -> u32 {
-    if nix::unistd::geteuid().is_root() { 0o700 } else { 0o711 }
-}
-
 /// Finds a file of the workspace through no link.
 fn look(workspace: &Directory, path: &Path) -> nix::Result<OwnedFd> {
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(
         ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_BENEATH,
     );
     openat2(workspace.fd.as_fd(), path, how)
-}
-
-/// A path of this very binary that nobody but this user and root can write: itself where that is so, else a copy.
-fn binary(parent: &Path) -> io::Result<PathBuf> {
-    let own = image::open()?;
-    #[allow(clippy::disallowed_methods, reason = "the binary itself")]
-    if let Ok(path) = fs::read_link("/proc/self/exe")
-        && let (Ok(named), Ok(running)) = (fs::symlink_metadata(&path), nix::sys::stat::fstat(&own))
-        && (named.dev(), named.ino()) == (running.st_dev, running.st_ino)
-        && path.ancestors().skip(1).all(|parent| {
-            fs::symlink_metadata(parent).is_ok_and(|about| about.uid() == 0 && about.mode() & 0o022 == 0)
-        })
-    {
-        return Ok(path);
-    }
-    let mut from = File::from(own);
-    let about = fs::metadata("/proc/self/exe")?;
-    let name = format!("runner-{:x}-{:x}-{:x}", about.dev(), about.ino(), about.mtime_nsec() ^ about.mtime());
-    let path = parent.join(name);
-    if path.exists() {
-        return Ok(path);
-    }
-    let making = parent.join(format!("making-{}", std::process::id()));
-    let _ = fs::remove_file(&making);
-    let mut to = File::options().write(true).create_new(true).mode(0o555).open(&making)?;
-    io::Seek::rewind(&mut from)?;
-    io::copy(&mut from, &mut to)?;
-    // Other versions are of no use to anybody who is started from here on.
-    for old in fs::read_dir(parent)?.flatten() {
-        if old.file_name().to_string_lossy().starts_with("runner-") {
-            let _ = fs::remove_file(old.path());
-        }
-    }
-    fs::rename(&making, &path)?;
-    Ok(path)
 }
 
 /// A user namespace that shows files of `owner` as files of `ids`, for an idmapped mount. Its one process is a runner

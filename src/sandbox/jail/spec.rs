@@ -6,13 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::{Asked, LaunchError};
 use super::view;
+use crate::sys::ids;
 use crate::wire::runner::{Ground, Identity, Later, LaterAction, SandboxSpec, View, Workspace};
-
-/// User ids for sandboxes of root: each sandbox has its own, so that none shares limits or rights with another. Above
-/// what distributions give to users and subordinate ids by default, and below 2,097,152, the last that ustar archives
-/// can hold.
-const FIRST_ID: u32 = 1_966_080;
-const IDS: u32 = 65_536;
 
 /// The name of a sandbox's user where the requester is root.
 const NAME: &str = "agent";
@@ -56,7 +51,7 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
         // One supervisor may have many sandboxes.
         static SANDBOX: AtomicU32 = AtomicU32::new(0);
         let sandbox = SANDBOX.fetch_add(1, Ordering::Relaxed);
-        let id = FIRST_ID + std::process::id().wrapping_add(sandbox) % IDS;
+        let id = ids::of_sandbox(std::process::id().wrapping_add(sandbox));
         Identity { uid: id, gid: id, name: NAME.into(), home }
     } else {
         Identity { uid, gid, name: asked.user.into(), home }

@@ -3,6 +3,7 @@
 //! The file is believed as a policy is: only root and whoever runs the daemon may have written it. Nothing comes from
 //! the environment.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
+use super::launchers::Section;
 use super::principals::Who;
 use crate::http::{Key, Keys, Url};
 use crate::jobs::{Hook, Place, Target, To};
@@ -41,6 +43,8 @@ pub(super) struct Config {
     pub(super) notify: Option<Notify>,
     /// The engine for containers.
     pub(super) docker: Docker,
+    /// Commands that reach runners elsewhere, by name.
+    pub(super) launcher: BTreeMap<String, Section>,
     pub(super) jobs: JobsSection,
 }
 
@@ -315,6 +319,10 @@ impl Config {
         if let Some(notify) = &config.notify {
             notify.check().map_err(|lacks| at("[notify]", lacks))?;
         }
+        for (name, section) in &config.launcher {
+            let header = format!("[launcher.{name}]");
+            section.check(name).map_err(|error| at(&header, &error))?;
+        }
         config.models.check().map_err(|error| at("[[models.provider]]", &error.to_string()))?;
         Ok(config)
     }
@@ -328,12 +336,12 @@ fn some_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Op
     duration(deserializer).map(Some)
 }
 
-fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(super) fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
-fn shown_time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shown_time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&written(*time))
 }
 

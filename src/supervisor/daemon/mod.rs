@@ -10,6 +10,7 @@ mod config;
 mod configured;
 mod connection;
 mod jobs;
+mod launchers;
 mod look;
 mod models;
 mod notify;
@@ -229,6 +230,8 @@ pub fn serve(options: &Options) -> Result<Over, DaemonError> {
         models: RwLock::new(Arc::new(chain)),
         assessments: Budget::default(),
         launcher: jail::Launcher::new()?,
+        launchers: launchers::launchers(&config.launcher, &local)
+            .map_err(|error| ConfigError::Lacks(format!("[launcher]: {error}")))?,
         engine: docker::Engine::new(config.docker.options(&local.directories)),
         accounts: Accounts::new(config.limits, local.directories.state.clone()),
         vault: Arc::new(Vault::new(local.directories.secrets(), own)),

@@ -44,6 +44,7 @@ impl Standing {
             ("[daemon]", old.daemon != config.daemon),
             ("[audit]", old.audit != config.audit),
             ("[docker]", old.docker != config.docker),
+            ("[launcher]", old.launcher != config.launcher),
             ("[jobs]", old.jobs != config.jobs),
         ]
         .into_iter()

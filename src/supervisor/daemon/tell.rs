@@ -79,6 +79,7 @@ impl Teller<'_> {
             profile: self.profile.map(words).transpose()?,
             backend: None,
             image: None,
+            launcher: None,
             network: None,
             limits: None,
             label: Some(words(self.label)?),

@@ -1,7 +1,7 @@
 //! Where a command starts, and with which variables.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::exec::Exec;
@@ -10,7 +10,7 @@ use super::open::unusable;
 use super::shell::Shell;
 use super::{Peer, Session};
 use crate::prepare::environment::Environment;
-use crate::prepare::{Directory, directory};
+use crate::prepare::{Directory, DirectoryError, Root, directory};
 use crate::redact::Redactor;
 use crate::supervisor::pipeline;
 use crate::supervisor::policy_file::Source;
@@ -32,6 +32,23 @@ pub(super) struct Ground {
     pub(super) secrets: Vec<(String, Vec<u8>)>,
 }
 
+/// A directory below the workspace of another machine, by its name: the runner there opens it, through no link.
+///
+/// # Errors
+/// When the name leads out.
+pub(super) fn elsewhere(cwd: &Path, roots: &[Root]) -> Result<Directory, DirectoryError> {
+    let cwd = super::check::plain(cwd);
+    let path = || cwd.clone();
+    if cwd.to_str().is_none() {
+        return Err(DirectoryError::NotText { path: path() });
+    }
+    let below = |root: &Root| cwd.starts_with(&root.directory().path);
+    if cwd.components().any(|part| part == Component::ParentDir) || !roots.iter().any(below) {
+        return Err(DirectoryError::Outside { path: path() });
+    }
+    Directory::elsewhere(path()).map_err(|errno| DirectoryError::Open { path: path(), errno })
+}
+
 impl Session {
     /// Where a command starts and with which variables.
     pub(super) async fn ground(
@@ -45,7 +62,7 @@ impl Session {
         let Shell { cwd: left, env: exported } = self.shell(asked);
         let profile = pipeline::standing(&self.profile, policy).map_err(unusable)?;
         let workspace = self.workspace[0].directory();
-        if workspace.is_removed() {
+        if !self.spec.is_far() && workspace.is_removed() {
             // What is shown in its place is empty and takes nothing, and so it stays.
             self.end.cancel();
             return Err(Error::new(
@@ -88,11 +105,12 @@ impl Session {
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let (roots, local, spec) = (Arc::clone(&self.workspace), Arc::clone(&self.local), self.spec.clone());
         let within = profile.clone();
+        let far = self.spec.is_far();
         let look = move || -> Result<(Option<Directory>, PathBuf, Environment), Error> {
-            let cwd =
-                cwd.map(|cwd| directory::open(&cwd, roots.as_slice())).transpose().map_err(|error| {
-                    Error::new(Code::Directory, format!("the working directory: {error}")).hint(hint)
-                })?;
+            let open = |cwd: PathBuf| if far { elsewhere(&cwd, roots.as_slice()) } else { directory::open(&cwd, roots.as_slice()) };
+            let cwd = cwd.map(open).transpose().map_err(|error| {
+                Error::new(Code::Directory, format!("the working directory: {error}")).hint(hint)
+            })?;
             let path = cwd.as_ref().map_or_else(|| roots[0].directory().path.clone(), |cwd| cwd.path.clone());
             let environment = pipeline::environment(&local, &within, &spec, &path, &variables, &named)
                 .map_err(|error| Error::new(Code::Environment, error.to_string()))?;

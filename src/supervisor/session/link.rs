@@ -211,7 +211,7 @@ pub(super) async fn receive(
                 },
             },
             // Nothing new: the runner is not trusted to make sense.
-            Ok(Some(FromRunner::Ready(_))) => {}
+            Ok(Some(FromRunner::Ready(_) | FromRunner::Greeted(_) | FromRunner::Alive)) => {}
             Ok(None) => break "the runner went away while the command ran".to_owned(),
             Err(error) => break format!("the connection to the runner broke: {error}"),
         }

@@ -28,6 +28,7 @@ mod shell;
 mod start;
 mod unjudged;
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -60,6 +61,7 @@ use crate::policy::Profile;
 use crate::prepare::Root;
 use crate::prepare::environment::Environment;
 use crate::resolve::System;
+use crate::sandbox::launcher::Launcher;
 use crate::sandbox::{docker, jail};
 use crate::stage::Principal;
 use crate::state::Store;
@@ -84,6 +86,8 @@ pub(super) struct Common {
     pub(super) assessments: Budget,
     pub(super) launcher: jail::Launcher,
     pub(super) engine: docker::Engine,
+    /// By name.
+    pub(super) launchers: BTreeMap<String, Arc<Launcher>>,
     pub(super) accounts: Accounts,
     pub(super) directories: Directories,
     pub(super) vault: Arc<Vault>,

@@ -17,10 +17,11 @@ use super::link::{self, Orders, Routes};
 use super::look::look_as;
 use super::policy::Layer;
 use super::{Common, Keepsake, Peer, Record, Session, Used, seen, sleep};
-use crate::policy::{Access, Profile};
+use crate::policy::{self, Access, Profile};
 use crate::prepare::context::{self as looking, Bounds, Seen, Which};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
+use crate::sandbox::launcher::FarError;
 use crate::sandbox::{self, Backend, LaunchError, Link};
 use crate::supervisor::context::{self, Context};
 use crate::supervisor::egress::Egress;
@@ -29,7 +30,7 @@ use crate::supervisor::pipeline;
 use crate::supervisor::policy_file::{Project, Source};
 use crate::supervisor::vault::Masker;
 use crate::wire::rpc::{self, Code, Error, OpenSession, SessionId};
-use crate::wire::runner::{Limits, SESSIONS, SandboxSpec};
+use crate::wire::runner::{Identity, Limits, SESSIONS, SandboxSpec};
 
 /// What a look at the requester's files brings.
 pub(super) struct Looked {
@@ -104,7 +105,10 @@ impl Session {
         // Nobody waits longer for the one than for the other.
         let (link, seen) = tokio::join!(
             launch(common, &looked.backend, looked.spec.clone(), &looked.workspace, rendezvous.as_ref()),
-            scan(peer, looked.workspace.fd.as_fd())
+            async {
+                // What lies elsewhere is not read from here.
+                if looked.spec.is_far() { Ok(Seen::default()) } else { scan(peer, looked.workspace.fd.as_fd()).await }
+            }
         );
         let link = link
             .map_err(|error| Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint()));
@@ -162,7 +166,19 @@ impl Session {
         let lifetime = asked.limits.as_ref().and_then(|limits| limits.lifetime_ms).map(|ms| ms.millis());
         let local = match &backend {
             Backend::Jail => local,
-            Backend::Docker(_) => local.inside(backend.name(), link.bash()),
+            Backend::Docker(_) | Backend::Launcher(_) => local.inside(backend.name(), link.bash()),
+        };
+        let spec = match link.home().filter(|_| spec.is_far()) {
+            None => spec,
+            // It says so itself, and is believed in no more than that.
+            Some(home) if is_home(home) => {
+                let identity = Identity { home: home.to_owned(), ..spec.identity };
+                SandboxSpec { identity, ..spec }
+            }
+            Some(_) => {
+                link.close();
+                return Err(Error::new(Code::Sandbox, "the sandbox: its runner names a home that can be none"));
+            }
         };
         let environment = match pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[]) {
             Ok(environment) => environment,
@@ -285,8 +301,12 @@ async fn launch(
     let link = match backend {
         Backend::Jail => common.launcher.launch(spec, rendezvous).await,
         Backend::Docker(made) => sandbox::contain(&common.engine, made, spec, workspace).await,
+        Backend::Launcher(name) => match common.launchers.get(name) {
+            Some(launcher) => sandbox::reach(launcher, spec).await,
+            None => Err(FarError::Unknown(name.clone()).into()),
+        },
     };
-    common.scribe.pulse().sandbox(backend.name(), link.is_ok(), begun.elapsed());
+    common.scribe.pulse().sandbox(backend.kind(), link.is_ok(), begun.elapsed());
     link
 }
 
@@ -322,6 +342,19 @@ pub(super) async fn look(
             Error::new(Code::Workspace, format!("the workspace: {error}"))
                 .hint("name a directory of your own that holds one piece of work")
         };
+        let selected = asked.profile.as_ref().map(rpc::Words::as_str);
+        let wanted = pipeline::Wanted {
+            network: asked.network,
+            backend: asked.backend,
+            image: asked.image.as_ref().map(rpc::Words::as_str),
+            launcher: asked.launcher.as_ref().map(rpc::Words::as_str),
+        };
+        // Whether it lies here at all is the policy's to say: that of a project lies in it.
+        if let Ok(Profile { backend: policy::Backend::Launcher(name), .. }) =
+            pipeline::profile(&upper, selected, wanted)
+        {
+            return far(&common, &name, local, &asked, (&upper, selected, wanted));
+        }
         let workspace = open_workspace(&path, &local, &own_state).map_err(unsuitable)?;
         seen::by(root.as_deref(), &workspace.fd, &workspace.path).map_err(|why| {
             Error::new(Code::Workspace, format!("the workspace: {why}"))
@@ -339,34 +372,81 @@ pub(super) async fn look(
             .map_err(super::policy::unusable)?;
         let policy = joined.as_ref().unwrap_or(&*upper);
         within(&workspace, policy).map_err(unsuitable)?;
-        let selected = asked.profile.as_ref().map(rpc::Words::as_str);
-        let wanted = pipeline::Wanted {
-            network: asked.network,
-            backend: asked.backend,
-            image: asked.image.as_ref().map(rpc::Words::as_str),
-        };
         let profile = pipeline::profile(policy, selected, wanted).map_err(unusable)?;
         let backend = pipeline::made_by(&profile, policy);
+        if let Backend::Launcher(name) = &backend {
+            let error = format!("the policy of the project names the launcher `{name}`, and its own sandbox is none there");
+            return Err(Error::new(Code::Terms, error).hint("name the launcher in the request"));
+        }
         let spec = backend
-            .spec(&sandbox::Asked {
-                requester: (uid, gid),
-                user: &local.principal.name,
-                home: local.home.clone(),
-                workspace: &workspace,
-                writable: profile.workspace == Access::Write,
-                later: pipeline::later(policy),
-                network: pipeline::network(&profile),
-                limits: limits(&profile, asked.limits.as_ref()),
-                minimum: pipeline::minimum(&profile),
-                masked: &profile.masked,
-                own_state,
-            })
+            .spec(&sandbox_asked(&local, &profile, policy, &asked, &workspace, own_state))
             .map_err(|error| Error::new(Code::Sandbox, error.to_string()).hint(error.hint()))?;
         Ok(Looked { local, workspace, spec, profile, project, backend })
     };
     look_as((uid, gid), &peer.account.lookups, look)
         .await
         .map_err(|error| Error::new(Code::Workspace, format!("the workspace: {error}")))?
+}
+
+fn sandbox_asked<'a>(
+    local: &'a Local,
+    profile: &'a Profile,
+    policy: &Source,
+    asked: &OpenSession,
+    workspace: &'a Directory,
+    own_state: Vec<PathBuf>,
+) -> sandbox::Asked<'a> {
+    sandbox::Asked {
+        requester: (local.principal.uid, local.principal.gid),
+        user: &local.principal.name,
+        home: local.home.clone(),
+        workspace,
+        writable: profile.workspace == Access::Write,
+        later: pipeline::later(policy),
+        network: pipeline::network(profile),
+        limits: limits(profile, asked.limits.as_ref()),
+        minimum: pipeline::minimum(profile),
+        masked: &profile.masked,
+        own_state,
+    }
+}
+
+/// A session where a launcher leads: nothing is looked at from here.
+fn far(
+    common: &Common,
+    name: &str,
+    local: Local,
+    asked: &OpenSession,
+    (policy, selected, wanted): (&Source, Option<&str>, pipeline::Wanted<'_>),
+) -> Result<Looked, Error> {
+    let profile = pipeline::profile(policy, selected, wanted).map_err(unusable)?;
+    let refuse = |error: FarError| Error::new(Code::Workspace, format!("the workspace: {error}")).hint(error.hint());
+    let launcher = common.launchers.get(name).ok_or_else(|| {
+        let error = FarError::Unknown(name.to_owned());
+        Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint())
+    })?;
+    let path = launcher.workspace(asked.workspace.as_str(), &local.principal.name).map_err(refuse)?;
+    if policy.roots.as_ref().is_some_and(|roots| !roots.iter().any(|root| path.starts_with(root))) {
+        let error = format!("the workspace: {}: outside of the workspace roots of the policy", path.display());
+        return Err(Error::new(Code::Workspace, error));
+    }
+    let workspace = Directory::elsewhere(path)
+        .map_err(|error| Error::new(Code::Internal, format!("the workspace: {error}")))?;
+    let spec = launcher
+        .spec(&sandbox_asked(&local, &profile, policy, asked, &workspace, Vec::new()))
+        .map_err(|error| Error::new(Code::Sandbox, error.to_string()).hint(error.hint()))?;
+    let backend = pipeline::made_by(&profile, policy);
+    Ok(Looked { local, workspace, spec, profile, project: None, backend })
+}
+
+/// Whether a path that a runner elsewhere names can be a home: absolute, of plain characters, and nothing but a name.
+fn is_home(path: &Path) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    path.starts_with("/tmp/")
+        && path.as_os_str().len() < 64
+        && path.as_os_str().as_encoded_bytes().iter().all(plain)
+        && path.components().count() == 3
+        && !path.ends_with("..")
 }
 
 /// That the policy lets commands work there.

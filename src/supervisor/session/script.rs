@@ -48,7 +48,8 @@ impl Session {
     /// When one of them cannot be looked at, or is too large to be held.
     pub(super) async fn scripts(&self, request: &Request) -> Result<Vec<Found>, String> {
         let paths = run_files(&request.command, &request.facts);
-        if paths.is_empty() {
+        // Files of another machine are not seen from here, nor are files of this one meant.
+        if paths.is_empty() || self.spec.is_far() {
             return Ok(Vec::new());
         }
         let look = move || paths.into_iter().map(read).collect::<Result<Vec<Found>, String>>();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use super::ground::elsewhere;
 use super::look::look_as;
 use super::{Peer, Session};
 use crate::prepare::directory;
@@ -47,7 +48,9 @@ impl Session {
         let Some(ShellState { mut env }) = said else { return Some(SILENT.to_owned()) };
         let cwd = env.remove("PWD").map(PathBuf::from);
         let roots = Arc::clone(&self.workspace);
+        let far = self.spec.is_far();
         let look = move || match cwd {
+            Some(cwd) if far => elsewhere(&cwd, roots.as_slice()).map(|directory| directory.path),
             Some(cwd) => directory::open(&cwd, roots.as_slice()).map(|directory| directory.path),
             None => Ok(roots[0].directory().path.clone()),
         };

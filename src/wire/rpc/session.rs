@@ -24,6 +24,10 @@ pub struct OpenSession {
     /// The image of the container; what the policy says where it is left out. Only one that the policy permits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Words>,
+    /// The launcher that reaches the sandbox's place, in place of a backend: one that the policy permits. The workspace is a
+    /// directory there then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launcher: Option<Words>,
     /// What commands reach; what the policy says where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,

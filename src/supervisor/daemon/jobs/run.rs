@@ -251,6 +251,7 @@ fn asked(owned: &Owned) -> Result<(OpenSession, StartExec), String> {
         profile: work.profile.as_deref().map(words).transpose()?,
         backend: work.backend,
         image: work.image.as_deref().map(words).transpose()?,
+        launcher: None,
         network: work.offline.then_some(Network::None),
         limits: Some(limits),
         label: Some(words(&format!("job:{}", owned.job.name))?),

@@ -1,0 +1,177 @@
+//! `[launcher.NAME]` of the configuration: commands that reach runners elsewhere.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::config::{duration, shown_time};
+use crate::sandbox::launcher::{Launcher, Preset, Template, Told, check_root};
+use crate::supervisor::local::Local;
+
+/// Where programs of launchers are looked for, unless one says otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Longest name of a launcher.
+const LONGEST: usize = 64;
+
+/// A command whose standard input and output reach a runner, on another machine as a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Section {
+    /// A kind of place that execward knows how to reach.
+    #[serde(default)]
+    preset: Option<Preset>,
+    /// For a preset: the host, as `user@host`, or the image.
+    #[serde(default)]
+    target: String,
+    /// For a preset: further options for its command.
+    #[serde(default)]
+    options: Vec<String>,
+    /// For Kubernetes: the class of runtime that isolates pods, `gvisor` for example.
+    #[serde(default)]
+    runtime_class: Option<String>,
+    /// In place of a preset: the words of the command. `{remote}` is a line for a shell there, `{script}` the text for
+    /// `sh -c`; both take the runner there and become it. `{binary}` is a path of the runner on this machine, `{runner}` what
+    /// `runner` says; `{workspace}`, `{name}`, `{memory}` (MiB) and `{processes}` are the session's.
+    #[serde(default)]
+    command: Vec<String>,
+    /// The path of an execward of this version that is there already. Without it the runner is sent, once for each place.
+    #[serde(default)]
+    runner: Option<String>,
+    /// Directories there below which workspaces lie; `{user}` in them is the requester's login name.
+    workspaces: Vec<String>,
+    /// Whether a workspace is made where it is missing; what fits the preset where it is left out.
+    #[serde(default)]
+    make: Option<bool>,
+    /// Variables for the command; it has none but these, HOME and PATH.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    /// How long it may take until the sandbox stands, a place in the scheduler's queue included.
+    #[serde(default = "a_minute", deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
+    patience: Duration,
+    /// How long nothing may come afterwards, until it is given up.
+    #[serde(default = "a_minute", deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
+    silence: Duration,
+}
+
+fn a_minute() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl Section {
+    /// What it says of the command.
+    fn template(&self) -> Result<Template, String> {
+        let Some(preset) = self.preset else {
+            if !self.target.is_empty() || !self.options.is_empty() || self.runtime_class.is_some() {
+                return Err("`target`, `options` and `runtime_class` are for a `preset`".to_owned());
+            }
+            return Template::new(self.command.clone(), self.runner.clone()).map_err(|error| error.to_string());
+        };
+        if !self.command.is_empty() {
+            return Err("`command` stands in place of a `preset`".to_owned());
+        }
+        preset.template(&Told {
+            target: &self.target,
+            options: &self.options,
+            runtime_class: self.runtime_class.as_deref(),
+            root: self.workspaces.first().map(String::as_str).unwrap_or_default(),
+            runner: self.runner.as_deref(),
+        })
+    }
+
+    /// What is wrong with it.
+    pub(super) fn check(&self, name: &str) -> Result<(), String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if name.is_empty() || name.len() > LONGEST || !name.bytes().all(plain) {
+            return Err(format!("a launcher's name is of letters, digits, `-` and `_`, {LONGEST} at most"));
+        }
+        if self.workspaces.is_empty() {
+            return Err("a launcher needs `workspaces`, directories there".to_owned());
+        }
+        self.workspaces.iter().try_for_each(|root| check_root(root)).map_err(str::to_owned)?;
+        if self.runner.as_ref().is_some_and(|runner| !runner.starts_with('/')) {
+            return Err("`runner` is an absolute path there".to_owned());
+        }
+        let least = Duration::from_secs(1);
+        if self.patience < least || self.silence < least {
+            return Err("`patience` and `silence` are a second at least".to_owned());
+        }
+        self.template().map(drop)
+    }
+
+    fn launcher(&self, name: &str, local: &Local) -> Result<Launcher, String> {
+        let mut environment = self.environment.clone();
+        environment.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
+        environment.entry("HOME".to_owned()).or_insert_with(|| local.home.to_string_lossy().into_owned());
+        Ok(Launcher {
+            name: name.to_owned(),
+            template: self.template()?,
+            workspaces: self.workspaces.iter().map(PathBuf::from).collect(),
+            make: self.make.unwrap_or_else(|| self.preset.is_some_and(Preset::is_new)),
+            environment: environment.into_iter().collect(),
+            patience: self.patience,
+            silence: self.silence,
+            directory: local.directories.containers(),
+        })
+    }
+}
+
+/// All of them, by name.
+///
+/// # Errors
+/// When one cannot be used; it was checked before.
+pub(super) fn launchers(
+    sections: &BTreeMap<String, Section>,
+    local: &Local,
+) -> Result<BTreeMap<String, Arc<Launcher>>, String> {
+    sections.iter().map(|(name, section)| Ok((name.clone(), Arc::new(section.launcher(name, local)?)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(text: &str) -> Result<(), String> {
+        let section: Section = toml::from_str(text).map_err(|error| error.to_string())?;
+        section.check("there")
+    }
+
+    #[test]
+    fn a_launcher_is_a_preset_or_a_command_and_names_directories() {
+        let good = [
+            "preset = \"ssh\"\ntarget = \"a@b\"\nworkspaces = [\"/w\"]",
+            "preset = \"slurm\"\nworkspaces = [\"/w/{user}\"]\npatience = \"5m\"",
+            "preset = \"kubernetes\"\ntarget = \"debian:12\"\nruntime_class = \"gvisor\"\nworkspaces = [\"/w\"]",
+            "command = [\"x\", \"{remote}\"]\nworkspaces = [\"/w\"]",
+            "command = [\"x\"]\nrunner = \"/usr/bin/execward\"\nworkspaces = [\"/w\"]",
+        ];
+        for text in good {
+            assert_eq!(section(text), Ok(()), "{text}");
+        }
+        let bad = [
+            "preset = \"ssh\"\nworkspaces = [\"/w\"]",
+            "preset = \"ssh\"\ntarget = \"-oProxyCommand=x\"\nworkspaces = [\"/w\"]",
+            "preset = \"slurm\"\ntarget = \"x\"\nworkspaces = [\"/w\"]",
+            "preset = \"ssh\"\ntarget = \"a\"\ncommand = [\"x\"]\nworkspaces = [\"/w\"]",
+            "preset = \"kubernetes\"\ntarget = \"debian:12\"\nworkspaces = [\"/w/{user}\"]",
+            "command = [\"x\"]\nworkspaces = [\"/w\"]",
+            "command = [\"x\", \"{password}\", \"{remote}\"]\nworkspaces = [\"/w\"]",
+            "command = []\nworkspaces = [\"/w\"]",
+            "command = [\"x\", \"{remote}\"]\nworkspaces = []",
+            "command = [\"x\", \"{remote}\"]\nworkspaces = [\"/\"]",
+            "command = [\"x\", \"{remote}\"]\nworkspaces = [\"w\"]",
+            "command = [\"x\", \"{remote}\"]\nworkspaces = [\"/w/..\"]",
+            "command = [\"x\", \"{remote}\"]\nworkspaces = [\"/w\"]\nsilence = \"10ms\"",
+            "command = [\"x\"]\nrunner = \"execward\"\nworkspaces = [\"/w\"]",
+        ];
+        for text in bad {
+            assert!(section(text).is_err(), "{text}");
+        }
+    }
+}
