@@ -464,7 +464,9 @@ impl ProfileSection {
             (Some(BackendName::Docker), None, Backend::Jail | Backend::Launcher(_)) => {
                 Backend::Docker(DEFAULT_IMAGE.to_owned())
             }
-            (None, Some(_), Backend::Jail | Backend::Launcher(_)) => return Err("`image` is for `backend = \"docker\"`"),
+            (None, Some(_), Backend::Jail | Backend::Launcher(_)) => {
+                return Err("`image` is for `backend = \"docker\"`");
+            }
             (_, None, base) => base.clone(),
         };
         Ok(Profile {

@@ -202,7 +202,8 @@ impl Directory {
     /// # Errors
     /// When /dev/null cannot be opened, which stands for what is not here.
     pub fn elsewhere(path: PathBuf) -> nix::Result<Self> {
-        let fd = nix::fcntl::open("/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+        let fd =
+            nix::fcntl::open("/dev/null", OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
         Ok(Self { fd, path, id: FileId { dev: 0, ino: 0 }, owner: (u32::MAX, u32::MAX) })
     }
 

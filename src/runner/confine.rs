@@ -5,8 +5,8 @@ use std::path::Path;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, Scope,
 };
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -152,9 +152,7 @@ fn ruleset(spec: &SandboxSpec) -> Result<std::os::fd::OwnedFd> {
     if bare && spec.network == Network::None {
         ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK)).doing("landlock", doing)?;
     }
-    let mut ruleset = ruleset
-        .create()
-        .doing("landlock", doing)?;
+    let mut ruleset = ruleset.create().doing("landlock", doing)?;
     for (path, access) in rules {
         let fd = PathFd::new(path).doing("landlock", || format!("open {}", path.display()))?;
         ruleset = ruleset.add_rule(PathBeneath::new(fd, access)).doing("landlock", doing)?;

@@ -27,8 +27,8 @@ use crate::sys::process::{self, FilesAs, Side};
 use crate::sys::{ids, mount};
 use crate::wire::frame::Frame as _;
 use crate::wire::runner::{
-    FAR_USER, Failure, Far, FileId, FromRunner, Greeted, Greeting, Ground, Identity, Layer, Level, SandboxSpec,
-    VERSION,
+    FAR_USER, Failure, Far, FileId, FromRunner, Greeted, Greeting, Ground, Identity, Layer, Level,
+    SandboxSpec, VERSION,
 };
 
 /// Landlock from this version on keeps signals inside: without it a command could end its runner, which has its user.
@@ -44,7 +44,12 @@ pub(super) fn greet(stream: &Stream, greeting: &Greeting) -> Result<Duration> {
     fs::File::from(to).write_all(&frame).doing("protocol", doing)?;
     if greeting.version != VERSION {
         let error = format!("it is of version {}, and this runner of {VERSION}", greeting.version);
-        return Err(failed("protocol", "serve this supervisor", &error, "give both the same version of execward"));
+        return Err(failed(
+            "protocol",
+            "serve this supervisor",
+            &error,
+            "give both the same version of execward",
+        ));
     }
     Ok(Duration::from_millis(greeting.alive_ms.max(100)))
 }
@@ -98,12 +103,23 @@ pub(super) fn settle(mut spec: SandboxSpec, far: &Far) -> Result<Settled> {
     let (uid, gid) = if privileged { owner } else { own };
     if uid == 0 || gid == 0 {
         let error = "it belongs to root, whom no command becomes";
-        return Err(failed("ids", "find a user for commands", error, "give the workspace to an ordinary user there"));
+        return Err(failed(
+            "ids",
+            "find a user for commands",
+            error,
+            "give the workspace to an ordinary user there",
+        ));
     }
     let abi = process::landlock_abi().unwrap_or(0);
     if abi < SCOPES {
-        let error = format!("landlock is of ABI {abi}, and {SCOPES} is needed where no namespace can be made");
-        return Err(failed("landlock", "keep commands from their runner", &error, "use Linux 6.12 or later there"));
+        let error =
+            format!("landlock is of ABI {abi}, and {SCOPES} is needed where no namespace can be made");
+        return Err(failed(
+            "landlock",
+            "keep commands from their runner",
+            &error,
+            "use Linux 6.12 or later there",
+        ));
     }
     let home = private_home(uid, gid)?;
     spec.identity = Identity { uid, gid, name: FAR_USER.into(), home: home.clone() };
@@ -234,7 +250,8 @@ fn heard(from: OwnedFd) -> Result<()> {
     if text == b"{}" {
         return Ok(());
     }
-    Err(serde_json::from_slice(&text).unwrap_or_else(|_| failed("namespaces", "try the jail", "it ended at once", "")))
+    Err(serde_json::from_slice(&text)
+        .unwrap_or_else(|_| failed("namespaces", "try the jail", "it ended at once", "")))
 }
 
 /// A directory that is this session's alone, with a place for temporary files in it.

@@ -110,12 +110,24 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
             let (layers, workspace) = build(inside)?;
             let backend = if inside.far.is_some() { LAUNCHER } else { "jail" };
             // Its programs are the place's own: the supervisor knows nothing of them.
-            (layers, workspace, inside.far.and_then(|_| container::bash()), Hold::Namespace, backend.to_owned())
+            (
+                layers,
+                workspace,
+                inside.far.and_then(|_| container::bash()),
+                Hold::Namespace,
+                backend.to_owned(),
+            )
         }
         Ground::Far(_) => {
             far::hold_by_descent()?;
             let workspace = container::same(&spec.workspace.path, spec.workspace.id, OFlag::O_DIRECTORY)?;
-            (std::mem::take(&mut inside.layers), workspace, container::bash(), Hold::Descent, LAUNCHER.to_owned())
+            (
+                std::mem::take(&mut inside.layers),
+                workspace,
+                container::bash(),
+                Hold::Descent,
+                LAUNCHER.to_owned(),
+            )
         }
         Ground::Container(made) => {
             let container::Found { layers, workspace, bash } = container::look(spec, made)?;

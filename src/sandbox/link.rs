@@ -341,7 +341,9 @@ impl Receiver {
                 let after = silence.as_secs();
                 return heard.unwrap_or_else(|_| {
                     let said = complaints.said();
-                    Err(io::Error::other(format!("nothing has come from the launcher's side for {after} s{said}")))
+                    Err(io::Error::other(format!(
+                        "nothing has come from the launcher's side for {after} s{said}"
+                    )))
                 });
             }
             _ => return self.reader.readable().await,

@@ -220,13 +220,12 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         within(workspace.directory(), &policy)?;
     }
     tracing::debug!(policy = policy.name(), rules = policy.rule_ids().count(), "policy read");
-    let wanted =
-        pipeline::Wanted {
-            network: asked.network,
-            backend: asked.backend,
-            image: asked.image.as_deref(),
-            launcher: None,
-        };
+    let wanted = pipeline::Wanted {
+        network: asked.network,
+        backend: asked.backend,
+        image: asked.image.as_deref(),
+        launcher: None,
+    };
     let selected = pipeline::profile(&policy, asked.profile.as_deref(), wanted)?;
     let at = At { asked, policy: &policy, workspace: workspace.directory(), cwd: &cwd, name: &selected.name };
     let mut settled = at.settle(&local, &selected)?;

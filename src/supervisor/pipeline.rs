@@ -111,7 +111,9 @@ impl ProfileError {
             }
             Self::Launcher(_) => "an operator permits it under [sandbox] with `launchers`".to_owned(),
             Self::TwoBackends => "ask for one of them".to_owned(),
-            Self::ProxyElsewhere(_) => "ask for no network, or a profile that gives that place's own".to_owned(),
+            Self::ProxyElsewhere(_) => {
+                "ask for no network, or a profile that gives that place's own".to_owned()
+            }
             Self::Backend(_) => "an operator permits it under [sandbox] with `backends`".to_owned(),
             Self::Image => "ask for the backend `docker` with it".to_owned(),
             Self::Network => "a policy permits it with `mode = \"host\"` under [network]".to_owned(),

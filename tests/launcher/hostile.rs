@@ -22,7 +22,8 @@ fn frame(json: &str) -> String {
 fn what_is_no_runner_is_an_error_that_says_what_came() {
     as_both(|| {
         let version = env!("CARGO_PKG_VERSION");
-        let greeted = |version: &str| frame(&format!("{{\"Greeted\":{{\"version\":\"{version}\",\"host\":\"h\"}}}}"));
+        let greeted =
+            |version: &str| frame(&format!("{{\"Greeted\":{{\"version\":\"{version}\",\"host\":\"h\"}}}}"));
         let have = "read -r go; echo execward have; head -c 5 > /dev/null;";
         for (text, expected) in [
             ("echo Permission denied >&2; exit 255".to_owned(), "Permission denied"),
@@ -82,7 +83,9 @@ fn one_that_dies_or_falls_silent_in_mid_command_ends_the_command_and_the_session
             let (mut agent, mut other) = (client(&daemon), client(&daemon));
             open(&mut agent, &there.work());
             other.open(&daemon.workspace(me(), "here"));
-            agent.call("exec/start", json!({"id": "a", "command": {"shell": "echo begun; sleep 600"}})).unwrap();
+            agent
+                .call("exec/start", json!({"id": "a", "command": {"shell": "echo begun; sleep 600"}}))
+                .unwrap();
             // Longer than silence: a command that says nothing is no silence of its runner.
             std::thread::sleep(Duration::from_secs(3));
             assert_eq!(out(&shell(&mut agent, "b", "echo there")), "there");
@@ -127,7 +130,8 @@ fn a_runner_that_lies_and_floods_takes_no_memory_and_no_other_session() {
         other.open(&daemon.workspace(me(), "here"));
         let before = daemon.private_kib();
         open(&mut agent, &there.work());
-        let started = agent.call("exec/start", json!({"id": "a", "command": {"argv": ["cat"]}, "stdin": true}));
+        let started =
+            agent.call("exec/start", json!({"id": "a", "command": {"argv": ["cat"]}, "stdin": true}));
         let waited = agent.call("exec/wait", json!({"id": "a"}));
         assert!(started.is_err() || waited.is_ok_and(|done| done["report"]["code"] != 0));
         assert_eq!(other.run("d", &["true"])["report"]["code"], 0);

@@ -9,7 +9,10 @@ fn stand_in(there: &There, name: &str, finds: &str) {
     let noted = there.path("work/noted");
     there.program(
         name,
-        &format!("#!/bin/bash\nprintf '%s\\n' \"$@\" > {noted}\nenv > {noted}.env\n{finds}\n", noted = noted.display()),
+        &format!(
+            "#!/bin/bash\nprintf '%s\\n' \"$@\" > {noted}\nenv > {noted}.env\n{finds}\n",
+            noted = noted.display()
+        ),
     );
 }
 
@@ -27,7 +30,8 @@ fn through(preset: &str, client_name: &str, lines: &str, finds: &str) -> Option<
     assert_eq!(opened["receipt"]["backend"], "launcher");
     assert_eq!(out(&shell(&mut agent, "a", "pwd")), there.work());
     let environment = fs::read_to_string(there.path("work/noted.env")).unwrap();
-    let names: Vec<&str> = environment.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    let names: Vec<&str> =
+        environment.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
     let known = |name: &&str| ["PATH", "HOME", "PWD", "SHLVL", "_", "OLDPWD"].contains(name);
     assert!(names.iter().all(known), "{environment}");
     let words = noted(&there);
@@ -45,8 +49,14 @@ fn has(words: &[String], all: &[&str]) {
 fn ssh_asks_forwards_and_shares_nothing_and_believes_known_hosts_only() {
     as_both(|| {
         let finds = "exec sh -c \"${@: -1}\"";
-        let Some(words) = through("ssh", "ssh", "target = \"a@b\"\noptions = [\"-p\", \"2222\"]", finds) else { return };
-        has(&words, &["BatchMode=yes", "ForwardAgent=no", "StrictHostKeyChecking=yes", "ControlPath=none", "2222"]);
+        let Some(words) = through("ssh", "ssh", "target = \"a@b\"\noptions = [\"-p\", \"2222\"]", finds)
+        else {
+            return;
+        };
+        has(
+            &words,
+            &["BatchMode=yes", "ForwardAgent=no", "StrictHostKeyChecking=yes", "ControlPath=none", "2222"],
+        );
         let at = |word: &str| words.iter().position(|it| it == word).unwrap();
         assert!(at("ForwardAgent=no") < at("-p"), "what is said first counts");
         assert_eq!(at("--") + 1, at("a@b"));
@@ -64,8 +74,17 @@ fn apptainer_shows_nothing_but_the_workspace_and_the_binary() {
             has(
                 &words,
                 &[
-                    "--containall", "--no-home", "--cleanenv", "--no-privs", "--writable-tmpfs", "none", "--memory",
-                    "--pids-limit", "WORK:WORK", "/images/base.sif", "/.execward/runner",
+                    "--containall",
+                    "--no-home",
+                    "--cleanenv",
+                    "--no-privs",
+                    "--writable-tmpfs",
+                    "none",
+                    "--memory",
+                    "--pids-limit",
+                    "WORK:WORK",
+                    "/images/base.sif",
+                    "/.execward/runner",
                 ],
             );
         }
@@ -76,8 +95,21 @@ fn apptainer_shows_nothing_but_the_workspace_and_the_binary() {
 fn slurm_gives_one_task_and_none_of_this_machines_variables() {
     as_both(|| {
         let finds = "exec sh -c \"${@: -1}\"";
-        let Some(words) = through("slurm", "srun", "options = [\"--partition=agents\"]", finds) else { return };
-        has(&words, &["--export=NONE", "--ntasks=1", "--nodes=1", "--unbuffered", "--partition=agents", "/bin/sh", "-c"]);
+        let Some(words) = through("slurm", "srun", "options = [\"--partition=agents\"]", finds) else {
+            return;
+        };
+        has(
+            &words,
+            &[
+                "--export=NONE",
+                "--ntasks=1",
+                "--nodes=1",
+                "--unbuffered",
+                "--partition=agents",
+                "/bin/sh",
+                "-c",
+            ],
+        );
         assert!(words.iter().any(|word| word.starts_with("--mem=") && word.ends_with('M')), "{words:?}");
     });
 }

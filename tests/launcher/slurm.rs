@@ -65,8 +65,13 @@ impl Cluster {
         cluster.begin(
             "munged",
             &[
-                "--foreground".into(), "--force".into(), file("key-file", "key"), file("socket", "munge"),
-                file("pid-file", "munged.pid"), file("log-file", "munged.log"), file("seed-file", "munged.seed"),
+                "--foreground".into(),
+                "--force".into(),
+                file("key-file", "key"),
+                file("socket", "munge"),
+                file("pid-file", "munged.pid"),
+                file("log-file", "munged.log"),
+                file("seed-file", "munged.seed"),
             ],
         );
         until("munge answers", || at("munge").exists());
@@ -96,7 +101,8 @@ impl Cluster {
     /// The nodes on which something runs.
     fn busy(&self) -> Vec<String> {
         let said = self.says("squeue", &["--noheader", "--states=RUNNING", "--format=%N"]);
-        let mut nodes: Vec<String> = String::from_utf8_lossy(&said.stdout).lines().map(str::to_owned).collect();
+        let mut nodes: Vec<String> =
+            String::from_utf8_lossy(&said.stdout).lines().map(str::to_owned).collect();
         nodes.sort();
         nodes
     }

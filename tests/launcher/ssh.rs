@@ -55,7 +55,13 @@ fn server(there: &There) -> Option<Server> {
     fs::write(at("config"), config).unwrap();
     give(&at("config"));
     let log = File::create(at("log")).unwrap();
-    let child = owners(program).args(["-D", "-e", "-f"]).arg(at("config")).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+    let child = owners(program)
+        .args(["-D", "-e", "-f"])
+        .arg(at("config"))
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
     let public = fs::read_to_string(at("host.pub")).unwrap();
     fs::write(at("known"), format!("[127.0.0.1]:{port} {public}")).unwrap();
     give(&at("known"));
@@ -94,7 +100,11 @@ fn commands_run_behind_a_real_ssh_with_nothing_of_its_keys() {
         let opened = open(&mut agent, &there.work());
         assert_eq!(layer(&opened["receipt"], "private-root"), Some(true), "{opened}");
         let key = there.path("private/key");
-        let done = shell(&mut agent, "a", &format!("pwd; cat {}; env; cat ~/.ssh/*; head -c 2000000 /dev/zero | wc -c", key.display()));
+        let done = shell(
+            &mut agent,
+            "a",
+            &format!("pwd; cat {}; env; cat ~/.ssh/*; head -c 2000000 /dev/zero | wc -c", key.display()),
+        );
         assert!(out(&done).starts_with(&there.work()) && out(&done).ends_with("2000000"), "{done}");
         let said = done.to_string();
         assert!(!said.contains("PRIVATE KEY") && !said.contains("SSH_"), "{said}");

@@ -31,7 +31,10 @@ fn a_command_there_has_its_streams_its_code_its_directory_its_jail_and_its_recor
         assert_eq!(done["report"]["code"], 7, "{done}");
         assert_eq!(owner(&there.path("work/w/made")), me());
         let decisions = daemon.records("decision");
-        assert!(decisions.iter().any(|record| record.to_string().contains("launcher:there")), "{decisions:?}");
+        assert!(
+            decisions.iter().any(|record| record.to_string().contains("launcher:there")),
+            "{decisions:?}"
+        );
     });
 }
 
@@ -103,7 +106,10 @@ fn only_what_the_policy_names_can_be_asked_for_and_no_word_of_it_is_the_requeste
     as_both(|| {
         let there = There::new();
         let written = there.path("work/arguments");
-        there.program("note", &format!("#!/bin/sh\nprintf '%s\\n' \"$@\" >> {}\nexec sh -c \"$1\"\n", written.display()));
+        there.program(
+            "note",
+            &format!("#!/bin/sh\nprintf '%s\\n' \"$@\" >> {}\nexec sh -c \"$1\"\n", written.display()),
+        );
         let lines = "command = [\"note\", \"{remote}\", \"--at={workspace}\"]";
         let config = there.section("there", lines) + &there.section("other", lines);
         let Some(daemon) = there.daemon_with(&config, POLICY) else { return };
@@ -120,8 +126,14 @@ fn only_what_the_policy_names_can_be_asked_for_and_no_word_of_it_is_the_requeste
         }
         let root = there.path("work").to_str().unwrap().to_owned();
         for workspace in [
-            "/etc".to_owned(), format!("{root}/../home"), format!("{root}/w --evil"), format!("{root}/$(touch x)"),
-            format!("{root}/w\n--evil"), format!("{root}/';id;'"), format!("{root}/{{name}}"), format!("{root}x"),
+            "/etc".to_owned(),
+            format!("{root}/../home"),
+            format!("{root}/w --evil"),
+            format!("{root}/$(touch x)"),
+            format!("{root}/w\n--evil"),
+            format!("{root}/';id;'"),
+            format!("{root}/{{name}}"),
+            format!("{root}x"),
         ] {
             assert!(try_open(&mut agent, "there", &workspace).is_err(), "{workspace:?}");
         }
@@ -200,12 +212,15 @@ fn shells_terminals_input_and_limits_are_as_in_the_jail() {
 
         let mark = format!("31{}", std::process::id());
         let slow = format!("setsid sleep {mark} & sleep {mark}");
-        agent.call("exec/start", json!({"id": "slow", "command": {"shell": slow}, "timeout_ms": 300})).unwrap();
+        agent
+            .call("exec/start", json!({"id": "slow", "command": {"shell": slow}, "timeout_ms": 300}))
+            .unwrap();
         let done = agent.call("exec/wait", json!({"id": "slow"})).unwrap();
         assert!(done["report"]["outcome"].to_string().contains("time"), "{done}");
         assert_eq!(processes(&mark), Vec::<i32>::new());
 
-        let many = json!({"id": "many", "command": {"shell": "head -c 3000000 /dev/zero | tr '\\0' x | wc -c"}});
+        let many =
+            json!({"id": "many", "command": {"shell": "head -c 3000000 /dev/zero | tr '\\0' x | wc -c"}});
         agent.call("exec/start", many).unwrap();
         assert_eq!(out(&agent.call("exec/wait", json!({"id": "many"})).unwrap()), "3000000");
     });
@@ -221,7 +236,9 @@ fn everything_there_ends_with_the_session_and_with_the_daemon() {
         let session = open(&mut agent, &there.work())["session"].clone();
         let start = |agent: &mut Client, id: &str, mark: &str| {
             let text = format!("(setsid sleep {mark} &) ; sleep {mark}");
-            agent.call("exec/start", json!({"id": id, "command": {"shell": text}, "background": true})).unwrap();
+            agent
+                .call("exec/start", json!({"id": id, "command": {"shell": text}, "background": true}))
+                .unwrap();
             until("it runs", || processes(mark).len() >= 2);
         };
         start(&mut agent, "a", &mark(1));
@@ -250,7 +267,9 @@ fn less_than_a_jail_is_refused_unless_the_policy_takes_it_and_says_what_is_missi
         let becomes = if root { becomes.as_str() } else { "" };
         there.program(
             "poor",
-            &format!("#!/bin/sh\nexec {becomes} unshare --user --map-root-user sh -c '{limited}' sh \"$1\"\n"),
+            &format!(
+                "#!/bin/sh\nexec {becomes} unshare --user --map-root-user sh -c '{limited}' sh \"$1\"\n"
+            ),
         );
         for name in ["home", "work", "work/w"].iter().filter(|_| root) {
             std::os::unix::fs::chown(there.path(name), Some(user.uid), Some(user.gid)).unwrap();
@@ -265,9 +284,13 @@ fn less_than_a_jail_is_refused_unless_the_policy_takes_it_and_says_what_is_missi
         assert!(code == 1500 && message.contains("namespace"), "{message}");
         let asked = json!({"workspace": there.work(), "launcher": "there", "profile": "less"});
         let opened = agent.call("session/open", asked).unwrap_or_else(|error| panic!("{error}"));
-        for (name, enforced) in
-            [("landlock", true), ("seccomp", true), ("tree", true), ("pid-namespace", false), ("private-root", false)]
-        {
+        for (name, enforced) in [
+            ("landlock", true),
+            ("seccomp", true),
+            ("tree", true),
+            ("pid-namespace", false),
+            ("private-root", false),
+        ] {
             assert_eq!(layer(&opened["receipt"], name), Some(enforced), "{name}: {opened}");
         }
         let p = there.path("").display().to_string();

@@ -61,7 +61,10 @@ impl Place {
         let path = parent.join(name);
         // Under a name that no sweep looks at until it is held.
         let making = parent.join(format!("{MAKING}{name}"));
-        DirBuilder::new().mode(image::passable()).create(&making).map_err(wrong(&making.to_string_lossy()))?;
+        DirBuilder::new()
+            .mode(image::passable())
+            .create(&making)
+            .map_err(wrong(&making.to_string_lossy()))?;
         let lock = File::create(making.join("lock")).map_err(wrong("a lock"))?;
         lock.try_lock().map_err(|error| wrong("a lock")(io::Error::other(error.to_string())))?;
         fs::rename(&making, &path).map_err(wrong(&path.to_string_lossy()))?;

@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::template::Filling;
 use super::{FarError, Launcher};
+use crate::sandbox::LaunchError;
 use crate::sandbox::image;
 use crate::sandbox::link::{Building, Far, Link, Runner};
-use crate::sandbox::LaunchError;
 use crate::sys::socket;
 use crate::wire::frame::{Decoder, Frame as _};
 use crate::wire::runner::{FromRunner, Greeting, SandboxSpec, ToRunner, VERSION};
@@ -87,7 +87,8 @@ pub(in crate::sandbox) async fn launch(launcher: &Launcher, spec: SandboxSpec) -
     let until = Instant::now() + launcher.patience;
     let image = look(image::about, "a digest of the binary").await?;
     let (directory, mounts) = (launcher.directory.clone(), launcher.template.mounts());
-    let binary = look(move || if mounts { copy(&directory) } else { Ok(directory) }, "a copy of the binary").await?;
+    let binary =
+        look(move || if mounts { copy(&directory) } else { Ok(directory) }, "a copy of the binary").await?;
     let mut name = [0; 8];
     getrandom::fill(&mut name)
         .map_err(|error| FarError::Binary { what: "a name", error: io::Error::other(error.to_string()) })?;
@@ -146,7 +147,10 @@ impl<'a> Reached<'a> {
         let pair = || socket::stream_pair().map_err(|errno| LaunchError::Spawn(errno.into()));
         let ((ours, theirs), (hears, writes)) = (pair()?, pair()?);
         let output = theirs.try_clone().map_err(LaunchError::Spawn)?;
-        #[allow(clippy::disallowed_methods, reason = "this launches the runner, which starts everything else")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "this launches the runner, which starts everything else"
+        )]
         let mut command = Command::new(found);
         command
             .args(words.iter().skip(1))
@@ -163,7 +167,10 @@ impl<'a> Reached<'a> {
         drop(command);
         let stream = |fd: OwnedFd| {
             let stream = std::os::unix::net::UnixStream::from(fd);
-            stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).map_err(LaunchError::Spawn)
+            stream
+                .set_nonblocking(true)
+                .and_then(|()| UnixStream::from_std(stream))
+                .map_err(LaunchError::Spawn)
         };
         let complaints = Complaints::of(stream(hears)?);
         Ok(Self { launcher, until, stream: stream(ours)?, process: Some(process), complaints })
@@ -313,7 +320,7 @@ fn find(program: &str, path: &str) -> Option<std::path::PathBuf> {
         return program.starts_with('/').then(|| program.into());
     }
     let directories = path.split(':').filter(|directory| directory.starts_with('/'));
-    directories.map(|directory| Path::new(directory).join(program)).find(|path| {
-        nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file()
-    })
+    directories
+        .map(|directory| Path::new(directory).join(program))
+        .find(|path| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file())
 }

@@ -53,7 +53,9 @@ impl Launcher {
     pub fn workspace(&self, asked: &str, user: &str) -> Result<PathBuf, FarError> {
         let refuse = |why| FarError::Workspace { path: asked.to_owned(), launcher: self.name.clone(), why };
         if !is_plain(asked) {
-            return Err(refuse("is not an absolute path of letters, digits and `._+-` without `.` or `..` in it"));
+            return Err(refuse(
+                "is not an absolute path of letters, digits and `._+-` without `.` or `..` in it",
+            ));
         }
         let path = PathBuf::from(asked);
         let inside = self.workspaces.iter().any(|root| {
@@ -88,7 +90,8 @@ impl Launcher {
         let ground = Ground::Far(Far { launcher: self.name.clone(), make: self.make });
         let identity = Identity { home: FAR_HOME.into(), ..spec.identity };
         let view = View { own: Vec::new(), owner: None, ..spec.view };
-        let workspace = crate::wire::runner::Workspace { id: FileId { dev: 0, ino: 0 }, owner: None, ..spec.workspace };
+        let workspace =
+            crate::wire::runner::Workspace { id: FileId { dev: 0, ino: 0 }, owner: None, ..spec.workspace };
         Ok(SandboxSpec { ground, identity, view, workspace, ..spec })
     }
 }
@@ -97,7 +100,9 @@ impl Launcher {
 fn is_plain(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte);
     let Some(rest) = path.strip_prefix('/') else { return false };
-    path.len() < 1024 && path.bytes().all(plain) && rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
+    path.len() < 1024
+        && path.bytes().all(plain)
+        && rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// Whether the directory below which workspaces lie can be one.
@@ -137,9 +142,25 @@ pub(super) mod tests {
             assert!(launcher.workspace(good, "ann").is_ok(), "{good}");
         }
         for bad in [
-            "/srv/workshop", "/srv", "/", "", "srv/work/x", "/srv/work/../x", "/srv/work/./x", "/srv/work//x",
-            "/home/ben/work", "/srv/work/a b", "/srv/work/$(id)", "/srv/work/a,b", "/srv/work/a:b", "/srv/work/'",
-            "/srv/work/\n", "/srv/work/", "/srv/work/\u{e9}", "/srv/work/a;b", "/srv/work/{name}",
+            "/srv/workshop",
+            "/srv",
+            "/",
+            "",
+            "srv/work/x",
+            "/srv/work/../x",
+            "/srv/work/./x",
+            "/srv/work//x",
+            "/home/ben/work",
+            "/srv/work/a b",
+            "/srv/work/$(id)",
+            "/srv/work/a,b",
+            "/srv/work/a:b",
+            "/srv/work/'",
+            "/srv/work/\n",
+            "/srv/work/",
+            "/srv/work/\u{e9}",
+            "/srv/work/a;b",
+            "/srv/work/{name}",
         ] {
             assert!(launcher.workspace(bad, "ann").is_err(), "{bad:?}");
         }

@@ -108,9 +108,25 @@ fn ssh(told: &Told<'_>) -> Vec<String> {
 /// Nothing of the host but the workspace and the binary, no privileges, no network, and limits.
 fn apptainer(program: &str, told: &Told<'_>) -> Vec<String> {
     let before = [
-        program, "--quiet", "exec", "--containall", "--no-home", "--cleanenv", "--no-privs", "--writable-tmpfs", "--net",
-        "--network", "none", "--memory", "{memory}M", "--pids-limit", "{processes}", "--bind",
-        "{binary}:/.execward/runner:ro", "--bind", "{workspace}:{workspace}",
+        program,
+        "--quiet",
+        "exec",
+        "--containall",
+        "--no-home",
+        "--cleanenv",
+        "--no-privs",
+        "--writable-tmpfs",
+        "--net",
+        "--network",
+        "none",
+        "--memory",
+        "{memory}M",
+        "--pids-limit",
+        "{processes}",
+        "--bind",
+        "{binary}:/.execward/runner:ro",
+        "--bind",
+        "{workspace}:{workspace}",
     ];
     words(&before, told, &["--", told.target, "/.execward/runner", "runner", "stdio"])
 }
@@ -118,8 +134,16 @@ fn apptainer(program: &str, told: &Told<'_>) -> Vec<String> {
 /// One task with nothing of this machine's environment.
 fn slurm(told: &Told<'_>) -> Vec<String> {
     let before = [
-        "srun", "--quiet", "--unbuffered", "--nodes=1", "--ntasks=1", "--export=NONE", "--chdir=/", "--kill-on-bad-exit=1",
-        "--job-name={name}", "--mem={memory}M",
+        "srun",
+        "--quiet",
+        "--unbuffered",
+        "--nodes=1",
+        "--ntasks=1",
+        "--export=NONE",
+        "--chdir=/",
+        "--kill-on-bad-exit=1",
+        "--job-name={name}",
+        "--mem={memory}M",
     ];
     words(&before, told, &["/bin/sh", "-c", "{script}"])
 }
@@ -168,7 +192,9 @@ fn kubernetes(told: &Told<'_>) -> Result<Vec<String>, String> {
         }
     });
     if told.root.contains('{') {
-        return Err("the first of `workspaces` is where the pod's volume is, and has no `{user}` in it".to_owned());
+        return Err(
+            "the first of `workspaces` is where the pod's volume is, and has no `{user}` in it".to_owned()
+        );
     }
     if let (Some(class), Some(spec)) = (told.runtime_class, pod.get_mut("spec")) {
         spec["runtimeClassName"] = class.into();

@@ -32,10 +32,14 @@ pub enum TemplateError {
     #[error("a launcher needs a `preset`, or a `command` of one word at least")]
     Empty,
     /// A place that there is not.
-    #[error("`{{{0}}}` stands for nothing: there are {{script}}, {{remote}}, {{runner}}, {{binary}}, {{name}}, {{workspace}}, {{memory}} and {{processes}}")]
+    #[error(
+        "`{{{0}}}` stands for nothing: there are {{script}}, {{remote}}, {{runner}}, {{binary}}, {{name}}, {{workspace}}, {{memory}} and {{processes}}"
+    )]
     Place(String),
     /// The binary is sent, and nobody is told to take it; or the other way round.
-    #[error("the command must have {{script}} or {{remote}} in it, so that something takes the runner there, or `runner` must name it")]
+    #[error(
+        "the command must have {{script}} or {{remote}} in it, so that something takes the runner there, or `runner` must name it"
+    )]
     NotTaken,
 }
 
@@ -52,7 +56,8 @@ pub(super) struct Filling<'a> {
     pub(super) processes: u64,
 }
 
-const PLACES: [&str; 9] = ["script", "scriptjson", "remote", "runner", "binary", "name", "workspace", "memory", "processes"];
+const PLACES: [&str; 9] =
+    ["script", "scriptjson", "remote", "runner", "binary", "name", "workspace", "memory", "processes"];
 
 impl Template {
     /// A command. `runner` is the path of an execward that is there already.
@@ -80,7 +85,8 @@ impl Template {
 
     /// Whether the shell there has to be told whether the binary is sent.
     pub(super) fn sends(&self) -> bool {
-        let asks = |word: &String| places(word).any(|place| matches!(place, "script" | "scriptjson" | "remote"));
+        let asks =
+            |word: &String| places(word).any(|place| matches!(place, "script" | "scriptjson" | "remote"));
         self.runner == Runner::Sent && self.words.iter().any(asks)
     }
 
@@ -191,7 +197,13 @@ mod tests {
     #[test]
     fn places_are_filled_within_their_word_and_once() {
         let template = Template::new(
-            words(&["run", "--bind={workspace}:{workspace}", "{\"a\":{\"b\":1}}", "{name} {memory}M", "{binary}"]),
+            words(&[
+                "run",
+                "--bind={workspace}:{workspace}",
+                "{\"a\":{\"b\":1}}",
+                "{name} {memory}M",
+                "{binary}",
+            ]),
             None,
         );
         let filled = fill(&template.unwrap());
@@ -206,9 +218,13 @@ mod tests {
         assert_eq!(Template::new(Vec::new(), None), Err(TemplateError::Empty));
         assert_eq!(Template::new(words(&["ssh", "{host}"]), None), Err(TemplateError::Place("host".into())));
         assert_eq!(Template::new(words(&["ssh", "host"]), None), Err(TemplateError::NotTaken));
-        let there = Template::new(words(&["ssh", "host", "{remote}"]), Some("/opt/it's/execward".into())).unwrap();
+        let there =
+            Template::new(words(&["ssh", "host", "{remote}"]), Some("/opt/it's/execward".into())).unwrap();
         assert!(!there.sends());
-        assert_eq!(fill(&there)[2], r#"exec /bin/sh -c 'exec '\''/opt/it'\'\\\'\''s/execward'\'' runner stdio'"#);
+        assert_eq!(
+            fill(&there)[2],
+            r#"exec /bin/sh -c 'exec '\''/opt/it'\'\\\'\''s/execward'\'' runner stdio'"#
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::config::{duration, shown_time};
 use crate::sandbox::launcher::{Launcher, Preset, Template, Told, check_root};
@@ -48,7 +48,7 @@ pub(super) struct Section {
     #[serde(default)]
     make: Option<bool>,
     /// Variables for the command; it has none but these, HOME and PATH.
-    #[serde(default)]
+    #[serde(default, serialize_with = "shown_environment")]
     environment: BTreeMap<String, String>,
     /// How long it may take until the sandbox stands, a place in the scheduler's queue included.
     #[serde(default = "a_minute", deserialize_with = "duration", serialize_with = "shown_time")]
@@ -71,7 +71,8 @@ impl Section {
             if !self.target.is_empty() || !self.options.is_empty() || self.runtime_class.is_some() {
                 return Err("`target`, `options` and `runtime_class` are for a `preset`".to_owned());
             }
-            return Template::new(self.command.clone(), self.runner.clone()).map_err(|error| error.to_string());
+            return Template::new(self.command.clone(), self.runner.clone())
+                .map_err(|error| error.to_string());
         };
         if !self.command.is_empty() {
             return Err("`command` stands in place of a `preset`".to_owned());
@@ -122,6 +123,17 @@ impl Section {
     }
 }
 
+/// Without the values, which may be secrets.
+fn shown_environment<S: Serializer>(
+    all: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(all.iter().map(|(name, value)| match name.as_str() {
+        "PATH" | "HOME" => (name, value.as_str()),
+        _ => (name, "..."),
+    }))
+}
+
 /// All of them, by name.
 ///
 /// # Errors
@@ -130,7 +142,10 @@ pub(super) fn launchers(
     sections: &BTreeMap<String, Section>,
     local: &Local,
 ) -> Result<BTreeMap<String, Arc<Launcher>>, String> {
-    sections.iter().map(|(name, section)| Ok((name.clone(), Arc::new(section.launcher(name, local)?)))).collect()
+    sections
+        .iter()
+        .map(|(name, section)| Ok((name.clone(), Arc::new(section.launcher(name, local)?))))
+        .collect()
 }
 
 #[cfg(test)]

@@ -107,7 +107,9 @@ impl Session {
         let within = profile.clone();
         let far = self.spec.is_far();
         let look = move || -> Result<(Option<Directory>, PathBuf, Environment), Error> {
-            let open = |cwd: PathBuf| if far { elsewhere(&cwd, roots.as_slice()) } else { directory::open(&cwd, roots.as_slice()) };
+            let open = |cwd: PathBuf| {
+                if far { elsewhere(&cwd, roots.as_slice()) } else { directory::open(&cwd, roots.as_slice()) }
+            };
             let cwd = cwd.map(open).transpose().map_err(|error| {
                 Error::new(Code::Directory, format!("the working directory: {error}")).hint(hint)
             })?;

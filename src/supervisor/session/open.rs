@@ -107,7 +107,11 @@ impl Session {
             launch(common, &looked.backend, looked.spec.clone(), &looked.workspace, rendezvous.as_ref()),
             async {
                 // What lies elsewhere is not read from here.
-                if looked.spec.is_far() { Ok(Seen::default()) } else { scan(peer, looked.workspace.fd.as_fd()).await }
+                if looked.spec.is_far() {
+                    Ok(Seen::default())
+                } else {
+                    scan(peer, looked.workspace.fd.as_fd()).await
+                }
             }
         );
         let link = link
@@ -177,7 +181,10 @@ impl Session {
             }
             Some(_) => {
                 link.close();
-                return Err(Error::new(Code::Sandbox, "the sandbox: its runner names a home that can be none"));
+                return Err(Error::new(
+                    Code::Sandbox,
+                    "the sandbox: its runner names a home that can be none",
+                ));
             }
         };
         let environment = match pipeline::environment(&local, &profile, &spec, &workspace.path, &[], &[]) {
@@ -375,7 +382,9 @@ pub(super) async fn look(
         let profile = pipeline::profile(policy, selected, wanted).map_err(unusable)?;
         let backend = pipeline::made_by(&profile, policy);
         if let Backend::Launcher(name) = &backend {
-            let error = format!("the policy of the project names the launcher `{name}`, and its own sandbox is none there");
+            let error = format!(
+                "the policy of the project names the launcher `{name}`, and its own sandbox is none there"
+            );
             return Err(Error::new(Code::Terms, error).hint("name the launcher in the request"));
         }
         let spec = backend
@@ -420,14 +429,16 @@ fn far(
     (policy, selected, wanted): (&Source, Option<&str>, pipeline::Wanted<'_>),
 ) -> Result<Looked, Error> {
     let profile = pipeline::profile(policy, selected, wanted).map_err(unusable)?;
-    let refuse = |error: FarError| Error::new(Code::Workspace, format!("the workspace: {error}")).hint(error.hint());
+    let refuse =
+        |error: FarError| Error::new(Code::Workspace, format!("the workspace: {error}")).hint(error.hint());
     let launcher = common.launchers.get(name).ok_or_else(|| {
         let error = FarError::Unknown(name.to_owned());
         Error::new(Code::Sandbox, format!("the sandbox: {error}")).hint(error.hint())
     })?;
     let path = launcher.workspace(asked.workspace.as_str(), &local.principal.name).map_err(refuse)?;
     if policy.roots.as_ref().is_some_and(|roots| !roots.iter().any(|root| path.starts_with(root))) {
-        let error = format!("the workspace: {}: outside of the workspace roots of the policy", path.display());
+        let error =
+            format!("the workspace: {}: outside of the workspace roots of the policy", path.display());
         return Err(Error::new(Code::Workspace, error));
     }
     let workspace = Directory::elsewhere(path)

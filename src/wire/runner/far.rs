@@ -3,7 +3,6 @@
 //! The supervisor knows nothing of that place. It says which directory is meant and what the least isolation is; the runner
 //! looks there, makes the sandbox that can be made, and says which it is.
 
-
 use serde::{Deserialize, Serialize};
 
 /// The version that both ends must have: frames are not translated.
