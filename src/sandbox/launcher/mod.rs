@@ -137,7 +137,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_workspace_is_a_plain_path_below_what_the_user_has_there() {
-        let launcher = launcher(&["true"]);
+        let launcher = launcher(&["true", "{remote}"]);
         for good in ["/srv/work", "/srv/work/a-b_c.d+e", "/home/ann/work/x"] {
             assert!(launcher.workspace(good, "ann").is_ok(), "{good}");
         }
