@@ -46,9 +46,9 @@ pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
         return Err(Errno::EINVAL).doing("ids", || "run commands as uid or gid 0".into());
     }
     let filter = match &spec.ground {
-        // Whether it has namespaces of its own is not known.
-        Ground::Container(container) if !container.engine && spec.network != Network::Host => seccomp::SHARED,
-        Ground::Host | Ground::Container(_) => seccomp::FILTER,
+        // It has no namespaces of its own.
+        Ground::Far(_) if spec.network != Network::Host => seccomp::SHARED,
+        Ground::Host | Ground::Container(_) | Ground::Far(_) => seccomp::FILTER,
     };
     Ok(Confinement { ids: (uid, gid), drop_groups: inside.privileged, ruleset, filter })
 }

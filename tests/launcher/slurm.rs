@@ -143,7 +143,8 @@ fn the_scheduler_places_sessions_on_its_nodes_and_has_others_wait() {
         let first = String::from_utf8_lossy(&said.stdout).lines().next().unwrap().to_owned();
         assert!(cluster.says("scancel", &[&first]).status.success());
         let report = two.exited("b");
-        assert!(report.to_string().contains("gone"), "{report}");
+        // Whichever comes first: the scheduler's signal to all of the job, or the end of the stream.
+        assert_ne!(report["outcome"], "exited", "{report}");
         until("nothing of it is left", || processes(&mark).is_empty());
         assert_eq!(out(&shell(&mut three, "b", "echo still")), "still");
         drop(daemon);

@@ -300,6 +300,9 @@ fn less_than_a_jail_is_refused_unless_the_policy_takes_it_and_says_what_is_missi
         let done = shell(&mut agent, "a", &text);
         assert_eq!(out(&done), format!("{}\ngood", there.work()), "{done}");
         assert!(!done.to_string().contains("CANARY") && !there.path("work/escaped").exists());
+        let done = shell(&mut agent, "net", "exec 3<>/dev/tcp/127.0.0.1/22 && echo connected");
+        let error = done["stderr"]["text"].as_str().unwrap();
+        assert!(!error.is_empty() && !error.contains("refused"), "a socket was made: {done}");
         let mark = format!("51{}", std::process::id());
         let text = format!("setsid sleep {mark} >/dev/null 2>&1 & sleep {mark}");
         agent.call("exec/start", json!({"id": "b", "command": {"shell": text}, "timeout_ms": 500})).unwrap();

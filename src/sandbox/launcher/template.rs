@@ -221,10 +221,9 @@ mod tests {
         let there =
             Template::new(words(&["ssh", "host", "{remote}"]), Some("/opt/it's/execward".into())).unwrap();
         assert!(!there.sends());
-        assert_eq!(
-            fill(&there)[2],
-            r#"exec /bin/sh -c 'exec '\''/opt/it'\'\\\'\''s/execward'\'' runner stdio'"#
-        );
+        let line = shell_words::split(&fill(&there)[2]).unwrap();
+        assert_eq!(line[..3], ["exec", "/bin/sh", "-c"]);
+        assert_eq!(shell_words::split(&line[3]).unwrap(), ["exec", "/opt/it's/execward", "runner", "stdio"]);
     }
 
     #[test]
