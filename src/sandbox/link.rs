@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -418,8 +417,6 @@ impl Drop for Receiver {
                 if !matches!(poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout), Ok(1)) {
                     let _ = crate::sys::process::signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL);
                 }
-                // A supervisor that executed itself anew has its earlier runners for children still.
-                let _ = waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
                 return;
             }
             // A container goes when it is dropped.

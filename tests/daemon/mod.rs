@@ -28,6 +28,7 @@ mod secrets;
 mod sessions;
 mod shells;
 mod smart;
+mod soak;
 mod status;
 mod strict;
 mod terminals;

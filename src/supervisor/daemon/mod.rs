@@ -9,6 +9,7 @@ mod answers;
 mod config;
 mod configured;
 mod connection;
+mod inherited;
 mod jobs;
 mod launchers;
 mod look;
@@ -194,6 +195,7 @@ pub(super) struct House {
 /// # Errors
 /// When it cannot begin; see [`DaemonError`].
 pub fn serve(options: &Options) -> Result<Over, DaemonError> {
+    inherited::wait_for_inherited();
     let local = Local::look(options.state.clone())?;
     let own = local.principal.uid;
     let system = |what| move |error| DaemonError::System { what, error };
