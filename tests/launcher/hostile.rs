@@ -39,7 +39,10 @@ fn what_is_no_runner_is_an_error_that_says_what_came() {
             (format!("{have} {}; sleep 60", frame("{\"Alive\":1}")), "no runner"),
             (format!("{have} printf '\\377\\377\\377\\377'; sleep 60"), "no runner"),
             (format!("{have} {}; exit 3", greeted(version)), "ended"),
-            (format!("{have} {}; {}; sleep 60", greeted(version), frame("{\"Exited\":{}}")), "runner ended"),
+            (
+                format!("{have} {}; sleep 1; {}; sleep 60", greeted(version), frame("{\"Exited\":{}}")),
+                "runner ended",
+            ),
         ] {
             let there = There::new();
             let Some(daemon) = reaches(&there, &text, "patience = \"20s\"") else { return };

@@ -223,6 +223,10 @@ impl<'a> Reached<'a> {
         let mut said = Vec::new();
         loop {
             match decoder.next_frame::<FromRunner>() {
+                // A runner says nothing more before it is told to.
+                Ok(Some(FromRunner::Greeted(_))) if decoder.is_mid_frame() => {
+                    return Err(self.nonsense(&said));
+                }
                 Ok(Some(FromRunner::Greeted(greeted))) if greeted.version == VERSION => return Ok(()),
                 Ok(Some(FromRunner::Greeted(greeted))) => {
                     return Err(FarError::Version {
