@@ -132,11 +132,19 @@ fn is_path(secret: &[u8]) -> bool {
 /// Words joined by `.`, `::`, `_` or `-`, each a plain lower-case, upper-case or capitalised word with at most two
 /// digits at its end: a name, not a random string.
 fn is_code(secret: &[u8]) -> bool {
-    if secret.windows(2).any(|pair| pair == b"::" || pair == b"->") {
+    let joined = memchr::memchr2(b':', b'>', secret).is_some()
+        && secret.windows(2).any(|pair| pair == b"::" || pair == b"->");
+    if joined {
         return true;
     }
+    // Within no word: most secrets show it in their first bytes.
+    let odd = |pair: &[u8]| matches!(pair, [a, b] if a.is_ascii_digit() && b.is_ascii_alphabetic());
+    if secret.windows(2).any(odd) {
+        return false;
+    }
     let mut words = 0;
-    for word in secret.split(|byte| b"._-:".contains(byte)).filter(|word| !word.is_empty()) {
+    for word in secret.split(|byte| matches!(byte, b'.' | b'_' | b'-' | b':')).filter(|word| !word.is_empty())
+    {
         if !is_word(word) {
             return false;
         }

@@ -323,22 +323,27 @@ impl Engine {
         if self.values.is_empty() || found.open.is_some() {
             return Verdict::Secret(found);
         }
-        let mut at = found.start + 1;
-        while at < found.end {
-            let text = buffer.get(at..).unwrap_or_default();
-            if let Some(literal) = self.search.literal_at(text) {
-                for candidate in self.candidates(literal) {
-                    let Target::Value(index) = candidate.target else { break };
-                    match self.judge_value(index, buffer, at, ended) {
-                        Verdict::Secret(value) => found.end = found.end.max(value.end),
-                        Verdict::More { .. } => return undecided,
-                        Verdict::No => {}
-                    }
+        let mut next = found.start + 1;
+        while let Some((at, literal)) = self.search.next(buffer, next).filter(|(at, _)| *at < found.end) {
+            for candidate in self.candidates(literal) {
+                let Target::Value(index) = candidate.target else { break };
+                match self.judge_value(index, buffer, at, ended) {
+                    Verdict::Secret(value) => found.end = found.end.max(value.end),
+                    Verdict::More { .. } => return undecided,
+                    Verdict::No => {}
                 }
-            } else if !ended && self.search.begun_by(text).any(|literal| self.is_value(literal)) {
-                return undecided;
             }
-            at += 1;
+            next = at + 1;
+        }
+        // What has not all come yet can only stand at the end.
+        let unfinished = buffer.len().saturating_sub(self.search.longest_begun()).max(found.start + 1);
+        let begins_value = |at: usize| {
+            let text = buffer.get(at..).unwrap_or_default();
+            self.search.literal_at(text).is_none()
+                && self.search.begun_by(text).any(|literal| self.is_value(literal))
+        };
+        if !ended && (unfinished..found.end).any(begins_value) {
+            return undecided;
         }
         Verdict::Secret(found)
     }
