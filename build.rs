@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={DATA}");
     let (data, arch) = (std::fs::read_to_string(DATA)?, std::env::var("CARGO_CFG_TARGET_ARCH")?);
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
-    for (file, place) in [("seccomp.rs", Place::Own), ("seccomp-shared.rs", Place::Shared)] {
+    let filters = [("own.rs", Place::Own), ("offline.rs", Place::Offline), ("online.rs", Place::Online)];
+    for (file, place) in filters {
         let program = compile::compile(&data, &arch, place).map_err(|error| format!("{DATA}: {error}"))?;
         let instructions = program.iter().map(|sock_filter { code, jt, jf, k }| {
             format!("sock_filter {{ code: {code}, jt: {jt}, jf: {jf}, k: {k} }},\n")

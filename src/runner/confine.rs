@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::failure::{Doing, Hint, Result};
 use super::outer::Inside;
-use super::{container, seccomp};
+use super::{bare, container, seccomp};
 use crate::sys::process;
 use crate::sys::spawn::Confinement;
 use crate::wire::runner::{AGENT_SOCKET, Ground, Network, SandboxSpec};
@@ -22,10 +22,6 @@ use crate::wire::runner::{AGENT_SOCKET, Ground, Network, SandboxSpec};
 /// which ABI holds.
 const LANDLOCK: ABI = ABI::V9;
 
-/// Devices that commands may use where there is no /dev of their own.
-const DEVICES: [&str; 7] =
-    ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx"];
-
 /// Takes from the runner itself what no command may have either, and prepares the rest. Runs once the root stands.
 pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     let spec = inside.spec;
@@ -33,22 +29,22 @@ pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     let ruleset = ruleset(spec)?;
     limit(spec)?;
     // An ordinary user that has made no namespace has none, and may drop none.
-    if inside.privileged || !matches!(spec.ground, Ground::Far(_)) {
+    if inside.privileged || spec.ground != Ground::Bare {
         drop_capabilities_for_good()?;
     }
     nix::sys::prctl::set_no_new_privs().doing("no-new-privs", || "set no_new_privs".into())?;
     match spec.ground {
         Ground::Host => keep_only_what_a_runner_needs()?,
-        Ground::Container(_) | Ground::Far(_) => container::keep_only_what_is_needed()?,
+        Ground::Bare | Ground::Container(_) | Ground::Far(_) => container::keep_only_what_is_needed()?,
     }
     let (uid, gid) = (spec.identity.uid, spec.identity.gid);
     if uid == 0 || gid == 0 {
         return Err(Errno::EINVAL).doing("ids", || "run commands as uid or gid 0".into());
     }
-    let filter = match &spec.ground {
-        // It has no namespaces of its own.
-        Ground::Far(_) if spec.network != Network::Host => seccomp::SHARED,
-        Ground::Host | Ground::Container(_) | Ground::Far(_) => seccomp::FILTER,
+    let filter = match (&spec.ground, spec.network) {
+        (Ground::Bare, Network::Host) => seccomp::ONLINE,
+        (Ground::Bare, _) => seccomp::OFFLINE,
+        _ => seccomp::FILTER,
     };
     Ok(Confinement { ids: (uid, gid), drop_groups: inside.privileged, ruleset, filter })
 }
@@ -67,7 +63,9 @@ fn limit(spec: &SandboxSpec) -> Result<()> {
     set(Resource::RLIMIT_RTPRIO, 0)?;
     set(Resource::RLIMIT_NICE, 0)?;
     set(Resource::RLIMIT_NOFILE, spec.limits.open_files)?;
-    set(Resource::RLIMIT_NPROC, spec.limits.processes)?;
+    // Of all processes of a user, where there is no namespace of users: those that it has do not count.
+    let others = if spec.ground == Ground::Bare { bare::tasks_of(spec.identity.uid) } else { 0 };
+    set(Resource::RLIMIT_NPROC, spec.limits.processes.saturating_add(others))?;
     if let Some(size) = spec.limits.file_size {
         set(Resource::RLIMIT_FSIZE, size)?;
     }
@@ -111,21 +109,13 @@ fn ruleset(spec: &SandboxSpec) -> Result<std::os::fd::OwnedFd> {
     let doing = || "restrict the file system with landlock".to_owned();
     let all = AccessFs::from_all(LANDLOCK);
     let devices = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
-    let read = AccessFs::from_read(LANDLOCK);
-    // Without a root of its own a command sees what is not hidden from it here.
-    let bare = matches!(spec.ground, Ground::Far(_));
+    let bare = spec.ground == Ground::Bare;
+    let shown = if bare { bare::shown(spec) } else { Vec::new() };
     let mut rules: Vec<(&Path, BitFlags<AccessFs>)> = if bare {
-        let shown = spec.view.visible.iter().map(std::path::PathBuf::as_path).chain([Path::new("/proc")]);
-        let mut rules: Vec<_> = shown.filter(|path| path.is_dir()).map(|path| (path, read)).collect();
-        let files = spec.view.visible.iter().filter(|path| path.is_file());
-        rules.extend(files.map(|path| (path.as_path(), AccessFs::ReadFile | AccessFs::Execute)));
-        let devices = DEVICES.iter().map(|path| (Path::new(path), AccessFs::ReadFile | AccessFs::WriteFile));
-        rules.extend(devices.filter(|(path, _)| path.exists()));
-        rules.push((&spec.workspace.path, read));
-        rules
+        shown.iter().map(|(path, access)| (path.as_path(), *access & AccessFs::from_all(LANDLOCK))).collect()
     } else {
         vec![
-            (Path::new("/"), read),
+            (Path::new("/"), AccessFs::from_read(LANDLOCK)),
             (Path::new("/dev"), devices),
             (Path::new("/dev/shm"), all),
             (Path::new("/run"), all),

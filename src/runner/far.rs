@@ -8,8 +8,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,6 +18,7 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::sys::wait::waitpid;
 use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
+use super::bare::{self, Settled};
 use super::failure::{Doing, Hint, Result};
 use super::outer::{Inside, Stream};
 use super::root::Idmaps;
@@ -30,9 +30,6 @@ use crate::wire::runner::{
     FAR_USER, Failure, Far, FileId, FromRunner, Greeted, Greeting, Ground, Identity, Layer, Level,
     SandboxSpec, VERSION,
 };
-
-/// Landlock from this version on keeps signals inside: without it a command could end its runner, which has its user.
-const SCOPES: u32 = 6;
 
 /// Answers a greeting. How often something is to be said from then on.
 pub(super) fn greet(stream: &Stream, greeting: &Greeting) -> Result<Duration> {
@@ -54,14 +51,6 @@ pub(super) fn greet(stream: &Stream, greeting: &Greeting) -> Result<Duration> {
     Ok(Duration::from_millis(greeting.alive_ms.max(100)))
 }
 
-/// What is built here, and what there is to be said of it.
-pub(super) struct Settled {
-    pub(super) spec: SandboxSpec,
-    pub(super) layers: Vec<Layer>,
-    /// The private home, where there is no private root to have one in. Removed at the end.
-    pub(super) home: Option<PathBuf>,
-}
-
 /// Looks at the place, and decides what the sandbox is.
 pub(super) fn settle(mut spec: SandboxSpec, far: &Far) -> Result<Settled> {
     let privileged = geteuid().is_root();
@@ -75,7 +64,7 @@ pub(super) fn settle(mut spec: SandboxSpec, far: &Far) -> Result<Settled> {
         return Err(failed("workspace", "write to the workspace", &error, "give it to that user there"));
     }
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut layers = vec![Layer {
+    let layers = vec![Layer {
         name: "launcher".into(),
         enforced: true,
         detail: format!("{}: a runner at {}, which says the rest", far.launcher, host.trim()),
@@ -110,37 +99,8 @@ pub(super) fn settle(mut spec: SandboxSpec, far: &Far) -> Result<Settled> {
             "give the workspace to an ordinary user there",
         ));
     }
-    let abi = process::landlock_abi().unwrap_or(0);
-    if abi < SCOPES {
-        let error =
-            format!("landlock is of ABI {abi}, and {SCOPES} is needed where no namespace can be made");
-        return Err(failed(
-            "landlock",
-            "keep commands from their runner",
-            &error,
-            "use Linux 6.12 or later there",
-        ));
-    }
-    let home = private_home(uid, gid)?;
-    spec.identity = Identity { uid, gid, name: FAR_USER.into(), home: home.clone() };
-    for name in ["mount", "pid", "ipc", "uts", "network"] {
-        layers.push(Layer {
-            name: format!("{name}-namespace"),
-            enforced: false,
-            detail: format!("none can be made there: {why}"),
-        });
-    }
-    layers.push(Layer {
-        name: "private-root".into(),
-        enforced: false,
-        detail: "the system's files show as they are; of the rest landlock shows the workspace, all of it, and a private home".into(),
-    });
-    layers.push(Layer {
-        name: "cgroup".into(),
-        enforced: false,
-        detail: "memory of the whole tree is what the launcher's place allows".into(),
-    });
-    Ok(Settled { spec, layers, home: Some(home) })
+    spec.identity.name = FAR_USER.into();
+    bare::settle(spec, layers, (uid, gid), &why)
 }
 
 /// Opens the workspace through no link, having made it where that is asked.
@@ -254,34 +214,14 @@ fn heard(from: OwnedFd) -> Result<()> {
         .unwrap_or_else(|_| failed("namespaces", "try the jail", "it ended at once", "")))
 }
 
-/// A directory that is this session's alone, with a place for temporary files in it.
-fn private_home(uid: u32, gid: u32) -> Result<PathBuf> {
-    let doing = || "make a private home".to_owned();
-    let path = nix::unistd::mkdtemp("/tmp/execward-XXXXXX").doing("root", doing)?;
-    let make = || {
-        let temporary = path.join("tmp");
-        fs::DirBuilder::new().mode(0o700).create(&temporary)?;
-        if geteuid().is_root() {
-            chown(&temporary, Some(uid), Some(gid))?;
-            chown(&path, Some(uid), Some(gid))?;
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    make().doing("root", doing)?;
-    Ok(path)
-}
-
-/// What a runner that is not in a private root has to become before commands are there.
-pub(super) fn hold_by_descent() -> Result<()> {
-    nix::sys::prctl::set_child_subreaper(true).doing("tree", || "become a subreaper".into())
-}
-
-fn failed(layer: &str, what: &str, error: &str, hint: &str) -> Failure {
+pub(super) fn failed(layer: &str, what: &str, error: &str, hint: &str) -> Failure {
     Failure { id: None, layer: layer.into(), what: what.into(), error: error.into(), hint: hint.into() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn place() -> (tempfile::TempDir, PathBuf) {

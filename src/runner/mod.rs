@@ -20,6 +20,7 @@
 //! namespace (pid_namespaces(7)).
 
 mod apart;
+mod bare;
 mod cgroup;
 mod command;
 mod confine;

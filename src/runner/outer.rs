@@ -8,9 +8,10 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{getegid, geteuid, getgid, getuid, setsid};
 
+use super::bare::{self, Settled};
 use super::cgroup::Cgroup;
 use super::failure::{Doing, Hint, Result};
-use super::far::{self, Settled};
+use super::far;
 use super::outlive::Rendezvous;
 use super::root::Idmaps;
 use super::{namespaces, serve};
@@ -88,7 +89,8 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
     let Opened { spec, decoder, socket, alive } = read_open(stream.as_ref())?;
     let settled = match spec.ground.clone() {
         Ground::Far(there) => far::settle(spec, &there)?,
-        Ground::Host | Ground::Container(_) => Settled { spec, layers: Vec::new(), home: None },
+        Ground::Host => bare::here(spec)?,
+        Ground::Bare | Ground::Container(_) => Settled { spec, layers: Vec::new(), home: None },
     };
     let spec = &settled.spec;
     let mut layers = settled.layers;
@@ -104,8 +106,7 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
         let (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
         let inside = Inside { spec, cgroup, idmaps, layers, privileged, rendezvous, far: alive };
         let code = stream.take().map_or(1, |stream| serve::main(stream, decoder, inside));
-        // Nothing of a command is left that could put another file there, or a link.
-        settled.home.iter().for_each(|home| drop(std::fs::remove_dir_all(home)));
+        settled.home.iter().for_each(|home| bare::remove(home));
         return Ok(code);
     }
     let _ = process::new_session_keyring();

@@ -18,7 +18,7 @@ use super::init::{Hold, Init};
 use super::later::Watch;
 use super::outer::{Inside, Stream, refuse};
 use super::outlive::{Kept, Rendezvous, Reported};
-use super::{container, far, root, tree};
+use super::{bare, container, far, root, tree};
 use crate::sys::spawn::Confinement;
 use crate::sys::{net, passing, process, socket};
 use crate::wire::frame::{Decoder, Frame};
@@ -51,8 +51,10 @@ pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> 
     };
     let joins = inside.cgroup.take_joins();
     let far = inside.far.map(|every| Distant { spec: inside.spec.clone(), every, said: Instant::now() });
+    let bare = (inside.spec.ground == Ground::Bare).then(|| inside.spec.clone());
     let mut server = Server {
         far,
+        bare,
         stream,
         decoder,
         hold,
@@ -105,29 +107,17 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
     let abi = process::landlock_abi()
         .doing("landlock", || "ask for the landlock ABI".into())
         .hint(|| LANDLOCK_HINT.into())?;
+    let backend = if inside.far.is_some() { LAUNCHER } else { "jail" };
+    // Its programs are the place's own: the supervisor knows nothing of them.
+    let bash = inside.far.and_then(|_| container::bash());
     let (mut layers, workspace, bash, hold, backend) = match &spec.ground {
         Ground::Host => {
             let (layers, workspace) = build(inside)?;
-            let backend = if inside.far.is_some() { LAUNCHER } else { "jail" };
-            // Its programs are the place's own: the supervisor knows nothing of them.
-            (
-                layers,
-                workspace,
-                inside.far.and_then(|_| container::bash()),
-                Hold::Namespace,
-                backend.to_owned(),
-            )
+            (layers, workspace, bash, Hold::Namespace, backend.to_owned())
         }
-        Ground::Far(_) => {
-            far::hold_by_descent()?;
-            let workspace = container::same(&spec.workspace.path, spec.workspace.id, OFlag::O_DIRECTORY)?;
-            (
-                std::mem::take(&mut inside.layers),
-                workspace,
-                container::bash(),
-                Hold::Descent,
-                LAUNCHER.to_owned(),
-            )
+        Ground::Bare | Ground::Far(_) => {
+            let workspace = bare::hold(spec)?;
+            (std::mem::take(&mut inside.layers), workspace, bash, Hold::Descent, backend.to_owned())
         }
         Ground::Container(made) => {
             let container::Found { layers, workspace, bash } = container::look(spec, made)?;
@@ -174,7 +164,7 @@ fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
         ready: Ready {
             receipt: Receipt { backend, layers },
             bash: bash.map(str::to_owned),
-            home: matches!(spec.ground, Ground::Far(_)).then(|| spec.identity.home.clone()),
+            home: (inside.far.is_some() && spec.ground == Ground::Bare).then(|| spec.identity.home.clone()),
             commands: Vec::new(),
         },
         listener,
@@ -209,6 +199,8 @@ pub(super) fn build(inside: &mut Inside<'_>) -> Result<(Vec<Layer>, OwnedFd)> {
 struct Server {
     /// The supervisor is elsewhere: it cannot look at directories here, nor see that this process is there.
     far: Option<Distant>,
+    /// The commands' home is another one than was asked for.
+    bare: Option<SandboxSpec>,
     stream: Stream,
     decoder: Decoder,
     hold: Hold,
@@ -444,6 +436,8 @@ impl Server {
 
     /// Makes a command ready with an init that waits, or with a new one.
     fn prepare(&mut self, spawn: &Spawn) -> Result<Command> {
+        let at_home = self.bare.as_ref().map(|spec| bare::at_home(spec, spawn));
+        let spawn = at_home.as_ref().unwrap_or(spawn);
         let there;
         let spawn = match &self.far {
             Some(far) => {

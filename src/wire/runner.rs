@@ -263,6 +263,9 @@ impl SandboxSpec {
 pub enum Ground {
     /// A host: it makes the session's namespaces and private root itself.
     Host,
+    /// A host on which no namespace can be made, as a runner finds out: it holds with landlock and seccomp alone.
+    #[serde(skip)]
+    Bare,
     /// A container that was made for this session: it looks at what stands, and adds what each command needs.
     Container(Container),
     /// Another place, which it has to look at first: it makes there what can be made.

@@ -3,6 +3,7 @@
 //! For every row of the list: the probe runs in the sandbox and must be held; what it was after is checked from
 //! outside; then the same probe runs bare and must succeed (the positive control), or else the row shows nothing.
 
+mod bare;
 mod doctor;
 mod held;
 mod inside;

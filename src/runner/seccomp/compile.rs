@@ -32,13 +32,35 @@ pub(super) enum FilterError {
 }
 
 /// What a command has around it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// Namespaces of its own.
     Own,
-    /// The host's, and landlock.
+    /// The host's, and landlock; no network.
+    Offline,
+    /// The same with the host's network.
+    Online,
+}
+
+/// For which of them a group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Only {
+    Own,
     Shared,
+    Offline,
+    Online,
+}
+
+impl Only {
+    fn holds(self, place: Place) -> bool {
+        match self {
+            Self::Own => place == Place::Own,
+            Self::Shared => place != Place::Own,
+            Self::Offline => place == Place::Offline,
+            Self::Online => place == Place::Online,
+        }
+    }
 }
 
 /// Compiles a filter from its TOML for an architecture, named as in `std::env::consts::ARCH`.
@@ -204,7 +226,7 @@ struct Group {
     /// Only on this architecture.
     arch: Option<String>,
     /// Only there.
-    place: Option<Place>,
+    place: Option<Only>,
     syscalls: Vec<String>,
     /// Alternatives, each of conditions that must all hold. None is no condition.
     #[serde(default)]
@@ -218,6 +240,9 @@ struct Condition {
     mask: Option<u32>,
     is: Option<u32>,
     not: Option<u32>,
+    /// All 64 bits of the argument count.
+    #[serde(default)]
+    wide: bool,
 }
 
 impl Condition {
@@ -229,7 +254,8 @@ impl Condition {
             // Nothing that seccompiler reads: the compilation fails rather than allows.
             _ => (json!("unreadable"), 0),
         };
-        json!({ "index": self.arg, "type": "dword", "op": operator, "val": value })
+        let width = if self.wide { "qword" } else { "dword" };
+        json!({ "index": self.arg, "type": width, "op": operator, "val": value })
     }
 }
 
@@ -245,7 +271,7 @@ impl Data {
     fn read(toml: &str, place: Place) -> Result<Self, toml::de::Error> {
         let mut data: Self = toml::from_str(toml)?;
         for groups in [&mut data.allow, &mut data.refuse] {
-            groups.retain(|group| group.place.is_none_or(|only| only == place));
+            groups.retain(|group| group.place.is_none_or(|only| only.holds(place)));
         }
         Ok(data)
     }
@@ -354,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_tree_says_of_every_call_what_the_list_says() {
-        [Place::Own, Place::Shared].into_iter().for_each(the_tree_says_what_the_list_says);
+        [Place::Own, Place::Offline, Place::Online].into_iter().for_each(the_tree_says_what_the_list_says);
     }
 
     fn the_tree_says_what_the_list_says(place: Place) {
@@ -380,6 +406,7 @@ mod tests {
                             let holds = |condition: &Condition| {
                                 let low = value as u32;
                                 match condition {
+                                    Condition { wide: true, is, .. } => Some(value) == is.map(u64::from),
                                     Condition { not: Some(not), .. } => low != *not,
                                     Condition { mask, is, .. } => Some(low & mask.unwrap_or(u32::MAX)) == *is,
                                 }
@@ -406,7 +433,7 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn what_is_shared_with_others_is_not_reached() {
-        let program = compile(DEFAULT, ARCH, Place::Shared).unwrap();
+        let program = compile(DEFAULT, ARCH, Place::Offline).unwrap();
         let says = |call: libc::c_long, arguments: [u64; 6]| answer(&program, NATIVE, call as u32, arguments);
         for family in [1, 2, 10, 16, 17, 38, 40] {
             assert_eq!(says(libc::SYS_socket, [family, 1, 0, 0, 0, 0]), EPERM, "{family}");
@@ -423,6 +450,20 @@ mod tests {
             assert_eq!((says(call, [0; 6]), says(call, [7; 6])), (ALLOW, EPERM));
         }
         assert_eq!(says(libc::SYS_setpriority, [0, 7, 0, 0, 0, 0]), EPERM);
+        for call in
+            [libc::SYS_chmod, libc::SYS_fchmodat, libc::SYS_chown, libc::SYS_setxattr, libc::SYS_utime]
+        {
+            assert_eq!(says(call, [0; 6]), EPERM);
+        }
+        // A name may lie where the low half of its address is 0.
+        for (name, answer) in [(0, ALLOW), (1 << 32, EPERM), (0x5555_0000, EPERM)] {
+            assert_eq!(says(libc::SYS_utimensat, [3, name, 0, 0, 0, 0]), answer, "{name:#x}");
+        }
+        let online = compile(DEFAULT, ARCH, Place::Online).unwrap();
+        for (family, said) in [(1, EPERM), (2, ALLOW), (10, ALLOW), (16, EPERM)] {
+            let arguments = [family, 1, 0, 0, 0, 0];
+            assert_eq!(answer(&online, NATIVE, libc::SYS_socket as u32, arguments), said, "{family}");
+        }
         let own = compile(DEFAULT, ARCH, Place::Own).unwrap();
         for call in [libc::SYS_prlimit64, libc::SYS_shmget, libc::SYS_setpriority] {
             assert_eq!(answer(&own, NATIVE, call as u32, [7; 6]), ALLOW);
@@ -431,7 +472,7 @@ mod tests {
 
     #[test]
     fn no_call_is_both_plainly_allowed_and_refused_or_listed_twice() {
-        [Place::Own, Place::Shared].into_iter().for_each(no_call_is_listed_twice);
+        [Place::Own, Place::Offline, Place::Online].into_iter().for_each(no_call_is_listed_twice);
     }
 
     fn no_call_is_listed_twice(place: Place) {
