@@ -185,7 +185,7 @@ pub(super) fn cannot_set_apart() -> Failure {
         id: None,
         layer: "apart".into(),
         what: "set the command apart as it was approved".into(),
-        error: "commands of a container share its namespaces".into(),
+        error: "the session's commands share what is around them".into(),
         hint: "a command that is approved with less than its session has, or with its scripts held, runs in the jail: \
                open a session with the backend `jail`"
             .into(),

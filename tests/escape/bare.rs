@@ -59,8 +59,8 @@ fn run(ground: &Ground, options: &[&str], text: &str) -> Command {
 #[test]
 fn work_is_done_with_what_is_left() {
     where_there_are_none(|ground| {
-        let text = "echo one > made && chmod +x made; cat made; echo \"$HOME\"; echo x > ~/file && echo y > \"$TMPDIR/t\" && pwd; \
-                    touch made; python3 -c 'import socket; socket.socketpair()[0].send(b\"x\")' && echo pair";
+        let text = "echo one > made; cat made; echo \"$HOME\"; echo x > ~/file && echo y > \"$TMPDIR/t\" && pwd; \
+                    touch made; python3 -c 'import socket; a,b=socket.socketpair(); a.send(b\"x\")' && echo pair";
         let output = run(ground, &[], text).output().expect(0);
         let out = output.stdout();
         let lines: Vec<&str> = out.lines().collect();
