@@ -274,7 +274,7 @@ mod tests {
         let home = private_home((geteuid().as_raw(), getegid().as_raw())).unwrap();
         fs::create_dir_all(home.join("x/y")).unwrap();
         fs::write(home.join("x/y/z"), "x").unwrap();
-        fs::set_permissions(home.join("x"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(home.join("x"), fs::Permissions::from_mode(0o000)).unwrap();
         remove(&home);
         assert!(!home.exists());
     }
