@@ -15,8 +15,9 @@ const POLICY: &str = "[approval]\ntimeout = \"20s\"\n[[rule]]\nid = \"ask.uname\
     reason = \"a test\"\nexamples = [{ command = \"uname -a\", expect = \"ask\" }]\n[[rule]]\nid = \"deny.hostname\"\n\
     program = \"hostname\"\ndecision = \"deny\"\nreason = \"a test\"\nexamples = [{ command = \"hostname x\", expect = \"deny\" }]\n";
 
-/// Memory that a daemon may have gained in the last third of the time, in KiB.
-const GROWTH: u64 = 12 << 10;
+/// Private memory of a daemon whose sessions have all gone, in KiB, however long it ran. What it has freed it does not give back
+/// wholly: `docs/soak.md` says how far that goes.
+const EMPTY: u64 = 96 << 10;
 
 /// How long it takes in all; half of it where it is done twice.
 fn length() -> Duration {
@@ -569,12 +570,6 @@ fn nothing_is_lost_and_nothing_is_left_over() {
             (came, answering.join().unwrap())
         });
         let runs = account_for_jobs(&daemon);
-        assert!(
-            memory[1] <= memory[0] + GROWTH,
-            "private memory went from {} to {} KiB",
-            memory[0],
-            memory[1]
-        );
         until("its descriptors are given back", || {
             daemon.descriptors() <= descriptors[0].max(descriptors[1])
         });
@@ -582,6 +577,8 @@ fn nothing_is_lost_and_nothing_is_left_over() {
             let open = daemon.operator().call("status/show", json!({})).unwrap();
             open["sessions"] == 0 && open["running"] == 0
         });
+        let empty = daemon.private_kib();
+        assert!(empty <= EMPTY, "{empty} KiB are private without a session, and were {memory:?} with them");
         until("no sandbox is left", || inside(daemon.path()).is_empty());
         until("no process is left", || daemon.descendants().is_empty());
         let pid = daemon.pid();
@@ -607,7 +604,8 @@ fn nothing_is_lost_and_nothing_is_left_over() {
             .for_each(|(kind, count)| *kinds.entry(kind).or_default() += count);
         eprintln!(
             "-- {:?}: {} results, {} lost with a killed runner, {} sessions, {} connections, {answered} answers, {runs} runs of jobs, \
-             {} records; {done:?}; private memory {} to {} KiB, {} to {} descriptors; {kinds:?}",
+             {} records; {done:?}; private memory {} to {} KiB, \
+             {empty} without sessions, {} to {} descriptors; {kinds:?}",
             begun.elapsed(),
             came.iter().map(|came| came.told.len()).sum::<usize>(),
             sum(&|came| came.lost),
