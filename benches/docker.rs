@@ -60,6 +60,28 @@ fn main() {
         }),
     ];
     compare("a session", rows, rounds.div_ceil(2));
+    drop(daemon);
+
+    let daemon = Daemon::start("pool", "[docker]\npool = 1\n", Some(&policy));
+    let (workspace, mut client) = (daemon.workspace(), daemon.client());
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        client.open(&workspace, contained());
+        times.push(start.elapsed());
+        client.call("session/close", &json!({}));
+        // Until the next one waits.
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    // The first had none to take.
+    let mut times = times.split_off(1);
+    times.sort();
+    println!(
+        "session/open from the pool: median {:.2?}, 90 % {:.2?}",
+        times[times.len() / 2],
+        times[times.len() * 9 / 10]
+    );
+    drop(daemon);
     docker(&["image", "rm", "--force", IMAGE]);
 }
 

@@ -5,6 +5,7 @@
 mod escape;
 mod everyday;
 mod lifetime;
+mod pool;
 
 use std::fs;
 use std::io::Write as _;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::engine;
 use super::launch::{self, Running};
+use super::pool::{self, Pool};
 use super::sweep;
 use super::{DockerError, Image, Made, Options, images};
 use crate::prepare::Directory;
@@ -33,13 +34,14 @@ pub struct Engine(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     options: Options,
+    pool: Pool,
     jobs: Mutex<Option<mpsc::UnboundedSender<Job>>>,
 }
 
 impl Engine {
     /// Says where it is.
     pub fn new(options: Options) -> Self {
-        Self(Arc::new(Inner { options, jobs: Mutex::default() }))
+        Self(Arc::new(Inner { options, pool: Pool::default(), jobs: Mutex::default() }))
     }
 
     /// Where it is, and how it is used.
@@ -54,17 +56,41 @@ impl Engine {
         made: Made,
         workspace: &Directory,
     ) -> Result<(std::os::unix::net::UnixStream, Running, SandboxSpec), DockerError> {
-        let workspace = Directory {
-            path: workspace.path.clone(),
-            fd: workspace.fd.try_clone().map_err(|error| DockerError::Place {
-                what: "a descriptor of the workspace".into(),
-                error: error.to_string(),
-            })?,
-            id: workspace.id,
-            owner: workspace.owner,
+        let again = |workspace: &Directory| {
+            Ok::<_, DockerError>(Directory {
+                path: workspace.path.clone(),
+                fd: workspace.fd.try_clone().map_err(|error| DockerError::Place {
+                    what: "a descriptor of the workspace".into(),
+                    error: error.to_string(),
+                })?,
+                id: workspace.id,
+                owner: workspace.owner,
+            })
         };
-        let engine = self.clone();
-        self.ask(move |docker| launch::launch(docker, engine, spec, made, workspace)).await?
+        let (held, engine) = (again(workspace)?, self.clone());
+        let next = (self.options().pool > 0)
+            .then(|| again(workspace))
+            .transpose()?
+            .map(|next| (next, spec.clone(), made.clone()));
+        let launched = self.ask(move |docker| launch::launch(docker, engine, spec, made, held)).await??;
+        if let Some((workspace, spec, made)) = next {
+            let engine = self.clone();
+            let refill = move |docker| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+                Box::pin(pool::refill(docker, engine, spec, made, workspace))
+            };
+            // The session is there; what the next one would gain is no reason to lose it.
+            drop(self.hand(Box::new(refill)));
+        }
+        Ok(launched)
+    }
+
+    /// Removes the containers that wait, and has no more wait. Waits for their end.
+    pub fn close(&self) {
+        drop(self.0.pool.close());
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.0.pool
     }
 
     /// The images that are here.

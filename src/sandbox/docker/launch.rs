@@ -5,12 +5,13 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, ContainerState};
+use bollard::models::{ContainerCreateBody, ContainerState, ImageInspect};
 use bollard::query_parameters::CreateContainerOptions;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::error::engine;
 use super::place::{Place, SOCKET};
+use super::pool::{self, Launched};
 use super::{DockerError, Engine, Image, Made, container, images, seccomp, sweep};
 use crate::prepare::Directory;
 use crate::wire::runner::{Network, SandboxSpec};
@@ -34,6 +35,15 @@ pub(in crate::sandbox) struct Running {
 }
 
 impl Running {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether what is mounted over the workspace is what would be mounted now.
+    pub(super) fn holds(&self, spec: &SandboxSpec, workspace: &Directory) -> bool {
+        self.place.as_ref().is_some_and(|place| place.holds(spec, workspace))
+    }
+
     /// What the engine says of it; `None` where it has none of this name.
     async fn state(&self) -> Result<Option<ContainerState>, DockerError> {
         let id = self.id.clone();
@@ -86,14 +96,14 @@ impl Drop for Running {
     }
 }
 
-/// Makes a container, looks at what the engine made of it, and waits for its runner.
+/// Takes a container that waits for such a session, or makes one.
 pub(super) async fn launch(
     docker: Docker,
     of: Engine,
-    mut spec: SandboxSpec,
+    spec: SandboxSpec,
     made: Made,
     workspace: Directory,
-) -> Result<(UnixStream, Running, SandboxSpec), DockerError> {
+) -> Result<Launched, DockerError> {
     let wrong = |what| engine(&of.options().socket, what);
     let (version, image) = tokio::join!(docker.version(), images::inspect(&docker, &of, &made.image));
     let found = version.map_err(wrong("say its version"))?.api_version.unwrap_or_default();
@@ -105,12 +115,30 @@ pub(super) async fn launch(
     if !made.images.iter().all(|list| images::permitted(list, &made.image, &of_image)) {
         return Err(DockerError::Image(made.image));
     }
+    if of.options().pool > 0 {
+        let key = pool::Key::new(&of_image.id, &spec);
+        if let Some(launched) = pool::take(&docker, &of, &key, &workspace).await {
+            return Ok(launched);
+        }
+    }
+    make(&docker, &of, spec, &image, &workspace).await.map(|(launched, _)| launched)
+}
+
+/// Makes a container, looks at what the engine made of it, and waits for its runner. What was asked for comes with it.
+pub(super) async fn make(
+    docker: &Docker,
+    of: &Engine,
+    mut spec: SandboxSpec,
+    image: &ImageInspect,
+    workspace: &Directory,
+) -> Result<(Launched, ContainerCreateBody), DockerError> {
+    let wrong = |what| engine(&of.options().socket, what);
     let mut name = [0; 8];
     let error =
         |error: getrandom::Error| DockerError::Place { what: "a name".into(), error: error.to_string() };
     getrandom::fill(&mut name).map_err(error)?;
     let name = format!("execward-{}", name.map(|byte| format!("{byte:02x}")).concat());
-    let place = Place::make(&of.options().directory, &name, &mut spec, &workspace)?;
+    let place = Place::make(&of.options().directory, &name, &mut spec, workspace)?;
     let seccomp = seccomp::profile().map_err(|error| DockerError::Place {
         what: "the seccomp profile".into(),
         error: error.to_string(),
@@ -119,17 +147,17 @@ pub(super) async fn launch(
         Network::None | Network::Proxy => "none",
         Network::Host => "bridge",
     };
-    let asked = container::ask(&spec, &image, &place, &seccomp, network);
+    let asked = container::ask(&spec, image, &place, &seccomp, network);
     let options = CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
     let listener = listen(&place)?;
     let created = docker.create_container(Some(options), asked.clone()).await;
     let id = created.map_err(wrong("make the container"))?.id;
     let running = Running { engine: of.clone(), id: id.clone(), place: Some(place) };
     // From here on, whatever fails, the container goes with `running`.
-    match begin(&docker, &of, &asked, &id, listener).await {
-        Ok(stream) => Ok((stream, running, spec)),
+    match begin(docker, of, &asked, &id, listener).await {
+        Ok(stream) => Ok(((stream, running, spec), asked)),
         Err(error) => {
-            sweep::remove(&docker, &id).await;
+            sweep::remove(docker, &id).await;
             drop(running);
             Err(error)
         }

@@ -13,10 +13,12 @@ mod error;
 mod images;
 mod launch;
 mod place;
+mod pool;
 mod seccomp;
 mod sweep;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use engine::Engine;
 pub use error::DockerError;
@@ -25,6 +27,9 @@ pub(super) use launch::Running;
 
 use super::{Asked, LaunchError, jail};
 use crate::wire::runner::{Container, Ground, SandboxSpec, View};
+
+/// How long a container waits for a session where nothing else is said.
+pub const POOL_IDLE: Duration = Duration::from_secs(600);
 
 /// Where execward's own things are in a container.
 const RUNNER: &str = "/.execward/runner";
@@ -37,12 +42,21 @@ pub struct Options {
     pub socket: PathBuf,
     /// A directory for the private directories of containers; made where it is missing, this user's alone.
     pub directory: PathBuf,
+    /// How many containers wait for a next session, at most.
+    pub pool: usize,
+    /// How long one waits.
+    pub pool_idle: Duration,
 }
 
 impl Options {
     /// The engine of this machine.
     pub fn local(directory: &Path) -> Self {
-        Self { socket: "/var/run/docker.sock".into(), directory: directory.to_owned() }
+        Self {
+            socket: "/var/run/docker.sock".into(),
+            directory: directory.to_owned(),
+            pool: 0,
+            pool_idle: POOL_IDLE,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{DockerError, RUNNER, SOCKET_DIRECTORY};
 use crate::prepare::Directory;
 use crate::sandbox::image;
 use crate::sys::{ids, mount};
-use crate::wire::runner::{FileId, HOLD_IDS, Identity, ROLE, SandboxSpec};
+use crate::wire::runner::{FileId, Ground, HOLD_IDS, Identity, ROLE, SandboxSpec};
 
 /// The runner's socket, in its directory.
 pub(super) const SOCKET: &str = "socket";
@@ -32,6 +32,9 @@ pub(super) const LABEL_OWNER: &str = "org.execward.owner";
 pub(super) const LABEL_SUPERVISOR: &str = "org.execward.supervisor";
 pub(super) const LABEL_PLACE: &str = "org.execward.place";
 
+/// Source, target, and whether it can be written.
+type Mounts = Vec<(PathBuf, PathBuf, bool)>;
+
 /// The private directory of one container. Gone when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -39,8 +42,7 @@ pub(super) struct Place {
     /// Held for as long as the place is somebody's: a place without a lock is a dead supervisor's.
     _lock: File,
     binary: PathBuf,
-    /// Source, target, and whether it can be written.
-    mounts: Vec<(PathBuf, PathBuf, bool)>,
+    mounts: Mounts,
     mapped: bool,
 }
 
@@ -92,11 +94,23 @@ impl Place {
             (place.path.join("group"), "/etc/group".into(), false),
             (source.clone(), top.clone(), spec.workspace.writable),
         ];
-        let held = place.hold(spec, workspace, &source).map_err(wrong("the mounts in the workspace"))?;
-        if let crate::wire::runner::Ground::Container(container) = &mut spec.ground {
+        let (mounts, held) =
+            place.hold(spec, workspace, &source).map_err(wrong("the mounts in the workspace"))?;
+        place.mounts.extend(mounts);
+        if let Ground::Container(container) = &mut spec.ground {
             container.mounts = held;
         }
         Ok(place)
+    }
+
+    /// Whether what is mounted over the workspace of this sandbox, which was made here, is what would be mounted now.
+    pub(super) fn holds(&self, spec: &SandboxSpec, workspace: &Directory) -> bool {
+        let Ground::Container(container) = &spec.ground else { return false };
+        let Some((source, ..)) = self.mounts.iter().find(|(_, target, _)| *target == spec.workspace.path)
+        else {
+            return false;
+        };
+        self.hold(spec, workspace, source).is_ok_and(|(_, held)| held == container.mounts)
     }
 
     fn session(&self) -> PathBuf {
@@ -153,14 +167,14 @@ impl Place {
         Ok(target)
     }
 
-    /// Mounts over what is not to be seen and what is not to be changed in the workspace, and on the directories that
-    /// lead there, which could be renamed otherwise. Says what the runner is to find.
+    /// The mounts over what is not to be seen and what is not to be changed in the workspace, and on the directories that
+    /// lead there, which could be renamed otherwise; and what the runner is to find.
     fn hold(
-        &mut self,
+        &self,
         spec: &SandboxSpec,
         workspace: &Directory,
         source: &Path,
-    ) -> io::Result<Vec<(PathBuf, FileId)>> {
+    ) -> io::Result<(Mounts, Vec<(PathBuf, FileId)>)> {
         let top = &spec.workspace.path;
         let outside = spec.view.masked.iter().filter_map(|path| path.strip_prefix(top).ok());
         let outside: Vec<PathBuf> =
@@ -201,8 +215,7 @@ impl Place {
             !masked.iter().any(|hidden| target.starts_with(top.join(hidden)) && *target != top.join(hidden))
         });
         held.retain(|(path, _)| mounts.iter().any(|(_, target, _)| target == path));
-        self.mounts.extend(mounts);
-        Ok(held)
+        Ok((mounts, held))
     }
 }
 

@@ -49,17 +49,34 @@ pub(super) struct Config {
 }
 
 /// The engine for containers.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Docker {
     /// Its socket.
     pub(super) socket: Option<PathBuf>,
+    /// How many containers wait, made ahead, for another session in a workspace that has had one. They take memory.
+    pub(super) pool: usize,
+    /// How long one waits.
+    #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
+    #[schemars(with = "String")]
+    pub(super) pool_idle: Duration,
+}
+
+impl Default for Docker {
+    fn default() -> Self {
+        Self { socket: None, pool: 0, pool_idle: docker::POOL_IDLE }
+    }
 }
 
 impl Docker {
     pub(super) fn options(&self, directories: &Directories) -> docker::Options {
         let local = docker::Options::local(&directories.containers());
-        docker::Options { socket: self.socket.clone().unwrap_or(local.socket), ..local }
+        docker::Options {
+            socket: self.socket.clone().unwrap_or(local.socket),
+            pool: self.pool,
+            pool_idle: self.pool_idle,
+            ..local
+        }
     }
 }
 

@@ -402,6 +402,8 @@ impl House {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        let engine = self.common.engine.clone();
+        let _ = tokio::task::spawn_blocking(move || engine.close()).await;
         if let Err(error) = self.common.scribe.checkpoint().await {
             tracing::error!(%error, "not everything is recorded");
         }
