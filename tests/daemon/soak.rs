@@ -217,6 +217,8 @@ impl Worker<'_> {
                 assert!(kind.ends.iter().any(|(how, _)| *how == "refused"), "{}: {error}", kind.name);
                 Some(error["data"]["request_id"].as_str().unwrap().to_owned())
             }
+            // It was told to stop a moment ago; the next one takes it.
+            Some(Err(error)) if error["code"] == 1004 => return self.client = None,
             // The session is over, as its runner was killed.
             Some(Err(error)) => return self.session_is_over(&session, error),
             // It may have begun, or not.
