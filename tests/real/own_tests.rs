@@ -16,6 +16,7 @@ const LEFT_OUT: &[&str] = &["target", ".git", "fuzz"];
 const NOT_INSIDE: &[&str] = &[
     "runner::later::tests",
     "runner::container::tests",
+    "runner::far::tests",
     "supervisor::session::passed",
     "supervisor::session::seen::tests",
     "prepare::context::tests",
