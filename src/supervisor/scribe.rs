@@ -66,7 +66,7 @@ enum Entry {
     Then(Then),
 }
 
-/// What is done by the thread that writes. It must not wait.
+/// What is done by whoever writes. It must not wait.
 struct Then(Box<dyn FnOnce() + Send>);
 
 impl std::fmt::Debug for Then {

@@ -175,6 +175,19 @@ fn nothing_is_left_of_a_command() {
 }
 
 #[test]
+fn what_is_executed_later_is_found_out_where_it_cannot_be_frozen() {
+    where_there_are_none(|ground| {
+        ground.write(".envrc", "export A=1\n");
+        let result = run(ground, &["--json"], "echo 'export B=2' >> .envrc").output().expect(0).json();
+        assert!(result["aftermath"].to_string().contains(".envrc"), "{result}");
+        assert!(!ground.workspace().join(".envrc").exists(), "it is obeyed still");
+        let frozen = result["receipt"]["layers"].as_array().expect("layers").clone();
+        let frozen = frozen.iter().find(|layer| layer["name"] == "frozen").expect("the receipt speaks of it");
+        assert_eq!(frozen["enforced"], false, "{frozen}");
+    });
+}
+
+#[test]
 fn what_needs_a_namespace_is_refused() {
     where_there_are_none(|ground| {
         let network = "network = { mode = \"proxy\", allow = [\"example.org:443\"] }\n[sandbox]";

@@ -32,7 +32,7 @@ use nix::time::{ClockId, clock_gettime};
 use self::names::{Matched, Place, fold, look_up, places};
 use self::tree::{Stamp, Tree, is_aside, kind, stamp};
 use crate::sys::process::FilesAs;
-use crate::wire::runner::{Aftermath, Fate, Found, FoundKind, LaterAction, MAX_FOUND, SandboxSpec};
+use crate::wire::runner::{Aftermath, Fate, Found, FoundKind, Ground, LaterAction, MAX_FOUND, SandboxSpec};
 
 /// Most directories that are walked and watched, the shallow ones first.
 const MAX_DIRECTORIES: usize = 4096;
@@ -149,7 +149,10 @@ impl Watch {
         };
         let _as = FilesAs::enter(watch.ids.0, watch.ids.1).ok()?;
         let frozen = workspace.frozen.iter().map(|path| path.strip_prefix(&watch.top).unwrap_or(path));
-        watch.fixed = frozen.filter(|path| watch.tree.stat(path).is_ok()).map(Path::to_owned).collect();
+        // Without mounts nothing is.
+        let mounted = spec.ground != Ground::Bare;
+        let fixed = frozen.filter(|path| mounted && watch.tree.stat(path).is_ok());
+        watch.fixed = fixed.map(Path::to_owned).collect();
         // With the clock at its end nothing is new: this is what was there.
         watch.look = Look::start();
         watch.visit(&Directory { path: PathBuf::new(), what: What::Plain(Vec::new()) });

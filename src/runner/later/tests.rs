@@ -38,7 +38,7 @@ impl Place {
         let list = |name: &str| -> Vec<String> { data["workspace"][name].clone().try_into().unwrap() };
         let paths = |name: &str| list(name).into_iter().map(PathBuf::from).collect::<Vec<_>>();
         let spec = SandboxSpec {
-            ground: crate::wire::runner::Ground::Host,
+            ground: Ground::Host,
             identity: Identity { uid, gid, name: String::new(), home: "/nowhere".into() },
             workspace: Workspace {
                 path: self.directory.path().to_owned(),
