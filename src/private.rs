@@ -61,18 +61,20 @@ pub fn read(path: &Path, uid: u32, most: u64) -> Result<Option<Zeroizing<String>
 ///
 /// # Errors
 /// The system's.
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     // As the store makes it.
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let new = path.with_extension("toml.new");
-    match fs::remove_file(&new) {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    match fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes())?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
+    file.write_all(text)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
+    fs::rename(new, path)?;
     File::open(directory)?.sync_all()
 }

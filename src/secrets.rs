@@ -179,7 +179,8 @@ fn change(
     }
     // A table by its name alone would be nothing that is read again.
     debug_assert!(document.iter().all(|(_, item)| matches!(item, Item::Value(_))));
-    private::replace(path, &text).map_err(|error| SecretsError::Write { path: path.to_owned(), error })
+    private::replace(path, text.as_bytes())
+        .map_err(|error| SecretsError::Write { path: path.to_owned(), error })
 }
 
 fn check(name: &str, value: &str) -> Result<(), SecretsError> {

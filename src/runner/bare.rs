@@ -73,6 +73,16 @@ fn namespaces_stand(spec: &SandboxSpec) -> Result<()> {
     }
 }
 
+/// Says what a policy can take in place of namespaces.
+pub(super) fn or_less(why: Failure) -> Failure {
+    let or = if why.hint.is_empty() { "" } else { "; or " };
+    let hint = format!(
+        "{}{or}a policy that takes landlock and seccomp alone says `minimum = \"landlock-seccomp\"` in its [sandbox]",
+        why.hint
+    );
+    Failure { hint, ..why }
+}
+
 /// Makes what can be had without namespaces. `ids`: the commands' user and group.
 pub(super) fn settle(
     mut spec: SandboxSpec,
@@ -184,10 +194,9 @@ pub(super) fn hold(spec: &SandboxSpec) -> Result<OwnedFd> {
     container::same(&spec.workspace.path, spec.workspace.id, OFlag::O_DIRECTORY)
 }
 
-/// A command with the home that the session has.
-pub(super) fn at_home(spec: &SandboxSpec, spawn: &Spawn) -> Spawn {
+/// Gives a command the home that the session has.
+pub(super) fn at_home(spec: &SandboxSpec, spawn: &mut Spawn) {
     let home = &spec.identity.home;
-    let mut spawn = spawn.clone();
     for (name, value) in &mut spawn.env {
         match name.as_str() {
             "HOME" => *value = home.to_string_lossy().into_owned(),
@@ -195,7 +204,6 @@ pub(super) fn at_home(spec: &SandboxSpec, spawn: &Spawn) -> Spawn {
             _ => {}
         }
     }
-    spawn
 }
 
 /// What landlock opens besides the private home, and a workspace that can be written.

@@ -14,7 +14,7 @@ use nix::unistd::{AccessFlags, access, geteuid, getpid};
 
 use super::evidence::Counters;
 use super::failure::{Doing, Hint, Result};
-use super::serve::PROXIED;
+use super::standing::PROXIED;
 use crate::sys::{mount, process};
 use crate::wire::runner::{Container, Failure, FileId, Layer, Network, SandboxSpec};
 

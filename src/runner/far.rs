@@ -22,7 +22,7 @@ use super::bare::{self, Settled};
 use super::failure::{Doing, Hint, Result};
 use super::outer::{Inside, Stream};
 use super::root::Idmaps;
-use super::{cgroup::Cgroup, namespaces, serve};
+use super::{cgroup::Cgroup, namespaces, standing};
 use crate::sys::process::{self, FilesAs, Side};
 use crate::sys::{ids, mount};
 use crate::wire::frame::Frame as _;
@@ -82,12 +82,7 @@ pub(super) fn settle(mut spec: SandboxSpec, far: &Far) -> Result<Settled> {
         return Ok(Settled { spec: jail, layers, home: None });
     };
     if spec.minimum == Level::Full {
-        let hint = format!(
-            "{}{}a policy that takes landlock and seccomp alone says `minimum = \"landlock-seccomp\"` in the profile",
-            why.hint,
-            if why.hint.is_empty() { "" } else { "; or " }
-        );
-        return Err(Failure { hint, ..why });
+        return Err(bare::or_less(why));
     }
     let (uid, gid) = if privileged { owner } else { own };
     if uid == 0 || gid == 0 {
@@ -184,7 +179,7 @@ fn build(spec: &SandboxSpec) -> Result<()> {
             let cgroup = Cgroup::default();
             let mut inside =
                 Inside { spec, cgroup, idmaps, layers: Vec::new(), privileged, rendezvous: None, far: None };
-            process::exit_now(say(to, serve::build(&mut inside).map(drop)));
+            process::exit_now(say(to, standing::build(&mut inside).map(drop)));
         }
         Side::Parent { pid, .. } => {
             drop(to);

@@ -38,6 +38,7 @@ mod root;
 mod seccomp;
 mod serve;
 mod shell;
+mod standing;
 mod streams;
 mod tree;
 

@@ -125,7 +125,7 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
         layers.push(layer);
         idmaps = Idmaps::new(spec)?;
     } else {
-        namespaces::enter_user_namespace(&spec.identity)?;
+        namespaces::enter_user_namespace(&spec.identity).map_err(bare::or_less)?;
         if !outlives {
             // Capabilities that are gained take this away: prctl(2).
             let _ = process::die_with_parent();

@@ -1,5 +1,6 @@
 //! The inner runner: builds the session's root, then serves the protocol in one loop around poll(2).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -11,20 +12,20 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::cgroup::Joins;
 use super::command::Command;
-use super::confine::{self, LANDLOCK_HINT};
 use super::evidence::{self, Counters};
 use super::failure::{Doing, Hint, Result};
 use super::init::{Hold, Init};
 use super::later::Watch;
 use super::outer::{Inside, Stream, refuse};
 use super::outlive::{Kept, Rendezvous, Reported};
-use super::{bare, container, far, root, tree};
+use super::standing::{Standing, set_up};
+use super::{bare, container, far, tree};
 use crate::sys::spawn::Confinement;
-use crate::sys::{net, passing, process, socket};
+use crate::sys::{passing, process, socket};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{
-    Apart, Cause, End, Failure, FromRunner, Ground, Layer, Limits, Network, PROXY_PORT, Present, Ready,
-    Receipt, SandboxSpec, Spawn, Stream as Output, ToRunner,
+    Apart, Cause, End, Failure, FromRunner, Ground, Present, Ready, SandboxSpec, Spawn, Stream as Output,
+    ToRunner,
 };
 
 /// Output that may wait for the supervisor before the commands' pipes are left alone: back-pressure, not memory.
@@ -50,11 +51,9 @@ pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> 
         }
     };
     let joins = inside.cgroup.take_joins();
-    let far = inside.far.map(|every| Distant { spec: inside.spec.clone(), every, said: Instant::now() });
-    let bare = (inside.spec.ground == Ground::Bare).then(|| inside.spec.clone());
     let mut server = Server {
-        far,
-        bare,
+        spec: inside.spec.clone(),
+        far: inside.far.map(|every| Distant { every, said: Instant::now() }),
         stream,
         decoder,
         hold,
@@ -66,7 +65,6 @@ pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> 
         confinement,
         joins,
         watch,
-        limits: inside.spec.limits.clone(),
         counters: match hold {
             Hold::Namespace => inside.cgroup.take_counters(),
             Hold::Descent => container::counters(),
@@ -86,121 +84,10 @@ pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> 
     code
 }
 
-/// What the receipt says a sandbox elsewhere is made by.
-const LAUNCHER: &str = "launcher";
-
-/// What the receipt says of a proxied network.
-pub(super) const PROXIED: &str = "nothing but loopback, and a proxy on it to the hosts that the policy lists";
-
-/// A sandbox that stands, as its runner has it.
-struct Standing {
-    confinement: Confinement,
-    watch: Option<Watch>,
-    ready: Ready,
-    /// Where the supervisor is to serve a proxy.
-    listener: Option<OwnedFd>,
-    hold: Hold,
-}
-
-fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
-    let spec = inside.spec;
-    let abi = process::landlock_abi()
-        .doing("landlock", || "ask for the landlock ABI".into())
-        .hint(|| LANDLOCK_HINT.into())?;
-    let backend = if inside.far.is_some() { LAUNCHER } else { "jail" };
-    // Its programs are the place's own: the supervisor knows nothing of them.
-    let bash = inside.far.and_then(|_| container::bash());
-    let (mut layers, workspace, bash, hold, backend) = match &spec.ground {
-        Ground::Host => {
-            let (layers, workspace) = build(inside)?;
-            (layers, workspace, bash, Hold::Namespace, backend.to_owned())
-        }
-        Ground::Bare | Ground::Far(_) => {
-            let workspace = bare::hold(spec)?;
-            (std::mem::take(&mut inside.layers), workspace, bash, Hold::Descent, backend.to_owned())
-        }
-        Ground::Container(made) => {
-            let container::Found { layers, workspace, bash } = container::look(spec, made)?;
-            (layers, workspace, bash, Hold::Descent, made.backend.clone())
-        }
-    };
-    let listener = match spec.network {
-        Network::None | Network::Host => None,
-        Network::Proxy => {
-            let made = net::listen_on_loopback(PROXY_PORT);
-            Some(made.doing("network", || format!("listen on port {PROXY_PORT} of the loopback"))?)
-        }
-    };
-    if let Some(Rendezvous { socket: named, .. }) = &inside.rendezvous {
-        socket::hearken(named).doing("protocol", || "listen for another supervisor".into())?;
-    }
-    let confinement = confine::session(inside)?;
-    let watch = Watch::new(spec, workspace);
-    let mut layer = |name: &str, detail: String| {
-        layers.push(Layer { name: name.into(), enforced: true, detail });
-    };
-    if let Some((uid, _)) = spec.workspace.owner {
-        layer("id-map", format!("files of uid {uid} in the workspace are the command's own"));
-    }
-    match hold {
-        Hold::Namespace => layer("proc", "of the command's own pid namespace, other processes hidden".into()),
-        Hold::Descent => layer("tree", "each command's processes are ended with it, by descent".into()),
-    }
-    layer("descriptors", "0, 1 and 2 only".into());
-    layer(
-        "rlimits",
-        format!("no core files, {} open files, {} processes", spec.limits.open_files, spec.limits.processes),
-    );
-    layer("ids", format!("uid {} gid {}", spec.identity.uid, spec.identity.gid));
-    layer("capabilities", "none, and none can be gained".into());
-    layer("no-new-privs", String::new());
-    layer("landlock", format!("ABI {abi}"));
-    layer("seccomp", "allowlist; foreign architectures and x32 closed".into());
-    let later = watch.as_ref().map_or("not looked for", |_| "looked for after each command");
-    layer("later", format!("what others would execute later in the workspace is {later}"));
-    Ok(Standing {
-        confinement,
-        watch,
-        ready: Ready {
-            receipt: Receipt { backend, layers },
-            bash: bash.map(str::to_owned),
-            home: (inside.far.is_some() && spec.ground == Ground::Bare).then(|| spec.identity.home.clone()),
-            commands: Vec::new(),
-        },
-        listener,
-        hold,
-    })
-}
-
-/// Makes the session's private root, in its new namespaces on a host.
-pub(super) fn build(inside: &mut Inside<'_>) -> Result<(Vec<Layer>, OwnedFd)> {
-    let spec = inside.spec;
-    let mut layers = std::mem::take(&mut inside.layers);
-    nix::unistd::sethostname(&spec.hostname).doing("namespaces", || "name the machine".into())?;
-    let mut layer = |name: &str, enforced: bool, detail: String| {
-        layers.push(Layer { name: name.into(), enforced, detail });
-    };
-    for name in ["mount", "pid", "ipc", "uts", "cgroup"] {
-        layer(&format!("{name}-namespace"), true, String::new());
-    }
-    if spec.network != Network::Host {
-        net::loopback_up().doing("network", || "bring up the loopback interface".into())?;
-    }
-    match spec.network {
-        Network::None => layer("network-namespace", true, "nothing but loopback".into()),
-        Network::Proxy => layer("network-namespace", true, PROXIED.into()),
-        Network::Host => layer("network-namespace", false, "the policy gives the host's network".into()),
-    }
-    let root = root::enter(spec, &inside.idmaps)?;
-    layers.push(root.layer);
-    Ok((layers, root.workspace))
-}
-
 struct Server {
     /// The supervisor is elsewhere: it cannot look at directories here, nor see that this process is there.
     far: Option<Distant>,
-    /// The commands' home is another one than was asked for.
-    bare: Option<SandboxSpec>,
+    spec: SandboxSpec,
     stream: Stream,
     decoder: Decoder,
     hold: Hold,
@@ -215,7 +102,6 @@ struct Server {
     confinement: Confinement,
     joins: Joins,
     watch: Option<Watch>,
-    limits: Limits,
     counters: Counters,
     /// The session's file systems in memory.
     private: Vec<PathBuf>,
@@ -233,7 +119,6 @@ struct Server {
 
 /// What a supervisor elsewhere has its runner do.
 struct Distant {
-    spec: SandboxSpec,
     /// Something is said at least this often.
     every: Duration,
     said: Instant,
@@ -396,7 +281,7 @@ impl Server {
     fn finish(&mut self, now: Instant) {
         self.sweep();
         let alone = self.alone_until.is_some();
-        let Self { out, watch, limits, counters, private, reported, .. } = self;
+        let Self { out, watch, spec, counters, private, reported, .. } = self;
         let mut over = Vec::new();
         for (&id, command) in &mut self.commands {
             command.check_deadline(now);
@@ -405,7 +290,7 @@ impl Server {
             }
             let look = || watch.as_mut().map(Watch::look).unwrap_or_default();
             let reached =
-                |end: &End, before| evidence::reached(end, limits, before, counters.read(), private);
+                |end: &End, before| evidence::reached(end, &spec.limits, before, counters.read(), private);
             if let Some(end) = command.finish(out, self.sent + BACKLOG, look, reached) {
                 report(reported, out, (id, end, command.kept.take()));
                 over.push(id);
@@ -436,17 +321,14 @@ impl Server {
 
     /// Makes a command ready with an init that waits, or with a new one.
     fn prepare(&mut self, spawn: &Spawn) -> Result<Command> {
-        let at_home = self.bare.as_ref().map(|spec| bare::at_home(spec, spawn));
-        let spawn = at_home.as_ref().unwrap_or(spawn);
-        let there;
-        let spawn = match &self.far {
-            Some(far) => {
-                let cwd_id = far::directory(&far.spec, &spawn.cwd)?;
-                there = Spawn { cwd_id, ..spawn.clone() };
-                &there
-            }
-            None => spawn,
-        };
+        let mut spawn = Cow::Borrowed(spawn);
+        if self.spec.ground == Ground::Bare {
+            bare::at_home(&self.spec, spawn.to_mut());
+        }
+        if self.far.is_some() {
+            spawn.to_mut().cwd_id = far::directory(&self.spec, &spawn.cwd)?;
+        }
+        let spawn = spawn.as_ref();
         if self.hold == Hold::Descent && !spawn.apart.is_empty() {
             return Err(container::cannot_set_apart());
         }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::note::{self, Answer, Note, Phase, standing};
 use super::prepare::{CONFIG_AFTER, CONFIG_BEFORE, start};
 use super::{Installation, UpgradeError, bring, daemon, failed, remove, said, sync};
-use crate::state;
+use crate::{private, state};
 
 /// How long a doctor may take.
 const DOCTOR: Duration = Duration::from_secs(120);
@@ -89,10 +89,10 @@ fn put_config(note: &Note, from: &str) -> Result<(), UpgradeError> {
     let text = fs::read(Note::place(&note.installation.state).join(from))
         .map_err(failed("read", Path::new(from)))?;
     let part = path.with_extension("toml.upgrade");
-    fs::write(&part, text)
-        .and_then(|()| fs::set_permissions(&part, about.permissions()))
+    // Nobody's but its owner's until it is as the other one is.
+    private::replace(&part, &text)
         .and_then(|()| chown(&part, Some(about.uid()), Some(about.gid())))
-        .and_then(|()| fs::File::open(&part)?.sync_all())
+        .and_then(|()| fs::set_permissions(&part, about.permissions()))
         .and_then(|()| fs::rename(&part, &path))
         .map_err(failed("write", &path))?;
     sync(path.parent().unwrap_or(Path::new("/")))

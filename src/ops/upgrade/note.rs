@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::daemon::Served;
 use super::{DIRECTORY, Installation, UpgradeError, failed, sync};
+use crate::private;
 
 const FILE: &str = "note.json";
 const LOCK: &str = "lock";
@@ -213,16 +214,8 @@ pub(super) fn lock(state: &Path) -> Result<Option<File>, UpgradeError> {
     }
 }
 
-/// Writes a file beside the old one, and puts it in its place, durably.
+/// Replaces a file of the notes, durably.
 pub(super) fn put(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), UpgradeError> {
-    let (path, part) = (directory.join(name), directory.join(format!("{name}.part")));
-    let written = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&part)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.and_then(|()| fs::rename(&part, &path)).map_err(failed("write", &path))?;
-    sync(directory)
+    let path = directory.join(name);
+    private::replace(&path, bytes).map_err(failed("write", &path))
 }

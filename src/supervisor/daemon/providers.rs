@@ -164,7 +164,8 @@ fn change_keys(files: &ModelFiles, uid: u32, change: impl FnOnce(&mut Table)) ->
     let models = document.entry("models").or_insert_with(|| Item::Table(Table::new()));
     change(models.as_table_mut().ok_or_else(unreadable)?);
     let text = Zeroizing::new(document.to_string());
-    private::replace(&files.keys, &text).map_err(|error| EditError::Write { path: files.keys.clone(), error })
+    private::replace(&files.keys, text.as_bytes())
+        .map_err(|error| EditError::Write { path: files.keys.clone(), error })
 }
 
 /// Writes a file beside the old one, durably, and puts it in its place. It keeps the mode of the old one.
