@@ -41,7 +41,10 @@ const READ: usize = 64 << 10;
 
 /// Runs the role; the result is the exit code of the process.
 pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> i32 {
-    let _ = process::die_with_parent();
+    // On a host the outer runner is the parent. Elsewhere this is the process that was launched, and may have to outlive that.
+    if inside.rendezvous.is_none() || inside.spec.ground == Ground::Host {
+        let _ = process::die_with_parent();
+    }
     let _ = nix::sys::prctl::set_dumpable(false);
     let Standing { confinement, watch, ready, listener, hold } = match set_up(&mut inside) {
         Ok(standing) => standing,

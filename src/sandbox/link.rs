@@ -114,16 +114,30 @@ impl Building {
 }
 
 impl Link {
-    /// Goes on with a runner that an earlier supervisor has left at this socket. It says what it has; what is wanted of that is
-    /// to be said to it. Needs a tokio runtime.
+    /// Goes on with a runner that an earlier supervisor has left at this socket, in this container where it is in one. It says
+    /// what it has; what is wanted of that is to be said to it. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`LaunchError`]: `Spawn` where nobody is there any more.
-    pub async fn adopt(path: &Path, spec: &SandboxSpec) -> Result<Self, LaunchError> {
+    pub async fn adopt(
+        path: &Path,
+        spec: &SandboxSpec,
+        container: Option<(&docker::Engine, &docker::Kept)>,
+    ) -> Result<Self, LaunchError> {
         let stream = UnixStream::connect(path).await.map_err(LaunchError::Spawn)?;
-        let process = peer::pidfd(stream.as_fd()).map_err(|errno| LaunchError::Spawn(errno.into()))?;
+        let runner = match container {
+            None => {
+                let process = peer::pidfd(stream.as_fd());
+                Runner::Adopted(process.map_err(|errno| LaunchError::Spawn(errno.into()))?)
+            }
+            Some((engine, kept)) => {
+                // Of whoever has called listen(2): unix(7).
+                let process = stream.peer_cred().map_err(LaunchError::Spawn)?.pid();
+                Runner::Container(engine.adopt(kept, process.unwrap_or_default()).await?)
+            }
+        };
         let (reader, writer) = stream.into_split();
-        let mut receiver = Receiver::new(reader, Runner::Adopted(process));
+        let mut receiver = Receiver::new(reader, runner);
         let proxied = spec.network == Network::Proxy;
         let said = tokio::time::timeout(ADOPTION, receiver.first()).await;
         let why = match said {
@@ -134,9 +148,23 @@ impl Link {
             Ok(Err(error)) => error,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
-        // It ends by itself: one that hangs, in a file system of somebody's making, holds up nobody.
-        receiver.leave();
+        match receiver.runner.take() {
+            // Removed with everything in it.
+            Some(Runner::Container(running)) => {
+                let _ = tokio::task::spawn_blocking(move || drop(running)).await;
+            }
+            // It ends by itself: one that hangs, in a file system of somebody's making, holds up nobody.
+            runner => drop(runner),
+        }
         Err(LaunchError::Lost(why))
+    }
+
+    /// What the next supervisor has to know of the container that it is in, where it is in one.
+    pub fn container(&self) -> Option<docker::Kept> {
+        match &self.receiver.runner {
+            Some(Runner::Container(running)) => running.kept(),
+            _ => None,
+        }
     }
 
     /// The commands that an adopted runner has.
@@ -402,7 +430,10 @@ impl Receiver {
 impl Receiver {
     /// Leaves the runner to the next supervisor, if it waits for one.
     pub fn leave(mut self) {
-        drop(self.runner.take());
+        match self.runner.take() {
+            Some(Runner::Container(running)) => running.leave(),
+            runner => drop(runner),
+        }
     }
 }
 

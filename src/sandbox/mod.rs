@@ -10,7 +10,8 @@ pub mod launcher;
 mod link;
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 #[cfg(test)]
 pub(crate) use link::for_tests;
@@ -62,6 +63,15 @@ impl Backend {
     }
 }
 
+/// Where the next supervisor comes for a sandbox that is to outlive this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Next<'a> {
+    /// The socket at which the runner is to listen: named, and not listening.
+    pub socket: &'a OwnedFd,
+    /// The directory in which it is said what the next supervisor has to know. Where it is gone, nobody comes.
+    pub directory: &'a Path,
+}
+
 /// Has a container made with this sandbox, and its runner look at it. Needs a tokio runtime.
 ///
 /// # Errors
@@ -71,12 +81,15 @@ pub async fn contain(
     made: &docker::Made,
     spec: SandboxSpec,
     workspace: &Directory,
+    next: Option<Next<'_>>,
 ) -> Result<Link, LaunchError> {
     let (stream, running, spec) = engine.launch(spec, made.clone(), workspace).await?;
+    if let Some(next) = next {
+        running.await_next(next.directory)?;
+    }
     let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
-    Building::begin(stream.map_err(LaunchError::Spawn)?, link::Runner::Container(running), spec, None)
-        .stands()
-        .await
+    let (stream, runner) = (stream.map_err(LaunchError::Spawn)?, link::Runner::Container(running));
+    Building::begin(stream, runner, spec, next.map(|next| next.socket)).stands().await
 }
 
 /// Has a launcher's command reach a runner, and that one make the sandbox. Needs a tokio runtime.

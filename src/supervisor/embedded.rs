@@ -236,7 +236,8 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
         Backend::Docker(made) => {
             drop(runner);
             let engine = docker::Engine::new(docker::Options::local(&local.directories.containers()));
-            let link = sandbox::contain(&engine, made, settled.spec.clone(), workspace.directory()).await?;
+            let link =
+                sandbox::contain(&engine, made, settled.spec.clone(), workspace.directory(), None).await?;
             // What text means depends on the shell that an image has.
             local = local.inside(settled.backend.name(), link.bash());
             let again = at.settle(&local, &settled.profile)?;

@@ -9,10 +9,17 @@ use serde_json::{Value, json};
 use super::people::agent;
 use super::*;
 
-pub(super) const ALONE: &str = "[daemon]\nalone = \"60s\"\n";
+pub const ALONE: &str = "[daemon]\nalone = \"60s\"\n";
 
-const ASKS: &str = "[approval]\ntimeout = \"1m\"\n[[rule]]\nid = \"ask.tee\"\nprogram = \"tee\"\ndecision = \"ask\"\n\
+pub const ASKS: &str = "[approval]\ntimeout = \"1m\"\n[[rule]]\nid = \"ask.tee\"\nprogram = \"tee\"\ndecision = \"ask\"\n\
     reason = \"a test\"\nexamples = [{ command = \"tee a\", expect = \"ask\" }]\n";
+
+/// How a session is opened in a workspace: the backend is the test's. Its name.
+pub type Open<'a> = &'a dyn Fn(&mut Client, &str) -> String;
+
+fn in_the_jail(client: &mut Client, workspace: &str) -> String {
+    client.open(workspace)
+}
 
 fn start(policy: &str) -> Option<Daemon> {
     Daemon::start(Setup { config: ALONE, policy })
@@ -24,7 +31,7 @@ fn rounds() -> u32 {
 }
 
 /// A connection, and the one session that there is.
-pub(super) fn come_back(daemon: &Daemon) -> (Client, String) {
+pub fn come_back(daemon: &Daemon) -> (Client, String) {
     let mut client = daemon.client(agent());
     let sessions = client.call("session/list", json!({})).unwrap()["sessions"].take();
     let [session] = sessions.as_array().unwrap().as_slice() else { panic!("{sessions}\n{}", daemon.log()) };
@@ -63,91 +70,107 @@ impl Reader {
 #[test]
 fn what_runs_goes_on_and_nothing_that_it_writes_is_lost() {
     as_both(|| {
-        let Some(mut daemon) = start("") else { return };
-        let mut client = daemon.client(agent());
-        let session = client.open(&daemon.workspace(agent(), "w"));
-        let text = "echo $$ > pid; for i in $(seq 1 400); do echo line $i; sleep 0.005; done; exit 7";
-        let command = json!({"id": "counts", "command": {"shell": text}, "output": {"mode": "poll"}, "background": true});
-        client.call("exec/start", command).unwrap();
-        let mut reader = Reader::default();
-        for _ in 0..4 {
-            for _ in 0..3 {
-                assert!(reader.read(&mut client, &session, "counts"));
-            }
-            daemon.crash();
-            let (again, same) = come_back(&daemon);
-            assert_eq!(same, session);
-            client = again;
-        }
-        while !reader.closed {
+        let Some(daemon) = start("") else { return };
+        nothing_is_lost(daemon, &in_the_jail);
+    });
+}
+
+/// A command that goes on through several daemons, and is known to one more when it is over.
+pub fn nothing_is_lost(mut daemon: Daemon, open: Open<'_>) {
+    let mut client = daemon.client(agent());
+    let session = open(&mut client, &daemon.workspace(agent(), "w"));
+    let text = "echo $$ > pid; for i in $(seq 1 400); do echo line $i; sleep 0.005; done; exit 7";
+    let command =
+        json!({"id": "counts", "command": {"shell": text}, "output": {"mode": "poll"}, "background": true});
+    client.call("exec/start", command).unwrap();
+    let mut reader = Reader::default();
+    for _ in 0..4 {
+        for _ in 0..3 {
             assert!(reader.read(&mut client, &session, "counts"));
         }
-        let expected: String = (1..=400).map(|n| format!("line {n}\n")).collect();
-        assert!(reader.read == expected.as_bytes(), "{}", String::from_utf8_lossy(&reader.read));
-        let waited = client.call("exec/wait", json!({"session": session, "id": "counts"})).unwrap();
-        assert_eq!((&waited["report"]["outcome"], &waited["report"]["code"]), (&json!("exited"), &json!(7)));
-        // One that is over is still known to the next daemon, and a repeated start does not start it.
         daemon.crash();
-        let (mut client, _) = come_back(&daemon);
-        let waited = client.call("exec/wait", json!({"session": session, "id": "counts"})).unwrap();
-        assert_eq!(waited["report"]["code"], 7);
-        let mut whole = Reader::default();
-        while !whole.closed {
-            assert!(whole.read(&mut client, &session, "counts"));
-        }
-        assert!(whole.read == expected.as_bytes());
-        assert_eq!(daemon.records("end").len(), 1);
-        daemon.verify_log();
-    });
+        let (again, same) = come_back(&daemon);
+        assert_eq!(same, session);
+        client = again;
+    }
+    while !reader.closed {
+        assert!(reader.read(&mut client, &session, "counts"));
+    }
+    let expected: String = (1..=400).map(|n| format!("line {n}\n")).collect();
+    assert!(reader.read == expected.as_bytes(), "{}", String::from_utf8_lossy(&reader.read));
+    let waited = client.call("exec/wait", json!({"session": session, "id": "counts"})).unwrap();
+    assert_eq!((&waited["report"]["outcome"], &waited["report"]["code"]), (&json!("exited"), &json!(7)));
+    // One that is over is still known to the next daemon, and a repeated start does not start it.
+    daemon.crash();
+    let (mut client, _) = come_back(&daemon);
+    let waited = client.call("exec/wait", json!({"session": session, "id": "counts"})).unwrap();
+    assert_eq!(waited["report"]["code"], 7);
+    let mut whole = Reader::default();
+    while !whole.closed {
+        assert!(whole.read(&mut client, &session, "counts"));
+    }
+    assert!(whole.read == expected.as_bytes());
+    assert_eq!(daemon.records("end").len(), 1);
+    daemon.verify_log();
 }
 
 #[test]
 fn a_flood_survives_whatever_its_reader_does() {
     as_both(|| {
-        let Some(mut daemon) = start("") else { return };
-        let mut client = daemon.client(agent());
-        let session = client.open(&daemon.workspace(agent(), "w"));
-        // More than all that lies between could hold.
-        let command = json!({"id": "flood", "command": {"shell": "seq 1 1200000"}, "output": {"mode": "poll"}, "background": true});
-        client.call("exec/start", command).unwrap();
-        let (mut reader, mut count) = (Reader::default(), 0);
-        while !reader.closed {
-            count += 1;
-            if count % 25 == 0 && count < 200 {
-                daemon.crash();
-                client = come_back(&daemon).0;
-            }
-            assert!(reader.read(&mut client, &session, "flood"));
-        }
-        let expected: String = (1..=1_200_000).map(|n| format!("{n}\n")).collect();
-        assert_eq!(reader.read.len(), expected.len());
-        assert!(reader.read == expected.as_bytes());
+        let Some(daemon) = start("") else { return };
+        a_flood_survives(daemon, &in_the_jail);
     });
+}
+
+/// More output than all that lies between could hold.
+pub fn a_flood_survives(mut daemon: Daemon, open: Open<'_>) {
+    let mut client = daemon.client(agent());
+    let session = open(&mut client, &daemon.workspace(agent(), "w"));
+    // More than all that lies between could hold.
+    let command = json!({"id": "flood", "command": {"shell": "seq 1 1200000"}, "output": {"mode": "poll"}, "background": true});
+    client.call("exec/start", command).unwrap();
+    let (mut reader, mut count) = (Reader::default(), 0);
+    while !reader.closed {
+        count += 1;
+        if count % 25 == 0 && count < 200 {
+            daemon.crash();
+            client = come_back(&daemon).0;
+        }
+        assert!(reader.read(&mut client, &session, "flood"));
+    }
+    let expected: String = (1..=1_200_000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(reader.read.len(), expected.len());
+    assert!(reader.read == expected.as_bytes());
 }
 
 #[test]
 fn what_is_collected_and_what_is_read_goes_on() {
     as_both(|| {
-        let Some(mut daemon) = start("") else { return };
-        let mut client = daemon.client(agent());
-        let session = client.open(&daemon.workspace(agent(), "w"));
-        let command = json!({"id": "cat", "command": {"argv": ["cat"]}, "stdin": "pipe", "background": true});
-        client.call("exec/start", command).unwrap();
-        let write = |client: &mut Client, text: &str, end: bool| {
-            let asked = json!({"session": session, "id": "cat", "text": text, "end": end});
-            client.call("exec/write", asked).unwrap();
-        };
-        write(&mut client, "before\n", false);
-        daemon.crash();
-        let (mut client, _) = come_back(&daemon);
-        write(&mut client, "after\n", false);
-        daemon.crash();
-        let (mut client, _) = come_back(&daemon);
-        write(&mut client, "at the end\n", true);
-        let waited = client.call("exec/wait", json!({"session": session, "id": "cat"})).unwrap();
-        assert_eq!(waited["stdout"]["text"], "before\nafter\nat the end\n", "{waited}");
-        assert_eq!(waited["report"]["outcome"], "exited");
+        let Some(daemon) = start("") else { return };
+        input_goes_on(daemon, &in_the_jail);
     });
+}
+
+/// Standard input that comes in parts, and output that is collected.
+pub fn input_goes_on(mut daemon: Daemon, open: Open<'_>) {
+    let mut client = daemon.client(agent());
+    let session = open(&mut client, &daemon.workspace(agent(), "w"));
+    let command = json!({"id": "cat", "command": {"argv": ["cat"]}, "stdin": "pipe", "background": true});
+    client.call("exec/start", command).unwrap();
+    let write = |client: &mut Client, text: &str, end: bool| {
+        let asked = json!({"session": session, "id": "cat", "text": text, "end": end});
+        client.call("exec/write", asked).unwrap();
+    };
+    write(&mut client, "before\n", false);
+    daemon.crash();
+    let (mut client, _) = come_back(&daemon);
+    write(&mut client, "after\n", false);
+    daemon.crash();
+    let (mut client, _) = come_back(&daemon);
+    write(&mut client, "at the end\n", true);
+    let waited = client.call("exec/wait", json!({"session": session, "id": "cat"})).unwrap();
+    assert_eq!(waited["stdout"]["text"], "before\nafter\nat the end\n", "{waited}");
+    assert_eq!(waited["report"]["outcome"], "exited");
 }
 
 #[test]
@@ -180,100 +203,108 @@ fn a_secret_that_came_in_two_halves_is_masked_and_a_second_half_alone_is_not_let
 #[test]
 fn a_question_is_asked_again_and_what_was_agreed_to_runs_once() {
     as_both(|| {
-        let Some(mut daemon) = start(ASKS) else { return };
-        let mut client = daemon.client(agent());
-        let workspace = PathBuf::from(daemon.workspace(agent(), "w"));
-        let session = client.open(workspace.to_str().unwrap());
-        let command =
-            json!({"id": "asks", "command": {"shell": "echo ran | tee -a ran"}, "background": true});
-        assert_eq!(client.call("exec/start", command).unwrap()["state"], "waiting");
-        daemon.crash();
-        let mut operator = daemon.operator();
-        let mut pending = Value::Null;
-        until("the question is there again", || {
-            pending = operator.call("approval/list", json!({})).unwrap()["approvals"].take();
-            pending.as_array().is_some_and(|pending| !pending.is_empty())
-        });
-        assert!(!workspace.join("ran").exists());
-        let answer = json!({"approval": pending[0]["approval"], "answer": "once"});
-        operator.call("approval/answer", answer).unwrap();
-        let (mut client, _) = come_back(&daemon);
-        let waited = client.call("exec/wait", json!({"session": session, "id": "asks"})).unwrap();
-        assert_eq!(waited["report"]["outcome"], "exited", "{waited}");
-        daemon.crash();
-        let _ = come_back(&daemon);
-        assert_eq!(fs::read_to_string(workspace.join("ran")).unwrap(), "ran\n");
-        daemon.verify_log();
+        let Some(daemon) = start(ASKS) else { return };
+        a_question_is_asked_again(daemon, &in_the_jail);
     });
+}
+
+/// Needs the rules of [`ASKS`].
+pub fn a_question_is_asked_again(mut daemon: Daemon, open: Open<'_>) {
+    let mut client = daemon.client(agent());
+    let workspace = PathBuf::from(daemon.workspace(agent(), "w"));
+    let session = open(&mut client, workspace.to_str().unwrap());
+    let command = json!({"id": "asks", "command": {"shell": "echo ran | tee -a ran"}, "background": true});
+    assert_eq!(client.call("exec/start", command).unwrap()["state"], "waiting");
+    daemon.crash();
+    let mut operator = daemon.operator();
+    let mut pending = Value::Null;
+    until("the question is there again", || {
+        pending = operator.call("approval/list", json!({})).unwrap()["approvals"].take();
+        pending.as_array().is_some_and(|pending| !pending.is_empty())
+    });
+    assert!(!workspace.join("ran").exists());
+    let answer = json!({"approval": pending[0]["approval"], "answer": "once"});
+    operator.call("approval/answer", answer).unwrap();
+    let (mut client, _) = come_back(&daemon);
+    let waited = client.call("exec/wait", json!({"session": session, "id": "asks"})).unwrap();
+    assert_eq!(waited["report"]["outcome"], "exited", "{waited}");
+    daemon.crash();
+    let _ = come_back(&daemon);
+    assert_eq!(fs::read_to_string(workspace.join("ran")).unwrap(), "ran\n");
+    daemon.verify_log();
 }
 
 #[test]
 fn whenever_it_is_killed_nothing_runs_twice_and_every_start_has_one_end() {
     as_both(|| {
-        let Some(mut daemon) = start("") else { return };
-        let mut client = daemon.client(agent());
-        let workspace = PathBuf::from(daemon.workspace(agent(), "w"));
-        let session = client.open(workspace.to_str().unwrap());
-        let (mut said_to_run, mut requests) = (Vec::new(), Vec::new());
-        for round in 0..rounds() {
-            let pid = daemon.pid();
-            let wait = Duration::from_millis(u64::from(20 + round * 37 % 90));
-            let killer = std::thread::spawn(move || {
-                std::thread::sleep(wait);
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-                    .unwrap();
-            });
-            for number in 0.. {
-                let id = format!("c{round}-{number}");
-                let command = json!({"session": session, "id": id, "command": {"shell": format!("echo {id} >> ran")}, "background": true});
-                let line = client.line("exec/start", &command);
-                let name: Value = serde_json::from_str::<Value>(&line).unwrap()["id"].take();
-                let _ = client.stream.write_all(line.as_bytes());
-                let reply = std::iter::from_fn(|| client.receive()).find(|message| message["id"] == name);
-                let Some(reply) = reply else { break };
-                assert!(reply["error"].is_null(), "{reply}");
-                requests.push(reply["result"]["request_id"].clone());
-                said_to_run.push(id);
-            }
-            killer.join().unwrap();
-            daemon.crash();
-            client = come_back(&daemon).0;
-        }
-        // What was said to run has its end in the log, whenever the daemon was killed.
-        until("every command has its end", || {
-            let ends: Vec<Value> =
-                daemon.records("end").iter().map(|end| end["body"]["id"].clone()).collect();
-            requests.iter().all(|request| ends.contains(request))
-        });
-        let mut known = 0;
-        for id in &said_to_run {
-            let waited = client.call("exec/wait", json!({"session": session, "id": id}));
-            // The oldest are not kept.
-            let Ok(waited) = waited else { continue };
-            let how = (&waited["report"]["outcome"], &waited["report"]["code"]);
-            assert_eq!(how, (&json!("exited"), &json!(0)), "{waited}\n{}", daemon.log());
-            known += 1;
-        }
-        assert!(known > 0);
-        let ran = fs::read_to_string(workspace.join("ran")).unwrap();
-        let mut times = BTreeMap::<&str, u32>::new();
-        ran.lines().for_each(|id| *times.entry(id).or_default() += 1);
-        assert!(times.values().all(|times| *times == 1), "{times:?}");
-        for id in &said_to_run {
-            assert!(
-                times.contains_key(id.as_str()),
-                "{id} was said to run: {ran}\n{said_to_run:?}\n{}",
-                daemon.log()
-            );
-        }
-        // Every end belongs to a decision, and none has two.
-        let mut ends = BTreeMap::<u64, u32>::new();
-        daemon.records("end").iter().for_each(|end| {
-            *ends.entry(end["body"]["decision"].as_u64().unwrap()).or_default() += 1;
-        });
-        assert!(ends.values().all(|times| *times == 1), "{ends:?}");
-        daemon.verify_log();
+        let Some(daemon) = start("") else { return };
+        nothing_runs_twice(daemon, &in_the_jail);
     });
+}
+
+/// Starts commands for as long as the daemon is there, again and again.
+pub fn nothing_runs_twice(mut daemon: Daemon, open: Open<'_>) {
+    let mut client = daemon.client(agent());
+    let workspace = PathBuf::from(daemon.workspace(agent(), "w"));
+    let session = open(&mut client, workspace.to_str().unwrap());
+    let (mut said_to_run, mut requests) = (Vec::new(), Vec::new());
+    for round in 0..rounds() {
+        let pid = daemon.pid();
+        let wait = Duration::from_millis(u64::from(20 + round * 37 % 90));
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(wait);
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+                .unwrap();
+        });
+        for number in 0.. {
+            let id = format!("c{round}-{number}");
+            let command = json!({"session": session, "id": id, "command": {"shell": format!("echo {id} >> ran")}, "background": true});
+            let line = client.line("exec/start", &command);
+            let name: Value = serde_json::from_str::<Value>(&line).unwrap()["id"].take();
+            let _ = client.stream.write_all(line.as_bytes());
+            let reply = std::iter::from_fn(|| client.receive()).find(|message| message["id"] == name);
+            let Some(reply) = reply else { break };
+            assert!(reply["error"].is_null(), "{reply}");
+            requests.push(reply["result"]["request_id"].clone());
+            said_to_run.push(id);
+        }
+        killer.join().unwrap();
+        daemon.crash();
+        client = come_back(&daemon).0;
+    }
+    // What was said to run has its end in the log, whenever the daemon was killed.
+    until("every command has its end", || {
+        let ends: Vec<Value> = daemon.records("end").iter().map(|end| end["body"]["id"].clone()).collect();
+        requests.iter().all(|request| ends.contains(request))
+    });
+    let mut known = 0;
+    for id in &said_to_run {
+        let waited = client.call("exec/wait", json!({"session": session, "id": id}));
+        // The oldest are not kept.
+        let Ok(waited) = waited else { continue };
+        let how = (&waited["report"]["outcome"], &waited["report"]["code"]);
+        assert_eq!(how, (&json!("exited"), &json!(0)), "{waited}\n{}", daemon.log());
+        known += 1;
+    }
+    assert!(known > 0);
+    let ran = fs::read_to_string(workspace.join("ran")).unwrap();
+    let mut times = BTreeMap::<&str, u32>::new();
+    ran.lines().for_each(|id| *times.entry(id).or_default() += 1);
+    assert!(times.values().all(|times| *times == 1), "{times:?}");
+    for id in &said_to_run {
+        assert!(
+            times.contains_key(id.as_str()),
+            "{id} was said to run: {ran}\n{said_to_run:?}\n{}",
+            daemon.log()
+        );
+    }
+    // Every end belongs to a decision, and none has two.
+    let mut ends = BTreeMap::<u64, u32>::new();
+    daemon.records("end").iter().for_each(|end| {
+        *ends.entry(end["body"]["decision"].as_u64().unwrap()).or_default() += 1;
+    });
+    assert!(ends.values().all(|times| *times == 1), "{ends:?}");
+    daemon.verify_log();
 }
 
 #[test]

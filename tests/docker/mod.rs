@@ -6,6 +6,7 @@ mod escape;
 mod everyday;
 mod lifetime;
 mod pool;
+mod restart;
 
 use std::fs;
 use std::io::Write as _;

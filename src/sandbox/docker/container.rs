@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::place::Place;
 use super::{RUNNER, SOCKET_DIRECTORY};
-use crate::wire::runner::{CONNECT, ROLE, SandboxSpec};
+use crate::wire::runner::{CONNECT, Network, ROLE, SandboxSpec};
 
 /// Processes that a container needs besides those of its commands: the runner and inits.
 const OWN_PROCESSES: u64 = 64;
@@ -29,8 +29,12 @@ pub(super) fn ask(
     image: &ImageInspect,
     place: &Place,
     seccomp: &str,
-    network: &str,
+    labels: HashMap<String, String>,
 ) -> ContainerCreateBody {
+    let network = match spec.network {
+        Network::None | Network::Proxy => "none",
+        Network::Host => "bridge",
+    };
     let config = image.config.clone().unwrap_or_default();
     // An engine gives it the mode that the image's directory has: so it belongs to the commands' user, who can write to it.
     let tmpfs = |mode: &str| {
@@ -94,7 +98,7 @@ pub(super) fn ask(
         working_dir: Some("/".into()),
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }),
         stop_signal: Some("SIGKILL".into()),
-        labels: Some(place.labels()),
+        labels: Some(labels),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }
@@ -149,6 +153,8 @@ pub(super) fn differences(asked: &ContainerCreateBody, made: &ContainerInspectRe
     same("Env", config.env.iter().flatten().all(|variable| !variable.contains('=')));
     same("Healthcheck", config.healthcheck.and_then(|check| check.test).is_some_and(|test| test == ["NONE"]));
     same("Tty", config.tty != Some(true));
+    let labels = config.labels.unwrap_or_default();
+    same("Labels", asked.labels.iter().flatten().all(|(name, value)| labels.get(name) == Some(value)));
     let path: Vec<&String> = made.path.iter().chain(made.args.iter().flatten()).collect();
     let words: Vec<&String> = asked.entrypoint.iter().chain(asked.cmd.iter()).flatten().collect();
     same("what is executed", path == words);
@@ -255,6 +261,7 @@ mod tests {
             entrypoint: Some(vec![RUNNER.into()]),
             cmd: Some(vec![ROLE.into()]),
             working_dir: Some("/".into()),
+            labels: Some(HashMap::from([("org.execward.place".into(), "/place".into())])),
             host_config: Some(host),
             ..ContainerCreateBody::default()
         }
@@ -282,6 +289,7 @@ mod tests {
                 entrypoint: asked.entrypoint,
                 cmd: asked.cmd,
                 working_dir: asked.working_dir,
+                labels: asked.labels,
                 healthcheck: Some(HealthConfig {
                     test: Some(vec!["NONE".into()]),
                     ..HealthConfig::default()
@@ -342,6 +350,7 @@ mod tests {
             (&["Config", "Entrypoint"], json!(["/bin/sh"])),
             (&["Config", "Healthcheck"], json!({"Test": ["CMD", "evil"]})),
             (&["Config", "Tty"], json!(true)),
+            (&["Config", "Labels", "org.execward.place"], json!("/elsewhere")),
             (&["Mounts", "0", "RW"], json!(true)),
             (&["Mounts", "0", "Source"], json!("/host/other")),
             (&["Mounts", "0", "Type"], json!("volume")),

@@ -45,6 +45,9 @@ pub enum DockerError {
     /// The container ended before its runner spoke.
     #[error("the container ended before its runner answered: {0}")]
     Ended(String),
+    /// What another supervisor has left is not what it was.
+    #[error("the container that was left cannot be gone on with: {0}")]
+    Changed(&'static str),
     /// The runner that answered is not the container's.
     #[error("process {found:?} answered for the container, whose first process is {expected}")]
     Stranger {

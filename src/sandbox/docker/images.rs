@@ -9,7 +9,7 @@ use super::error::engine;
 use super::{DockerError, Engine};
 
 /// An image that is here.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Image {
     /// Of its configuration: `sha256:...`.
     pub id: String,

@@ -14,7 +14,7 @@ use super::place::{Place, SOCKET};
 use super::pool::{self, Launched};
 use super::{DockerError, Engine, Image, Made, container, images, seccomp, sweep};
 use crate::prepare::Directory;
-use crate::wire::runner::{Network, SandboxSpec};
+use crate::wire::runner::SandboxSpec;
 
 /// The version of the protocol of Docker 20.10, before which an engine ignores what is asked here: (major, minor).
 const OLDEST: (u32, u32) = (1, 41);
@@ -28,15 +28,30 @@ const ARRIVAL: Duration = Duration::from_secs(30);
 /// A container with its runner in it. Dropped, it is removed with everything in it.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Running {
-    engine: Engine,
-    id: String,
+    pub(super) engine: Engine,
+    pub(super) id: String,
+    /// What the engine was asked for, and of which image.
+    pub(super) asked: Box<ContainerCreateBody>,
+    pub(super) image: Image,
     /// Gone after the container, never before.
-    place: Option<Place>,
+    pub(super) place: Option<Place>,
 }
 
 impl Running {
-    pub(super) fn id(&self) -> &str {
-        &self.id
+    /// Leaves it to the next supervisor.
+    pub(in crate::sandbox) fn leave(mut self) {
+        self.place.take().into_iter().for_each(Place::leave);
+    }
+
+    /// Whether it is there, runs, and is still what was asked for; its first process. Else, why not.
+    pub(super) async fn look(&self, docker: &Docker) -> Result<i64, &'static str> {
+        let made = docker.inspect_container(&self.id, None).await.map_err(|_| "the engine has it no more")?;
+        let state = made.state.clone().unwrap_or_default();
+        if state.running != Some(true) || state.paused == Some(true) {
+            return Err("it does not run");
+        }
+        let same = container::differences(&self.asked, &made).is_empty();
+        same.then(|| state.pid.unwrap_or_default()).ok_or("it is not what was asked for any more")
     }
 
     /// Whether what is mounted over the workspace is what would be mounted now.
@@ -88,7 +103,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let (id, place) = (std::mem::take(&mut self.id), self.place.take());
+        // It was left, otherwise.
+        let Some(place) = self.place.take() else { return };
+        let id = std::mem::take(&mut self.id);
         self.engine.ask_and_wait(move |docker| async move {
             sweep::remove(&docker, &id).await;
             drop(place);
@@ -112,7 +129,7 @@ pub(super) async fn launch(
     }
     let image = image?;
     let of_image = Image::from(image.clone());
-    if !made.images.iter().all(|list| images::permitted(list, &made.image, &of_image)) {
+    if !made.permits(&of_image) {
         return Err(DockerError::Image(made.image));
     }
     if of.options().pool > 0 {
@@ -121,41 +138,45 @@ pub(super) async fn launch(
             return Ok(launched);
         }
     }
-    make(&docker, &of, spec, &image, &workspace).await.map(|(launched, _)| launched)
+    make(&docker, &of, spec, &image, &workspace).await
 }
 
-/// Makes a container, looks at what the engine made of it, and waits for its runner. What was asked for comes with it.
+/// Makes a container, looks at what the engine made of it, and waits for its runner.
 pub(super) async fn make(
     docker: &Docker,
     of: &Engine,
     mut spec: SandboxSpec,
     image: &ImageInspect,
     workspace: &Directory,
-) -> Result<(Launched, ContainerCreateBody), DockerError> {
+) -> Result<Launched, DockerError> {
     let wrong = |what| engine(&of.options().socket, what);
     let mut name = [0; 8];
     let error =
         |error: getrandom::Error| DockerError::Place { what: "a name".into(), error: error.to_string() };
     getrandom::fill(&mut name).map_err(error)?;
     let name = format!("execward-{}", name.map(|byte| format!("{byte:02x}")).concat());
+    let of_image = Image::from(image.clone());
+    let sandbox = pool::Key::new(&of_image.id, &spec).digest();
     let place = Place::make(&of.options().directory, &name, &mut spec, workspace)?;
     let seccomp = seccomp::profile().map_err(|error| DockerError::Place {
         what: "the seccomp profile".into(),
         error: error.to_string(),
     })?;
-    let network = match spec.network {
-        Network::None | Network::Proxy => "none",
-        Network::Host => "bridge",
-    };
-    let asked = container::ask(&spec, image, &place, &seccomp, network);
+    let asked = container::ask(&spec, image, &place, &seccomp, place.labels(sandbox));
     let options = CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
     let listener = listen(&place)?;
     let created = docker.create_container(Some(options), asked.clone()).await;
     let id = created.map_err(wrong("make the container"))?.id;
-    let running = Running { engine: of.clone(), id: id.clone(), place: Some(place) };
+    let running = Running {
+        engine: of.clone(),
+        id: id.clone(),
+        asked: Box::new(asked),
+        image: of_image,
+        place: Some(place),
+    };
     // From here on, whatever fails, the container goes with `running`.
-    match begin(docker, of, &asked, &id, listener).await {
-        Ok(stream) => Ok(((stream, running, spec), asked)),
+    match begin(docker, of, &running.asked, &id, listener).await {
+        Ok(stream) => Ok((stream, running, spec)),
         Err(error) => {
             sweep::remove(docker, &id).await;
             drop(running);

@@ -11,6 +11,7 @@ mod container;
 mod engine;
 mod error;
 mod images;
+mod kept;
 mod launch;
 mod place;
 mod pool;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use engine::Engine;
 pub use error::DockerError;
 pub use images::{Image, is_name, permitted};
+pub use kept::Kept;
 pub(super) use launch::Running;
 
 use super::{Asked, LaunchError, jail};
@@ -67,6 +69,13 @@ pub struct Made {
     pub image: String,
     /// Lists of images, each of which must permit it; see [`permitted`].
     pub images: Vec<Vec<String>>,
+}
+
+impl Made {
+    /// Whether an image may be used for it.
+    fn permits(&self, image: &Image) -> bool {
+        self.images.iter().all(|list| permitted(list, &self.image, image))
+    }
 }
 
 /// Works out the sandbox for a request: what a jail would be, without what a jail shows of the host.

@@ -5,12 +5,13 @@
 //! looked at again by the runner, by device and inode, before any command is there.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bollard::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -27,10 +28,21 @@ pub(super) const SOCKET: &str = "socket";
 /// What the name of a place begins with until it is held.
 pub(super) const MAKING: &str = ".";
 
+/// What is locked for as long as a place is somebody's.
+const LOCK: &str = "lock";
+/// Names the directory in which it is said what the next supervisor is to know, where one comes.
+const AWAITED: &str = "awaited";
+
+/// How often it is looked whether a place can be had, and how long after another.
+const PATIENCE: u32 = 100;
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Labels of our containers.
 pub(super) const LABEL_OWNER: &str = "org.execward.owner";
 pub(super) const LABEL_SUPERVISOR: &str = "org.execward.supervisor";
 pub(super) const LABEL_PLACE: &str = "org.execward.place";
+/// A digest of the sandbox that it was made for: image, workspace, network and limits.
+pub(super) const LABEL_SANDBOX: &str = "org.execward.sandbox";
 
 /// Source, target, and whether it can be written.
 type Mounts = Vec<(PathBuf, PathBuf, bool)>;
@@ -44,6 +56,8 @@ pub(super) struct Place {
     binary: PathBuf,
     mounts: Mounts,
     mapped: bool,
+    /// It is the next supervisor's to clear.
+    left: bool,
 }
 
 impl Place {
@@ -67,10 +81,10 @@ impl Place {
             .mode(image::passable())
             .create(&making)
             .map_err(wrong(&making.to_string_lossy()))?;
-        let lock = File::create(making.join("lock")).map_err(wrong("a lock"))?;
+        let lock = File::create(making.join(LOCK)).map_err(wrong("a lock"))?;
         lock.try_lock().map_err(|error| wrong("a lock")(io::Error::other(error.to_string())))?;
         fs::rename(&making, &path).map_err(wrong(&path.to_string_lossy()))?;
-        let mut place = Self { path, _lock: lock, binary, mounts: Vec::new(), mapped: false };
+        let mut place = Self { path, _lock: lock, binary, mounts: Vec::new(), mapped: false, left: false };
         DirBuilder::new()
             .mode(image::passable())
             .create(place.session())
@@ -103,6 +117,48 @@ impl Place {
         Ok(place)
     }
 
+    /// Takes one that another supervisor of this user's has left. Nothing more can be mounted from it.
+    pub(super) async fn again(path: &Path, mapped: bool) -> io::Result<Self> {
+        let lock = File::open(path.join(LOCK))?;
+        for _ in 0..PATIENCE {
+            match lock.try_lock() {
+                Ok(()) => {
+                    let (path, mounts) = (path.to_owned(), Vec::new());
+                    return Ok(Self {
+                        path,
+                        _lock: lock,
+                        binary: PathBuf::new(),
+                        mounts,
+                        mapped,
+                        left: false,
+                    });
+                }
+                // Whoever sweeps looks whether somebody has it.
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::Error::other("another supervisor has it"))
+    }
+
+    /// Says that another supervisor comes for what is in it, for as long as this directory is there.
+    pub(super) fn await_next(&self, keepsake: &Path) -> io::Result<()> {
+        self.write(AWAITED, &keepsake.to_string_lossy())
+    }
+
+    /// Leaves it as it is to the next supervisor.
+    pub(super) fn leave(mut self) {
+        self.left = true;
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn is_mapped(&self) -> bool {
+        self.mapped
+    }
+
     /// Whether what is mounted over the workspace of this sandbox, which was made here, is what would be mounted now.
     pub(super) fn holds(&self, spec: &SandboxSpec, workspace: &Directory) -> bool {
         let Ground::Container(container) = &spec.ground else { return false };
@@ -129,8 +185,9 @@ impl Place {
     }
 
     /// What tells our containers from others', and whose they are.
-    pub(super) fn labels(&self) -> HashMap<String, String> {
+    pub(super) fn labels(&self, sandbox: String) -> HashMap<String, String> {
         HashMap::from([
+            (LABEL_SANDBOX.to_owned(), sandbox),
             (LABEL_OWNER.to_owned(), nix::unistd::geteuid().to_string()),
             (LABEL_SUPERVISOR.to_owned(), std::process::id().to_string()),
             (LABEL_PLACE.to_owned(), self.path.to_string_lossy().into_owned()),
@@ -221,7 +278,22 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        clear(&self.path, self.mapped);
+        if !self.left {
+            clear(&self.path, self.mapped);
+        }
+    }
+}
+
+/// Whether a supervisor is still to come for what a place has in it.
+pub(super) fn is_awaited(place: &Path) -> bool {
+    fs::read_to_string(place.join(AWAITED)).is_ok_and(|keepsake| Path::new(&keepsake).is_dir())
+}
+
+/// Whether nobody holds a place any more.
+pub(super) fn is_free(place: &Path) -> bool {
+    match File::open(place.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 
@@ -237,7 +309,7 @@ pub(super) fn clear(path: &Path, mapped: bool) {
     for directory in ["session", "none"] {
         let _ = fs::remove_dir(path.join(directory));
     }
-    for file in ["passwd", "group", "empty", "lock"] {
+    for file in ["passwd", "group", "empty", AWAITED, LOCK] {
         let _ = fs::remove_file(path.join(file));
     }
     let _ = fs::remove_dir(path);

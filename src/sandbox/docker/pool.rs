@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::models::ContainerCreateBody;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use sha2::{Digest as _, Sha256};
 
 use super::launch::{self, Running};
-use super::{Engine, Made, container};
+use super::{Engine, Made};
 use crate::prepare::Directory;
 use crate::wire::runner::{Identity, SandboxSpec};
 
@@ -30,7 +30,6 @@ pub(super) struct Idle {
     running: Running,
     /// As it was made: with the user that it was made for, and what its runner is to find.
     spec: SandboxSpec,
-    asked: ContainerCreateBody,
     since: Instant,
 }
 
@@ -50,6 +49,13 @@ impl Key {
             spec.identity = Identity { uid: 0, gid: 0, ..spec.identity };
         }
         Self { image: image.to_owned(), spec }
+    }
+
+    /// For whoever looks at containers: two with the same are for the same sandbox.
+    pub(super) fn digest(&self) -> String {
+        let mut hash = Sha256::new_with_prefix(&self.image);
+        hash.update(serde_json::to_vec(&self.spec).unwrap_or_default());
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -122,14 +128,7 @@ async fn fit(docker: &Docker, idle: &Idle, workspace: &Directory) -> Result<(), 
     if !idle.running.holds(&idle.spec, workspace) {
         return Err("what is hidden or frozen in the workspace is different now");
     }
-    let made =
-        docker.inspect_container(idle.running.id(), None).await.map_err(|_| "the engine has it no more")?;
-    let state = made.state.clone().unwrap_or_default();
-    if state.running != Some(true) || state.paused == Some(true) {
-        return Err("it does not run");
-    }
-    let same = container::differences(&idle.asked, &made).is_empty();
-    same.then_some(()).ok_or("it is not what was asked for any more")
+    idle.running.look(docker).await.map(drop)
 }
 
 /// Makes one for the next session with this sandbox, where there is room for it.
@@ -160,8 +159,8 @@ pub(super) async fn refill(docker: Docker, of: Engine, spec: SandboxSpec, made: 
         let mut state = of.pool().state();
         state.making.retain(|other| *other != key);
         match container {
-            Ok(((stream, running, spec), asked)) => {
-                let idle = Idle { key, stream, running, spec, asked, since: Instant::now() };
+            Ok((stream, running, spec)) => {
+                let idle = Idle { key, stream, running, spec, since: Instant::now() };
                 if state.closed {
                     left = Some(idle);
                 } else {

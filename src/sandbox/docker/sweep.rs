@@ -1,17 +1,19 @@
 //! What dead supervisors have left.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::PathBuf;
 
 use bollard::Docker;
+use bollard::models::ContainerSummaryStateEnum;
 use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 
 use super::error::engine;
 use super::place::{self, LABEL_OWNER, LABEL_PLACE};
 use super::{DockerError, Engine};
 
-/// Removes containers of this user's whose place is free, running ones too, then places without a container.
+/// Removes containers of this user's whose place is free, running ones too, then places without a container. Not those to
+/// which another supervisor is to come back.
 pub(super) async fn sweep(docker: &Docker, of: &Engine) -> Result<usize, DockerError> {
     let directory = of.options().directory.clone();
     let owner = nix::unistd::geteuid().to_string();
@@ -23,32 +25,39 @@ pub(super) async fn sweep(docker: &Docker, of: &Engine) -> Result<usize, DockerE
     };
     let listed = docker.list_containers(Some(options)).await;
     let listed = listed.map_err(engine(&of.options().socket, "list its containers"))?;
-    let mut removed = 0;
+    let (mut removed, mut left) = (0, BTreeSet::new());
     for container in listed {
         let (Some(id), Some(labels)) = (container.id, container.labels) else { continue };
         // A filter that an engine does not know would list everything.
         let Some(place) = labels.get(LABEL_PLACE).map(PathBuf::from) else { continue };
         let ours = labels.get(LABEL_OWNER) == Some(&owner) && place.parent() == Some(&directory);
-        if ours && is_free(&place) {
+        if !ours {
+            continue;
+        }
+        // Whoever comes back goes on with one that runs, and with no other.
+        let over = matches!(
+            container.state,
+            Some(ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD)
+        );
+        if place::is_free(&place) && (over || !place::is_awaited(&place)) {
             remove(docker, &id).await;
             removed += 1;
+        } else {
+            // It may be free a moment later.
+            left.insert(place);
         }
     }
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
         let is_making = entry.file_name().to_string_lossy().starts_with(place::MAKING);
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !is_making && is_free(&entry.path()) {
-            place::clear(&entry.path(), true);
+        let path = entry.path();
+        let is_place = entry.file_type().is_ok_and(|kind| kind.is_dir()) && !is_making;
+        // Of a container that has come to be since they were listed, too.
+        let is_somebodys = left.contains(&path) || place::is_awaited(&path);
+        if is_place && !is_somebodys && place::is_free(&path) {
+            place::clear(&path, true);
         }
     }
     Ok(removed)
-}
-
-/// Whether nobody holds a place any more.
-fn is_free(place: &Path) -> bool {
-    match File::open(place.join("lock")) {
-        Ok(lock) => lock.try_lock().is_ok(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    }
 }
 
 /// Removes a container, whatever state it is in.

@@ -67,7 +67,7 @@ async fn take(
         Err(why) => {
             let lost = Lost::of(&keepsake);
             tracing::warn!(session = %id, why, running = lost.count(), "a session that was left is over");
-            close_runner(&keepsake, &record).await;
+            close_runner(&house.common, &keepsake, &record).await;
             lost.record(&house.common, (&id, &record), &ended, &why);
             let about = serde_json::json!({ "running": lost.count(), "why": why });
             note(&house, &id, &record, "session-lost", about).await;

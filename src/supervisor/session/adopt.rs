@@ -21,7 +21,7 @@ use super::passed::Passing;
 use super::policy::Layer;
 use super::{Common, Keepsake, Peer, Record, Session};
 use crate::redact::Secret;
-use crate::sandbox::Link;
+use crate::sandbox::{Backend, Link};
 use crate::stage::{Principal, RequestId};
 use crate::supervisor::context::Context;
 use crate::supervisor::journal::Journal;
@@ -62,7 +62,12 @@ impl Session {
         } else {
             Context::new(&policy.scan, &record.suspects, false)
         };
-        let link = Link::adopt(&keepsake.socket(), &record.spec).await;
+        let container = match (&looked.backend, &record.container) {
+            (Backend::Docker(made), Some(kept)) if kept.is_permitted(made) => Some((&common.engine, kept)),
+            (Backend::Docker(_), _) => return Err("the policy does not permit its image any more".to_owned()),
+            _ => None,
+        };
+        let link = Link::adopt(&keepsake.socket(), &record.spec, container).await;
         let link = link.map_err(|error| format!("its runner cannot be reached: {error}"))?;
         let present = link.commands().to_vec();
         let linger = record.asked.linger_ms.millis().max(common.lifetime.alone);
@@ -221,9 +226,12 @@ fn found(keepsake: &Keepsake) -> Vec<Found> {
 }
 
 /// Has the runner of a session end that is not gone on with, and everything in it.
-pub(in crate::supervisor) async fn close_runner(keepsake: &Keepsake, record: &Record) {
+pub(in crate::supervisor) async fn close_runner(common: &Common, keepsake: &Keepsake, record: &Record) {
+    if let Some(kept) = &record.container {
+        return common.engine.discard(kept).await;
+    }
     // Where nobody is there, there is nothing to end.
-    if let Ok(link) = Link::adopt(&keepsake.socket(), &record.spec).await {
+    if let Ok(link) = Link::adopt(&keepsake.socket(), &record.spec, None).await {
         let _ = tokio::task::spawn_blocking(move || link.close()).await;
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::shell::Shell;
+use crate::sandbox::docker;
 use crate::supervisor::policy_file::Project;
 use crate::sys::socket;
 use crate::wire::rpc::{OpenSession, Separation, SessionId, Suspect};
@@ -42,6 +43,9 @@ pub(in crate::supervisor) struct Record {
     pub(super) profile: serde_json::Value,
     pub(super) project: Option<Project>,
     pub(super) spec: SandboxSpec,
+    /// The container that it is in, where it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) container: Option<docker::Kept>,
     pub(super) suspects: Vec<Suspect>,
 }
 
@@ -78,6 +82,11 @@ impl Keepsake {
             Some((id, Self { directory: entry.path() }))
         });
         named.collect()
+    }
+
+    /// Where everything of it is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Where its runner listens.

@@ -22,7 +22,7 @@ use crate::prepare::context::{self as looking, Bounds, Seen, Which};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
 use crate::sandbox::launcher::FarError;
-use crate::sandbox::{self, Backend, LaunchError, Link};
+use crate::sandbox::{self, Backend, LaunchError, Link, Next};
 use crate::supervisor::context::{self, Context};
 use crate::supervisor::egress::Egress;
 use crate::supervisor::local::Local;
@@ -59,7 +59,7 @@ pub(super) struct Made {
 /// Where a session leaves what the next supervisor is to find, with its runner's socket. A session that has none ends with this
 /// supervisor.
 fn keepsake(common: &Common, looked: &Looked, id: &SessionId) -> Option<(Keepsake, OwnedFd)> {
-    if !matches!(looked.backend, Backend::Jail) {
+    if matches!(looked.backend, Backend::Launcher(_)) {
         return None;
     }
     let all = common.keepsakes.as_ref()?;
@@ -102,9 +102,11 @@ impl Session {
         }
         let (keepsake, rendezvous) =
             kept.map(|(keepsake, rendezvous)| (Arc::new(keepsake), rendezvous)).unzip();
+        let next = keepsake.as_deref().zip(rendezvous.as_ref());
+        let next = next.map(|(keepsake, socket)| Next { socket, directory: keepsake.directory() });
         // Nobody waits longer for the one than for the other.
         let (link, seen) = tokio::join!(
-            launch(common, &looked.backend, looked.spec.clone(), &looked.workspace, rendezvous.as_ref()),
+            launch(common, &looked.backend, looked.spec.clone(), &looked.workspace, next),
             async {
                 // What lies elsewhere is not read from here.
                 if looked.spec.is_far() {
@@ -139,6 +141,7 @@ impl Session {
                     profile: serde_json::to_value(&looked.profile).unwrap_or_default(),
                     project: looked.project.clone(),
                     spec: looked.spec.clone(),
+                    container: link.container(),
                     suspects: suspects.clone(),
                 };
                 if let Err(error) = keepsake.write(&record) {
@@ -302,12 +305,12 @@ async fn launch(
     backend: &Backend,
     spec: SandboxSpec,
     workspace: &Directory,
-    rendezvous: Option<&OwnedFd>,
+    next: Option<Next<'_>>,
 ) -> Result<Link, LaunchError> {
     let begun = Instant::now();
     let link = match backend {
-        Backend::Jail => common.launcher.launch(spec, rendezvous).await,
-        Backend::Docker(made) => sandbox::contain(&common.engine, made, spec, workspace).await,
+        Backend::Jail => common.launcher.launch(spec, next.map(|next| next.socket)).await,
+        Backend::Docker(made) => sandbox::contain(&common.engine, made, spec, workspace, next).await,
         Backend::Launcher(name) => match common.launchers.get(name) {
             Some(launcher) => sandbox::reach(launcher, spec).await,
             None => Err(FarError::Unknown(name.clone()).into()),
