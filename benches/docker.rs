@@ -1,5 +1,5 @@
 //! What a command in a container costs: in a warm session beside `docker exec` and `docker run`, and what opening a session
-//! costs beside `docker run -d`.
+//! costs beside `docker run -d`; what ten sessions do in a second, and how fast 1 GiB of output comes, beside the jail.
 //!
 //! `cargo bench --bench docker [-- ROUNDS]`, as root with an engine and a static busybox. All take turns within each round, so
 //! that a change of the machine's load hits them alike; compare ratios, not absolute figures. See benches/README.md.
@@ -16,9 +16,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use daemon::Daemon;
+use daemon::{Client, Daemon};
 
 const IMAGE: &str = "execward-bench/busybox:1";
+
+/// Sessions at once, for how long they run commands, how often, and what one writes.
+const SESSIONS: usize = 10;
+const SPELL: Duration = Duration::from_secs(3);
+const TURNS: usize = 3;
+const OUTPUT: usize = 1 << 30;
 
 fn main() {
     // cargo passes `--bench`.
@@ -61,6 +67,7 @@ fn main() {
     ];
     compare("a session", rows, rounds.div_ceil(2));
     drop(daemon);
+    beside_the_jail(&policy);
 
     let daemon = Daemon::start("pool", "[docker]\npool = 1\n", Some(&policy));
     let (workspace, mut client) = (daemon.workspace(), daemon.client());
@@ -83,6 +90,47 @@ fn main() {
     );
     drop(daemon);
     docker(&["image", "rm", "--force", IMAGE]);
+}
+
+/// What containers do beside the jail, in turn: commands a second of several sessions at once, and the output of one command.
+fn beside_the_jail(policy: &str) {
+    let limits = format!("[limits]\nsessions = {}\n", 4 * SESSIONS);
+    let daemon = Daemon::start("beside", &limits, Some(policy));
+    let workspace = daemon.workspace();
+    let sessions = |more: serde_json::Value| -> Vec<Client> {
+        let one = |_| {
+            let mut client = daemon.client();
+            client.open(&workspace, more.clone());
+            client
+        };
+        (0..SESSIONS).map(one).collect()
+    };
+    let mut contained = sessions(json!({"backend": "docker", "image": IMAGE}));
+    let mut jailed = sessions(json!({}));
+    let (mut rates, mut flows) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for round in 0..TURNS {
+        for (clients, rates) in [&mut contained, &mut jailed].into_iter().zip(&mut rates) {
+            rates.push(daemon::commands_a_second(clients, SPELL));
+        }
+        // Of one program that both have, so that nothing but the way out differs.
+        let text = format!("head -c {OUTPUT} /dev/zero");
+        for (clients, flows) in [&mut contained, &mut jailed].into_iter().zip(&mut flows) {
+            let (took, _) = clients[0].stream(&format!("flow{round}"), &["/bin/sh", "-c", &text]);
+            flows.push(OUTPUT as f64 / took.as_secs_f64() / 1e6);
+        }
+    }
+    let median = |figures: &mut Vec<f64>| {
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    };
+    println!("beside the jail, {TURNS} turns: medians, and the ratio");
+    for (what, [ours, theirs]) in [
+        (format!("commands a second over {SESSIONS} sessions"), &mut rates),
+        (format!("MB/s of {} MiB of output", OUTPUT >> 20), &mut flows),
+    ] {
+        let (ours, theirs) = (median(ours), median(theirs));
+        println!("  {what:<42} {ours:>9.0} {theirs:>9.0} {:>8.2}", ours / theirs);
+    }
 }
 
 /// Has each take its turn in each round, and prints medians and how many times the first fits into them.
@@ -130,7 +178,7 @@ fn make_image() -> Result<(), String> {
     let bin = tree.path().join("bin");
     fs::create_dir(&bin).unwrap();
     fs::copy(busybox, bin.join("busybox")).unwrap();
-    for applet in ["true", "sleep", "sh"] {
+    for applet in ["true", "sleep", "sh", "head"] {
         std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
     }
     let tar = Command::new("tar").arg("-C").arg(tree.path()).args(["-c", "."]).output().unwrap();

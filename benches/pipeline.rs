@@ -9,7 +9,7 @@
 mod daemon;
 
 use std::fs;
-use std::io::{BufRead, IoSlice, Read};
+use std::io::{IoSlice, Read};
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -170,24 +170,7 @@ fn main() {
     println!("throughput:");
     for count in [1, 8, 64] {
         let mut clients: Vec<Client> = (0..count).map(|_| session(&daemon)).collect();
-        let before = Instant::now();
-        let done: usize = std::thread::scope(|scope| {
-            let running: Vec<_> = clients
-                .iter_mut()
-                .map(|client| {
-                    scope.spawn(move || {
-                        let mut done = 0;
-                        while before.elapsed() < SPELL {
-                            client.run_true();
-                            done += 1;
-                        }
-                        done
-                    })
-                })
-                .collect();
-            running.into_iter().map(|running| running.join().unwrap()).sum()
-        });
-        println!("{count:>3} clients: {:7.0} commands/s", done as f64 / before.elapsed().as_secs_f64());
+        println!("{count:>3} clients: {:7.0} commands/s", daemon::commands_a_second(&mut clients, SPELL));
         for client in &mut clients {
             client.call("session/close", &json!({}));
         }
@@ -212,23 +195,8 @@ fn main() {
         ("text", format!("yes '0123456789 some words of output, as programs write them' | head -c {OUTPUT}")),
         ("binary", format!("head -c {OUTPUT} /dev/zero | tr '\\0' '\\377'")),
     ] {
-        let start =
-            json!({"id": name, "command": {"argv": ["bash", "-c", &argv]}, "output": {"mode": "stream"}});
-        let id = format!("\"id\":\"{name}\"");
-        client.send("exec/start", &start);
-        let before = Instant::now();
-        let (mut line, mut received) = (Vec::new(), 0);
-        loop {
-            line.clear();
-            received += client.reader.read_until(b'\n', &mut line).unwrap();
-            if line.starts_with(b"{\"jsonrpc\":\"2.0\",\"method\":\"exec/closed\"")
-                && line.windows(id.len()).any(|piece| piece == id.as_bytes())
-            {
-                break;
-            }
-            assert!(!line.is_empty() && !line.windows(9).any(|piece| piece == b"\"error\":{"), "it failed");
-        }
-        let took = before.elapsed().as_secs_f64();
+        let (took, received) = client.stream(name, &["bash", "-c", &argv]);
+        let took = took.as_secs_f64();
         println!(
             "output, {name}: {:.2} GB/s of the command's bytes, {:.2} GB/s on the socket",
             OUTPUT as f64 / took / 1e9,

@@ -58,6 +58,25 @@ impl Daemon {
     }
 }
 
+/// Has each client run `true`, one after another, for a while: how many a second all of them together.
+#[allow(dead_code, reason = "not every bench does")]
+pub(crate) fn commands_a_second(clients: &mut [Client], spell: Duration) -> f64 {
+    let before = Instant::now();
+    let done: u32 = std::thread::scope(|scope| {
+        let one = |client: &mut Client| {
+            let mut done = 0;
+            while before.elapsed() < spell {
+                client.run_true();
+                done += 1;
+            }
+            done
+        };
+        let running: Vec<_> = clients.iter_mut().map(|client| scope.spawn(move || one(client))).collect();
+        running.into_iter().map(|running| running.join().unwrap()).sum()
+    });
+    f64::from(done) / before.elapsed().as_secs_f64()
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // SAFETY: plain numbers; the child has not been waited for.
@@ -127,6 +146,26 @@ impl Client {
                 return took;
             }
             assert!(!line.contains("\"error\""), "{line}");
+        }
+    }
+
+    /// Streams all that a command writes. How long that took, and how many bytes came.
+    #[allow(dead_code, reason = "not every bench does")]
+    pub(crate) fn stream(&mut self, id: &str, argv: &[&str]) -> (Duration, usize) {
+        let start = json!({"id": id, "command": {"argv": argv}, "output": {"mode": "stream"}});
+        let own = format!("\"id\":\"{id}\"");
+        self.send("exec/start", &start);
+        let before = Instant::now();
+        let (mut line, mut received) = (Vec::new(), 0);
+        loop {
+            line.clear();
+            received += self.reader.read_until(b'\n', &mut line).unwrap();
+            if line.starts_with(b"{\"jsonrpc\":\"2.0\",\"method\":\"exec/closed\"")
+                && line.windows(own.len()).any(|piece| piece == own.as_bytes())
+            {
+                return (before.elapsed(), received);
+            }
+            assert!(!line.is_empty() && !line.windows(9).any(|piece| piece == b"\"error\":{"), "it failed");
         }
     }
 }

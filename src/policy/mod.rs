@@ -35,7 +35,7 @@ pub use profile::{Access, Backend, BackendName, Choice, Level, Network, Profile}
 pub use schema::schema;
 pub use secrets::{Given, is_name as is_secret_name};
 pub use sections::{Approval, Later, Limits, OnHit, Scan};
-pub use units::{ByteSize, parse_duration, written};
+pub use units::{ByteSize, Processors, parse_duration, written};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

@@ -9,9 +9,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ByteSize;
 use super::destination::{Allowlist, Destination};
 use super::sections::{Limits, LimitsSection};
+use super::{ByteSize, Processors};
 
 /// The profile that holds where none is selected.
 pub const DEFAULT: &str = "default";
@@ -218,6 +218,8 @@ impl Profile {
                 cpu: long,
                 idle: long,
                 memory: ByteSize(u64::MAX),
+                swap: ByteSize(u64::MAX),
+                cpus: Processors::ALL,
                 processes: u32::MAX,
                 open_files: u32::MAX,
                 file_size: ByteSize(u64::MAX),

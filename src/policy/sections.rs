@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::profile::Access;
-use super::units::{ByteSize, duration};
+use super::units::{ByteSize, Processors, duration};
 use crate::scan::Severity;
 
 /// Which variables reach a command.
@@ -142,6 +142,10 @@ pub struct Limits {
     pub idle: Duration,
     /// Memory of a command's whole tree.
     pub memory: ByteSize,
+    /// Swap that it may use beyond that.
+    pub swap: ByteSize,
+    /// Processors that it may keep busy at a time.
+    pub cpus: Processors,
     /// Processes and threads of a command's whole tree.
     pub processes: u32,
     /// Open descriptors of one process.
@@ -173,6 +177,12 @@ pub struct LimitsSection {
     /// Memory of a command's whole tree (`"4GiB"`).
     #[schemars(with = "Option<String>")]
     pub memory: Option<ByteSize>,
+    /// Swap that it may use beyond that (`"1GiB"`); none where it is left out.
+    #[schemars(with = "Option<String>")]
+    pub swap: Option<ByteSize>,
+    /// Processors that a command's whole tree may keep busy at a time (`1.5`); all where it is left out.
+    #[schemars(with = "Option<f64>")]
+    pub cpus: Option<Processors>,
     /// Processes and threads of a command's whole tree.
     pub processes: Option<u32>,
     /// Open descriptors of one process.
@@ -191,6 +201,8 @@ impl LimitsSection {
             cpu: self.cpu.unwrap_or(base.cpu),
             idle: self.idle.unwrap_or(base.idle),
             memory: self.memory.unwrap_or(base.memory),
+            swap: self.swap.unwrap_or(base.swap),
+            cpus: self.cpus.unwrap_or(base.cpus),
             processes: self.processes.unwrap_or(base.processes),
             open_files: self.open_files.unwrap_or(base.open_files),
             file_size: self.file_size.unwrap_or(base.file_size),
@@ -208,6 +220,8 @@ impl Limits {
             cpu: self.cpu.min(other.cpu),
             idle: self.idle.min(other.idle),
             memory: self.memory.min(other.memory),
+            swap: self.swap.min(other.swap),
+            cpus: self.cpus.min(other.cpus),
             processes: self.processes.min(other.processes),
             open_files: self.open_files.min(other.open_files),
             file_size: self.file_size.min(other.file_size),
@@ -223,6 +237,8 @@ impl Default for Limits {
             cpu: Duration::MAX,
             idle: Duration::MAX,
             memory: ByteSize(4 << 30),
+            swap: ByteSize(0),
+            cpus: Processors::ALL,
             processes: 1024,
             open_files: 4096,
             file_size: ByteSize(16 << 30),

@@ -76,6 +76,37 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// Processors, in thousandths of one: what may run at the same time, whichever of them it runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Processors(pub u32);
+
+impl Processors {
+    /// No limit.
+    pub const ALL: Self = Self(u32::MAX);
+}
+
+impl serde::Serialize for Processors {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / 1000.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Processors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = f64::deserialize(deserializer)?;
+        if !(0.01..=4_000_000.0).contains(&number) {
+            let error = format!("`{number}` is not a number of processors: write it as `2` or `0.5`");
+            return Err(serde::de::Error::custom(error));
+        }
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is in the range above"
+        )]
+        Ok(Self((number * 1000.0).round() as u32))
+    }
+}
+
 /// Reads `90s`, `10m`, `1h30m`, `250ms`, `2d`.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The session's control group: limits on memory and processes of the whole tree, on v2 or on v1.
+//! The session's control group: limits on memory, processes and processors of the whole tree, on v2 or on v1.
 //!
 //! Made by the outer runner on the host, where it has the right; removed by it when the session has ended. Commands
 //! join through a descriptor that was opened before the host's tree went out of sight.
@@ -38,20 +38,21 @@ pub(super) struct Cgroup {
 
 impl Cgroup {
     /// Makes the session's groups with its limits. Where the host does not allow it there are none, and the layer
-    /// says why.
-    pub(super) fn create(limits: &Limits) -> (Self, Layer) {
+    /// says why. What keeps it to its processors is a layer of its own.
+    pub(super) fn create(limits: &Limits) -> (Self, Vec<Layer>) {
         let mut cgroup = Self::default();
         let made = cgroup.make(limits);
+        let mut layers = Vec::new();
+        if let Some(quota) = limits.quota() {
+            let held = made.clone().and_then(|version| cgroup.hold_to_processors(version, quota));
+            layers.push(cpu_layer(limits, held.err()));
+        }
         cgroup.counters = Counters::open(&cgroup.directories);
         let layer = match &made {
             Ok(version) => Layer {
                 name: "cgroup".into(),
                 enforced: true,
-                detail: format!(
-                    "{version}: {} MiB of memory and {} processes for the whole tree",
-                    limits.memory >> 20,
-                    limits.processes
-                ),
+                detail: format!("{}: {} for the whole tree", version.name(), limits.together()),
             },
             Err(why) => {
                 cgroup.remove();
@@ -65,7 +66,8 @@ impl Cgroup {
                 }
             }
         };
-        (cgroup, layer)
+        layers.insert(0, layer);
+        (cgroup, layers)
     }
 
     /// The way into the groups.
@@ -93,7 +95,7 @@ impl Cgroup {
         }
     }
 
-    fn make(&mut self, limits: &Limits) -> Result<&'static str, String> {
+    fn make(&mut self, limits: &Limits) -> Result<Version, String> {
         let name = format!("{}-{}", std::process::id(), unique());
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
         if let Some(root) = v2_root_with_controllers(&mounts) {
@@ -107,10 +109,10 @@ impl Cgroup {
                 File::open(&group).map_err(|error| format!("open {}: {error}", group.display()))?.into(),
             );
             set(&group.join("memory.max"), &limits.memory.to_string())?;
-            let _ = set(&group.join("memory.swap.max"), "0");
+            let _ = set(&group.join("memory.swap.max"), &limits.swap.to_string());
             let _ = set(&group.join("memory.oom.group"), "1");
             set(&group.join("pids.max"), &limits.processes.to_string())?;
-            return Ok("v2");
+            return Ok(Version::Two { root, group });
         }
         let memory =
             v1_root(&mounts, "memory").ok_or("no hierarchy with the memory controller is mounted")?;
@@ -121,12 +123,32 @@ impl Cgroup {
         self.join_by_tasks(&group)?;
         set(&group.join("memory.limit_in_bytes"), &bytes)?;
         // Memory and swap together, so that swap does not add to the limit; missing where swap is not accounted.
-        let _ = set(&group.join("memory.memsw.limit_in_bytes"), &bytes);
+        let both = limits.memory.saturating_add(limits.swap).min(i64::MAX.cast_unsigned());
+        let _ = set(&group.join("memory.memsw.limit_in_bytes"), &both.to_string());
         create_dir(&pids.join(PARENT))?;
         let group = self.add(&pids.join(PARENT), &name)?;
         self.join_by_tasks(&group)?;
         set(&group.join("pids.max"), &limits.processes.to_string())?;
-        Ok("v1")
+        Ok(Version::One { cpu: v1_root(&mounts, "cpu"), name })
+    }
+
+    /// Limits the processor time that the groups may have in each period.
+    fn hold_to_processors(&mut self, version: Version, quota: u64) -> Result<(), String> {
+        match version {
+            Version::Two { root, group } => {
+                set(&root.join("cgroup.subtree_control"), "+cpu")?;
+                set(&root.join(PARENT).join("cgroup.subtree_control"), "+cpu")?;
+                set(&group.join("cpu.max"), &format!("{quota} {}", Limits::PERIOD))
+            }
+            Version::One { cpu, name } => {
+                let parent = cpu.ok_or("no hierarchy with the cpu controller is mounted")?.join(PARENT);
+                create_dir(&parent)?;
+                let group = self.add(&parent, &name)?;
+                set(&group.join("cpu.cfs_period_us"), &Limits::PERIOD.to_string())?;
+                set(&group.join("cpu.cfs_quota_us"), &quota.to_string())?;
+                self.join_by_tasks(&group)
+            }
+        }
     }
 
     fn add(&mut self, parent: &Path, name: &str) -> Result<PathBuf, String> {
@@ -153,6 +175,33 @@ impl Cgroup {
         self.joins.tasks.push(file.into());
         Ok(())
     }
+}
+
+/// The hierarchies that a session's groups are in.
+#[derive(Debug, Clone)]
+enum Version {
+    Two { root: PathBuf, group: PathBuf },
+    One { cpu: Option<PathBuf>, name: String },
+}
+
+impl Version {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Two { .. } => "v2",
+            Self::One { .. } => "v1",
+        }
+    }
+}
+
+/// What the receipt says of the processors.
+pub(super) fn cpu_layer(limits: &Limits, why_not: Option<String>) -> Layer {
+    let cpus = f64::from(limits.cpus.unwrap_or_default()) / 1000.0;
+    let enforced = why_not.is_none();
+    let detail = match why_not {
+        None => format!("{cpus} processors at a time for all together"),
+        Some(why) => format!("it is not held to {cpus} processors: {why}"),
+    };
+    Layer { name: "cpu".into(), enforced, detail }
 }
 
 /// Removes the groups of runners that were killed and could not do it themselves.

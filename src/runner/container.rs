@@ -12,6 +12,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access, geteuid, getpid};
 
+use super::cgroup::cpu_layer;
 use super::evidence::Counters;
 use super::failure::{Doing, Hint, Result};
 use super::standing::PROXIED;
@@ -78,7 +79,7 @@ pub(super) fn look(spec: &SandboxSpec, container: &Container) -> Result<Found> {
     layer("pid-namespace", "one for the session: its commands see each other's names, and no others".into());
     layer("private-root", "the image's, read-only; nothing of the host but the workspace".into());
     layer("engine-seccomp", "execward's profile".into());
-    layers.push(limits(spec));
+    layers.extend(limits(spec));
     for socket in ENGINES {
         if access(socket, AccessFlags::F_OK).is_ok() {
             return Err(not_so(
@@ -109,33 +110,41 @@ pub(super) fn bash() -> Option<&'static str> {
 }
 
 /// The container's own groups: one on v2, one for each controller on v1.
-const CGROUPS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"];
+const CGROUPS: [&str; 4] =
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"];
 
 /// Where it is read what the kernel refused to the container.
 pub(super) fn counters() -> Counters {
     Counters::open(&CGROUPS.map(Into::into))
 }
 
-/// Whether the container's memory has a limit, as it is seen from inside.
-fn limits(spec: &SandboxSpec) -> Layer {
+/// Whether the container's memory has a limit, and its processors where they are to have one, as it is seen from inside.
+fn limits(spec: &SandboxSpec) -> Vec<Layer> {
     let limits = &spec.limits;
+    let mut layers = Vec::new();
     let name = "cgroup".to_owned();
     let read =
         |file: &str| CGROUPS.iter().find_map(|group| fs::read_to_string(format!("{group}/{file}")).ok());
     let found = read("memory.max").or_else(|| read("memory.limit_in_bytes"));
     let most = found.and_then(|text| text.trim().parse::<u64>().ok());
     if most.is_some_and(|most| most <= limits.memory) {
-        let detail = format!(
-            "{} MiB of memory and {} processes for all commands of the session together",
-            limits.memory >> 20,
-            limits.processes
-        );
-        return Layer { name, enforced: true, detail };
+        let detail = format!("{} for all commands of the session together", limits.together());
+        layers.push(Layer { name, enforced: true, detail });
+    } else {
+        layers.push(Layer { name, enforced: false, detail: UNSEEN.replace("{}", "memory") });
     }
-    let detail =
-        "the engine says that it limits memory, and nothing of it is seen in the container".to_owned();
-    Layer { name, enforced: false, detail }
+    if let Some(quota) = limits.quota() {
+        // `QUOTA PERIOD` on v2, of which the engine has chosen neither; `-1` on v1 and `max` on v2 are no limit.
+        let found = read("cpu.max").or_else(|| read("cpu.cfs_quota_us"));
+        let most =
+            found.and_then(|text| text.split_whitespace().next().and_then(|most| most.parse::<u64>().ok()));
+        let seen = most.is_some_and(|most| most <= quota);
+        layers.push(cpu_layer(limits, (!seen).then(|| UNSEEN.replace("{}", "processors"))));
+    }
+    layers
 }
+
+const UNSEEN: &str = "the engine says that it limits {}, and nothing of it is seen in the container";
 
 /// The only interface is loopback, where nothing else was asked for.
 fn network(spec: &SandboxSpec) -> Result<Layer> {

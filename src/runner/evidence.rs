@@ -125,8 +125,15 @@ fn is_full(place: &Path) -> bool {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { memory: 64 << 20, processes: 7, file_size: Some(1000), open_files: 10, tmpfs: 1 << 20 };
+    const LIMITS: Limits = Limits {
+        memory: 64 << 20,
+        swap: 0,
+        cpus: None,
+        processes: 7,
+        file_size: Some(1000),
+        open_files: 10,
+        tmpfs: 1 << 20,
+    };
 
     fn names(end: &End, before: Counts, after: Counts) -> Vec<LimitName> {
         reached(end, &LIMITS, before, after, &[]).into_iter().map(|it| it.limit).collect()

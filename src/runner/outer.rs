@@ -9,7 +9,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{getegid, geteuid, getgid, getuid, setsid};
 
 use super::bare::{self, Settled};
-use super::cgroup::Cgroup;
+use super::cgroup::{self, Cgroup};
 use super::failure::{Doing, Hint, Result};
 use super::far;
 use super::outlive::Rendezvous;
@@ -112,7 +112,7 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
     let _ = process::new_session_keyring();
     let (mut cgroup, mut idmaps);
     if privileged {
-        let (made, layer) = Cgroup::create(&spec.limits);
+        let (made, limited) = Cgroup::create(&spec.limits);
         cgroup = made;
         layers.push(Layer {
             name: "user-namespace".into(),
@@ -122,7 +122,7 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
                 spec.identity.uid, spec.identity.gid
             ),
         });
-        layers.push(layer);
+        layers.extend(limited);
         idmaps = Idmaps::new(spec)?;
     } else {
         namespaces::enter_user_namespace(&spec.identity).map_err(bare::or_less)?;
@@ -142,6 +142,10 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
                      the number of processes is held by RLIMIT_NPROC inside the user namespace"
                 .into(),
         });
+        if spec.limits.cpus.is_some() {
+            let why = "an ordinary user has no cgroup of its own".to_owned();
+            layers.push(cgroup::cpu_layer(&spec.limits, Some(why)));
+        }
         (cgroup, idmaps) = (Cgroup::default(), Idmaps::default());
     }
     let helpers = idmaps.made_by();

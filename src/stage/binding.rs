@@ -135,11 +135,12 @@ impl Fields {
             self.list(allowed.iter());
         }
         self.number(*workspace as u64);
-        let Limits { time, grace, cpu, idle, memory, processes, open_files, file_size } = limits;
+        let Limits { time, grace, cpu, idle, memory, swap, cpus, processes, open_files, file_size } = limits;
         for duration in [time, grace, cpu, idle] {
             self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         }
-        for number in [memory.0, u64::from(*processes), u64::from(*open_files), file_size.0] {
+        let counts = [cpus.0, *processes, *open_files].map(u64::from);
+        for number in [memory.0, swap.0, file_size.0].into_iter().chain(counts) {
             self.number(number);
         }
         self.list(pass.iter());

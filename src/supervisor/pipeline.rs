@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::local::Local;
 use crate::approval::Answer;
 use crate::gate::{Command, Facts};
-use crate::policy::{self, Allowlist, Backend, BackendName, Later, Policy, Profile};
+use crate::policy::{self, Allowlist, Backend, BackendName, Later, Policy, Processors, Profile};
 use crate::prepare::EnvironmentError;
 use crate::prepare::environment::{self, Environment, Why};
 use crate::redact::Redactor;
@@ -279,6 +279,8 @@ pub(super) fn limits(profile: &Profile) -> Limits {
     let limits = &profile.limits;
     Limits {
         memory: limits.memory.0,
+        swap: limits.swap.0,
+        cpus: (limits.cpus != Processors::ALL).then_some(limits.cpus.0),
         processes: limits.processes.into(),
         file_size: Some(limits.file_size.0),
         open_files: limits.open_files.into(),

@@ -400,6 +400,12 @@ pub enum Network {
 pub struct Limits {
     /// Memory of all processes together (cgroup).
     pub memory: u64,
+    /// Swap that they may use beyond that (cgroup).
+    #[serde(default)]
+    pub swap: u64,
+    /// Processors that they may keep busy at a time, in thousandths of one (cgroup); `None` is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
     /// Processes and threads together (cgroup).
     pub processes: u64,
     /// Largest file that may be written (RLIMIT_FSIZE); `None` is no limit.
@@ -408,6 +414,25 @@ pub struct Limits {
     pub open_files: u64,
     /// Each private tmpfs (`/tmp`, HOME, `/dev/shm`).
     pub tmpfs: u64,
+}
+
+impl Limits {
+    /// The time over which the kernel holds them to their processors, in microseconds.
+    pub const PERIOD: u64 = 100_000;
+
+    /// The processor time that they may have in each [`Self::PERIOD`], where it is limited; the kernel takes no less than 1 ms.
+    pub fn quota(&self) -> Option<u64> {
+        self.cpus.map(|cpus| (u64::from(cpus) * Self::PERIOD / 1000).max(1000))
+    }
+
+    /// What is limited for all processes together, as the receipt says it.
+    pub fn together(&self) -> String {
+        let mut text = format!("{} MiB of memory and {} processes", self.memory >> 20, self.processes);
+        if self.swap > 0 {
+            text.push_str(&format!(", {} MiB of swap", self.swap >> 20));
+        }
+        text
+    }
 }
 
 /// What really confines the commands of a sandbox.

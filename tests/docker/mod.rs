@@ -5,6 +5,8 @@
 mod escape;
 mod everyday;
 mod lifetime;
+mod limits;
+mod many;
 mod pool;
 mod restart;
 

@@ -114,19 +114,23 @@ impl Left {
 
 #[test]
 fn what_runs_goes_on_and_nothing_that_it_writes_is_lost() {
-    with_images(|images| restart::nothing_is_lost(start(images, ""), &|client, at| open(images, client, at)));
+    with_images(|images| {
+        restart::nothing_is_lost(start(images, ""), &|client, at| open(images, client, at));
+    });
 }
 
 #[test]
 fn a_flood_survives_whatever_its_reader_does() {
     with_images(|images| {
-        restart::a_flood_survives(start(images, ""), &|client, at| open(images, client, at))
+        restart::a_flood_survives(start(images, ""), &|client, at| open(images, client, at));
     });
 }
 
 #[test]
 fn what_is_collected_and_what_is_read_goes_on() {
-    with_images(|images| restart::input_goes_on(start(images, ""), &|client, at| open(images, client, at)));
+    with_images(|images| {
+        restart::input_goes_on(start(images, ""), &|client, at| open(images, client, at));
+    });
 }
 
 #[test]
@@ -140,7 +144,7 @@ fn a_question_is_asked_again_and_what_was_agreed_to_runs_once() {
 #[test]
 fn whenever_it_is_killed_nothing_runs_twice_and_every_start_has_one_end() {
     with_images(|images| {
-        restart::nothing_runs_twice(start(images, ""), &|client, at| open(images, client, at))
+        restart::nothing_runs_twice(start(images, ""), &|client, at| open(images, client, at));
     });
 }
 

@@ -117,3 +117,31 @@ fn a_command_can_raise_no_limit_on_its_processor_time() {
         assert!(hard <= 10, "{hard}");
     });
 }
+
+/// Processor time and wall-clock time of shell text that keeps two processors busy, in seconds.
+fn busy(ground: &Ground, limits: &str) -> (f64, f64, Value) {
+    ground.write("policy.toml", format!("default = \"allow\"\n[limits]\n{limits}\n"));
+    let text = "TIMEFORMAT='%R %U %S'; time { for n in 1 2; do for ((i=0; i<80000; i++)); do :; done & done; wait; }";
+    let result = ground.execward(["run", "--json", "--policy", "policy.toml", "-c", text]).output().json();
+    let times = result["stderr"]["data"].as_str().unwrap_or_default().split_whitespace();
+    let times: Vec<f64> = times.filter_map(|time| time.parse().ok()).collect();
+    let [wall, user, system] = times[..] else { panic!("{result}") };
+    (user + system, wall, result)
+}
+
+#[test]
+fn no_more_processors_are_kept_busy_than_the_policy_says() {
+    as_everyone(|ground| {
+        let (_, _, free) = busy(ground, "");
+        assert!(!free["receipt"].to_string().contains("\"cpu\""), "it has no such limit: {free}");
+        let (used, wall, held) = busy(ground, "cpus = 0.2");
+        let layers = held["receipt"]["layers"].as_array().unwrap();
+        let layer = layers.iter().find(|layer| layer["name"] == "cpu").expect("the receipt speaks of it");
+        if layer["enforced"] == false {
+            assert!(layer["detail"].as_str().is_some_and(|why| why.len() > 40), "{layer}");
+            return skip("cgroup", &layer["detail"].to_string());
+        }
+        // Load makes it last longer, and never makes it use more. A period may have been under way at either end.
+        assert!(used > 0.05 && used <= 0.2 * wall + 0.05, "{used} s of {wall} s: {held}");
+    });
+}

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::place::Place;
 use super::{RUNNER, SOCKET_DIRECTORY};
-use crate::wire::runner::{CONNECT, Network, ROLE, SandboxSpec};
+use crate::wire::runner::{CONNECT, Limits, Network, ROLE, SandboxSpec};
 
 /// Processes that a container needs besides those of its commands: the runner and inits.
 const OWN_PROCESSES: u64 = 64;
@@ -67,6 +67,7 @@ pub(super) fn ask(
         }
     }
     let memory = i64::try_from(spec.limits.memory).ok();
+    let quota = spec.limits.quota().and_then(|quota| i64::try_from(quota).ok());
     let host = HostConfig {
         cap_drop: Some(vec!["ALL".into()]),
         cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
@@ -76,7 +77,10 @@ pub(super) fn ask(
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         readonly_rootfs: Some(true),
         memory,
-        memory_swap: memory,
+        // Both together.
+        memory_swap: memory.map(|memory| memory.saturating_add_unsigned(spec.limits.swap)),
+        cpu_period: quota.and_then(|_| i64::try_from(Limits::PERIOD).ok()),
+        cpu_quota: quota,
         pids_limit: i64::try_from(spec.limits.processes.saturating_add(OWN_PROCESSES)).ok(),
         shm_size: i64::try_from(spec.limits.tmpfs).ok(),
         ulimits: Some(vec![limit("core", 1), limit("nofile", spec.limits.open_files)]),
@@ -245,6 +249,8 @@ mod tests {
             network_mode: Some("none".into()),
             readonly_rootfs: Some(true),
             memory: Some(1 << 20),
+            memory_swap: Some(1 << 20),
+            cpu_quota: Some(50_000),
             mounts: Some(vec![Mount {
                 target: Some("/w".into()),
                 source: Some("/host/w".into()),
@@ -337,6 +343,8 @@ mod tests {
             (&["HostConfig", "PidMode"], json!("host")),
             (&["HostConfig", "ReadonlyRootfs"], json!(false)),
             (&["HostConfig", "Memory"], json!(0)),
+            (&["HostConfig", "MemorySwap"], json!(-1)),
+            (&["HostConfig", "CpuQuota"], json!(0)),
             (&["HostConfig", "Binds"], json!(["/:/h"])),
             (&["HostConfig", "Devices"], json!([{"PathOnHost": "/dev/mem"}])),
             (&["HostConfig", "SecurityOpt"], json!(["seccomp=unconfined"])),
