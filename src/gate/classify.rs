@@ -520,6 +520,10 @@ impl Part {
                 pattern.surely_is(&self.pattern)
             }
             (Component::Pattern(pattern), _) if reach == Reach::Pointed && pattern.is_broad() => false,
+            // `*.json` may be `secrets.json`, but nobody means that
+            (Component::Pattern(pattern), Some(_)) if reach == Reach::Pointed && pattern.is_extension() => {
+                false
+            }
             (Component::Pattern(pattern), None) if reach == Reach::Pointed => {
                 pattern.points_at(&self.pattern)
             }

@@ -100,6 +100,11 @@ fn rules(act: &Act, ground: &Ground) -> SmallVec<[&'static Rule; 2]> {
     }
     match &act.effect {
         Effect::Power => rules.push(&POWER),
+        Effect::Package { action: Operation::Uninstall, names, manager }
+            if loses_the_system(manager, names) =>
+        {
+            rules.push(&DELETE_SYSTEM);
+        }
         Effect::Device { .. }
             if tables::VOLUME_MANAGERS.iter().any(|name| name.as_bytes() == &*act.scene.program) =>
         {
@@ -241,6 +246,16 @@ fn kills_all(target: &Value, signal: &Value, program: &[u8]) -> bool {
     }
     // `kill ""` is an error; to the others an empty pattern is every name.
     program != b"kill" && ["", ".", ".*", "^", "$", "^.*$", "*", "init", "systemd"].contains(&number)
+}
+
+/// Whether packages are removed without which nothing on the machine runs, or all of them.
+fn loses_the_system(manager: &str, names: &[Value]) -> bool {
+    const OF_THE_SYSTEM: &[&str] = &["apt", "dpkg", "dnf", "rpm", "pacman", "apk", "xbps"];
+    OF_THE_SYSTEM.contains(&manager)
+        && names.iter().filter_map(Value::as_str).any(|name| {
+            let name = name.split([':', '=']).next().unwrap_or(name);
+            tables::ESSENTIAL_PACKAGES.contains(&name)
+        })
 }
 
 /// Kernel changes that stop the machine.

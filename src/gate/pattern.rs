@@ -134,6 +134,25 @@ impl NamePattern {
         }
     }
 
+    /// The one name that the pattern stands for, if it is one.
+    pub(crate) fn literal(&self) -> Option<Vec<u8>> {
+        let byte = |atom: &Atom| match atom {
+            Atom::Byte(byte) => Some(*byte),
+            _ => None,
+        };
+        self.atoms.iter().map(byte).collect()
+    }
+
+    /// Whether the pattern says no more of a name than how it ends: `*.json`.
+    pub(crate) fn is_extension(&self) -> bool {
+        match self.atoms.as_slice() {
+            [Atom::Many, Atom::Byte(b'.'), rest @ ..] => {
+                rest.iter().all(|atom| matches!(atom, Atom::Byte(_)))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether any part is a hole rather than a glob.
     pub(crate) fn has_hole(&self) -> bool {
         self.from_hole

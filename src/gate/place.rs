@@ -193,6 +193,10 @@ impl Place {
     pub(crate) fn look_below(&mut self, ground: &Ground) {
         for reading in self.readings.iter_mut().filter(|reading| !reading.classes.has(PathClass::Empty)) {
             reading.covers = covers(&reading.path, ground);
+            // A hole that may be empty is no certainty, and what is said of this class is no question.
+            if reading.assumes_empty || reading.path.components.iter().any(is_free_hole) {
+                reading.covers = reading.covers.without(&[PathClass::Execward]);
+            }
         }
     }
 }
@@ -411,6 +415,13 @@ impl PathGlob {
         let parts =
             rest.split('/').filter(|part| !part.is_empty()).map(|part| NamePattern::parse(part.as_bytes()));
         Self { from_home, parts: parts.collect(), open }
+    }
+
+    /// The names with which every path of the pattern begins, two at most; `None` where there is no such name. A part of a path
+    /// that is itself a pattern may be any of them.
+    pub(crate) fn first_names(&self) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        let first = self.parts.first().filter(|_| !self.from_home)?.literal()?;
+        Some((first, self.parts.get(1).and_then(NamePattern::literal)))
     }
 
     /// Whether the path may be one of the pattern's. A part of the path that is itself a pattern may be anything.

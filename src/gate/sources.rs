@@ -46,8 +46,11 @@ impl Sources<'_> {
             with_operand(&effect, if all { Value::known("-1") } else { value })
         };
         let mut effects: Vec<Effect> = values.into_iter().filter_map(named).collect();
-        // who listens at a port is no more of a question than a name
-        if !(kills && self.asks_for_listeners(operand)) {
+        // who listens at a port, or has a name, is no more of a question than the name
+        let named = effects
+            .iter()
+            .all(|effect| matches!(effect, Effect::Kill { target, .. } if target.as_known().is_some()));
+        if !(kills && (self.asks_for_listeners(operand) || named && !effects.is_empty())) {
             effects.push(effect.clone());
         }
         effects
@@ -65,7 +68,15 @@ impl Sources<'_> {
             self.of_substitution(hole)
         }?;
         let (before, after) = (value.pieces.get(..at)?, value.pieces.get(at + 1..)?);
+        // `/etc/$f` with a name of `ls /etc`: what is printed is the name alone
+        let below = matches!(before, [Piece::Known(prefix)] if prefix.ends_with(b"/"));
         let fill = |inner: Value| {
+            let inner = match inner.pieces.as_slice() {
+                [Piece::Known(directory), Piece::Glob(_)] if below && directory.starts_with(b"/") => {
+                    Value { pieces: inner.pieces.iter().skip(1).cloned().collect() }
+                }
+                _ => inner,
+            };
             let mut filled = Value::default();
             for piece in before.iter().cloned().chain(inner.pieces).chain(after.iter().cloned()) {
                 filled.push(piece);
@@ -316,7 +327,17 @@ fn pids(program: &str, arguments: &[Value]) -> Value {
         }
         _ => false,
     };
-    if all { Value::known("-1") } else { some_processes() }
+    if all {
+        return Value::known("-1");
+    }
+    // `pgrep -f vite`: whoever has that name
+    let options = words().any(|word| matches!(word, "-u" | "-U" | "-g" | "-G" | "-P" | "-s" | "-t" | "-F"));
+    match words().filter(|word| !word.starts_with('-')).collect::<Vec<_>>().as_slice() {
+        [name] if !options && matches!(program, "pgrep" | "pidof") && name.parse::<i64>().is_err() => {
+            Value::known(*name)
+        }
+        _ => some_processes(),
+    }
 }
 
 /// Whether a pattern for names of processes fits all of them.

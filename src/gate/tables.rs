@@ -146,7 +146,8 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "**/CMakeCache.txt", "**/__pycache__/**", "**/.pytest_cache/**", "**/.mypy_cache/**", "**/.ruff_cache/**",
             "**/.tox/**", "**/.nox/**", "**/.venv/**", "**/venv/**", "**/.eggs/**", "**/*.egg-info/**",
             "**/.cache/**", "**/.parcel-cache/**", "**/.next/**", "**/.nuxt/**", "**/.turbo/**", "**/.svelte-kit/**",
-            "**/.angular/**", "**/.gradle/**", "**/.terraform/**", "**/coverage/**", "**/htmlcov/**", "**/.coverage*",
+            "**/.angular/**", "**/.gradle/**", "**/.terraform/**", "**/coverage/**", "**/htmlcov/**", "**/.coverage*", "**/coverage.xml",
+            "**/Pods/**", "**/vendor/bundle/**", "**/.git/*.lock", "**/DerivedData/**",
             "**/.nyc_output/**", "**/*.profraw", "**/tmp/**", "**/temp/**", "**/.tmp/**", "**/logs/*.log", "**/tmp.*",
             "**/*.tmp", "**/*.temp", "**/*.o", "**/*.obj", "**/*.a", "**/*.so", "**/*.pyc", "**/*.pyo", "**/*.class",
             "**/*.gcda", "**/*.gcno", "**/*.rlib", "**/*.d", "**/*.swp", "**/*.swo", "**/*~", "**/*.bak", "**/*.orig",
@@ -203,7 +204,15 @@ pub(super) const ESSENTIAL_FILES: &[&str] = &[
 #[rustfmt::skip]
 pub(super) const VOLUME_MANAGERS: &[&str] = &[
     "lvremove", "vgremove", "pvremove", "lvreduce", "vgreduce", "lvm", "zfs", "zpool", "mdadm", "dmsetup", "nwipe", "nvme", "efibootmgr",
-    "multipath", "bcache", "drbdadm", "storcli", "megacli", "sg_format", "sg_sanitize", "hdparm", "ipmitool",
+    "multipath", "bcache", "drbdadm", "storcli", "megacli", "sg_format", "sg_sanitize", "hdparm", "ipmitool", "diskutil", "diskpart", "format", "gpart",
+];
+
+/// Packages without which nothing on the machine runs.
+#[rustfmt::skip]
+pub(super) const ESSENTIAL_PACKAGES: &[&str] = &[
+    "libc6", "glibc", "musl", "libc-bin", "coreutils", "bash", "dash", "busybox", "util-linux", "dpkg", "apt", "rpm", "pacman",
+    "apk-tools", "base-files", "base-passwd", "filesystem", "init", "systemd", "systemd-sysv", "sysvinit-core", "openrc",
+    "login", "passwd", "shadow", "sed", "grep", "tar", "libsystemd0", "libpam-runtime", "pam", "mount", "e2fsprogs",
 ];
 
 /// Trees of which a change of owner or mode throughout ruins the machine.

@@ -160,6 +160,19 @@ enum Selected {
     Glob(PathGlob),
 }
 
+impl Details {
+    /// The names with which every path begins that the details speak of; `None` where some path may begin with any name.
+    pub(crate) fn first_names(&self) -> Option<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+        let names = |selector: &Selector| match &selector.what {
+            Selected::Glob(glob) => glob.first_names(),
+            Selected::Class(_) => None,
+        };
+        let positive = self.path.as_ref()?.0.iter().filter(|selector| !selector.negated);
+        let names: Option<Vec<_>> = positive.map(names).collect();
+        names.filter(|names| !names.is_empty())
+    }
+}
+
 impl<'de> Deserialize<'de> for Selector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

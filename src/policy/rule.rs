@@ -50,6 +50,15 @@ impl Rule {
             .is_none_or(|effects| effects.0.iter().any(|(wanted, _)| *wanted as usize == kind))
     }
 
+    /// The names with which every path begins of which the rule speaks in effects of this kind; `None` where some path may
+    /// begin with any name.
+    pub(super) fn first_names(&self, kind: usize) -> Option<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+        let effects = self.condition.effect.as_ref()?;
+        let own = effects.0.iter().filter(|(wanted, _)| *wanted as usize == kind);
+        let names: Option<Vec<_>> = own.map(|(_, details)| details.first_names()).collect();
+        names.map(|names| names.concat())
+    }
+
     /// Whether the rule speaks of the act. A rule that tightens speaks of what may happen; one that allows, and an
     /// exception, only of what certainly does.
     pub(super) fn speaks_of(&self, act: &Act, facts: &Facts) -> bool {

@@ -22,6 +22,7 @@ pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("launchers", include_str!("../../policies/programs/launchers.toml")),
     ("shells", include_str!("../../policies/programs/shells.toml")),
     ("system", include_str!("../../policies/programs/system.toml")),
+    ("foreign", include_str!("../../policies/programs/foreign.toml")),
     ("git", include_str!("../../policies/programs/git.toml")),
     ("network", include_str!("../../policies/programs/network.toml")),
     ("packages", include_str!("../../policies/programs/packages.toml")),

@@ -14,7 +14,7 @@ pub(super) fn effects(invocation: &Invocation, effects: &mut Vec<Effect>) {
         }
         match redirect.kind {
             RedirectKind::Read => effects.push(Effect::Read { path: path.clone() }),
-            RedirectKind::Write if prints_nothing(invocation) => {
+            RedirectKind::Write if prints_nothing(invocation) || reads_it(invocation, path) => {
                 if !is_void(path) {
                     effects.push(Effect::Delete {
                         path: path.clone(),
@@ -51,6 +51,42 @@ fn prints_nothing(invocation: &Invocation) -> bool {
             _ => false,
         },
     }
+}
+
+/// `sort f > f`: the shell empties the file before it is read.
+fn reads_it(invocation: &Invocation, path: &Value) -> bool {
+    const READERS: &[&[u8]] = &[
+        b"cat",
+        b"sort",
+        b"uniq",
+        b"awk",
+        b"gawk",
+        b"sed",
+        b"grep",
+        b"tr",
+        b"cut",
+        b"head",
+        b"tail",
+        b"tac",
+        b"rev",
+        b"nl",
+        b"fmt",
+        b"fold",
+        b"column",
+        b"paste",
+        b"iconv",
+        b"jq",
+        b"yq",
+        b"envsubst",
+        b"xmllint",
+        b"expand",
+        b"unexpand",
+    ];
+    let same = |word: &Value| word == path && word.as_known().is_some_and(|path| !path.starts_with(b"/dev/"));
+    let reads =
+        invocation.argv.first().and_then(Value::as_known).is_some_and(|program| READERS.contains(&program));
+    reads && invocation.argv.iter().skip(1).any(same)
+        || invocation.redirects.iter().any(|other| other.kind == RedirectKind::Read && same(&other.target))
 }
 
 /// bash makes connections of `/dev/tcp/host/port` and `/dev/udp/host/port` in redirections.

@@ -156,6 +156,8 @@ const INJECTIONS: &[&str] = &[
     "HTTP_PROXY_CMD",
     "DOCKER_HOST",
     "HISTFILE",
+    "HISTSIZE",
+    "HISTFILESIZE",
     "HOME",
     "SSH_AUTH_SOCK",
     "HISTCONTROL_EXEC",
@@ -268,6 +270,28 @@ fn only_tunes(name: &str, value: &Value) -> bool {
     }
     let Some(text) = value.as_str() else { return false };
     match name {
+        // what loads code is told so
+        "NODE_OPTIONS" => text.split_whitespace().all(|flag| {
+            let name = flag.split('=').next().unwrap_or(flag).replace('_', "-");
+            NODE_TUNING.contains(&name.as_str())
+        }),
+        "MAVEN_OPTS" | "GRADLE_OPTS" | "JAVA_TOOL_OPTIONS" | "JDK_JAVA_OPTIONS" | "_JAVA_OPTIONS" => {
+            text.split_whitespace().all(|flag| {
+                [
+                    "-Xmx",
+                    "-Xms",
+                    "-Xss",
+                    "-XX:+Use",
+                    "-XX:MaxMetaspaceSize=",
+                    "-XX:MaxRAMPercentage=",
+                    "-Dfile.encoding=",
+                ]
+                .iter()
+                .any(|known| flag.starts_with(known))
+            })
+        }
+        "HISTSIZE" | "HISTFILESIZE" => text != "0",
+        "PYTHONWARNINGS" => matches!(text, "ignore" | "default" | "error" | "always" | "once"),
         "MAKEFLAGS" => text
             .split_whitespace()
             .all(|flag| matches!(flag, "-k" | "-s" | "--silent" | "--no-print-directory")),
@@ -309,6 +333,33 @@ fn only_tunes(name: &str, value: &Value) -> bool {
         _ => false,
     }
 }
+
+/// Options of node that load nothing and open nothing.
+const NODE_TUNING: &[&str] = &[
+    "--max-old-space-size",
+    "--max-semi-space-size",
+    "--max-http-header-size",
+    "--experimental-vm-modules",
+    "--no-warnings",
+    "--trace-warnings",
+    "--trace-deprecation",
+    "--no-deprecation",
+    "--trace-uncaught",
+    "--unhandled-rejections",
+    "--stack-trace-limit",
+    "--stack-size",
+    "--enable-source-maps",
+    "--openssl-legacy-provider",
+    "--experimental-modules",
+    "--experimental-strip-types",
+    "--experimental-fetch",
+    "--expose-gc",
+    "--preserve-symlinks",
+    "--dns-result-order",
+    "--throw-deprecation",
+    "--pending-deprecation",
+    "--disable-warning",
+];
 
 fn tunes_code(option: &str) -> bool {
     let name = option.split('=').next().unwrap_or(option).replace('_', "-");

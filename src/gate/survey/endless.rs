@@ -24,6 +24,14 @@ pub(super) fn fills(task: &Task, invocations: &[Rc<Invocation>]) -> Option<Strin
         return (endless && key(b"of=").is_some_and(is_plain_file) && key(b"count=").is_none())
             .then(|| "writes without an end".to_owned());
     }
+    let keeps = matches!(program, "tail" | "sort" | "tac" | "shuf" | "mapfile" | "readarray" | "sponge")
+        && !invocation.argv.iter().filter_map(Value::as_known).any(|word| word.starts_with(b"-c"));
+    if keeps
+        && (invocation.argv.iter().skip(1).filter_map(Value::as_known).any(|word| SOURCES.contains(&word))
+            || input_is_endless(invocation, invocations, 0))
+    {
+        return Some("keeps in memory what has no end".to_owned());
+    }
     let into_file = program == "tee"
         && invocation.argv.iter().skip(1).filter_map(Value::as_known).any(is_plain_file)
         || invocation.redirects.iter().any(|redirect| {

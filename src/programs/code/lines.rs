@@ -149,6 +149,8 @@ pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
         effects.push(shell(Value::known(text.get(start..end.min(text.len())).unwrap_or_default())));
         at = start;
     }
+    // just indents recipes by blanks
+    let blanks = !text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"\t"));
     for line in text.split(|byte| *byte == b'\n') {
         // what runs the recipes
         let shell_of = line.trim_ascii_start().strip_prefix(b"SHELL").map(<[u8]>::trim_ascii_start);
@@ -157,7 +159,9 @@ pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
         }) {
             effects.push(shell(Value::known(program.trim_ascii())));
         }
-        let recipe = if let Some(recipe) = line.strip_prefix(b"\t") {
+        let recipe = if let Some(recipe) =
+            line.strip_prefix(b"\t").or_else(|| line.strip_prefix(b"  ").filter(|_| blanks))
+        {
             Some(recipe)
         } else if let Some(at) = find(line, b"!=") {
             line.get(at + 2..)

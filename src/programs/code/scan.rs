@@ -1,5 +1,7 @@
 //! Finds calls by their names and reads their literal arguments.
 
+mod arguments;
+mod bound;
 mod literals;
 mod names;
 
@@ -8,6 +10,8 @@ use std::sync::LazyLock;
 
 pub(in crate::programs) use literals::literals;
 
+use arguments::{Arguments, LISTED, arguments, value};
+use bound::Bound;
 use literals::{from_base64, from_hex, perl_quote, quoted, unescaped};
 use names::{CALLS, Call, is_called, means_the_call};
 
@@ -27,6 +31,8 @@ pub(super) struct Found {
     pub(super) computed: bool,
     /// Literals that the code decodes (hex, base64).
     pub(super) decoded: Vec<Vec<u8>>,
+    /// Something is written to a file that is not known.
+    pub(super) writes_unknown: bool,
     /// The budget ran out.
     pub(super) exhausted: bool,
     /// The directory that the code entered last, and the first of the effects that happen there.
@@ -58,6 +64,7 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
     let mut found = Found::default();
     let mut budget = ARGUMENT_BUDGET;
     let mut at = 0;
+    let bound = Bound::new(language, text, &mut budget);
     // `from os import system as s`, `s = os.system`
     let mut renamed: Vec<(&[u8], Call, &[u8])> = Vec::new();
     while let Some(byte) = text.get(at) {
@@ -66,7 +73,8 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             let closes = |byte: &u8| *byte == b'`' || (*byte == b'\'' && language == Language::Other);
             let end = text.iter().skip(at + 1).position(closes).map_or(text.len(), |end| at + 1 + end);
             let command = text.get(at + 1..end).unwrap_or_default();
-            found.effects.push(shell(Value::known(unescaped(command))));
+            let command = bound.interpolated(unescaped(command), b'"', false, at);
+            found.effects.push(shell(Value::known(command)));
             at = end + 1;
             continue;
         }
@@ -74,6 +82,7 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             && language == Language::Ruby
             && let Some((command, end)) = perl_quote(text, at)
         {
+            let command = bound.interpolated(command, b'"', false, at);
             found.effects.push(shell(Value::known(command)));
             at = end;
             continue;
@@ -91,6 +100,7 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             && language == Language::Perl
             && let Some((command, end)) = perl_quote(text, start)
         {
+            let command = bound.interpolated(command, b'"', false, start);
             found.effects.push(shell(Value::known(command)));
             at = end;
             continue;
@@ -101,9 +111,9 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             if let Some((_, call, original)) = renamed
                 && is_called(language, original, text, at)
             {
-                let arguments = arguments(text, at, language, &mut budget);
+                let arguments = arguments(text, at, &bound, &mut budget);
                 found.exhausted |= budget == 0;
-                happens(language, *call, original, &arguments, before, text, &mut found);
+                happens(&bound, *call, original, &arguments, before, text, &mut found);
             }
             continue;
         };
@@ -119,9 +129,9 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
         if !is_called(language, word, text, at) {
             continue;
         }
-        let arguments = arguments(text, at, language, &mut budget);
+        let arguments = arguments(text, at, &bound, &mut budget);
         found.exhausted |= budget == 0;
-        happens(language, call, word, &arguments, before, text, &mut found);
+        happens(&bound, call, word, &arguments, before, text, &mut found);
     }
     if language == Language::Awk {
         awk_pipes(text, &mut found);
@@ -172,112 +182,8 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
-/// Literal arguments of a call.
-#[derive(Default)]
-struct Arguments {
-    literals: Vec<Vec<u8>>,
-    /// Something in it is not literal.
-    computed: bool,
-    /// The bytes between the call's name and its end.
-    raw: Vec<u8>,
-    /// A list stands in it.
-    list: bool,
-    /// The directory that it is told to run in: `cwd="/"`, `{cwd: '/'}`, `chdir: "/"`.
-    directory: Option<Vec<u8>>,
-}
-
-/// Whether a literal is the value of an option that names the directory of what is started.
-fn names_directory(before: &[u8]) -> bool {
-    let before = before.trim_ascii_end();
-    let key = before.strip_suffix(b"=>").or(before.strip_suffix(b":")).or(before.strip_suffix(b"="));
-    let Some(key) = key.map(<[u8]>::trim_ascii_end) else { return false };
-    let key = key.strip_suffix(b"'").or(key.strip_suffix(b"\"")).unwrap_or(key);
-    let rest = key.strip_suffix(b"cwd").or(key.strip_suffix(b"chdir"));
-    rest.is_some_and(|rest| !rest.last().is_some_and(|byte| is_word(*byte)))
-}
-
-/// Reads what follows a call's name: in parentheses, or up to the end of the statement.
-fn arguments(text: &[u8], from: usize, language: Language, budget: &mut usize) -> Arguments {
-    let mut arguments = Arguments::default();
-    let mut at = from;
-    let mut depth = 0_usize;
-    let mut joins = false;
-    let mut named = false;
-    let python = language == Language::Python;
-    while let Some(&byte) = text.get(at) {
-        if *budget == 0 {
-            break;
-        }
-        *budget -= 1;
-        match byte {
-            b'(' | b'[' | b'{' => {
-                depth += 1;
-                arguments.list |= byte == b'[';
-            }
-            b')' | b']' | b'}' => {
-                if depth <= 1 {
-                    break;
-                }
-                depth -= 1;
-            }
-            b';' | b'\n' if depth == 0 => break,
-            // a backslash in front of a quote: the whole call stands inside a string
-            b'\\' => {}
-            b'\'' | b'"' | b'`' => {
-                let (literal, end) = quoted(text, at);
-                let prefixed = python
-                    && text.get(at.wrapping_sub(1)).is_some_and(|before| matches!(before, b'f' | b'F'));
-                arguments.computed |= prefixed && literal.contains(&b'{');
-                if names_directory(text.get(from..at).unwrap_or_default()) {
-                    arguments.directory = Some(literal);
-                    named = false;
-                } else if named {
-                    named = false;
-                } else if joins && let Some(last) = arguments.literals.last_mut() {
-                    last.extend_from_slice(&literal);
-                } else {
-                    arguments.literals.push(literal);
-                }
-                *budget = budget.saturating_sub(end.saturating_sub(at));
-                at = end;
-                joins = python || language == Language::Awk;
-                continue;
-            }
-            b'+' | b'.' => joins = true,
-            b'=' => named = text.get(at + 1) != Some(&b'=') && text.get(at + 1) != Some(&b'>'),
-            b',' => {
-                joins = false;
-                named = false;
-            }
-            b' ' | b'\t' => {}
-            _ => {
-                // perl's q(...) and qq{...}
-                if byte == b'q'
-                    && language == Language::Perl
-                    && !text.get(at.wrapping_sub(1)).is_some_and(|b| is_word(*b))
-                    && let Some((literal, end)) = perl_quote(text, at)
-                {
-                    arguments.literals.push(literal);
-                    at = end;
-                    continue;
-                }
-                if is_word(byte) || byte == b'$' || byte == b'@' || byte == 0 {
-                    let prefix = python && text.get(at + 1).is_some_and(|next| matches!(next, b'\'' | b'"'));
-                    if !prefix {
-                        arguments.computed = true;
-                        joins = false;
-                    }
-                }
-            }
-        }
-        at += 1;
-    }
-    arguments.raw = text.get(from..at.min(text.len())).unwrap_or_default().to_vec();
-    arguments
-}
-
 fn happens(
-    language: Language,
+    bound: &Bound<'_>,
     call: Call,
     word: &[u8],
     arguments: &Arguments,
@@ -286,33 +192,53 @@ fn happens(
     found: &mut Found,
 ) {
     let literals = &arguments.literals;
+    let language = bound.language;
     match call {
         Call::Start => {
             let before = found.effects.len();
             start(word, arguments, found);
             if let Some(directory) = &arguments.directory {
-                let directory = Value::known(directory.as_slice());
+                let directory = value(directory);
                 happen_in(&directory, found.effects.get_mut(before..).unwrap_or_default());
             }
         }
         Call::Enter => {
             if let ([directory], false) = (literals.as_slice(), arguments.computed) {
-                found.enter(Value::known(directory.as_slice()));
+                found.enter(value(directory));
             }
         }
         Call::Delete | Call::DeleteTree => {
-            let recursive = call == Call::DeleteTree || contains(&arguments.raw, b"recursive");
+            // what a walk finds lies anywhere below, unless something chooses
+            let listed = literals.iter().any(|literal| literal.contains(&LISTED));
+            let recursive = call == Call::DeleteTree
+                || contains(&arguments.raw, b"recursive")
+                || listed && !contains(text, b"if ");
             let how = if word.starts_with(b"truncate") { Operation::Truncate } else { Operation::Remove };
             if let Some(command) = in_home(arguments, recursive) {
                 found.effects.push(shell(Value::known(command)));
                 return;
             }
-            for path in paths(literals, arguments, before) {
+            for path in paths(bound, arguments, before) {
                 found.effects.push(Effect::Delete { path, recursive, how });
             }
         }
         Call::Write => {
-            let mode = literals.get(1).map(Vec::as_slice).unwrap_or_default();
+            let known = arguments.first == Some(true);
+            let mode = literals.get(usize::from(known || language != Language::Python));
+            let mode = mode.map(Vec::as_slice).unwrap_or_default();
+            let is_mode = mode.iter().all(|byte| b"rwaxbtU+".contains(byte));
+            let computed = match word {
+                b"open" | b"fopen" => {
+                    (mode.is_empty() || !is_mode)
+                        && (arguments.count > 1 || contains(&arguments.raw, b"mode"))
+                        && !contains(&arguments.raw, b"encoding")
+                        || contains(&arguments.raw, b"mode")
+                        || !known && is_mode && mode.iter().any(|byte| b"wax+".contains(byte))
+                }
+                b"write_text" | b"write_bytes" => receiver(bound, before).is_none(),
+                _ => !known,
+            };
+            found.writes_unknown |= computed;
             if matches!(word, b"open" | b"fopen") {
                 if word == b"open"
                     && literals
@@ -329,13 +255,12 @@ fn happens(
                     || mode.starts_with(b"<");
                 let one_word = literals.first().is_some_and(|name| name.starts_with(b">"));
                 if reads && !one_word {
-                    found.effects.extend(
-                        literals.first().map(|path| Effect::Read { path: Value::known(path.as_slice()) }),
-                    );
+                    found.effects.extend(literals.first().map(|path| Effect::Read { path: value(path) }));
                     return;
                 }
             }
             let target = match word {
+                b"write_text" | b"write_bytes" => None,
                 b"copyfile" | b"copy" | b"move" | b"rename" | b"renameSync" | b"symlink" => literals.get(1),
                 _ => literals.iter().find(|part| !matches!(part.as_slice(), b">" | b">>" | b"+<")),
             };
@@ -343,22 +268,20 @@ fn happens(
                 Some(path) => {
                     path.iter().copied().skip_while(|byte| *byte == b'>' || *byte == b' ').collect()
                 }
-                None => receiver(before).unwrap_or_default(),
+                None => receiver(bound, before).unwrap_or_default(),
             };
             if !path.is_empty() {
-                found.effects.push(Effect::Write { path: Value::known(path), how: Operation::Overwrite });
+                found.effects.push(Effect::Write { path: value(&path), how: Operation::Overwrite });
             }
             if matches!(word, b"move" | b"rename" | b"renameSync")
                 && let Some(path) = literals.first()
             {
-                let path = Value::known(path.as_slice());
+                let path = value(path);
                 found.effects.push(Effect::Delete { path, recursive: true, how: Operation::Move });
             }
         }
         Call::Read => {
-            found
-                .effects
-                .extend(literals.first().map(|path| Effect::Read { path: Value::known(path.as_slice()) }));
+            found.effects.extend(literals.first().map(|path| Effect::Read { path: value(path) }));
         }
         Call::Kill => {
             found.effects.push(kill(language, &arguments.raw));
@@ -407,7 +330,7 @@ fn kill(language: Language, raw: &[u8]) -> Effect {
 }
 
 fn start(word: &[u8], arguments: &Arguments, found: &mut Found) {
-    let mut argv = arguments.literals.clone();
+    let mut argv: Vec<Vec<u8>> = arguments.literals.iter().map(|literal| arguments::text(literal)).collect();
     // execlp("rm", "rm", "-rf", "/"): the second is argv[0]
     if word.starts_with(b"exec") || word.starts_with(b"spawn") {
         let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
@@ -444,18 +367,21 @@ fn start(word: &[u8], arguments: &Arguments, found: &mut Found) {
 }
 
 /// The paths of a deletion: its literals, what `glob` makes of them, or `Path("x")` in front of the call.
-fn paths(literals: &[Vec<u8>], arguments: &Arguments, before: &[u8]) -> Vec<Value> {
+fn paths(bound: &Bound<'_>, arguments: &Arguments, before: &[u8]) -> Vec<Value> {
     use crate::shell::Piece;
+    let literals = &arguments.literals;
     if literals.is_empty() {
-        return match receiver(before) {
-            Some(path) => vec![Value::known(path)],
+        return match receiver(bound, before) {
+            Some(path) => vec![value(&path)],
             None => vec![super::words::unknown("a computed path")],
         };
     }
-    let globs = contains(&arguments.raw, b"glob") || contains(&arguments.raw, b"<");
+    let globs = contains(&arguments.raw, b"glob")
+        || contains(&arguments.raw, b"Dir[")
+        || contains(&arguments.raw, b"<");
     let pattern = |path: &Vec<u8>| {
         let active = globs && path.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
-        if active { Value::from(Piece::glob(path.as_slice())) } else { Value::known(path.as_slice()) }
+        if active { Value::from(Piece::glob(path.as_slice())) } else { value(path) }
     };
     literals.iter().map(pattern).collect()
 }
@@ -482,9 +408,14 @@ fn in_home(arguments: &Arguments, recursive: bool) -> Option<Vec<u8>> {
     Some(command)
 }
 
-/// `Path("x").` in front of a method.
-fn receiver(before: &[u8]) -> Option<Vec<u8>> {
+/// `Path("x").` in front of a method, or a name that was given to one.
+fn receiver(bound: &Bound<'_>, before: &[u8]) -> Option<Vec<u8>> {
     let before = before.strip_suffix(b".")?;
+    let length = before.iter().rev().take_while(|byte| is_word(**byte)).count();
+    if length > 0 {
+        let name = before.get(before.len() - length..)?;
+        return bound.get(name, before.len())?.literals.first().cloned();
+    }
     let before = before.strip_suffix(b")")?;
     let quote = *before.last().filter(|byte| matches!(byte, b'\'' | b'"'))?;
     let inner = before.get(..before.len() - 1)?;

@@ -41,12 +41,15 @@ pub(super) fn xargs(
         (None, Some(_)) => Some(value("-i").and_then(Value::as_known).unwrap_or(b"{}").to_vec()),
         (None, None) => None,
     };
-    let input = match &context.invocation.stdin {
-        Input::Known(bytes) if option("-a").is_none() => {
+    // `xargs -a <(...)`
+    let file = value("-a");
+    let given = context.invocation.files.iter().find(|(name, _)| Some(name) == file).map(|(_, input)| input);
+    let input = match given.unwrap_or(&context.invocation.stdin) {
+        Input::Known(bytes) if file.is_none() || given.is_some() => {
             items(bytes, &parsed, program, hole.is_some() || option("-L").is_some())
         }
         // what the program in front prints, as far as it is known
-        Input::Text(text) if option("-a").is_none() => Some(vec![without_end(text)]),
+        Input::Text(text) if file.is_none() || given.is_some() => Some(vec![without_end(text)]),
         _ => None,
     };
     let unbounded = value("-P").and_then(Value::as_known) == Some(b"0");

@@ -5,6 +5,20 @@ use super::simple::Reading;
 use super::state::{CWD, Slot, hole};
 use super::{Evaluator, TooMuch, arith, constants, numbered};
 
+/// A text in which nothing is unknown but numbers, with the parameters in their place that hold them: `kill $!`.
+fn with_numbers(text: &Value) -> Option<String> {
+    let piece = |piece: &Piece| match piece {
+        Piece::Known(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
+        Piece::Unknown(hole) => {
+            let number =
+                matches!(hole.source.as_str(), "$!" | "$$" | "$?" | "$PPID" | "$BASHPID" | "$RANDOM");
+            number.then(|| hole.source.clone())
+        }
+        Piece::Glob(_) => None,
+    };
+    text.pieces.iter().map(piece).collect()
+}
+
 /// Lines that `mapfile` makes the items of an array.
 const MOST_LINES: usize = 256;
 
@@ -535,9 +549,8 @@ impl Evaluator<'_> {
             return Ok(());
         }
         let signal = signals.first().map(ToString::to_string).unwrap_or_default();
-        match action.as_str() {
+        match action.as_str().map(str::to_owned).or_else(|| with_numbers(action)) {
             Some(text) => {
-                let text = text.to_owned();
                 self.traps.push((text.clone(), signal.clone()));
                 self.text(&text, Origin::Trap(signal))
             }

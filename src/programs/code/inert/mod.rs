@@ -1,0 +1,339 @@
+//! Code that plainly only computes and prints.
+//!
+//! Nothing here trusts a tokenizer: a forbidden word counts wherever it stands, also inside a string or a pattern,
+//! because a quote that is misread could hide it.
+
+mod javascript;
+mod python;
+
+use super::super::effect::{Effect, Language};
+use super::scan;
+use crate::shell::Value;
+
+/// Longest text that is looked at; longer one-liners are asked about.
+const MAX_TEXT: usize = 8192;
+
+/// Whether a code text plainly only computes and prints: the policy may let it run without a question.
+///
+/// `false` says nothing about the text; `true` promises that it names no module, function or construct by which the
+/// language starts programs, writes files, opens connections or runs text.
+pub fn is_inert(language: Language, text: &Value) -> bool {
+    let Some(text) = text.as_str().filter(|text| text.len() <= MAX_TEXT) else { return false };
+    match language {
+        Language::Python => python::is_inert(text),
+        Language::JavaScript => javascript::is_inert(text),
+        Language::Perl => {
+            !text.contains('`')
+                && !text.contains('<')
+                && !text.contains('&')
+                && !text.contains("/e")
+                && !text.contains("}e")
+                && !text.contains("::")
+                && !text.contains("->")
+                && words(text).all(|word| !PERL.contains(&word))
+        }
+        Language::Ruby => {
+            !text.contains('`')
+                && !text.contains("%x")
+                && !text.contains("::")
+                && words(text).all(|word| !RUBY.contains(&word))
+        }
+        Language::Php => {
+            !text.contains('`')
+                && !text.contains('$')
+                && words(text).all(|word| PHP.contains(&word) || is_number(word))
+                || php_echo(text)
+        }
+        Language::Lua => words(text).all(|word| !LUA.contains(&word)),
+        Language::Awk => awk(text),
+        Language::Sed => sed(text),
+        Language::Editor => editor(text),
+        _ => false,
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
+}
+
+/// Words that change something where whoever is called means it: what an imported module does is known by its names alone.
+const VERBS: &[&str] = &[
+    "delete",
+    "remove",
+    "unlink",
+    "rmtree",
+    "rmdir",
+    "drop",
+    "truncate",
+    "destroy",
+    "purge",
+    "wipe",
+    "erase",
+    "kill",
+    "terminate",
+    "exec",
+    "system",
+    "spawn",
+    "popen",
+    "shutdown",
+    "reboot",
+    "install",
+    "upload",
+    "publish",
+    "deploy",
+    "chmod",
+    "chown",
+    "symlink",
+    "rename",
+    "sudo",
+    "shell",
+    "sendmail",
+    "send_mail",
+    "extractall",
+    "commit",
+    "migrate",
+    "flushall",
+    "flushdb",
+    "savetxt",
+    "to_sql",
+    "to_csv",
+    "to_excel",
+    "put_object",
+    "allow_pickle",
+    "unlock",
+    "revoke",
+    "grant",
+    "transfer",
+    "refund",
+    "charge",
+    "cancel",
+    "disable",
+    "rollback",
+    "downgrade",
+    "reset_",
+    "clear_",
+    "update_",
+    "insert_",
+    "write",
+    "save",
+    "evict",
+    "restore",
+    "overwrite",
+    "replace_",
+    "run_",
+    "runcmd",
+    "check_output",
+    "check_call",
+];
+
+/// Whether a word of a text names a change, and stands for more than a part of speech in what is printed.
+fn names_a_change(text: &str) -> bool {
+    words(text).any(|word| {
+        let word = word.to_ascii_lowercase();
+        VERBS.iter().any(|verb| word.contains(verb))
+    })
+}
+
+/// Statements of SQL that do more than ask.
+fn changes_data(text: &str) -> bool {
+    const STATEMENTS: &[&str] = &[
+        "DROP",
+        "DELETE",
+        "UPDATE",
+        "INSERT",
+        "ALTER",
+        "TRUNCATE",
+        "ATTACH",
+        "GRANT",
+        "REVOKE",
+        "REPLACE INTO",
+        "FLUSHALL",
+        "FLUSHDB",
+        "VACUUM",
+    ];
+    let upper = text.to_ascii_uppercase();
+    words(&upper).any(|word| STATEMENTS.contains(&word))
+}
+
+/// Addresses where clouds give out the credentials of a machine.
+fn asks_for_credentials(text: &str) -> bool {
+    ["169.254.", "metadata.google", "100.100.100.200"].iter().any(|address| text.contains(address))
+}
+
+/// Whether a text writes files, where all that it was seen to do is to read, to fetch, and to write files that it names: these
+/// are judged by themselves. `None` where it does more.
+fn writes_named_files(language: Language, text: &str) -> Option<bool> {
+    let found = scan::calls(language, text.as_bytes());
+    let known = !found.computed && !found.writes_unknown && !found.exhausted;
+    let plain = found
+        .effects
+        .iter()
+        .all(|effect| matches!(effect, Effect::Write { .. } | Effect::Read { .. } | Effect::Fetch { .. }));
+    let writes = found.effects.iter().any(|effect| matches!(effect, Effect::Write { .. }));
+    (known && plain).then_some(writes)
+}
+
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+const PERL: &[&str] = &[
+    "system", "exec", "qx", "open", "unlink", "rename", "rmdir", "mkdir", "eval", "do", "require", "use",
+    "fork", "kill", "syscall", "socket", "connect", "link", "symlink", "chmod", "chown", "utime", "truncate",
+    "sysopen", "syswrite", "opendir", "chdir", "chroot", "dump", "pipe", "readpipe", "no", "BEGIN", "sub",
+    "tie", "bless", "glob", "e", "ee", "ge", "gee", "eg", "ie", "gie", "ige", "INC", "ENV", "dbmopen",
+    "ARGV", "umask", "wait", "alarm", "select", "sleep_", "while", "CORE", "package", "format", "write",
+    "binmode",
+];
+
+const RUBY: &[&str] = &[
+    "system",
+    "exec",
+    "spawn",
+    "fork",
+    "open",
+    "popen",
+    "eval",
+    "instance_eval",
+    "class_eval",
+    "module_eval",
+    "send",
+    "__send__",
+    "public_send",
+    "method",
+    "require",
+    "load",
+    "require_relative",
+    "File",
+    "IO",
+    "Dir",
+    "FileUtils",
+    "Process",
+    "Kernel",
+    "Open3",
+    "PTY",
+    "Net",
+    "Socket",
+    "TCPSocket",
+    "URI",
+    "URL",
+    "const_get",
+    "Object",
+    "binding",
+    "define_method",
+    "instance_variable_get",
+    "trap",
+    "at_exit",
+    "ObjectSpace",
+    "write",
+    "Marshal",
+    "YAML",
+    "syscall",
+    "test",
+    "BEGIN",
+    "END",
+    "autoload",
+    "exit_",
+    "tap_",
+    "then_",
+    "Fiddle",
+    "DRb",
+    "Pathname",
+    "Tempfile",
+    "StringIO_",
+];
+
+const PHP: &[&str] = &[
+    "echo",
+    "print",
+    "phpversion",
+    "PHP_VERSION",
+    "PHP_EOL",
+    "PHP_OS",
+    "json_encode",
+    "strlen",
+    "date",
+    "time",
+    "md5",
+    "sha1",
+    "base64_encode",
+    "base64_decode",
+    "urlencode",
+    "urldecode",
+    "php_sapi_name",
+    "phpinfo",
+    "php_uname",
+];
+
+/// `echo "text";` with one literal and nothing in it that PHP expands.
+fn php_echo(text: &str) -> bool {
+    let text = text.trim().trim_end_matches(';').trim();
+    let Some(rest) = text.strip_prefix("echo ").or_else(|| text.strip_prefix("print ")) else { return false };
+    let rest = rest.trim();
+    let Some(inner) = rest.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) else { return false };
+    !inner.contains(['\'', '\\'])
+}
+
+const LUA: &[&str] = &[
+    "os",
+    "io",
+    "require",
+    "load",
+    "loadstring",
+    "loadfile",
+    "dofile",
+    "debug",
+    "package",
+    "_G",
+    "_ENV",
+    "setmetatable",
+    "getmetatable",
+    "rawget",
+    "rawset",
+    "vim",
+    "ffi",
+    "getfenv",
+    "setfenv",
+    "module",
+];
+
+/// awk starts programs by `system`, by pipes and by coprocesses, and writes by `>`.
+fn awk(text: &str) -> bool {
+    let plain = text.replace("||", "");
+    !plain.contains('|')
+        && !text.contains('@')
+        && !redirects(text)
+        && words(text).all(|word| {
+            !matches!(word, "system" | "getline" | "ENVIRON" | "close" | "fflush" | "load" | "include")
+        })
+}
+
+/// Whether a `>` in awk may write: in a statement that prints.
+fn redirects(text: &str) -> bool {
+    text.split(['{', ';', '\n', '}']).any(|statement| {
+        statement.find("print").is_some_and(|at| statement.get(at..).unwrap_or_default().contains('>'))
+    })
+}
+
+/// Commands of vi that only move, save and leave, and plain substitutions.
+fn editor(text: &str) -> bool {
+    let text = text.trim_start_matches([':', '+']).trim();
+    let plain =
+        ["q", "q!", "wq", "x", "w", "qa", "qa!", "wqa", "wa", "xa", "set", "syntax on", "e", "noh", "$", "1"];
+    let substitution = ["%s/", "s/", "%s#", "%s|", "g/", "v/"].iter().any(|start| text.starts_with(start))
+        && !text.contains("\\=")
+        && !text.contains('!');
+    plain.contains(&text)
+        || is_number(text)
+        || substitution
+        || text.strip_prefix("set ").is_some_and(|option| {
+            !option.contains(['!', '|', '`']) && !option.contains("prg") && !option.contains("shell")
+        })
+}
+
+/// sed without `e`, `w` and `r`: judged by what its script was seen to do.
+fn sed(text: &str) -> bool {
+    let mut effects = Vec::new();
+    super::lines::sed(text.as_bytes(), &mut effects);
+    effects.is_empty()
+}
