@@ -408,6 +408,9 @@ pub(crate) struct PathGlob {
     open: bool,
 }
 
+/// The first name of a path, and the second where it is known.
+pub(crate) type FirstNames = (Vec<u8>, Option<Vec<u8>>);
+
 impl PathGlob {
     pub(crate) fn parse(text: &str) -> Self {
         let (from_home, rest) = text.strip_prefix("~/").map_or((false, text), |rest| (true, rest));
@@ -419,7 +422,7 @@ impl PathGlob {
 
     /// The names with which every path of the pattern begins, two at most; `None` where there is no such name. A part of a path
     /// that is itself a pattern may be any of them.
-    pub(crate) fn first_names(&self) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+    pub(crate) fn first_names(&self) -> Option<FirstNames> {
         let first = self.parts.first().filter(|_| !self.from_home)?.literal()?;
         Some((first, self.parts.get(1).and_then(NamePattern::literal)))
     }

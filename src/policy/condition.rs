@@ -12,7 +12,7 @@ use crate::gate::Facts;
 use crate::gate::act::{Act, Feed};
 use crate::gate::class::{ClassSet, PathClass};
 use crate::gate::pattern::{text_matches, value_text};
-use crate::gate::place::PathGlob;
+use crate::gate::place::{FirstNames, PathGlob};
 use crate::programs::code::is_inert;
 use crate::programs::{Attribute, Effect, Language, Operation, Target};
 
@@ -162,7 +162,7 @@ enum Selected {
 
 impl Details {
     /// The names with which every path begins that the details speak of; `None` where some path may begin with any name.
-    pub(crate) fn first_names(&self) -> Option<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    pub(crate) fn first_names(&self) -> Option<Vec<FirstNames>> {
         let names = |selector: &Selector| match &selector.what {
             Selected::Glob(glob) => glob.first_names(),
             Selected::Class(_) => None,

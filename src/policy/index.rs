@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::condition::Kind;
 use super::rule::Rule;
 use crate::gate::Act;
-use crate::gate::place::Component;
+use crate::gate::place::{Component, FirstNames};
 
 /// Rules by what they ask for first: the program where they name one, else the kind of effect, and where all their paths are
 /// known to begin with certain names, by these.
@@ -82,7 +82,7 @@ impl Index {
 }
 
 impl Paths {
-    fn add(&mut self, names: Vec<(Vec<u8>, Option<Vec<u8>>)>, at: u32) {
+    fn add(&mut self, names: Vec<FirstNames>, at: u32) {
         add(&mut self.all, at);
         for (first, second) in names {
             let branch = self.by_name.entry(first).or_default();

@@ -2,6 +2,7 @@
 
 use super::condition::{Condition, Sureness};
 use super::document::{RuleDocument, SecretDocument, Verdict};
+use crate::gate::place::FirstNames;
 use crate::gate::{self, Act, Facts, Finding};
 
 /// A rule: what it speaks of, what it decides, and why.
@@ -52,7 +53,7 @@ impl Rule {
 
     /// The names with which every path begins of which the rule speaks in effects of this kind; `None` where some path may
     /// begin with any name.
-    pub(super) fn first_names(&self, kind: usize) -> Option<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    pub(super) fn first_names(&self, kind: usize) -> Option<Vec<FirstNames>> {
         let effects = self.condition.effect.as_ref()?;
         let own = effects.0.iter().filter(|(wanted, _)| *wanted as usize == kind);
         let names: Option<Vec<_>> = own.map(|(_, details)| details.first_names()).collect();
