@@ -108,10 +108,9 @@ fn load(criterion: &mut Criterion) {
 /// What the layer that execward replaces takes for a command, in nanoseconds: the figure that ratios are given to.
 const PEER: u128 = 290_000;
 
-/// The fastest of several runs of each command of a corpus, in nanoseconds: what the variable `EXECWARD_CORPUS_FILE` names, a
-/// file of JSON lines with `command` or a directory of such files, or the committed corpus.
-fn percentiles(_: &mut Criterion) {
-    let (policy, facts) = (Policy::builtin(), facts());
+/// What the variable `EXECWARD_CORPUS_FILE` names, a file of JSON lines with `command` or a directory of such files, or the
+/// committed corpus.
+fn given() -> Vec<Command> {
     let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
     let text = match std::env::var_os("EXECWARD_CORPUS_FILE").map(std::path::PathBuf::from) {
         Some(path) if path.is_dir() => {
@@ -122,6 +121,12 @@ fn percentiles(_: &mut Criterion) {
         Some(path) => read(&path),
         None => include_str!("../tests/corpus/gate.jsonl").to_owned(),
     };
+    commands(&text)
+}
+
+/// The fastest of several runs of each command, in nanoseconds, sorted.
+fn fastest(policy: &Policy, commands: &[Command]) -> Vec<u128> {
+    let facts = facts();
     let fastest = |command: &Command| {
         let run = |_| {
             let start = Instant::now();
@@ -130,18 +135,25 @@ fn percentiles(_: &mut Criterion) {
         };
         (0..20).map(run).min().unwrap_or_default()
     };
-    let mut times: Vec<u128> = commands(&text).iter().map(fastest).collect();
+    let mut times: Vec<u128> = commands.iter().map(fastest).collect();
     times.sort_unstable();
-    let at =
-        |percent: usize| times.get((times.len().saturating_sub(1)) * percent / 100).copied().unwrap_or(0);
+    times
+}
+
+fn at(times: &[u128], percent: usize) -> u128 {
+    times.get((times.len().saturating_sub(1)) * percent / 100).copied().unwrap_or(0)
+}
+
+fn percentiles(_: &mut Criterion) {
+    let times = fastest(Policy::builtin(), &given());
     println!(
         "{} commands: min {} ns, median {} ns, p99 {} ns, max {} ns; the median is {:.3} of the {} us of the layer it replaces",
         times.len(),
-        at(0),
-        at(50),
-        at(99),
-        at(100),
-        at(50) as f64 / PEER as f64,
+        at(&times, 0),
+        at(&times, 50),
+        at(&times, 99),
+        at(&times, 100),
+        at(&times, 50) as f64 / PEER as f64,
         PEER / 1000
     );
 }
@@ -178,6 +190,16 @@ fn thousand(criterion: &mut Criterion) {
         });
     });
     let (policy, facts, commands) = (Policy::parse(&text, "large.toml").unwrap(), facts(), corpus());
+    let (small, large) = (fastest(Policy::builtin(), &given()), fastest(&policy, &given()));
+    println!(
+        "1,000 rules more: median {} ns, p99 {} ns, max {} ns; {:.2}, {:.2} and {:.2} times those of the default policy",
+        at(&large, 50),
+        at(&large, 99),
+        at(&large, 100),
+        at(&large, 50) as f64 / at(&small, 50) as f64,
+        at(&large, 99) as f64 / at(&small, 99) as f64,
+        at(&large, 100) as f64 / at(&small, 100) as f64
+    );
     criterion.bench_function("judge/corpus-1000-rules", |bencher| {
         bencher.iter(|| {
             commands.iter().map(|command| policy.judge(command, &facts).findings.len()).sum::<usize>()

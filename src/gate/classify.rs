@@ -256,6 +256,10 @@ pub(crate) fn classify(path: &Path, ground: &Ground) -> ClassSet {
             classes.insert(PathClass::WorkspaceRoot);
         }
     }
+    // What is temporary is nobody's, also below `/var`.
+    if classes.has(PathClass::Temp) {
+        classes = classes.without(&[PathClass::System]);
+    }
     // Emptying a shared directory is not the same as removing something of one's own from it.
     if SHARED.may_hold(tail, Reach::Maybe) {
         classes.insert(PathClass::System);
@@ -493,6 +497,16 @@ impl Entry {
     fn takes_at(&self, path: &[Component], reach: Reach) -> bool {
         (path.len() == self.parts.len() || (self.open && path.len() > self.parts.len()))
             && self.parts.iter().zip(path).all(|(part, component)| part.takes(component, reach))
+            && !(self.class == PathClass::Credential && self.is_met_by_extension(path))
+    }
+
+    /// Whether a name of the entry is met by a pattern that says no more than how names end: `/etc/*.conf` may be
+    /// `/etc/krb5.conf`, but nobody means that.
+    fn is_met_by_extension(&self, path: &[Component]) -> bool {
+        self.parts.iter().zip(path).any(|(part, component)| {
+            let named = |pattern: &NamePattern| pattern.is_extension() && !pattern.points_at(&part.pattern);
+            matches!(component, Component::Pattern(pattern) if named(pattern))
+        })
     }
 
     /// Whether the entry lies strictly below the path.
@@ -520,10 +534,6 @@ impl Part {
                 pattern.surely_is(&self.pattern)
             }
             (Component::Pattern(pattern), _) if reach == Reach::Pointed && pattern.is_broad() => false,
-            // `*.json` may be `secrets.json`, but nobody means that
-            (Component::Pattern(pattern), Some(_)) if reach == Reach::Pointed && pattern.is_extension() => {
-                false
-            }
             (Component::Pattern(pattern), None) if reach == Reach::Pointed => {
                 pattern.points_at(&self.pattern)
             }

@@ -143,14 +143,19 @@ impl NamePattern {
         self.atoms.iter().map(byte).collect()
     }
 
-    /// Whether the pattern says no more of a name than how it ends: `*.json`.
+    /// Whether the pattern says no more of a name than how names of ordinary files end: `*.json`.
     pub(crate) fn is_extension(&self) -> bool {
-        match self.atoms.as_slice() {
-            [Atom::Many, Atom::Byte(b'.'), rest @ ..] => {
-                rest.iter().all(|atom| matches!(atom, Atom::Byte(_)))
-            }
-            _ => false,
-        }
+        const ORDINARY: [&[u8]; 10] =
+            [b"json", b"yaml", b"yml", b"toml", b"xml", b"conf", b"cfg", b"ini", b"txt", b"properties"];
+        let [Atom::Many, Atom::Byte(b'.'), rest @ ..] = self.atoms.as_slice() else { return false };
+        let is = |extension: &&[u8]| {
+            rest.len() == extension.len()
+                && rest
+                    .iter()
+                    .zip(*extension)
+                    .all(|(atom, byte)| matches!(atom, Atom::Byte(own) if own == byte))
+        };
+        ORDINARY.iter().any(is)
     }
 
     /// Whether any part is a hole rather than a glob.
