@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) decoded: Vec<Vec<u8>>,
     /// Something is written to a file that is not known.
     pub(super) writes_unknown: bool,
+    /// Names that stand for files that are written.
+    pub(super) named: Vec<Vec<u8>>,
     /// The budget ran out.
     pub(super) exhausted: bool,
     /// The directory that the code entered last, and the first of the effects that happen there.
@@ -222,6 +224,21 @@ fn happens(
                 found.effects.push(Effect::Delete { path, recursive, how });
             }
         }
+        Call::Write if word == b"open" && language == Language::Python && is_method(before) => {
+            // `Path("x").open("w")`: the file is in front, and the mode comes first
+            let path = receiver(bound, before);
+            let reads = match (arguments.first, literals.first()) {
+                (None, _) => true,
+                (_, Some(mode)) => mode.starts_with(b"r") && !mode.contains(&b'+'),
+                (_, None) => false,
+            };
+            found.writes_unknown |= !reads && path.is_none();
+            found.named.extend(receiver_name(before));
+            found.effects.extend(path.map(|path| match reads {
+                true => Effect::Read { path: value(&path) },
+                false => Effect::Write { path: value(&path), how: Operation::Overwrite },
+            }));
+        }
         Call::Write => {
             let known = arguments.first == Some(true);
             let mode = literals.get(usize::from(known || language != Language::Python));
@@ -239,6 +256,7 @@ fn happens(
                 _ => !known,
             };
             found.writes_unknown |= computed;
+            found.named.extend(arguments.names.iter().cloned().chain(receiver_name(before)));
             if matches!(word, b"open" | b"fopen") {
                 if word == b"open"
                     && literals
@@ -406,6 +424,29 @@ fn in_home(arguments: &Arguments, recursive: bool) -> Option<Vec<u8>> {
         command.push(b'\'');
     }
     Some(command)
+}
+
+/// The name in front of a method.
+fn receiver_name(before: &[u8]) -> Option<Vec<u8>> {
+    let before = before.strip_suffix(b".")?;
+    let length = before.iter().rev().take_while(|byte| is_word(**byte)).count();
+    before.get(before.len() - length..).filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
+}
+
+/// Whether a name behind a dot belongs to a value, and not to a module whose function takes a path.
+fn is_method(before: &[u8]) -> bool {
+    let modules = [
+        b"io.".as_slice(),
+        b"os.",
+        b"gzip.",
+        b"bz2.",
+        b"lzma.",
+        b"codecs.",
+        b"tokenize.",
+        b"Image.",
+        b"builtins.",
+    ];
+    before.ends_with(b".") && !modules.iter().any(|module| before.ends_with(module))
 }
 
 /// `Path("x").` in front of a method, or a name that was given to one.

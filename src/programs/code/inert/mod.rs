@@ -157,7 +157,7 @@ fn changes_data(text: &str) -> bool {
 
 /// Addresses where clouds give out the credentials of a machine.
 fn asks_for_credentials(text: &str) -> bool {
-    ["169.254.", "metadata.google", "100.100.100.200"].iter().any(|address| text.contains(address))
+    ["169.254.", "metadata.google", "100.100.100.200", "file:"].iter().any(|address| text.contains(address))
 }
 
 /// Whether a text writes files, where all that it was seen to do is to read, to fetch, and to write files that it names: these
@@ -165,12 +165,56 @@ fn asks_for_credentials(text: &str) -> bool {
 fn writes_named_files(language: Language, text: &str) -> Option<bool> {
     let found = scan::calls(language, text.as_bytes());
     let known = !found.computed && !found.writes_unknown && !found.exhausted;
+    let once = || {
+        found.named.iter().all(|name| {
+            let name = String::from_utf8_lossy(name);
+            MODULES.contains(&&*name) || is_given_once(text, &name)
+        })
+    };
     let plain = found
         .effects
         .iter()
         .all(|effect| matches!(effect, Effect::Write { .. } | Effect::Read { .. } | Effect::Fetch { .. }));
     let writes = found.effects.iter().any(|effect| matches!(effect, Effect::Write { .. }));
-    (known && plain).then_some(writes)
+    (known && plain && (!writes || once())).then_some(writes)
+}
+
+/// Modules whose functions are called by their names.
+const MODULES: &[&str] = &["fs", "io", "gzip", "bz2", "lzma", "tokenize", "Image", "promises", "fsp"];
+
+/// Whether a text gives a name to something in one place and in no other, so that it stands for that wherever it is used.
+fn is_given_once(text: &str, name: &str) -> bool {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let given = text.match_indices(name).filter(|(at, _)| {
+        let (before, behind) = text.split_at_checked(*at).unwrap_or_default();
+        let behind = behind.get(name.len()..).unwrap_or_default();
+        if before.ends_with(is_name) || behind.starts_with(is_name) || before.ends_with('.') {
+            return false;
+        }
+        let line = before.rsplit(['\n', ';']).next().unwrap_or_default();
+        let rest = behind.split(['\n', ';']).next().unwrap_or_default();
+        let next = rest.trim_start();
+        let assigned = next.starts_with('=') && !next.starts_with("==") && !next.starts_with("=>")
+            || [
+                "+=", "-=", "*=", "/=", "%=", "|=", "&=", "^=", ":=", "++", "--", ">>=", "<<=", "??=", "||=",
+                "&&=",
+            ]
+            .iter()
+            .any(|sign| next.starts_with(sign));
+        // `a, b = ...`, `{a, b} = ...`
+        let among = !line.contains('(') && rest.contains('=') && next.starts_with([',', '}', ']', ':', ')']);
+        let last = line.split(|letter: char| !is_name(letter)).rfind(|word| !word.is_empty());
+        let parameter = ["def ", "lambda", "function", "=>", "catch", "class "]
+            .iter()
+            .any(|word| line.contains(word) || rest.contains(word));
+        let looped = line.contains("for") && (rest.contains(" in ") || rest.contains(" of "));
+        assigned
+            || among
+            || parameter
+            || looped
+            || matches!(last, Some("as" | "for" | "global" | "nonlocal" | "import" | "del"))
+    });
+    given.count() == 1
 }
 
 fn is_number(word: &str) -> bool {

@@ -225,6 +225,16 @@ const FORBIDDEN: &[&str] = &[
     "addpackage",
     "addusersitepackages",
     "execsitecustomize",
+    "GzipFile",
+    "BZ2File",
+    "LZMAFile",
+    "FileType",
+    "FileHandler",
+    "RotatingFileHandler",
+    "URLopener",
+    "FancyURLopener",
+    "touch",
+    "executescript",
     "query",
     "UnsafeLoader",
     "dlopen",
@@ -234,6 +244,41 @@ const FORBIDDEN: &[&str] = &[
     "abort",
     "_exit",
     "startfile",
+];
+
+/// Modules that are there to start programs, or to steer machines.
+const STARTERS: &[&str] = &[
+    "sh",
+    "git",
+    "plumbum",
+    "fabric",
+    "invoke",
+    "pexpect",
+    "paramiko",
+    "docker",
+    "boto3",
+    "psutil",
+    "kubernetes",
+    "pwn",
+    "ansible",
+    "salt",
+    "winreg",
+    "nmap",
+    "scapy",
+    "libtmux",
+    "pyautogui",
+    "pynput",
+    "keyring",
+    "dbus",
+    "pystemd",
+    "cffi",
+    "numba",
+    "jinja2",
+    "mako",
+    "IPython",
+    "xonsh",
+    "virtualenv",
+    "tempfile",
 ];
 
 /// What is told and no more, of modules that also do.
@@ -300,6 +345,9 @@ pub(super) fn is_inert(text: &str) -> bool {
     if asks_for_credentials(text) {
         return false;
     }
+    if hides_a_write(text) {
+        return false;
+    }
     // Where only modules of Python's own are used, nothing evaluates a literal: what stands in one is data.
     if let Some(code) = without_literals(text, false)
         && let Some(seen) = tells(&code)
@@ -319,6 +367,25 @@ pub(super) fn is_inert(text: &str) -> bool {
         return false;
     }
     files(text)
+}
+
+/// Calls that write a file which they are given by its name, but for those whose files are seen.
+fn hides_a_write(text: &str) -> bool {
+    let has = |word: &str| text.contains(word);
+    let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let modes = any(&["'w", "\"w", "'a'", "\"a\"", "'x'", "\"x\""]);
+    let elsewhere = any(&["'/", "\"/", "'~", "\"~", ".."]);
+    let literal_queries = text.match_indices("execute").all(|(at, word)| {
+        let rest = text.get(at + word.len()..).unwrap_or_default();
+        let rest = rest.strip_prefix("many").unwrap_or(rest);
+        rest.strip_prefix('(').is_some_and(|rest| rest.trim_start().starts_with(['\'', '"']))
+    });
+    let joined = any(&["'+", "' +", "\"+", "\" +", ".join(", ".format("]);
+    has("zipfile") && modes
+        || has("basicConfig") && has("filename")
+        || (has("etree") || has("ElementTree")) && has(".write(")
+        || has("mkdir") && elsewhere
+        || has("execute") && (!literal_queries || joined)
 }
 
 /// The text without comments and without what stands in plain literals; with `names`, without those alone that may look like
@@ -401,6 +468,10 @@ fn without_os(text: &str) -> Option<String> {
 /// Whether a module is imported that is none of Python's own; `None` where it cannot be seen what is.
 fn imports(text: &str) -> Option<bool> {
     let mut foreign = false;
+    let starts = |module: &str| {
+        let root = module.trim_start().split(['.', ' ', ')', '(']).next().unwrap_or_default();
+        STARTERS.contains(&root)
+    };
     let own = |module: &str| {
         let root = module.trim_start().split(['.', ' ', ')', '(']).next().unwrap_or_default();
         MODULES.contains(&root)
@@ -409,8 +480,14 @@ fn imports(text: &str) -> Option<bool> {
         // `if x: import y`
         let statement = statement.rsplit(": ").next().unwrap_or(statement).trim();
         if let Some(rest) = statement.strip_prefix("from ").filter(|rest| rest.contains(" import ")) {
+            if starts(rest) {
+                return None;
+            }
             foreign |= !own(rest);
         } else if let Some(list) = statement.strip_prefix("import ") {
+            if list.split(',').any(starts) {
+                return None;
+            }
             foreign |= !list.split(',').all(own);
         } else if words(statement).any(|word| word == "import" || word == "__import__") {
             // in a text that is searched for, or where a quote hides what it is
@@ -437,7 +514,7 @@ fn without_writes(text: &str) -> String {
 fn files(text: &str) -> bool {
     let opens = text.contains("open") || text.contains("write_");
     if !opens {
-        return !text.contains("touch") && !text.contains("mkdir") && !moves(text);
+        return !moves(text);
     }
     let bare = words(text).filter(|word| word.ends_with("open")).count();
     let called = text.matches("open(").count();

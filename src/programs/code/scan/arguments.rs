@@ -26,6 +26,8 @@ pub(super) struct Arguments {
     pub(super) first: Option<bool>,
     /// How many arguments there are.
     pub(super) count: usize,
+    /// The names that stand in it for what the text gave them to.
+    pub(super) names: Vec<Vec<u8>>,
     /// The directory that it is told to run in: `cwd="/"`, `{cwd: '/'}`, `chdir: "/"`.
     pub(super) directory: Option<Vec<u8>>,
 }
@@ -247,6 +249,8 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                     }
                     match bound.get(word, start).filter(|_| next != Some(&b'(')) {
                         Some(other) if !named => {
+                            arguments.names.push(word.to_vec());
+                            arguments.names.extend(other.names.iter().cloned());
                             arguments.merge(other, if join == Join::Next { Join::No } else { join });
                             join = Join::No;
                         }

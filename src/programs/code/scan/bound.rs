@@ -139,7 +139,9 @@ fn plain(given: &mut Arguments) -> bool {
     let has = |names: &[&[u8]]| names.iter().any(|name| contains(&given.raw, name));
     let (names, paths) = (has(LISTS_NAMES), has(LISTS_PATHS));
     if names || paths {
-        let directory = given.literals.first().cloned().unwrap_or_else(|| b".".to_vec());
+        let here = (contains(&given.raw, b"()") || given.raw.trim_ascii_end().ends_with(b"("))
+            .then(|| b".".to_vec());
+        let Some(directory) = given.literals.first().cloned().or(here) else { return false };
         let listed = if names {
             vec![LISTED]
         } else if directory.contains(&b'*') {
