@@ -302,6 +302,10 @@ fn the_work_is_linear_in_what_an_agent_sends() {
     // a bound that is reached says so; the text is never taken for less than it is
     assert!(time("python3 -c", "system(".repeat(20_000)) > 1);
     assert!(time("perl -e", "system 'x';".repeat(2_000)) > 1);
+    // what names stand for does not double without a bound
+    assert!(time("python3 -c", format!("x = 'rm'\n{}run(x)", "x = x + x\n".repeat(60))) >= 1);
+    assert!(time("python3 -c", format!("x = 'rm'\n{}os.system(x)", "x = f'{x}{x}'\n".repeat(60))) >= 1);
+    assert!(time("perl -e", format!("$x = '{}'; {}", "y".repeat(1_000), "qx{$x$x$x};".repeat(2_000))) > 1);
     assert!(time("sed", "s/a/b/;".repeat(20_000)) < 3);
     assert!(time("psql -c", "drop table x;".repeat(2_000)) > 1);
     let many = invocation(&format!("unknown {}", "rm x ".repeat(2_000)));

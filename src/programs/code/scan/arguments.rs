@@ -95,6 +95,12 @@ impl Arguments {
         }
     }
 
+    /// How many bytes it holds.
+    fn size(&self) -> usize {
+        let all = self.literals.iter().chain(&self.names).map(|part| part.len() + 1);
+        self.raw.len() + all.sum::<usize>()
+    }
+
     /// A name of the text, for what it gave it to.
     fn merge(&mut self, other: &Self, join: Join) {
         self.raw.extend_from_slice(&other.raw);
@@ -248,7 +254,13 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                         continue;
                     }
                     match bound.get(word, start).filter(|_| next != Some(&b'(')) {
+                        // what a name stands for is paid for: `x = x + x` doubles
+                        Some(other) if !named && other.size() > *budget => {
+                            arguments.computed = true;
+                            *budget = 0;
+                        }
                         Some(other) if !named => {
+                            *budget -= other.size();
                             arguments.names.push(word.to_vec());
                             arguments.names.extend(other.names.iter().cloned());
                             arguments.merge(other, if join == Join::Next { Join::No } else { join });

@@ -3,12 +3,17 @@
 //! This follows plain assignments only, and takes the last one before a name is used. What it misses stays computed,
 //! and is asked about.
 
+use std::cell::Cell;
+
 use super::arguments::{Arguments, COMPUTED, LISTED, arguments};
 use super::{HOMES, contains, is_word};
 use crate::programs::effect::Language;
 
 /// How many assignments of a text are remembered.
 const MOST: usize = 64;
+
+/// How many names one loop gives out.
+const MOST_TOGETHER: usize = 4;
 
 /// Calls that list what lies in a directory by its name, and by its whole path.
 const LISTS_NAMES: &[&[u8]] = &[b"listdir", b"readdirSync", b"Dir.children", b"Dir.entries", b"readdir"];
@@ -28,11 +33,16 @@ const LISTS_PATHS: &[&[u8]] = &[
 pub(super) struct Bound<'a> {
     pub(super) language: Language,
     entries: Vec<(usize, &'a [u8], Arguments)>,
+    /// How many bytes may still be put into literals.
+    spare: Cell<usize>,
 }
+
+/// How many bytes are put into the literals of a text in all.
+const SPARE: usize = 1 << 16;
 
 impl<'a> Bound<'a> {
     pub(super) fn new(language: Language, text: &'a [u8], budget: &mut usize) -> Self {
-        let mut bound = Self { language, entries: Vec::new() };
+        let mut bound = Self { language, entries: Vec::new(), spare: Cell::new(SPARE) };
         if language == Language::Awk {
             return bound;
         }
@@ -83,7 +93,7 @@ impl<'a> Bound<'a> {
             return;
         }
         let names = names.split(|byte| !is_word(*byte)).filter(|name| !name.is_empty());
-        for name in names.filter(|name| !matches!(*name, b"const" | b"let" | b"var")) {
+        for name in names.filter(|name| !matches!(*name, b"const" | b"let" | b"var")).take(MOST_TOGETHER) {
             self.entries.push((start, name, given.clone()));
         }
     }
@@ -120,7 +130,8 @@ impl<'a> Bound<'a> {
             };
             let given = self.get(name, at).filter(|_| length > 0);
             match (given.map(|given| given.literals.as_slice()), closed) {
-                (Some([value]), Some(behind)) => {
+                (Some([value]), Some(behind)) if value.len() <= self.spare.get() => {
+                    self.spare.set(self.spare.get() - value.len());
                     whole.extend_from_slice(value);
                     rest = behind;
                 }
