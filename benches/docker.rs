@@ -110,7 +110,7 @@ fn beside_the_jail(policy: &str) {
     let (mut rates, mut flows) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for round in 0..TURNS {
         for (clients, rates) in [&mut contained, &mut jailed].into_iter().zip(&mut rates) {
-            rates.push(daemon::commands_a_second(clients, SPELL));
+            rates.push(daemon::throughput(clients, SPELL, |client| _ = client.run_true()));
         }
         // Of one program that both have, so that nothing but the way out differs.
         let text = format!("head -c {OUTPUT} /dev/zero");

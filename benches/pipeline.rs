@@ -17,10 +17,13 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::json;
 
-use daemon::{Client, Daemon};
+use daemon::{Client, Daemon, throughput};
 
 /// How long commands are started for each number of clients.
 const SPELL: Duration = Duration::from_secs(4);
+
+/// Sessions that are open at once.
+const MANY: usize = 190;
 
 /// Bytes of output that go through the socket.
 const OUTPUT: u64 = 1 << 30;
@@ -95,11 +98,6 @@ impl Client {
         assert!(line.contains("1300"), "{line}");
         before.elapsed()
     }
-
-    /// How many commands are refused until the time is over.
-    fn refusals(&mut self, since: Instant) -> usize {
-        std::iter::repeat_with(|| self.refusal()).take_while(|_| since.elapsed() < SPELL).count()
-    }
 }
 
 fn descendants(pid: u32) -> Vec<u32> {
@@ -129,6 +127,14 @@ fn bare() -> Duration {
     before.elapsed()
 }
 
+/// `true` in a sandbox of its own, where bubblewrap is there and works.
+fn bubblewrap() -> Option<Duration> {
+    let before = Instant::now();
+    let mut bwrap = Command::new("bwrap");
+    bwrap.args(["--unshare-all", "--ro-bind", "/", "/", "true"]).stdin(Stdio::null()).stderr(Stdio::null());
+    bwrap.status().is_ok_and(|status| status.success()).then(|| before.elapsed())
+}
+
 fn report(name: &str, times: &mut [Duration], beside: Option<Duration>) -> Duration {
     times.sort_unstable();
     let at = |per_mille: usize| times[(times.len() - 1) * per_mille / 1000];
@@ -154,26 +160,52 @@ fn main() {
     let (idle, _) = memory(&daemon);
 
     let mut client = session(&daemon);
-    let (mut spawns, mut requests) = (Vec::new(), Vec::new());
+    let (mut spawns, mut requests, mut wrapped) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds + 20 {
         let (spawn, request) = (bare(), client.run_true());
+        let bubble = bubblewrap();
+        // The kernel takes its network namespace down by and by, which is not the next round's to pay.
+        std::thread::sleep(Duration::from_millis(5));
         // The first rounds warm caches up.
         if round >= 20 {
             spawns.push(spawn);
             requests.push(request);
+            wrapped.extend(bubble);
         }
     }
     println!("latency, {rounds} rounds:");
     let beside = report("bare spawn of true", &mut spawns, None);
     report("request -> result of true", &mut requests, Some(beside));
+    if !wrapped.is_empty() {
+        report("bwrap --unshare-all true", &mut wrapped, Some(beside));
+    }
+    let mut opened = Vec::new();
+    for _ in 0..rounds.min(60) {
+        let mut client = daemon.client();
+        let before = Instant::now();
+        client.open(&daemon.workspace(), json!({}));
+        opened.push(before.elapsed());
+        client.call("session/close", &json!({}));
+    }
+    report("session/open", &mut opened, Some(beside));
 
     println!("throughput:");
+    let bare = throughput(&mut [(); 2], SPELL, |()| _ = bare());
+    println!("  2 loops of bare spawns: {bare:7.0} commands/s");
     for count in [1, 8, 64] {
         let mut clients: Vec<Client> = (0..count).map(|_| session(&daemon)).collect();
-        println!("{count:>3} clients: {:7.0} commands/s", daemon::commands_a_second(&mut clients, SPELL));
+        let rate = throughput(&mut clients, SPELL, |client| _ = client.run_true());
+        println!("{count:>3} clients: {rate:7.0} commands/s  {:5.2}x", rate / bare);
         for client in &mut clients {
             client.call("session/close", &json!({}));
         }
+    }
+    let mut clients: Vec<Client> = (0..MANY).map(|_| session(&daemon)).collect();
+    let mut requests: Vec<Duration> = (0..5).flat_map(|_| 0..MANY).map(|it| clients[it].run_true()).collect();
+    println!("{MANY} sessions open, each asked in turn:");
+    report("request -> result of true", &mut requests, Some(beside));
+    for client in &mut clients {
+        client.call("session/close", &json!({}));
     }
 
     println!("memory, private and dirty:");
@@ -237,13 +269,8 @@ fn decisions(rounds: usize) {
     report("the difference", &mut added, None);
     for count in [8, 64] {
         let mut clients: Vec<Client> = (0..count).map(|_| session(&daemon)).collect();
-        let before = Instant::now();
-        let done: usize = std::thread::scope(|scope| {
-            let running: Vec<_> =
-                clients.iter_mut().map(|client| scope.spawn(move || client.refusals(before))).collect();
-            running.into_iter().map(|running| running.join().unwrap()).sum()
-        });
-        println!("{count:>3} clients: {:7.0} decisions/s", done as f64 / before.elapsed().as_secs_f64());
+        let rate = throughput(&mut clients, SPELL, |client| _ = client.refusal());
+        println!("{count:>3} clients: {rate:7.0} decisions/s");
         for client in &mut clients {
             client.call("session/close", &json!({}));
         }

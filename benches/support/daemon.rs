@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 /// A daemon that ends, with all that is its own, when this is dropped.
 pub(crate) struct Daemon {
     pub(crate) directory: PathBuf,
+    /// Where its sockets are: in memory, as /run is.
+    run: PathBuf,
     pub(crate) child: Child,
 }
 
@@ -21,11 +23,12 @@ impl Daemon {
         let directory = PathBuf::from(format!("/var/tmp/execward-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(directory.join("work")).unwrap();
+        let run = PathBuf::from(format!("/dev/shm/execward-{name}-{}", std::process::id()));
         fs::write(directory.join("execward.toml"), config).unwrap();
         let mut serve = Command::new(env!("CARGO_BIN_EXE_execward"));
         serve
             .arg("serve")
-            .args(["--socket-dir".into(), directory.join("run")])
+            .args(["--socket-dir".into(), run.clone()])
             .args(["--state".into(), directory.join("state")])
             .args(["--config".into(), directory.join("execward.toml")]);
         if let Some(policy) = policy {
@@ -33,7 +36,7 @@ impl Daemon {
             serve.arg("--policy").arg(directory.join("policy.toml"));
         }
         let child = serve.stderr(Stdio::null()).spawn().unwrap();
-        let daemon = Self { directory, child };
+        let daemon = Self { directory, run, child };
         while UnixStream::connect(daemon.socket()).is_err() {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -41,7 +44,7 @@ impl Daemon {
     }
 
     fn socket(&self) -> PathBuf {
-        self.directory.join("run/agent.sock")
+        self.run.join("agent.sock")
     }
 
     pub(crate) fn workspace(&self) -> PathBuf {
@@ -58,20 +61,21 @@ impl Daemon {
     }
 }
 
-/// Has each client run `true`, one after another, for a while: how many a second all of them together.
+/// How often a second these loops do something, all of them together, over this time.
 #[allow(dead_code, reason = "not every bench does")]
-pub(crate) fn commands_a_second(clients: &mut [Client], spell: Duration) -> f64 {
+pub(crate) fn throughput<T: Send>(loops: &mut [T], spell: Duration, once: impl Fn(&mut T) + Sync) -> f64 {
     let before = Instant::now();
     let done: u32 = std::thread::scope(|scope| {
-        let one = |client: &mut Client| {
+        let once = &once;
+        let one = |each: &mut T| {
             let mut done = 0;
             while before.elapsed() < spell {
-                client.run_true();
+                once(each);
                 done += 1;
             }
             done
         };
-        let running: Vec<_> = clients.iter_mut().map(|client| scope.spawn(move || one(client))).collect();
+        let running: Vec<_> = loops.iter_mut().map(|each| scope.spawn(move || one(each))).collect();
         running.into_iter().map(|running| running.join().unwrap()).sum()
     });
     f64::from(done) / before.elapsed().as_secs_f64()
@@ -86,6 +90,7 @@ impl Drop for Daemon {
         };
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);
+        let _ = fs::remove_dir_all(&self.run);
     }
 }
 

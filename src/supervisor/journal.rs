@@ -182,7 +182,7 @@ impl Journal {
             error,
         };
         self.scribe.pulse().ended(&end, self.session.as_ref());
-        self.scribe.end(audit::Record::end(&end, redactor))
+        self.scribe.end_of_command(audit::Record::end(&end, redactor))
     }
 
     /// The proxy of a sandbox that this request alone has.

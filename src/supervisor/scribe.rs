@@ -134,10 +134,16 @@ impl Scribe {
         self.send(Entry::End(record, Timestamp::now()))
     }
 
-    /// Does something when everything that was recorded before is in the log: whoever is killed by then has not done it.
+    /// The same of a command that is underway ([`Self::underway`]), or of the only one.
+    pub(super) fn end_of_command(&self, record: Record) -> Result<(), Unwritten> {
+        self.desk.0.leave(Entry::End(record, Timestamp::now()))
+    }
+
+    /// Does something when everything that was recorded before is in the log: whoever is killed by then has not done it. Called as
+    /// [`Self::end_of_command`] is.
     pub(super) fn then(&self, done: impl FnOnce() + Send + 'static) {
         // Where that cannot be waited for, nothing is recorded any more either.
-        let _ = self.send(Entry::Then(Then(Box::new(done))));
+        let _ = self.desk.0.leave(Entry::Then(Then(Box::new(done))));
     }
 
     /// Waits until everything that was recorded is on disk.

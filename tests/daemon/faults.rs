@@ -21,11 +21,7 @@ fn goes_on(daemon: &Daemon, name: &str) {
 }
 
 fn children(pid: i32) -> Vec<i32> {
-    let parent = |child: &i32| {
-        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<i32>().ok())
-    };
-    descendants(pid).into_iter().filter(|child| parent(child) == Some(pid)).collect()
+    descendants(pid).into_iter().filter(|child| parent(*child) == Some(pid)).collect()
 }
 
 fn is_gone(pid: i32) -> bool {
@@ -71,10 +67,11 @@ fn a_runner_that_is_killed_takes_its_session_along_and_nothing_else() {
         let mut other = daemon.client(me());
         other.open(&daemon.workspace(me(), "other"));
         for which in 0..3 {
-            let (mine, mut client) = (children(daemon.pid()), daemon.client(me()));
+            let (others, mut client) = (daemon.descendants(), daemon.client(me()));
             let session = client.open(&daemon.workspace(me(), &format!("w{which}")));
             client.call("exec/start", json!({"id": "on", "command": {"argv": ["bash", "-c", "trap '' TERM; sleep 1000 & sleep 1000"]}, "output": {"mode": "stream"}})).unwrap();
-            let outer = children(daemon.pid()).into_iter().find(|pid| !mine.contains(pid)).expect("a runner");
+            let mine = |pid: &i32| parent(*pid) == Some(daemon.pid()) && !others.contains(pid);
+            let outer = daemon.descendants().into_iter().find(mine).expect("a runner");
             let session_runner = children(outer)[0];
             let runs = |pid: &i32| {
                 fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"bash\0"))

@@ -281,9 +281,20 @@ impl Daemon {
         }
     }
 
-    /// Processes that the daemon, or something of it, has started and that are there still.
+    /// Processes that the daemon, or something of it, has started and that are there still; without the one runner that waits for
+    /// a session.
     pub fn descendants(&self) -> Vec<i32> {
-        descendants(self.pid())
+        let mut all = descendants(self.pid());
+        let waits = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(b"runner")
+                && parent(*pid) == Some(self.pid())
+                && descendants(*pid).is_empty()
+        };
+        if let Some(at) = all.iter().position(waits) {
+            all.remove(at);
+        }
+        all
     }
 
     /// How many descriptors it has.
@@ -409,15 +420,19 @@ pub fn is_there(pid: i32) -> bool {
     !stat.is_empty() && !stat.contains(") Z ")
 }
 
+/// The parent of a process that is there.
+pub fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 pub fn descendants(pid: i32) -> Vec<i32> {
     let mut parents = std::collections::BTreeMap::<i32, Vec<i32>>::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
-        if let Some(parent) = rest.split_whitespace().nth(1).and_then(|parent| parent.parse().ok()) {
+        if let Some(parent) = parent(pid) {
             parents.entry(parent).or_default().push(pid);
         }
     }

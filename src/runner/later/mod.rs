@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use nix::dir::Type;
 use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::sys::stat::{FileStat, SFlag};
 use nix::time::{ClockId, clock_gettime};
 
@@ -163,42 +163,60 @@ impl Watch {
 
     /// Looks at what has happened since the last look, and sets aside what is not to be obeyed.
     pub(super) fn look(&mut self) -> Aftermath {
+        self.looks = self.looks.saturating_add(1);
+        // Neither is a matter of whose files they are, and nearly always there is nothing.
+        let (events, trusted) = self.hear();
+        let changed = self.changed();
+        if trusted && self.walked && events.is_empty() && changed.is_empty() {
+            return Aftermath::default();
+        }
+        self.walked &= trusted;
         let Ok(_as) = FilesAs::enter(self.ids.0, self.ids.1) else {
+            // What was heard is lost.
+            self.walked = false;
             let unseen = Some("the runner could not look as the commands' user".to_owned());
             return Aftermath { unseen, ..Aftermath::default() };
         };
         self.look = Look::start();
-        self.looks = self.looks.saturating_add(1);
         if self.looks == WATCHED_FROM {
             // As the commands' user, of whom there may be a limited number of these.
             self.inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
         }
-        let changed = self.known.iter().filter(|(path, (known, _))| {
-            self.tree.stat(path).map_or_else(|_| true, |stat| stamp(&stat) != *known)
-        });
-        let changed: Vec<_> = changed.map(|(path, (_, role))| (path.clone(), *role)).collect();
         for (path, role) in changed {
             self.meet(&path, role, false);
         }
-        if !self.hear() || !self.walked {
+        self.heed(events);
+        if !self.walked {
             self.walk();
         }
         self.go_on();
         std::mem::take(&mut self.look).found
     }
 
-    /// Takes in what inotify has to say. `false` where the tree must be walked instead.
-    fn hear(&mut self) -> bool {
+    /// Known files whose stamp is another one now, or that are not there.
+    fn changed(&self) -> Vec<(PathBuf, Role)> {
+        let changed = self.known.iter().filter(|(path, (known, _))| {
+            self.tree.stat(path).map_or_else(|_| true, |stat| stamp(&stat) != *known)
+        });
+        changed.map(|(path, (_, role))| (path.clone(), *role)).collect()
+    }
+
+    /// What inotify has to say, and whether that can be trusted: all of it before the first is acted on, because what is read
+    /// after a look at what it is about would be lost.
+    fn hear(&self) -> (Vec<InotifyEvent>, bool) {
         let mut events = Vec::new();
-        // All of them before the first is acted on: one that is read after a look at what it is about would be lost.
-        let trusted = loop {
+        loop {
             match self.inotify.as_ref().map(Inotify::read_events) {
                 Some(Ok(more)) if events.len() < MAX_EVENTS => events.extend(more),
-                Some(Err(Errno::EAGAIN)) => break true,
+                Some(Err(Errno::EAGAIN)) => return (events, true),
                 Some(Err(Errno::EINTR)) => {}
-                _ => break false,
+                _ => return (events, false),
             }
-        };
+        }
+    }
+
+    /// Looks at what inotify has spoken of.
+    fn heed(&mut self, events: Vec<InotifyEvent>) {
         let lost = AddWatchFlags::IN_Q_OVERFLOW | AddWatchFlags::IN_MOVE_SELF;
         for event in events {
             if event.mask.intersects(lost) {
@@ -211,7 +229,6 @@ impl Watch {
                 self.entry(&directory, &name, Some(entry), true);
             }
         }
-        trusted
     }
 
     /// Walks everything, within bounds, and watches it from then on.

@@ -30,8 +30,17 @@ impl Waiting {
     /// # Errors
     /// When there is no image of it, or no process.
     pub fn start() -> Result<Self, LaunchError> {
-        let image = image::open().map_err(LaunchError::Image)?;
-        Ok(Self(Some(start(image.as_fd())?)))
+        Self::from_image(image::open().map_err(LaunchError::Image)?.as_fd())
+    }
+
+    fn from_image(image: BorrowedFd<'_>) -> Result<Self, LaunchError> {
+        Ok(Self(Some(start(image)?)))
+    }
+
+    /// The same, unless it has ended.
+    fn if_there(mut self) -> Option<Self> {
+        let (_, runner) = self.0.as_mut()?;
+        matches!(runner.try_wait(), Ok(None)).then_some(self)
     }
 
     /// Has it build the sandbox, and does not wait for it. The caller holds the directory open that the spec names until the
@@ -39,10 +48,21 @@ impl Waiting {
     ///
     /// # Errors
     /// See [`LaunchError`].
-    pub fn build(mut self, spec: SandboxSpec) -> Result<Building, LaunchError> {
+    pub fn build(self, spec: SandboxSpec) -> Result<Building, LaunchError> {
+        self.build_with(spec, None)
+    }
+
+    fn build_with(
+        mut self,
+        spec: SandboxSpec,
+        rendezvous: Option<&OwnedFd>,
+    ) -> Result<Building, LaunchError> {
         let gone = || LaunchError::Spawn(std::io::ErrorKind::NotConnected.into());
         let (stream, runner) = self.0.take().ok_or_else(gone)?;
-        build(stream, runner, spec, None)
+        let stream = std::os::unix::net::UnixStream::from(stream);
+        let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+        let stream = stream.map_err(LaunchError::Spawn)?;
+        Ok(Building::begin(stream, Runner::Process(runner), spec, rendezvous))
     }
 }
 
@@ -53,17 +73,6 @@ impl Drop for Waiting {
             let _ = runner.wait();
         }
     }
-}
-
-fn build(
-    stream: OwnedFd,
-    runner: Child,
-    spec: SandboxSpec,
-    rendezvous: Option<&OwnedFd>,
-) -> Result<Building, LaunchError> {
-    let stream = std::os::unix::net::UnixStream::from(stream);
-    let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
-    Ok(Building::begin(stream.map_err(LaunchError::Spawn)?, Runner::Process(runner), spec, rendezvous))
 }
 
 /// Starts a runner that waits to be told what its sandbox shall be.

@@ -53,6 +53,9 @@ pub(in crate::supervisor) struct Underway(Arc<Desk>);
 impl Drop for Underway {
     fn drop(&mut self) {
         self.0.commands.fetch_sub(1, Ordering::Relaxed);
+        if !self.0.queue().entries.is_empty() {
+            self.0.more.notify_one();
+        }
     }
 }
 
@@ -76,6 +79,16 @@ impl Desk {
     pub(super) fn hand_in(&self, entry: Entry) -> Result<(), Unwritten> {
         self.put(entry)?;
         self.more.notify_one();
+        Ok(())
+    }
+
+    /// Puts an entry in the queue that nobody waits for. Where a command is underway it is written with what comes next, or when
+    /// that command has been reported: the thread would only keep the processor from whoever is told.
+    pub(super) fn leave(&self, entry: Entry) -> Result<(), Unwritten> {
+        self.put(entry)?;
+        if self.commands.load(Ordering::Relaxed) == 0 {
+            self.more.notify_one();
+        }
         Ok(())
     }
 

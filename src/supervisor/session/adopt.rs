@@ -174,6 +174,7 @@ impl Session {
 
     /// Stays with a command until its end.
     async fn stay(self: Arc<Self>, exec: Arc<Exec>, due: Due, lost: Option<&'static str>, peer: Peer) {
+        let _underway = self.common.scribe.underway();
         let outlived = match lost {
             Some(why) => {
                 exec.end(Err(why.to_owned()));

@@ -56,16 +56,21 @@ impl Orders {
 
     /// Sends. Where the runner has gone, every command hears of that by another way.
     pub(super) fn send(&self, frame: ToRunner) {
-        self.put(&frame, None);
+        self.put(&[frame], None);
+    }
+
+    /// Sends several at once, so that the runner wakes once.
+    pub(super) fn send_all(&self, frames: &[ToRunner]) {
+        self.put(frames, None);
     }
 
     /// Sends when it is this one's turn.
     pub(super) async fn send_in_turn(&self, frame: ToRunner) {
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
-        self.put(&frame, turn);
+        self.put(&[frame], turn);
     }
 
-    fn put(&self, frame: &ToRunner, turn: Option<OwnedSemaphorePermit>) {
+    fn put(&self, frames: &[ToRunner], turn: Option<OwnedSemaphorePermit>) {
         let mut out = self.out();
         if out.broken {
             return;
@@ -73,7 +78,8 @@ impl Orders {
         for id in std::mem::take(&mut out.over) {
             out.sender.put_off(&ToRunner::Forget { id });
         }
-        match out.sender.offer(frame) {
+        frames.iter().for_each(|frame| out.sender.put_off(frame));
+        match out.sender.flush() {
             Ok(true) => {}
             Ok(false) => {
                 out.turns.extend(turn);

@@ -11,7 +11,6 @@ use super::Session;
 use super::exec::Exec;
 use super::passed::Passing;
 use crate::supervisor::relay::{Broken, Stopped};
-use crate::wire::rpc;
 use crate::wire::runner::{Cause, Ended, ToRunner};
 
 /// How long an end may take beyond what it should before the runner is given up.
@@ -45,9 +44,6 @@ impl Session {
         mut passing: Passing,
     ) -> Outlived {
         let id = exec.number;
-        if exec.stdin == rpc::Stdin::None {
-            self.orders.send(ToRunner::StdinEnd { id });
-        }
         let kill = || {
             self.orders.send(ToRunner::Kill { id, cause: Cause::Cancelled });
             exec.unhold_for_good();

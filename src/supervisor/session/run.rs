@@ -201,7 +201,11 @@ impl Session {
         let Apart { held, secrets, private, .. } = apart;
         spawn.apart = Apart { held, secrets, private, ..spawn.apart };
         let receipt = self.receipt_of(&spawn.apart);
-        self.orders.send(ToRunner::Prepare(Box::new(spawn)));
+        let mut frames = vec![ToRunner::Prepare(Box::new(spawn))];
+        if exec.stdin == rpc::Stdin::None {
+            frames.push(ToRunner::StdinEnd { id: exec.number });
+        }
+        self.orders.send_all(&frames);
         let (ticket, number) = match journal.cleared(&prepared, redactor).await {
             Ok(recorded) => recorded,
             Err(error) => {

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
 use super::exec::{Exec, Named, Place};
 use super::open::stopping;
@@ -76,9 +77,10 @@ impl Session {
         let mut id = [0; 16];
         getrandom::fill(&mut id)
             .map_err(|error| Error::new(Code::Internal, format!("no random numbers: {error}")))?;
-        // Where its principal has no memory left, nothing of what has ended is kept.
-        let kept = if self.account.share.is_used_up() { 0 } else { KEPT };
-        commands.evict(kept).iter().for_each(|exec| exec.forget());
+        if self.account.share.is_used_up() {
+            // Where its principal has no memory left, nothing of what has ended is kept.
+            commands.evict(0).iter().for_each(|exec| exec.forget());
+        }
         let redactor = self.masker.now();
         let (exec, feed) = Exec::new(
             asked,
@@ -126,6 +128,10 @@ impl Session {
             // It was refused at once, and the error says so; or it is over before it could be said that it runs.
             let _ = reply.send(refused.map_or(Ok(State::Ended), Err));
         }
+        // After whoever waits has been told: what is kept of others that have ended is nobody's hurry.
+        yield_now().await;
+        let evicted = self.commands().evict(KEPT);
+        evicted.iter().for_each(|exec| exec.forget());
     }
 }
 

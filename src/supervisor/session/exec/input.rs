@@ -72,12 +72,12 @@ impl Exec {
 pub(super) async fn feed(exec: Arc<Exec>, mut writes: mpsc::Receiver<Write>) {
     let done = exec.kill.clone();
     let feeding = async {
-        // What comes before the command runs waits.
-        exec.until(|inner| (inner.state != State::Waiting).then_some(())).await;
-        let id = exec.number;
         if exec.stdin == rpc::Stdin::None {
             return;
         }
+        // What comes before the command runs waits.
+        exec.until(|inner| (inner.state != State::Waiting).then_some(())).await;
+        let id = exec.number;
         while let Some(Write { data, end, reply }) = writes.recv().await {
             for piece in data.chunks(MAX_CHUNK) {
                 let mut piece = piece;
