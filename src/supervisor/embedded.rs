@@ -567,8 +567,8 @@ fn within(workspace: &Directory, policy: &Source) -> Result<(), EmbeddedError> {
 fn keep_own(own: &Directories, workspace: &Directory) -> Result<(), EmbeddedError> {
     for path in [Some(&own.state), own.config.as_ref()].into_iter().flatten() {
         let held =
-            path.ancestors().any(|at| at.canonicalize().is_ok_and(|at| at.starts_with(&workspace.path)));
-        if held && !path.is_dir() {
+            || path.ancestors().any(|at| at.canonicalize().is_ok_and(|at| at.starts_with(&workspace.path)));
+        if !path.is_dir() && held() {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
