@@ -170,7 +170,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("bollard", &["sandbox::docker"]),
     ("rmcp", &["adapters::mcp"]),
     ("rusqlite", &["state"]),
-    ("tokio_rustls", &["http"]),
+    ("tokio_rustls", &["http", "sandbox::docker"]),
     ("ratatui", &["cli"]),
     ("landlock", &["runner", "sandbox", "sys", "ops"]),
     ("seccompiler", &["runner", "sandbox", "sys"]),

@@ -63,12 +63,7 @@ pub(super) fn settle(mut spec: SandboxSpec, far: &Far) -> Result<Settled> {
         let error = format!("it belongs to uid {}, and the runner is uid {}", owner.0, own.0);
         return Err(failed("workspace", "write to the workspace", &error, "give it to that user there"));
     }
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let layers = vec![Layer {
-        name: "launcher".into(),
-        enforced: true,
-        detail: format!("{}: a runner at {}, which says the rest", far.launcher, host.trim()),
-    }];
+    let layers = vec![layer(far)];
     let mut jail = spec.clone();
     jail.ground = Ground::Host;
     if privileged {
@@ -96,6 +91,29 @@ pub(super) fn settle(mut spec: SandboxSpec, far: &Far) -> Result<Settled> {
     }
     spec.identity.name = FAR_USER.into();
     bare::settle(spec, layers, (uid, gid), &why)
+}
+
+/// Looks at the workspace in a container of an engine elsewhere: the engine has mounted what it lies in, and commands are the user
+/// whom the configuration names.
+pub(super) fn in_container(mut spec: SandboxSpec, far: &Far) -> Result<Settled> {
+    let workspace = workspace(&spec.workspace.path, false)?;
+    let about = fstat(&workspace).doing("workspace", || "look at the workspace".into())?;
+    if spec.workspace.writable && about.st_uid != spec.identity.uid {
+        let error = format!("it belongs to uid {}, and commands are uid {}", about.st_uid, spec.identity.uid);
+        let hint = "give it to that user there, or name its owner as `user` of the launcher";
+        return Err(failed("workspace", "write to the workspace", &error, hint));
+    }
+    spec.workspace.id = FileId { dev: about.st_dev, ino: about.st_ino };
+    Ok(Settled { spec, layers: vec![layer(far)], home: None })
+}
+
+fn layer(far: &Far) -> Layer {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Layer {
+        name: "launcher".into(),
+        enforced: true,
+        detail: format!("{}: a runner at {}, which says the rest", far.launcher, host.trim()),
+    }
 }
 
 /// Opens the workspace through no link, having made it where that is asked.

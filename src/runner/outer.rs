@@ -19,7 +19,7 @@ use crate::sys::passing;
 use crate::sys::process::{self, Side};
 use crate::wire::frame::{Decoder, Frame};
 use crate::wire::runner::{
-    CONNECT, Failure, FromRunner, Ground, HOLD_IDS, Layer, STDIO, SandboxSpec, ToRunner,
+    CONNECT, Container, Failure, FromRunner, Ground, HOLD_IDS, Layer, STDIO, SandboxSpec, ToRunner,
 };
 
 /// How much rather than others the kernel shall end a command when memory runs out: proc_pid_oom_score_adj(5).
@@ -90,6 +90,7 @@ fn launch(stream: &mut Option<Stream>) -> Result<i32> {
     let settled = match spec.ground.clone() {
         Ground::Far(there) => far::settle(spec, &there)?,
         Ground::Host => bare::here(spec)?,
+        Ground::Container(Container { far: Some(there), .. }) => far::in_container(spec, &there)?,
         Ground::Bare | Ground::Container(_) => Settled { spec, layers: Vec::new(), home: None },
     };
     let spec = &settled.spec;

@@ -50,7 +50,9 @@ pub(super) fn set_up(inside: &mut Inside<'_>) -> Result<Standing> {
             (std::mem::take(&mut inside.layers), workspace, bash, Hold::Descent, backend.to_owned())
         }
         Ground::Container(made) => {
-            let container::Found { layers, workspace, bash } = container::look(spec, made)?;
+            let container::Found { layers: found, workspace, bash } = container::look(spec, made)?;
+            let mut layers = std::mem::take(&mut inside.layers);
+            layers.extend(found);
             (layers, workspace, bash, Hold::Descent, made.backend.clone())
         }
     };

@@ -375,9 +375,16 @@ impl Receiver {
             }
             _ => return self.reader.readable().await,
         };
+        let begun = Instant::now();
         loop {
             if let Ok(readable) = tokio::time::timeout(SILENCE, self.reader.readable()).await {
                 return readable;
+            }
+            if let Some(most) = container.silence.filter(|most| begun.elapsed() >= *most) {
+                let after = most.as_secs();
+                return Err(io::Error::other(format!(
+                    "nothing has come from the engine's side for {after} s"
+                )));
             }
             if let Some(why) = container.why_silent().await {
                 return Err(io::Error::other(why));

@@ -245,7 +245,7 @@ pub struct SandboxSpec {
 impl SandboxSpec {
     /// Whether the sandbox is another machine's, where its runner alone can look at what is named.
     pub fn is_far(&self) -> bool {
-        matches!(self.ground, Ground::Far(_))
+        matches!(self.ground, Ground::Far(_) | Ground::Container(Container { far: Some(_), .. }))
     }
 
     /// Where its commands find room for temporary files.
@@ -280,6 +280,9 @@ pub struct Container {
     pub backend: String,
     /// What else is mounted below the workspace; another file there is refused.
     pub mounts: Vec<(PathBuf, FileId)>,
+    /// Of an engine elsewhere, where its runner alone can look at the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub far: Option<Far>,
 }
 
 /// How much of the isolation stands, weakest first.

@@ -2,6 +2,7 @@
 //!
 //! The images are made here, of a static busybox: no registry is asked. Root's only, since whoever may use an engine is root.
 
+mod elsewhere;
 mod escape;
 mod everyday;
 mod lifetime;

@@ -6,7 +6,7 @@
 mod hostile;
 mod presets;
 mod slurm;
-mod ssh;
+pub mod ssh;
 mod work;
 
 use std::fs::{self, Permissions};
@@ -63,7 +63,7 @@ impl There {
 
     /// A daemon whose launcher `there` is a shell that becomes the runner.
     pub fn daemon(&self, lines: &str) -> Option<Daemon> {
-        let lines = if lines.contains("command") || lines.contains("preset") {
+        let lines = if ["command", "preset", "engine"].iter().any(|way| lines.contains(way)) {
             lines.to_owned()
         } else {
             format!("command = [\"sh\", \"-c\", \"{{remote}}\"]\n{lines}")

@@ -10,10 +10,10 @@ use crate::daemon::{as_both, owners, until};
 use crate::support::skip;
 
 /// A server for whoever runs the daemon.
-struct Server {
+pub struct Server {
     child: Child,
-    port: u16,
-    user: String,
+    pub port: u16,
+    pub user: String,
 }
 
 impl Drop for Server {
@@ -29,7 +29,7 @@ fn keygen(path: &Path) {
 }
 
 /// Starts one in a place. `None`, with a skip said, where there is none to start.
-fn server(there: &There) -> Option<Server> {
+pub fn server(there: &There) -> Option<Server> {
     let program = ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| Path::new(path).exists());
     let Some(program) = program else {
         skip("ssh", "no sshd; `./test --install` installs it");
@@ -79,11 +79,15 @@ fn server(there: &There) -> Option<Server> {
 }
 
 fn lines(there: &There, server: &Server, known: &str) -> String {
+    format!("preset = \"ssh\"\ntarget = \"{}@127.0.0.1\"\n{}", server.user, options(there, server, known))
+}
+
+/// The options for a connection with the keys of a place.
+pub fn options(there: &There, server: &Server, known: &str) -> String {
     let at = |name: &str| there.path("private").join(name).display().to_string();
     format!(
-        "preset = \"ssh\"\ntarget = \"{}@127.0.0.1\"\noptions = [\"-F\", \"none\", \"-p\", \"{}\", \"-i\", {:?}, \"-o\", \
-         \"IdentitiesOnly=yes\", \"-o\", \"UserKnownHostsFile={}\"]",
-        server.user,
+        "options = [\"-F\", \"none\", \"-p\", \"{}\", \"-i\", {:?}, \"-o\", \"IdentitiesOnly=yes\", \"-o\", \
+         \"UserKnownHostsFile={}\"]",
         server.port,
         at("key"),
         at(known)

@@ -23,14 +23,28 @@ const OWN_PROCESSES: u64 = 64;
 /// execute.
 const CAPABILITIES: [&str; 4] = ["KILL", "SETGID", "SETPCAP", "SETUID"];
 
+/// How the runner of a container comes to be, and how it is reached.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) mounts: Vec<Mount>,
+    pub(super) labels: HashMap<String, String>,
+    /// For the runner.
+    pub(super) words: Vec<String>,
+    /// By its standard input and output.
+    pub(super) attached: bool,
+}
+
+impl Way {
+    /// On this machine, by the socket in a place.
+    pub(super) fn here(place: &Place, labels: HashMap<String, String>) -> Self {
+        let socket = format!("{SOCKET_DIRECTORY}/{}", super::place::SOCKET);
+        let words = vec![ROLE.into(), CONNECT.into(), socket];
+        Self { mounts: place.mounts().collect(), labels, words, attached: false }
+    }
+}
+
 /// What is asked for.
-pub(super) fn ask(
-    spec: &SandboxSpec,
-    image: &ImageInspect,
-    place: &Place,
-    seccomp: &str,
-    labels: HashMap<String, String>,
-) -> ContainerCreateBody {
+pub(super) fn ask(spec: &SandboxSpec, image: &ImageInspect, seccomp: &str, way: Way) -> ContainerCreateBody {
     let network = match spec.network {
         Network::None | Network::Proxy => "none",
         Network::Host => "bridge",
@@ -49,7 +63,7 @@ pub(super) fn ask(
         ("/run".to_owned(), tmpfs("755")),
         (home, tmpfs("700")),
     ]);
-    let mut mounts: Vec<Mount> = place.mounts().collect();
+    let Way { mut mounts, labels, words, attached } = way;
     // A volume of the image would be a directory of the host's that outlives the container.
     for volume in config.volumes.iter().flatten().filter(|volume| volume.starts_with('/')) {
         let taken = |target: &String| target.trim_end_matches('/') == volume.trim_end_matches('/');
@@ -88,6 +102,8 @@ pub(super) fn ask(
         oom_score_adj: Some(200),
         tmpfs: Some(tmpfs),
         mounts: Some(mounts),
+        // Nobody else is there to remove it.
+        auto_remove: attached.then_some(true),
         ..HostConfig::default()
     };
     ContainerCreateBody {
@@ -98,7 +114,13 @@ pub(super) fn ask(
         // A name without a value takes the image's variable away.
         env: Some(config.env.iter().flatten().map(|variable| name(variable).to_owned()).collect()),
         entrypoint: Some(vec![RUNNER.into()]),
-        cmd: Some(vec![ROLE.into(), CONNECT.into(), format!("{SOCKET_DIRECTORY}/{}", super::place::SOCKET)]),
+        cmd: Some(words),
+        open_stdin: attached.then_some(true),
+        // Its end is the end of the connection, which is the supervisor's.
+        stdin_once: attached.then_some(true),
+        attach_stdin: attached.then_some(true),
+        attach_stdout: attached.then_some(true),
+        attach_stderr: attached.then_some(true),
         working_dir: Some("/".into()),
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }),
         stop_signal: Some("SIGKILL".into()),
@@ -157,6 +179,9 @@ pub(super) fn differences(asked: &ContainerCreateBody, made: &ContainerInspectRe
     same("Env", config.env.iter().flatten().all(|variable| !variable.contains('=')));
     same("Healthcheck", config.healthcheck.and_then(|check| check.test).is_some_and(|test| test == ["NONE"]));
     same("Tty", config.tty != Some(true));
+    let opened = |open: Option<bool>| open == Some(true);
+    same("OpenStdin", opened(config.open_stdin) == opened(asked.open_stdin));
+    same("StdinOnce", opened(config.stdin_once) == opened(asked.stdin_once));
     let labels = config.labels.unwrap_or_default();
     same("Labels", asked.labels.iter().flatten().all(|(name, value)| labels.get(name) == Some(value)));
     let path: Vec<&String> = made.path.iter().chain(made.args.iter().flatten()).collect();
@@ -168,7 +193,12 @@ pub(super) fn differences(asked: &ContainerCreateBody, made: &ContainerInspectRe
         let asked = asked_mounts.into_iter().flatten().find(|asked| asked.target == mount.destination);
         let is = asked.is_some_and(|asked| {
             let kinds = asked.typ.map(|kind| kind.to_string()) == mount.typ;
-            let sources = asked.typ != Some(MountType::BIND) || asked.source == mount.source;
+            let sources = match asked.typ {
+                Some(MountType::BIND) => asked.source == mount.source,
+                // One without a name gets one.
+                Some(MountType::VOLUME) => asked.source.is_none() || asked.source == mount.name,
+                _ => true,
+            };
             kinds && sources && mount.rw != Some(asked.read_only == Some(true))
         });
         if !is {

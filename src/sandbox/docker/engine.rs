@@ -3,6 +3,7 @@
 //! The client's connections belong to an event loop. Whoever uses this has one, or several, or is about to end: so the
 //! client has a loop of its own on a thread of its own, to which work is handed.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,6 +48,11 @@ impl Engine {
     /// Where it is, and how it is used.
     pub fn options(&self) -> &Options {
         &self.0.options
+    }
+
+    /// What it is called in errors.
+    pub(super) fn shown(&self) -> &Path {
+        self.options().shown.as_deref().unwrap_or(&self.options().socket)
     }
 
     /// Makes a container with this sandbox, in which the runner waits for commands.
@@ -167,7 +173,7 @@ impl Engine {
         let socket = self.0.options.socket.to_string_lossy().into_owned();
         let (sender, mut jobs) = mpsc::unbounded_channel::<Job>();
         let docker = Docker::connect_with_unix(&socket, PATIENCE, bollard::API_DEFAULT_VERSION)
-            .map_err(engine(&self.0.options.socket, "be found"))?;
+            .map_err(engine(self.shown(), "be found"))?;
         std::thread::Builder::new()
             .name(THREAD.to_owned())
             .spawn(move || {
@@ -184,6 +190,6 @@ impl Engine {
     }
 
     pub(super) fn down(&self, error: &str) -> DockerError {
-        DockerError::Down { socket: self.0.options.socket.clone(), error: error.to_owned() }
+        DockerError::Down { socket: self.shown().to_owned(), error: error.to_owned() }
     }
 }

@@ -34,7 +34,7 @@ impl From<ImageInspect> for Image {
 
 pub(super) async fn list(docker: &Docker, of: &Engine) -> Result<Vec<Image>, DockerError> {
     let listed = docker.list_images(None::<ListImagesOptions>).await;
-    let listed = listed.map_err(engine(&of.options().socket, "list its images"))?;
+    let listed = listed.map_err(engine(of.shown(), "list its images"))?;
     // What an engine of before version 25 calls one that has no name.
     let named = |names: Vec<String>| names.into_iter().filter(|name| !name.starts_with("<none>")).collect();
     let images = listed.into_iter().map(|image| Image {
@@ -55,7 +55,7 @@ pub(super) async fn inspect(docker: &Docker, of: &Engine, name: &str) -> Result<
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
             Err(DockerError::NoImage(name.to_owned()))
         }
-        other => other.map_err(engine(&of.options().socket, "look at an image")),
+        other => other.map_err(engine(of.shown(), "look at an image")),
     }
 }
 

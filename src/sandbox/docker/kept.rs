@@ -78,6 +78,8 @@ impl Engine {
             asked: kept.asked.clone(),
             image: kept.image.clone(),
             place: Some(place),
+            silence: None,
+            left: false,
         })
     }
 

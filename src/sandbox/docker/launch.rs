@@ -33,13 +33,18 @@ pub(in crate::sandbox) struct Running {
     /// What the engine was asked for, and of which image.
     pub(super) asked: Box<ContainerCreateBody>,
     pub(super) image: Image,
-    /// Gone after the container, never before.
+    /// Gone after the container, never before. None where the engine is elsewhere.
     pub(super) place: Option<Place>,
+    /// Nothing may come for this long, of a runner that says now and then that it is there.
+    pub(in crate::sandbox) silence: Option<Duration>,
+    /// It is the next supervisor's to remove.
+    pub(super) left: bool,
 }
 
 impl Running {
     /// Leaves it to the next supervisor.
     pub(in crate::sandbox) fn leave(mut self) {
+        self.left = true;
         self.place.take().into_iter().for_each(Place::leave);
     }
 
@@ -66,7 +71,7 @@ impl Running {
         match asked.await? {
             Ok(inspected) => Ok(Some(inspected.state.unwrap_or_default())),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(error) => Err(engine(&self.engine.options().socket, "look at the container")(error)),
+            Err(error) => Err(engine(self.engine.shown(), "look at the container")(error)),
         }
     }
 
@@ -103,14 +108,22 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It was left, otherwise.
-        let Some(place) = self.place.take() else { return };
-        let id = std::mem::take(&mut self.id);
+        if self.left {
+            return;
+        }
+        let (id, place) = (std::mem::take(&mut self.id), self.place.take());
         self.engine.ask_and_wait(move |docker| async move {
             sweep::remove(&docker, &id).await;
             drop(place);
         });
     }
+}
+
+/// Whether the engine knows all that it is asked for.
+pub(super) async fn is_fit(docker: &Docker, of: &Engine) -> Result<(), DockerError> {
+    let version = docker.version().await.map_err(engine(of.shown(), "say its version"))?;
+    let found = version.api_version.unwrap_or_default();
+    if speaks(&found, OLDEST) { Ok(()) } else { Err(DockerError::Old { found }) }
 }
 
 /// Takes a container that waits for such a session, or makes one.
@@ -121,12 +134,8 @@ pub(super) async fn launch(
     made: Made,
     workspace: Directory,
 ) -> Result<Launched, DockerError> {
-    let wrong = |what| engine(&of.options().socket, what);
-    let (version, image) = tokio::join!(docker.version(), images::inspect(&docker, &of, &made.image));
-    let found = version.map_err(wrong("say its version"))?.api_version.unwrap_or_default();
-    if !speaks(&found, OLDEST) {
-        return Err(DockerError::Old { found });
-    }
+    let (fit, image) = tokio::join!(is_fit(&docker, &of), images::inspect(&docker, &of, &made.image));
+    fit?;
     let image = image?;
     let of_image = Image::from(image.clone());
     if !made.permits(&of_image) {
@@ -149,12 +158,8 @@ pub(super) async fn make(
     image: &ImageInspect,
     workspace: &Directory,
 ) -> Result<Launched, DockerError> {
-    let wrong = |what| engine(&of.options().socket, what);
-    let mut name = [0; 8];
-    let error =
-        |error: getrandom::Error| DockerError::Place { what: "a name".into(), error: error.to_string() };
-    getrandom::fill(&mut name).map_err(error)?;
-    let name = format!("execward-{}", name.map(|byte| format!("{byte:02x}")).concat());
+    let wrong = |what| engine(of.shown(), what);
+    let name = name()?;
     let of_image = Image::from(image.clone());
     let sandbox = pool::Key::new(&of_image.id, &spec).digest();
     let place = Place::make(&of.options().directory, &name, &mut spec, workspace)?;
@@ -162,7 +167,8 @@ pub(super) async fn make(
         what: "the seccomp profile".into(),
         error: error.to_string(),
     })?;
-    let asked = container::ask(&spec, image, &place, &seccomp, place.labels(sandbox));
+    let way = container::Way::here(&place, place.labels(sandbox));
+    let asked = container::ask(&spec, image, &seccomp, way);
     let options = CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
     let listener = listen(&place)?;
     let created = docker.create_container(Some(options), asked.clone()).await;
@@ -173,6 +179,8 @@ pub(super) async fn make(
         asked: Box::new(asked),
         image: of_image,
         place: Some(place),
+        silence: None,
+        left: false,
     };
     // From here on, whatever fails, the container goes with `running`.
     match begin(docker, of, &running.asked, &id, listener).await {
@@ -185,6 +193,28 @@ pub(super) async fn make(
     }
 }
 
+/// A name for a container that no other has.
+pub(super) fn name() -> Result<String, DockerError> {
+    let mut name = [0; 8];
+    let error =
+        |error: getrandom::Error| DockerError::Place { what: "a name".into(), error: error.to_string() };
+    getrandom::fill(&mut name).map_err(error)?;
+    Ok(format!("execward-{}", name.map(|byte| format!("{byte:02x}")).concat()))
+}
+
+/// That the engine has made what it was asked for.
+pub(super) async fn compare(
+    docker: &Docker,
+    of: &Engine,
+    asked: &ContainerCreateBody,
+    id: &str,
+) -> Result<(), DockerError> {
+    let made =
+        docker.inspect_container(id, None).await.map_err(engine(of.shown(), "look at the container"))?;
+    let differences = container::differences(asked, &made);
+    if differences.is_empty() { Ok(()) } else { Err(DockerError::Different(differences)) }
+}
+
 async fn begin(
     docker: &Docker,
     of: &Engine,
@@ -192,12 +222,8 @@ async fn begin(
     id: &str,
     listener: tokio::net::UnixListener,
 ) -> Result<UnixStream, DockerError> {
-    let wrong = |what| engine(&of.options().socket, what);
-    let made = docker.inspect_container(id, None).await.map_err(wrong("look at the container"))?;
-    let differences = container::differences(asked, &made);
-    if !differences.is_empty() {
-        return Err(DockerError::Different(differences));
-    }
+    let wrong = |what| engine(of.shown(), what);
+    compare(docker, of, asked, id).await?;
     docker.start_container(id, None).await.map_err(wrong("start the container"))?;
     let arrived = tokio::time::timeout(ARRIVAL, listener.accept());
     let state = async {

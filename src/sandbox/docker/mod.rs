@@ -8,6 +8,7 @@
 //! there once the runner has come, and the kernel says which process has come.
 
 mod container;
+mod endpoint;
 mod engine;
 mod error;
 mod images;
@@ -15,17 +16,22 @@ mod kept;
 mod launch;
 mod place;
 mod pool;
+mod remote;
 mod seccomp;
 mod sweep;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use endpoint::{Endpoint, Tls};
 pub use engine::Engine;
 pub use error::DockerError;
 pub use images::{Image, is_name, permitted};
 pub use kept::Kept;
 pub(super) use launch::Running;
+pub(super) use remote::Attached;
+pub use remote::{Remote, Settings};
 
 use super::{Asked, LaunchError, jail};
 use crate::wire::runner::{Container, Ground, SandboxSpec, View};
@@ -42,6 +48,8 @@ const SOCKET_DIRECTORY: &str = "/.execward/session";
 pub struct Options {
     /// The engine's socket.
     pub socket: PathBuf,
+    /// What it is called in errors, where its socket is a way to it and no more.
+    pub shown: Option<PathBuf>,
     /// A directory for the private directories of containers; made where it is missing, this user's alone.
     pub directory: PathBuf,
     /// How many containers wait for a next session, at most.
@@ -55,6 +63,7 @@ impl Options {
     pub fn local(directory: &Path) -> Self {
         Self {
             socket: "/var/run/docker.sock".into(),
+            shown: None,
             directory: directory.to_owned(),
             pool: 0,
             pool_idle: POOL_IDLE,
@@ -88,7 +97,7 @@ pub fn spec(asked: &Asked<'_>) -> Result<SandboxSpec, LaunchError> {
     // Hidden in the workspace, whatever it is; elsewhere there is nothing of the host.
     let masked = spec.view.masked.iter().filter(|path| path.starts_with(workspace)).cloned().collect();
     Ok(SandboxSpec {
-        ground: Ground::Container(Container { backend: "docker".into(), mounts: Vec::new() }),
+        ground: Ground::Container(Container { backend: "docker".into(), mounts: Vec::new(), far: None }),
         view: View { masked, ..View::default() },
         ..spec
     })

@@ -24,7 +24,7 @@ pub(super) async fn sweep(docker: &Docker, of: &Engine) -> Result<usize, DockerE
         ..ListContainersOptions::default()
     };
     let listed = docker.list_containers(Some(options)).await;
-    let listed = listed.map_err(engine(&of.options().socket, "list its containers"))?;
+    let listed = listed.map_err(engine(of.shown(), "list its containers"))?;
     let (mut removed, mut left) = (0, BTreeSet::new());
     for container in listed {
         let (Some(id), Some(labels)) = (container.id, container.labels) else { continue };

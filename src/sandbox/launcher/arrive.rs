@@ -13,11 +13,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::template::Filling;
-use super::{FarError, Launcher};
-use crate::sandbox::LaunchError;
-use crate::sandbox::image;
+use super::template::{Filling, Template};
+use super::{FarError, Launcher, Way};
 use crate::sandbox::link::{Building, Far, Link, Runner};
+use crate::sandbox::{LaunchError, docker, image};
 use crate::sys::socket;
 use crate::wire::frame::{Decoder, Frame as _};
 use crate::wire::runner::{FromRunner, Greeting, SandboxSpec, ToRunner, VERSION};
@@ -39,20 +38,29 @@ const BEATS: u32 = 3;
 pub(in crate::sandbox) struct Complaints(Arc<Mutex<Vec<u8>>>);
 
 impl Complaints {
-    /// Reads for as long as there is something, so that nobody has to wait to write it.
-    fn of(mut stream: UnixStream) -> Self {
+    fn of(stream: UnixStream) -> Self {
         let all = Self::default();
-        let kept = all.clone();
+        all.hear(stream);
+        all
+    }
+
+    /// Reads for as long as there is something, so that nobody has to wait to write it.
+    pub(in crate::sandbox) fn hear(&self, mut stream: UnixStream) {
+        let all = self.clone();
         tokio::spawn(async move {
             let mut buffer = [0; 1024];
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                let mut kept = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
-                let over = kept.len().saturating_sub(COMPLAINT);
-                kept.drain(..over);
+                all.push(buffer.get(..count).unwrap_or_default());
             }
         });
-        all
+    }
+
+    /// Keeps the end of it.
+    pub(in crate::sandbox) fn push(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(bytes);
+        let over = kept.len().saturating_sub(COMPLAINT);
+        kept.drain(..over);
     }
 
     fn text(&self) -> String {
@@ -73,27 +81,64 @@ fn printable(bytes: &[u8]) -> String {
     plain.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A launcher's command that runs.
+/// A launcher's command that runs, or a container.
 struct Reached<'a> {
     launcher: &'a Launcher,
     until: Instant,
     stream: UnixStream,
-    process: Option<Child>,
+    behind: Option<Behind>,
     complaints: Complaints,
+}
+
+/// What the stream hangs on.
+enum Behind {
+    Process(Child),
+    Container(docker::Running),
 }
 
 /// Runs the command, waits for its runner, and has that one make the sandbox.
 pub(in crate::sandbox) async fn launch(launcher: &Launcher, spec: SandboxSpec) -> Result<Link, LaunchError> {
     let until = Instant::now() + launcher.patience;
+    let mut reached = match &launcher.way {
+        Way::Command(template) => command(launcher, template, &spec, until).await?,
+        Way::Engine(remote) => Reached::attach(launcher, remote, &spec, until).await?,
+    };
+    reached.greet().await?;
+    let complaints = reached.complaints.clone();
+    let runner = match reached.behind.take() {
+        Some(Behind::Process(process)) => {
+            Runner::Far(Far { process, complaints: complaints.clone(), silence: launcher.silence })
+        }
+        Some(Behind::Container(running)) => Runner::Container(running),
+        None => return Err(reached.gone("it was used").into()),
+    };
+    let (standard, _) = UnixStream::pair().map_err(LaunchError::Spawn)?;
+    let stream = std::mem::replace(&mut reached.stream, standard);
+    let building = Building::begin(stream, runner, spec, None);
+    match timeout_at(until, building.stands()).await {
+        Ok(Err(LaunchError::Lost(error))) if complaints.text().is_empty() => Err(LaunchError::Lost(error)),
+        Ok(Err(LaunchError::Lost(_))) => Err(reached.gone("the sandbox stood").into()),
+        Ok(stands) => stands,
+        Err(_) => Err(reached.silent("made the sandbox").into()),
+    }
+}
+
+/// Runs a command, and has the runner brought to where it leads.
+async fn command<'a>(
+    launcher: &'a Launcher,
+    template: &Template,
+    spec: &SandboxSpec,
+    until: Instant,
+) -> Result<Reached<'a>, LaunchError> {
     let image = look(image::about, "a digest of the binary").await?;
-    let (directory, mounts) = (launcher.directory.clone(), launcher.template.mounts());
+    let (directory, mounts) = (launcher.directory.clone(), template.mounts());
     let binary =
         look(move || if mounts { copy(&directory) } else { Ok(directory) }, "a copy of the binary").await?;
     let mut name = [0; 8];
     getrandom::fill(&mut name)
         .map_err(|error| FarError::Binary { what: "a name", error: io::Error::other(error.to_string()) })?;
     let workspace = spec.workspace.path.to_string_lossy();
-    let words = launcher.template.fill(&Filling {
+    let words = template.fill(&Filling {
         image,
         binary: &binary,
         name: &format!("execward-{}", name.map(|byte| format!("{byte:02x}")).concat()),
@@ -102,22 +147,10 @@ pub(in crate::sandbox) async fn launch(launcher: &Launcher, spec: SandboxSpec) -
         processes: spec.limits.processes,
     });
     let mut reached = Reached::start(launcher, &words, until)?;
-    if launcher.template.sends() {
+    if template.sends() {
         reached.bring(image.size).await?;
     }
-    reached.greet().await?;
-    let Some(process) = reached.process.take() else { return Err(reached.gone("it was used").into()) };
-    let complaints = reached.complaints.clone();
-    let far = Far { process, complaints: complaints.clone(), silence: launcher.silence };
-    let (standard, _) = UnixStream::pair().map_err(LaunchError::Spawn)?;
-    let stream = std::mem::replace(&mut reached.stream, standard);
-    let building = Building::begin(stream, Runner::Far(far), spec, None);
-    match timeout_at(until, building.stands()).await {
-        Ok(Err(LaunchError::Lost(error))) if complaints.text().is_empty() => Err(LaunchError::Lost(error)),
-        Ok(Err(LaunchError::Lost(_))) => Err(reached.gone("the sandbox stood").into()),
-        Ok(stands) => stands,
-        Err(_) => Err(reached.silent("made the sandbox").into()),
-    }
+    Ok(reached)
 }
 
 async fn look<T: Send + 'static>(
@@ -173,7 +206,28 @@ impl<'a> Reached<'a> {
                 .map_err(LaunchError::Spawn)
         };
         let complaints = Complaints::of(stream(hears)?);
-        Ok(Self { launcher, until, stream: stream(ours)?, process: Some(process), complaints })
+        let behind = Some(Behind::Process(process));
+        Ok(Self { launcher, until, stream: stream(ours)?, behind, complaints })
+    }
+
+    /// Has a container made, and reaches its runner.
+    async fn attach(
+        launcher: &'a Launcher,
+        remote: &docker::Remote,
+        spec: &SandboxSpec,
+        until: Instant,
+    ) -> Result<Self, LaunchError> {
+        let attached = timeout_at(until, remote.launch(spec, launcher.silence)).await;
+        let late = |_| FarError::Silent {
+            launcher: launcher.name.clone(),
+            before: "made a container",
+            after: launcher.patience,
+            complaint: String::new(),
+        };
+        let docker::Attached { stream, running, complaints } = attached.map_err(late)??;
+        let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+        let stream = stream.map_err(LaunchError::Spawn)?;
+        Ok(Self { launcher, until, stream, behind: Some(Behind::Container(running)), complaints })
     }
 
     /// Has a shell there take the binary, if it has not got it.
@@ -311,15 +365,20 @@ impl<'a> Reached<'a> {
 impl Drop for Reached<'_> {
     fn drop(&mut self) {
         // One that was not handed on has nothing to end in order.
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
+        match self.behind.take() {
+            Some(Behind::Process(mut process)) => {
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+            // Removed with everything in it: not for this thread to wait for.
+            Some(Behind::Container(running)) => drop(tokio::task::spawn_blocking(move || drop(running))),
+            None => {}
         }
     }
 }
 
 /// The program, by its path or in PATH.
-fn find(program: &str, path: &str) -> Option<std::path::PathBuf> {
+pub(in crate::sandbox) fn find(program: &str, path: &str) -> Option<std::path::PathBuf> {
     if program.contains('/') {
         return program.starts_with('/').then(|| program.into());
     }

@@ -5,6 +5,8 @@
 //! believed as little as anything from a sandbox: what is not a greeting of this version within the time, in a frame within
 //! the bounds, is an error that says what came instead.
 //!
+//! An engine elsewhere is a launcher, too: in place of a command it makes a container, whose standard streams reach the runner.
+//!
 //! The sandbox ends with the supervisor: the command's input ends, and with it the runner and all that it has started.
 
 mod arrive;
@@ -19,18 +21,22 @@ pub use error::FarError;
 pub use preset::{Preset, Told};
 pub use template::Template;
 
-pub(super) use arrive::{Complaints, launch};
+pub(super) use arrive::{Complaints, find, launch};
+pub(super) use preset::ssh_settings;
 
-use super::{Asked, LaunchError, jail};
-use crate::wire::runner::{FAR_HOME, FAR_USER, Far, FileId, Ground, Identity, SandboxSpec, View};
+use super::{Asked, LaunchError, docker, jail};
+use crate::wire::runner::{Container, FAR_HOME, FAR_USER, Far, FileId, Ground, Identity, SandboxSpec, View};
+
+/// Longest path of a workspace that is made in a container: what an archive can name.
+const LONGEST: usize = 90;
 
 /// A launcher that is configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Launcher {
     /// Its name in the configuration.
     pub name: String,
-    /// The command.
-    pub template: Template,
+    /// What reaches a runner.
+    pub way: Way,
     /// Directories there below which workspaces lie; `{user}` in them is the requester's login name.
     pub workspaces: Vec<PathBuf>,
     /// Whether a workspace is made where it is missing.
@@ -43,6 +49,15 @@ pub struct Launcher {
     pub silence: Duration,
     /// A directory of this user's alone, for a copy of the binary.
     pub directory: PathBuf,
+}
+
+/// What reaches a runner.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A command.
+    Command(Template),
+    /// An engine, which makes a container with one.
+    Engine(Box<docker::Remote>),
 }
 
 impl Launcher {
@@ -58,20 +73,29 @@ impl Launcher {
             ));
         }
         let path = PathBuf::from(asked);
-        let inside = self.workspaces.iter().any(|root| {
+        let Some(root) = self.root(&path, user) else {
+            return Err(refuse("is not below a directory that the launcher has for you"));
+        };
+        if self.make && matches!(self.way, Way::Engine(_)) && (root == path || asked.len() > LONGEST) {
+            return Err(refuse(
+                "must be a directory below one that the launcher has for you, with a short name",
+            ));
+        }
+        Ok(path)
+    }
+
+    /// The directory of the configuration in which a workspace is that this user may have.
+    fn root(&self, path: &Path, user: &str) -> Option<PathBuf> {
+        let roots = self.workspaces.iter().filter_map(|root| {
             let root = root.to_string_lossy();
-            let root = if root.contains("{user}") {
-                // A name that is more than a name would lead elsewhere.
-                if !is_plain(&format!("/{user}")) || user.contains('/') {
-                    return false;
-                }
-                root.replace("{user}", user)
-            } else {
-                root.into_owned()
-            };
-            path.starts_with(Path::new(&root))
+            if !root.contains("{user}") {
+                return Some(PathBuf::from(root.as_ref()));
+            }
+            // A name that is more than a name would lead elsewhere.
+            let plain = is_plain(&format!("/{user}")) && !user.contains('/');
+            plain.then(|| PathBuf::from(root.replace("{user}", user)))
         });
-        if inside { Ok(path) } else { Err(refuse("is not below a directory that the launcher has for you")) }
+        roots.filter(|root| path.starts_with(root)).max_by_key(|root| root.as_os_str().len())
     }
 
     /// The sandbox that is asked for there. Who its commands are and which directory it is, is found there.
@@ -87,8 +111,16 @@ impl Launcher {
             ..asked.clone()
         };
         let spec = jail::spec(&there)?;
-        let ground = Ground::Far(Far { launcher: self.name.clone(), make: self.make });
-        let identity = Identity { home: FAR_HOME.into(), ..spec.identity };
+        let root = self.root(&asked.workspace.path, asked.user).unwrap_or_default();
+        let far = Far { launcher: self.name.clone(), make: self.make, root };
+        let mut identity = Identity { home: FAR_HOME.into(), ..spec.identity };
+        let ground = match &self.way {
+            Way::Command(_) => Ground::Far(far),
+            Way::Engine(remote) => {
+                (identity.uid, identity.gid) = (remote.user(), remote.user());
+                Ground::Container(Container { backend: "docker".into(), mounts: Vec::new(), far: Some(far) })
+            }
+        };
         let view = View { own: Vec::new(), owner: None, ..spec.view };
         let workspace =
             crate::wire::runner::Workspace { id: FileId { dev: 0, ino: 0 }, owner: None, ..spec.workspace };
@@ -125,7 +157,7 @@ pub(super) mod tests {
         let template = Template::new(command.iter().map(|word| (*word).to_owned()).collect(), None);
         Launcher {
             name: "there".into(),
-            template: template.expect("a template"),
+            way: Way::Command(template.expect("a template")),
             workspaces: vec!["/srv/work".into(), "/home/{user}/work".into()],
             make: false,
             environment: Vec::new(),

@@ -85,7 +85,7 @@ fn words(before: &[&str], told: &Told<'_>, after: &[&str]) -> Vec<String> {
 
 /// Nothing is asked, nothing is forwarded, no other connection is used, and only a host that is known is spoken to. For each
 /// setting ssh takes the first that it sees, so that none of these can be undone by what follows.
-fn ssh(told: &Told<'_>) -> Vec<String> {
+pub(in crate::sandbox) fn ssh_settings(options: &[String]) -> Vec<String> {
     const SETTINGS: [&str; 12] = [
         "BatchMode=yes",
         "ClearAllForwardings=yes",
@@ -100,9 +100,13 @@ fn ssh(told: &Told<'_>) -> Vec<String> {
         "ServerAliveCountMax=3",
         "RequestTTY=no",
     ];
-    let settings = SETTINGS.iter().flat_map(|setting| ["-o", setting]);
-    let before: Vec<&str> = ["ssh"].into_iter().chain(settings).collect();
-    words(&before, told, &["--", told.target, "{remote}"])
+    let settings = SETTINGS.iter().flat_map(|setting| ["-o", setting]).map(str::to_owned);
+    settings.chain(options.iter().cloned()).collect()
+}
+
+fn ssh(told: &Told<'_>) -> Vec<String> {
+    let after = ["--", told.target, "{remote}"].map(str::to_owned);
+    ["ssh".to_owned()].into_iter().chain(ssh_settings(told.options)).chain(after).collect()
 }
 
 /// Nothing of the host but the workspace and the binary, no privileges, no network, and limits.

@@ -8,8 +8,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::House;
 use super::config::{duration, shown_time};
-use crate::sandbox::launcher::{Launcher, Preset, Template, Told, check_root};
+use crate::sandbox::docker::{Endpoint, Remote, Settings, is_name};
+use crate::sandbox::launcher::{Launcher, Preset, Template, Told, Way, check_root};
 use crate::supervisor::local::Local;
 
 /// Where programs of launchers are looked for, unless one says otherwise.
@@ -39,6 +41,19 @@ pub(super) struct Section {
     /// `runner` says; `{workspace}`, `{name}`, `{memory}` (MiB) and `{processes}` are the session's.
     #[serde(default)]
     command: Vec<String>,
+    /// In place of both: a Docker engine elsewhere, as `unix:///path`, `tcp://host:port` or `ssh://user@host`. `options` are
+    /// for ssh.
+    #[serde(default)]
+    engine: Option<String>,
+    /// For an engine: what containers are made of, which it must have.
+    #[serde(default)]
+    image: Option<String>,
+    /// For an engine at `tcp://`: files with certificates.
+    #[serde(default)]
+    tls: Option<Tls>,
+    /// For an engine: the user and group id of commands there, whose the workspaces are.
+    #[serde(default = "first_user")]
+    user: u32,
     /// The path of an execward of this version that is there already. Without it the runner is sent, once for each place.
     #[serde(default)]
     runner: Option<String>,
@@ -60,11 +75,50 @@ pub(super) struct Section {
     silence: Duration,
 }
 
+/// Who is who at an engine over TCP: files with PEM in them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    /// Whoever vouches for the engine.
+    ca: PathBuf,
+    /// This daemon's certificate.
+    cert: PathBuf,
+    /// Its key.
+    key: PathBuf,
+}
+
+/// The first ordinary user of most systems.
+fn first_user() -> u32 {
+    1000
+}
+
 fn a_minute() -> Duration {
     Duration::from_secs(60)
 }
 
 impl Section {
+    /// Where the engine is, if it is one.
+    fn endpoint(&self) -> Option<Result<(Endpoint, String, String), String>> {
+        let url = self.engine.as_ref()?;
+        let tls = self.tls.clone().map(|Tls { ca, cert, key }| crate::sandbox::docker::Tls { ca, cert, key });
+        Some(Endpoint::new(url, tls, &self.options).and_then(|endpoint| {
+            let none = self.preset.is_none() && self.command.is_empty() && self.target.is_empty();
+            if !none || self.runner.is_some() || self.runtime_class.is_some() {
+                return Err(
+                    "`engine` stands in place of a `preset` or a `command`, and of what belongs to them"
+                        .to_owned(),
+                );
+            }
+            if self.user == 0 {
+                return Err("commands of an engine are a `user` other than root".to_owned());
+            }
+            match &self.image {
+                Some(image) if is_name(image) => Ok((endpoint, url.clone(), image.clone())),
+                _ => Err("an engine needs `image`, the name of one that it has".to_owned()),
+            }
+        }))
+    }
+
     /// What it says of the command.
     fn template(&self) -> Result<Template, String> {
         let Some(preset) = self.preset else {
@@ -103,6 +157,12 @@ impl Section {
         if self.patience < least || self.silence < least {
             return Err("`patience` and `silence` are a second at least".to_owned());
         }
+        if let Some(endpoint) = self.endpoint() {
+            return endpoint.map(drop);
+        }
+        if self.image.is_some() || self.tls.is_some() {
+            return Err("`image` and `tls` are for an `engine`".to_owned());
+        }
         self.template().map(drop)
     }
 
@@ -110,12 +170,25 @@ impl Section {
         let mut environment = self.environment.clone();
         environment.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
         environment.entry("HOME".to_owned()).or_insert_with(|| local.home.to_string_lossy().into_owned());
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
+        let way = match self.endpoint().transpose()? {
+            None => Way::Command(self.template()?),
+            Some((endpoint, url, image)) => Way::Engine(Box::new(Remote::new(Settings {
+                name: name.to_owned(),
+                endpoint,
+                url,
+                image,
+                user: self.user,
+                environment: environment.clone(),
+                directory: local.directories.containers(),
+            }))),
+        };
         Ok(Launcher {
             name: name.to_owned(),
-            template: self.template()?,
+            way,
             workspaces: self.workspaces.iter().map(PathBuf::from).collect(),
             make: self.make.unwrap_or_else(|| self.preset.is_some_and(Preset::is_new)),
-            environment: environment.into_iter().collect(),
+            environment,
             patience: self.patience,
             silence: self.silence,
             directory: local.directories.containers(),
@@ -148,6 +221,39 @@ pub(super) fn launchers(
         .collect()
 }
 
+/// How often it is looked whether engines elsewhere answer.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Says when an engine elsewhere stops or starts to answer, for as long as the daemon serves. A session that is to be opened on one is
+/// told by itself.
+pub(super) async fn watch(house: Arc<House>) {
+    let engines =
+        |launcher: &Arc<Launcher>| matches!(launcher.way, Way::Engine(_)).then(|| Arc::clone(launcher));
+    let engines: Vec<Arc<Launcher>> = house.common.launchers.values().filter_map(engines).collect();
+    let watched = async {
+        let mut answers: BTreeMap<&str, bool> = BTreeMap::new();
+        loop {
+            for launcher in &engines {
+                let Way::Engine(remote) = &launcher.way else { continue };
+                let (name, health) = (launcher.name.as_str(), remote.health().await);
+                if answers.insert(name, health.is_ok()) != Some(health.is_ok()) {
+                    match health {
+                        Ok(()) => tracing::info!(launcher = name, "its engine answers"),
+                        Err(error) => tracing::warn!(launcher = name, %error, "its engine does not answer"),
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if !engines.is_empty() {
+        tokio::select! {
+            () = watched => {}
+            () = house.closing.cancelled() => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +271,8 @@ mod tests {
             "preset = \"kubernetes\"\ntarget = \"debian:12\"\nruntime_class = \"gvisor\"\nworkspaces = [\"/w\"]",
             "command = [\"x\", \"{remote}\"]\nworkspaces = [\"/w\"]",
             "command = [\"x\"]\nrunner = \"/usr/bin/execward\"\nworkspaces = [\"/w\"]",
+            "engine = \"ssh://a@b\"\nimage = \"debian:12\"\noptions = [\"-i\", \"/k\"]\nworkspaces = [\"/w\"]",
+            "engine = \"tcp://b:2376\"\nimage = \"d\"\ntls = { ca = \"/a\", cert = \"/b\", key = \"/c\" }\nworkspaces = [\"/w\"]",
         ];
         for text in good {
             assert_eq!(section(text), Ok(()), "{text}");
@@ -184,6 +292,12 @@ mod tests {
             "command = [\"x\", \"{remote}\"]\nworkspaces = [\"/w/..\"]",
             "command = [\"x\", \"{remote}\"]\nworkspaces = [\"/w\"]\nsilence = \"10ms\"",
             "command = [\"x\"]\nrunner = \"execward\"\nworkspaces = [\"/w\"]",
+            "engine = \"tcp://b:2375\"\nimage = \"d\"\nworkspaces = [\"/w\"]",
+            "engine = \"ssh://a@b\"\nworkspaces = [\"/w\"]",
+            "engine = \"ssh://a@b\"\nimage = \"-v\"\nworkspaces = [\"/w\"]",
+            "engine = \"ssh://a@b\"\nimage = \"d\"\nuser = 0\nworkspaces = [\"/w\"]",
+            "engine = \"ssh://a@b\"\nimage = \"d\"\npreset = \"slurm\"\nworkspaces = [\"/w\"]",
+            "preset = \"slurm\"\nimage = \"d\"\nworkspaces = [\"/w\"]",
         ];
         for text in bad {
             assert!(section(text).is_err(), "{text}");

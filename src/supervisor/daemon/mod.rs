@@ -341,6 +341,7 @@ impl House {
             self.tasks.spawn(sweep(self.common.engine.clone()));
         }
         self.tasks.spawn(notify::watch(Arc::clone(&self), self.standing.people()));
+        self.tasks.spawn(launchers::watch(Arc::clone(&self)));
         self.tasks.spawn(jobs::serve(Arc::clone(&self)));
         self.tasks.spawn(observe::count_questions(Arc::clone(&self)));
         match observe::Metrics::make(&sockets.operator) {

@@ -39,4 +39,7 @@ pub struct Far {
     pub launcher: String,
     /// Whether the workspace is made where it is missing.
     pub make: bool,
+    /// The directory there that the configuration names, in which the workspace is. For the supervisor alone.
+    #[serde(skip)]
+    pub root: std::path::PathBuf,
 }
