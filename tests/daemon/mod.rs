@@ -310,7 +310,9 @@ impl Daemon {
     /// Records of the log of this kind.
     pub fn records(&self, kind: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path().join("state/audit/audit.jsonl")).unwrap();
-        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // The last one may be under way.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let records = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
         records.filter(|record| record["kind"] == kind).collect()
     }
 
