@@ -78,6 +78,16 @@ impl Act {
     pub fn words(&self) -> Vec<String> {
         self.scene.argv.iter().map(|word| word.text().into_owned()).collect()
     }
+
+    /// The beginning of it, for a finding: a command of thousands of operands has as many findings, each with what it is about.
+    pub(super) fn first_words(&self) -> Vec<String> {
+        /// As many as a person reads.
+        const MOST: usize = 32;
+        let argv = &self.scene.argv;
+        let left_out = argv.len().saturating_sub(MOST);
+        let more = (left_out > 0).then(|| format!("({left_out} more words)"));
+        argv.iter().take(MOST).map(|word| word.text().into_owned()).chain(more).collect()
+    }
 }
 
 /// The name of a command's program without its directories; empty where it is not known.

@@ -52,7 +52,7 @@ pub fn finding_of(
         rule: rule.to_owned(),
         decision,
         span: act.scene.span,
-        argv: act.words(),
+        argv: act.first_words(),
         effect,
         reason: reason.to_owned(),
         hint: hint.to_owned(),

@@ -34,8 +34,9 @@ pub struct Survey {
     findings: Vec<Finding>,
 }
 
-/// Commands that are followed for one request, whatever leads to them.
+/// Commands that are followed for one request, whatever leads to them; so many words of one count as one more.
 const MOST_COMMANDS: usize = 20_000;
+const WORDS_OF_ONE: usize = 8;
 /// Starters inside starters: `sudo env nice ...`.
 const DEEPEST: usize = 48;
 /// The longest request that is read, in bytes.
@@ -372,7 +373,7 @@ impl<'f> Walk<'f> {
         let mut stack = tasks;
         stack.reverse();
         while let Some(task) = stack.pop() {
-            self.commands += 1;
+            self.commands += 1 + task.invocation.argv.len() / WORDS_OF_ONE;
             if self.commands > MOST_COMMANDS {
                 if !self.over {
                     self.over = true;

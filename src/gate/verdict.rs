@@ -43,7 +43,7 @@ pub struct Finding {
     pub decision: Decision,
     /// The part of the request that it is about.
     pub span: Span,
-    /// The argv it resolved to, as a person reads it.
+    /// The argv it resolved to, as a person reads it; of a very long one the beginning.
     pub argv: Vec<String>,
     /// The effect, as one short phrase: `deletes /usr and everything below it`.
     pub effect: String,
