@@ -146,7 +146,8 @@ fn a_policy_is_linted_explained_and_tried() {
             (&"deny".into(), &"no-touch".into())
         );
         assert_eq!(explain(&["ls"]).expect(0).json()["matched"][0]["rule"], "open");
-        let text = ground.execward(["policy", "explain", "-c", "rm -r ../other"]).output().expect(1).stdout();
+        let text =
+            ground.execward(["policy", "explain", "-c", "rm -r /srv/other"]).output().expect(1).stdout();
         assert!(
             text.contains("rules that speak of it:\n  delete.") && text.contains("would be allowed"),
             "{text}"

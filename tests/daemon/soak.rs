@@ -583,8 +583,6 @@ fn nothing_is_lost_and_nothing_is_left_over() {
         assert!(empty <= EMPTY, "{empty} KiB are private without a session, and were {memory:?} with them");
         until("no sandbox is left", || inside(daemon.path()).is_empty());
         until("no process is left", || daemon.descendants().is_empty());
-        let pid = daemon.pid();
-        assert!(descendants(pid).is_empty());
         daemon.signal(libc::SIGINT);
         assert_eq!(daemon.ended(), Some(0));
         assert_eq!(fs::read_dir(daemon.path().join("run/sessions")).map_or(0, Iterator::count), 0);

@@ -132,9 +132,10 @@ fn the_current_directory_below_the_workspace_is_kept() {
 #[test]
 fn a_question_without_a_terminal_is_a_denial() {
     as_everyone(|ground| {
-        let precious = ground.outside().join("precious/file");
+        let precious = ground.workspace().join("precious/file");
         ground.put(&precious, b"keep", 0o644);
-        let text = format!("rm -rf {}", precious.parent().expect("a directory").display());
+        let text =
+            format!("rm -rf {} /srv/no-such-canary", precious.parent().expect("a directory").display());
         let verdict = ground.execward(["check", "--json", "-c", &text]).output().json();
         assert_eq!(verdict["decision"], "ask", "{verdict}");
         ground.shell(&text).output().expect(126).complains(&[]);
