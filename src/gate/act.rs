@@ -79,14 +79,27 @@ impl Act {
         self.scene.argv.iter().map(|word| word.text().into_owned()).collect()
     }
 
-    /// The beginning of it, for a finding: a command of thousands of operands has as many findings, each with what it is about.
+    /// The beginning of it, for a finding: a command of thousands of operands, or of a long text, has as many findings, each with
+    /// what it is about.
     pub(super) fn first_words(&self) -> Vec<String> {
         /// As many as a person reads.
         const MOST: usize = 32;
+        /// Bytes of a word.
+        const LONGEST: usize = 4096;
+        let cut = |word: &Value| {
+            let mut text = word.text().into_owned();
+            if text.len() > LONGEST {
+                let at = (0..=LONGEST).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+                let left_out = text.len() - at;
+                text.truncate(at);
+                text.push_str(&format!("... ({left_out} more bytes)"));
+            }
+            text
+        };
         let argv = &self.scene.argv;
         let left_out = argv.len().saturating_sub(MOST);
         let more = (left_out > 0).then(|| format!("({left_out} more words)"));
-        argv.iter().take(MOST).map(|word| word.text().into_owned()).chain(more).collect()
+        argv.iter().take(MOST).map(cut).chain(more).collect()
     }
 }
 

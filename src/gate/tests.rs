@@ -272,12 +272,14 @@ mod places {
 fn what_is_followed_is_bounded_by_its_words_and_not_only_by_its_number() {
     let starters = "php -S l -exec rm -host:8 -rf {} +:8000 ".repeat(80);
     let operands = format!("rm -rf /etc{}", " /srv/file".repeat(4000));
-    for line in [starters, operands] {
-        let argv = Command::Argv(line.split_whitespace().map(str::to_owned).collect());
-        let judgement = survey(&argv, &facts()).conclude(Vec::new());
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let code = "unlink '/etc/x'; ".repeat(2000);
+    for argv in [words(&starters), words(&operands), vec!["perl".into(), "-e".into(), code]] {
+        let judgement = survey(&Command::Argv(argv), &facts()).conclude(Vec::new());
         assert_ne!(judgement.decision, Decision::Allow);
         // Many findings of many words would be words without a bound.
-        assert!(judgement.findings.iter().all(|finding| finding.argv.len() < 40));
+        let small = |finding: &Finding| finding.argv.len() < 40 && finding.argv.concat().len() < 10_000;
+        assert!(judgement.findings.iter().all(small));
         assert!(judgement.findings.len() < 5000, "{}", judgement.findings.len());
     }
 }
