@@ -273,7 +273,7 @@ fn what_is_followed_is_bounded_by_its_words_and_not_only_by_its_number() {
     let starters = "php -S l -exec rm -host:8 -rf {} +:8000 ".repeat(80);
     let operands = format!("rm -rf /etc{}", " /srv/file".repeat(4000));
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let code = "unlink '/etc/x'; ".repeat(2000);
+    let code = "unlink '/etc/passwd'; ".repeat(2000);
     for argv in [words(&starters), words(&operands), vec!["perl".into(), "-e".into(), code]] {
         let judgement = survey(&Command::Argv(argv), &facts()).conclude(Vec::new());
         assert_ne!(judgement.decision, Decision::Allow);
