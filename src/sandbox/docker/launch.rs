@@ -48,6 +48,12 @@ impl Running {
         self.place.take().into_iter().for_each(Place::leave);
     }
 
+    /// Removes it, for an error that is passed on: by this connection, where dropping it has another one made.
+    pub(super) async fn undo(self, docker: &Docker, error: DockerError) -> DockerError {
+        sweep::remove(docker, &self.id).await;
+        error
+    }
+
     /// Whether it is there, runs, and is still what was asked for; its first process. Else, why not.
     pub(super) async fn look(&self, docker: &Docker) -> Result<i64, &'static str> {
         let made = docker.inspect_container(&self.id, None).await.map_err(|_| "the engine has it no more")?;
@@ -158,39 +164,45 @@ pub(super) async fn make(
     image: &ImageInspect,
     workspace: &Directory,
 ) -> Result<Launched, DockerError> {
-    let wrong = |what| engine(of.shown(), what);
     let name = name()?;
-    let of_image = Image::from(image.clone());
-    let sandbox = pool::Key::new(&of_image.id, &spec).digest();
+    let sandbox = pool::Key::new(&Image::from(image.clone()).id, &spec).digest();
     let place = Place::make(&of.options().directory, &name, &mut spec, workspace)?;
+    let listener = listen(&place)?;
+    let way = container::Way::here(&place, place.labels(sandbox));
+    let running = create(docker, of, &spec, image, name, way, Some(place)).await?;
+    match begin(docker, of, &running.asked, &running.id, listener).await {
+        Ok(stream) => Ok((stream, running, spec)),
+        Err(error) => Err(running.undo(docker, error).await),
+    }
+}
+
+/// Has the engine make a container, which does not run. From here on, whatever fails, it goes with what this returns.
+pub(super) async fn create(
+    docker: &Docker,
+    of: &Engine,
+    spec: &SandboxSpec,
+    image: &ImageInspect,
+    name: String,
+    way: container::Way,
+    place: Option<Place>,
+) -> Result<Running, DockerError> {
     let seccomp = seccomp::profile().map_err(|error| DockerError::Place {
         what: "the seccomp profile".into(),
         error: error.to_string(),
     })?;
-    let way = container::Way::here(&place, place.labels(sandbox));
-    let asked = container::ask(&spec, image, &seccomp, way);
+    let asked = container::ask(spec, image, &seccomp, way);
     let options = CreateContainerOptions { name: Some(name), ..CreateContainerOptions::default() };
-    let listener = listen(&place)?;
     let created = docker.create_container(Some(options), asked.clone()).await;
-    let id = created.map_err(wrong("make the container"))?.id;
-    let running = Running {
+    let id = created.map_err(engine(of.shown(), "make the container"))?.id;
+    Ok(Running {
         engine: of.clone(),
-        id: id.clone(),
+        id,
         asked: Box::new(asked),
-        image: of_image,
-        place: Some(place),
+        image: Image::from(image.clone()),
+        place,
         silence: None,
         left: false,
-    };
-    // From here on, whatever fails, the container goes with `running`.
-    match begin(docker, of, &running.asked, &id, listener).await {
-        Ok(stream) => Ok((stream, running, spec)),
-        Err(error) => {
-            sweep::remove(docker, &id).await;
-            drop(running);
-            Err(error)
-        }
-    }
+    })
 }
 
 /// A name for a container that no other has.

@@ -196,17 +196,7 @@ impl Place {
 
     /// The mounts, as the engine is asked for them.
     pub(super) fn mounts(&self) -> impl Iterator<Item = Mount> {
-        self.mounts.iter().map(|(source, target, writable)| Mount {
-            source: Some(source.to_string_lossy().into_owned()),
-            target: Some(target.to_string_lossy().into_owned()),
-            typ: Some(MountType::BIND),
-            read_only: Some(!writable),
-            bind_options: Some(MountBindOptions {
-                propagation: Some(MountBindOptionsPropagationEnum::PRIVATE),
-                ..MountBindOptions::default()
-            }),
-            ..Mount::default()
-        })
+        self.mounts.iter().map(|(source, target, writable)| bind(source, target, *writable))
     }
 
     /// Shows the workspace in here with the files of its owner as the commands' own. By descriptor: what was checked.
@@ -358,4 +348,18 @@ fn passwd(identity: &Identity) -> String {
 
 fn group(identity: &Identity) -> String {
     format!("root:x:0:\nnogroup:x:65534:\n{}:x:{}:\n", identity.name, identity.gid)
+}
+/// A directory of the engine's machine, in a container.
+pub(super) fn bind(source: &Path, target: &Path, writable: bool) -> Mount {
+    Mount {
+        source: Some(source.to_string_lossy().into_owned()),
+        target: Some(target.to_string_lossy().into_owned()),
+        typ: Some(MountType::BIND),
+        read_only: Some(!writable),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::PRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..Mount::default()
+    }
 }

@@ -17,27 +17,23 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::container::LogOutput;
-use bollard::models::{
-    ContainerCreateBody, HostConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
-    MountVolumeOptions,
-};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions};
 use bollard::query_parameters::{
     AttachContainerOptions, ContainerArchiveInfoOptions, CreateContainerOptions, UploadToContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use tar::EntryType;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use super::error::engine;
 use super::launch::{self, Running};
-use super::place::{LABEL_OWNER, LABEL_SANDBOX, LABEL_SUPERVISOR};
+use super::place::{LABEL_OWNER, LABEL_SANDBOX, LABEL_SUPERVISOR, bind};
 use super::pool::Key;
 use super::tunnel::Tunnel;
-use super::{
-    DockerError, Endpoint, Engine, Image, Options, POOL_IDLE, RUNNER, container, images, seccomp, sweep,
-};
+use super::{DockerError, Endpoint, Engine, Image, Options, POOL_IDLE, RUNNER, container, images, sweep};
 use crate::sandbox::image;
 use crate::sandbox::launcher::Complaints;
 use crate::wire::runner::{Container, Ground, ROLE, STDIO, SandboxSpec};
@@ -70,7 +66,7 @@ pub struct Settings {
     pub directory: PathBuf,
 }
 
-/// An engine elsewhere. Nothing is asked of it before the first container is.
+/// An engine elsewhere. Nothing goes there before it is first asked something.
 #[derive(Debug)]
 pub struct Remote {
     settings: Settings,
@@ -190,60 +186,42 @@ async fn make(
     settings: &Settings,
     sending: &Mutex<()>,
 ) -> Result<Attached, DockerError> {
-    let wrong = |what| engine(of.shown(), what);
     let Ground::Container(Container { far: Some(far), .. }) = &spec.ground else {
         return Err(DockerError::Changed("it is not of an engine elsewhere"));
     };
     launch::is_fit(docker, of).await?;
     let image = images::inspect(docker, of, &settings.image).await?;
-    let of_image = Image::from(image.clone());
-    let seccomp = seccomp::profile().map_err(|error| DockerError::Place {
-        what: "the seccomp profile".into(),
-        error: error.to_string(),
-    })?;
     let binary = image::about().map_err(|error| binary(&error))?;
     let volume = format!("execward-runner-{}", binary.digest.get(..32).unwrap_or(&binary.digest));
-    let words = vec![ROLE.to_owned(), STDIO.to_owned()];
+    let of_image = Image::from(image.clone()).id;
     let labels = HashMap::from([
         (LABEL_OWNER.to_owned(), nix::unistd::geteuid().to_string()),
         (LABEL_SUPERVISOR.to_owned(), std::process::id().to_string()),
-        (LABEL_SANDBOX.to_owned(), Key::new(&of_image.id, spec).digest()),
+        (LABEL_SANDBOX.to_owned(), Key::new(&of_image, spec).digest()),
     ]);
-    let mounts = vec![runner_volume(&volume, true), root(&far.root, far.make, spec.workspace.writable)];
-    let way = container::Way { mounts, labels, words, attached: true };
-    let asked = container::ask(spec, &image, &seccomp, way);
-    let options = CreateContainerOptions { name: Some(launch::name()?), ..CreateContainerOptions::default() };
-    let created = docker.create_container(Some(options), asked.clone()).await;
-    let id = created.map_err(wrong("make the container"))?.id;
-    let running = Running {
-        engine: of.clone(),
-        id: id.clone(),
-        asked: Box::new(asked),
-        image: of_image,
-        place: None,
-        silence: None,
-        left: false,
+    let way = container::Way {
+        mounts: vec![runner_volume(&volume, true), root(&far.root, far.make, spec.workspace.writable)],
+        labels,
+        words: vec![ROLE.to_owned(), STDIO.to_owned()],
+        attached: true,
     };
+    let running = launch::create(docker, of, spec, &image, launch::name()?, way, None).await?;
     let begun = async {
-        launch::compare(docker, of, &running.asked, &id).await?;
+        launch::compare(docker, of, &running.asked, &running.id).await?;
         {
             let _one = sending.lock().await;
-            if !has_runner(docker, &id, binary.size).await {
-                send(docker, of, &image.id.clone().unwrap_or_default(), &volume, binary.size).await?;
+            if !has_runner(docker, &running.id, binary.size).await {
+                send(docker, of, &of_image, &volume, binary.size).await?;
             }
         }
         if far.make {
-            make_workspace(docker, of, &id, &far.root, &spec.workspace.path, settings.user).await?;
+            make_workspace(docker, of, &running.id, &far.root, &spec.workspace.path, settings.user).await?;
         }
-        attach(docker, of, &id).await
+        attach(docker, of, &running.id).await
     };
     match begun.await {
         Ok((stream, complaints)) => Ok(Attached { stream, running, complaints }),
-        Err(error) => {
-            sweep::remove(docker, &id).await;
-            drop(running);
-            Err(error)
-        }
+        Err(error) => Err(running.undo(docker, error).await),
     }
 }
 
@@ -261,27 +239,16 @@ fn runner_volume(name: &str, read_only: bool) -> Mount {
 
 /// What the workspace lies in: a volume that goes with the container, or the directory that is there.
 fn root(path: &Path, make: bool, writable: bool) -> Mount {
-    let target = Some(path.to_string_lossy().into_owned());
     if make {
         return Mount {
-            target,
+            target: Some(path.to_string_lossy().into_owned()),
             typ: Some(MountType::VOLUME),
             read_only: Some(false),
             volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
             ..Mount::default()
         };
     }
-    Mount {
-        source: target.clone(),
-        target,
-        typ: Some(MountType::BIND),
-        read_only: Some(!writable),
-        bind_options: Some(MountBindOptions {
-            propagation: Some(MountBindOptionsPropagationEnum::PRIVATE),
-            ..MountBindOptions::default()
-        }),
-        ..Mount::default()
-    }
+    bind(path, path, writable)
 }
 
 /// Whether the container has the whole binary: one that was sent in part is shorter.
@@ -312,7 +279,7 @@ async fn send(docker: &Docker, of: &Engine, image: &str, volume: &str, size: u64
         let mut file = File::from(image::open().map_err(|error| binary(&error))?);
         file.rewind().map_err(|error| binary(&error))?;
         let name = RUNNER.trim_start_matches(VOLUME).trim_start_matches('/');
-        let head = header(name, 0o555, 0, size, false).to_vec();
+        let head = header(name, 0o555, 0, size, EntryType::Regular)?.to_vec();
         let mut left = size;
         let content = std::iter::from_fn(move || read_block(&mut file, &mut left).transpose());
         let over = (BLOCK - usize::try_from(size % BLOCK as u64).unwrap_or(0)) % BLOCK;
@@ -355,7 +322,13 @@ async fn make_workspace(
     for part in workspace.strip_prefix(root).unwrap_or(Path::new("")) {
         path.push(part);
         // The runner goes through them, and is root without the right to go past modes.
-        archive.extend_from_slice(&header(&format!("{}/", path.display()), 0o755, user, 0, true));
+        archive.extend_from_slice(&header(
+            &format!("{}/", path.display()),
+            0o755,
+            user,
+            0,
+            EntryType::Directory,
+        )?);
     }
     archive.resize(archive.len() + 2 * BLOCK, 0);
     let options = UploadToContainerOptions {
@@ -369,27 +342,20 @@ async fn make_workspace(
         .map_err(engine(of.shown(), "make the workspace"))
 }
 
-/// The header of a file or a directory in an archive: tar(5), ustar.
-fn header(name: &str, mode: u32, user: u32, size: u64, directory: bool) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
-    let mut put = |at: usize, text: &str| {
-        let room = block.get_mut(at..).unwrap_or_default();
-        room.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte);
-    };
-    // Longer ones are refused before: a path of a workspace that is to be made is of fewer bytes.
-    put(0, name.get(..99).unwrap_or(name));
-    put(100, &format!("{mode:07o}"));
-    put(108, &format!("{user:07o}"));
-    put(116, &format!("{user:07o}"));
-    put(124, &format!("{size:011o}"));
-    put(136, &format!("{:011o}", 0));
-    put(148, "        ");
-    put(156, if directory { "5" } else { "0" });
-    put(257, "ustar\u{0}00");
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    let sum = format!("{sum:06o}\u{0} ");
-    block.iter_mut().skip(148).zip(sum.bytes()).for_each(|(to, byte)| *to = byte);
-    block
+/// The header of a file or a directory in an archive.
+fn header(name: &str, mode: u32, user: u32, size: u64, kind: EntryType) -> Result<[u8; BLOCK], DockerError> {
+    let mut header = tar::Header::new_ustar();
+    header
+        .set_path(name)
+        .map_err(|error| DockerError::Place { what: name.into(), error: error.to_string() })?;
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(user.into());
+    header.set_gid(user.into());
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_cksum();
+    Ok(*header.as_bytes())
 }
 
 /// Attaches to the container's standard streams, and starts it.
@@ -445,8 +411,8 @@ mod tests {
 
     #[test]
     fn an_archive_is_one_that_tar_reads() {
-        let mut archive = header("a/", 0o700, 1234, 0, true).to_vec();
-        archive.extend_from_slice(&header("a/file", 0o555, 0, 3, false));
+        let mut archive = header("a/", 0o700, 1234, 0, EntryType::Directory).unwrap().to_vec();
+        archive.extend_from_slice(&header("a/file", 0o555, 0, 3, EntryType::Regular).unwrap());
         archive.extend_from_slice(b"abc");
         archive.resize(archive.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
         let place = tempfile::tempdir().unwrap();
