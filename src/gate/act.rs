@@ -1,6 +1,6 @@
 //! An act: one effect of one command, with its paths resolved and the command that has it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::programs::{Effect, Operation, Target};
 use crate::shell::{Bytes, Span, Value};
@@ -40,6 +40,8 @@ pub struct Scene {
     pub redirects: Vec<Value>,
     /// Whether the command has any effect beside its start.
     pub has_effects: bool,
+    /// Whether it reads whole trees, once somebody has asked: a command of thousands of operands has as many acts.
+    pub(crate) reads_trees: OnceLock<bool>,
 }
 
 /// Where bytes that a command is fed come from, weakest first.
@@ -69,7 +71,9 @@ impl Act {
         match &self.effect {
             Effect::Delete { recursive, how, .. } => *recursive || *how == Operation::Move,
             Effect::Metadata { recursive, .. } => *recursive,
-            Effect::Read { .. } | Effect::Send { .. } => reads_trees(&self.scene),
+            Effect::Read { .. } | Effect::Send { .. } => {
+                *self.scene.reads_trees.get_or_init(|| reads_trees(&self.scene))
+            }
             _ => false,
         }
     }

@@ -152,6 +152,11 @@ impl ClassSet {
         Self(self.0 & !Self::of(classes).0)
     }
 
+    /// The set without the classes of another.
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether no class is in the set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

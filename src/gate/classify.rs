@@ -117,6 +117,8 @@ struct Entry {
     /// Whether all below the path is meant too.
     open: bool,
     class: PathClass,
+    /// Whether it takes what it names out of the class (`!` in the table).
+    taken_out: bool,
 }
 
 /// One component of an [`Entry`].
@@ -242,7 +244,9 @@ pub(crate) fn classify(path: &Path, ground: &Ground) -> ClassSet {
         classes.insert(PathClass::Root);
     }
     let home = ground.below_home(components);
-    classes |= CLASSES.classes(components, home.map(|(rest, _)| rest));
+    let holding = ground.workspaces.iter().filter(|workspace| workspace.surely_holds(components));
+    let below = holding.map(|workspace| workspace.components.len()).max().unwrap_or_default();
+    classes |= CLASSES.classes(components, home.map(|(rest, _)| rest), below);
     if path.is_loose() {
         return classes;
     }
@@ -269,10 +273,6 @@ pub(crate) fn classify(path: &Path, ground: &Ground) -> ClassSet {
         Some((_, true)) if !in_workspace => classes.insert(PathClass::Home),
         Some((_, false)) if !in_workspace => classes.insert(PathClass::OtherHome),
         _ => {}
-    }
-    // The public half of a key pair is made to be shown.
-    if matches!(components.last(), Some(Component::Name(name)) if name.ends_with(b".pub")) {
-        classes = classes.without(&[PathClass::Credential]);
     }
     if in_workspace {
         let location = [PathClass::Temp, PathClass::Mounted, PathClass::Elsewhere];
@@ -387,13 +387,20 @@ impl Table {
     }
 
     /// The classes of the entries that the path may be, or may be below.
-    fn classes(&self, path: &[Component], home: Option<&[Component]>) -> ClassSet {
+    ///
+    /// What a build makes lies below a workspace, of which `below` is the depth: a workspace in `~/tmp` is nothing that a build
+    /// makes again.
+    fn classes(&self, path: &[Component], home: Option<&[Component]>, below: usize) -> ClassSet {
         let mut classes = ClassSet::NONE;
+        let mut out = ClassSet::NONE;
         let mut hold = |entry: &Entry, path: &[Component]| {
-            if !classes.has(entry.class) && entry.takes_at(path, entry.reach()) {
-                classes.insert(entry.class);
+            let set = if entry.taken_out { &mut out } else { &mut classes };
+            if !set.has(entry.class) && entry.takes_at(path, entry.reach()) {
+                set.insert(entry.class);
             }
         };
+        let mut pointed = ClassSet::NONE;
+        let made = |entry: &Entry, from: usize| entry.class != PathClass::Build || from >= below;
         for entry in self.candidates(Anchor::Root, path) {
             hold(entry, path);
         }
@@ -404,28 +411,26 @@ impl Table {
             }
         } else if loose && let Some(rest) = path.get(1..) {
             for entry in self.candidates(Anchor::Home, rest).filter(|_| !rest.is_empty()) {
-                if !classes.has(entry.class) && entry.takes_at(rest, Reach::Pointed) {
-                    classes.insert(entry.class);
+                if !entry.taken_out && entry.takes_at(rest, Reach::Pointed) {
+                    pointed.insert(entry.class);
                 }
             }
         }
         if let Some(last) = path.len().checked_sub(1).and_then(|last| path.get(last..)) {
             let entries = last.iter().flat_map(|component| self.lasts.candidates(component));
-            for entry in entries.filter_map(|index| self.entries.get(index)) {
-                if !classes.has(entry.class) && entry.takes_at(last, entry.reach()) {
-                    classes.insert(entry.class);
-                }
+            let from = path.len().saturating_sub(1);
+            for entry in entries.filter_map(|index| self.entries.get(index)).filter(|entry| made(entry, from))
+            {
+                hold(entry, last);
             }
         }
         for from in 0..path.len() {
             let Some(rest) = path.get(from..) else { break };
-            for entry in self.candidates(Anchor::Anywhere, rest) {
-                if !classes.has(entry.class) && entry.takes_at(rest, entry.reach()) {
-                    classes.insert(entry.class);
-                }
+            for entry in self.candidates(Anchor::Anywhere, rest).filter(|entry| made(entry, from)) {
+                hold(entry, rest);
             }
         }
-        classes
+        (classes | pointed).minus(out)
     }
 
     /// Whether the path may be one of the table's, or below an open one.
@@ -443,7 +448,7 @@ impl Table {
                 return;
             }
             for entry in self.candidates(anchor, path) {
-                if !classes.has(entry.class) && entry.starts_with(path) {
+                if !entry.taken_out && !classes.has(entry.class) && entry.starts_with(path) {
                     classes.insert(entry.class);
                 }
             }
@@ -463,6 +468,7 @@ fn rest_of_home<'a>(path: &'a [Component], home: &Path) -> Option<&'a [Component
 
 impl Entry {
     fn parse(pattern: &str, class: PathClass) -> Self {
+        let (taken_out, pattern) = pattern.strip_prefix('!').map_or((false, pattern), |rest| (true, rest));
         let (anchor, rest) = if let Some(rest) = pattern.strip_prefix("~/") {
             (Anchor::Home, rest)
         } else if let Some(rest) = pattern.strip_prefix("**/") {
@@ -477,13 +483,14 @@ impl Entry {
             first: part.bytes().next().filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'.'),
             last: part.bytes().last().filter(|byte| !matches!(byte, b'*' | b'?' | b']')),
         });
-        Self { anchor, parts: parts.collect(), open, class }
+        Self { anchor, parts: parts.collect(), open, class, taken_out }
     }
 
     /// How a pattern in a path is held against the entry.
     fn reach(&self) -> Reach {
         match self.anchor {
             // These make an effect harmless.
+            _ if self.taken_out => Reach::Surely,
             _ if matches!(self.class, PathClass::Build | PathClass::Stream | PathClass::Temp) => {
                 Reach::Surely
             }
@@ -497,7 +504,7 @@ impl Entry {
     fn takes_at(&self, path: &[Component], reach: Reach) -> bool {
         (path.len() == self.parts.len() || (self.open && path.len() > self.parts.len()))
             && self.parts.iter().zip(path).all(|(part, component)| part.takes(component, reach))
-            && !(self.class == PathClass::Credential && self.is_met_by_extension(path))
+            && !(self.class == PathClass::Credential && !self.taken_out && self.is_met_by_extension(path))
     }
 
     /// Whether a name of the entry is met by a pattern that says no more than how names end: `/etc/*.conf` may be

@@ -236,7 +236,10 @@ fn kills_all(target: &Value, signal: &Value, program: &[u8]) -> bool {
         return false;
     }
     // `cd /proc; kill [0-9]*`: names that are ids of processes, init's among them
-    if program == b"kill" && target.has_glob() && !target.has_unknown() {
+    if matches!(program, b"kill" | b"taskkill" | b"taskkill.exe")
+        && target.has_glob()
+        && !target.has_unknown()
+    {
         return NamePattern::from_pieces(&target.pieces).may_be(b"1");
     }
     let Some(target) = target.as_str() else { return false };

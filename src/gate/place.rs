@@ -97,6 +97,11 @@ impl Path {
         path
     }
 
+    /// Where a value leads as it stands, without what it is.
+    pub(crate) fn resolve(value: &Value, base: &Base) -> Self {
+        walk(&value.pieces, base)
+    }
+
     /// Enters a name.
     pub(crate) fn push(&mut self, name: &[u8]) {
         self.components.push(Component::Name(name.into()));
@@ -239,6 +244,9 @@ fn confined(pieces: &[Piece]) -> bool {
 
 /// Walks the pieces as the kernel walks a path.
 fn walk(pieces: &[Piece], base: &Base) -> Path {
+    if let Some(path) = drive(pieces) {
+        return path;
+    }
     let mut walker = Walker { path: Path::default(), base };
     // by far the most
     if let [Piece::Known(bytes)] = pieces {
@@ -286,6 +294,33 @@ fn walk(pieces: &[Piece], base: &Base) -> Path {
     }
     walker.take(&mut part);
     walker.path
+}
+
+/// The root for a drive of Windows as a whole (`C:\\`, `C:/*`), and a directory of the system for one of its own: a text that
+/// names them is for WSL, MSYS or another machine. No file is called so where they do not exist.
+fn drive(pieces: &[Piece]) -> Option<Path> {
+    let (Piece::Known(bytes), more) = pieces.split_first()? else { return None };
+    let [letter, b':', b'\\' | b'/', rest @ ..] = &**bytes else { return None };
+    let whole = match more {
+        [] => true,
+        [Piece::Glob(pattern)] => &**pattern == b"*",
+        _ => false,
+    };
+    if !letter.is_ascii_alphabetic() || !whole {
+        return None;
+    }
+    let rest = String::from_utf8_lossy(rest).to_ascii_lowercase();
+    match rest.trim_end_matches(['\\', '/', '*']) {
+        "" => Some(Path::default()),
+        "windows"
+        | "windows\\system32"
+        | "windows/system32"
+        | "users"
+        | "program files"
+        | "program files (x86)"
+        | "programdata" => Some(Path::literal("/usr")),
+        _ => None,
+    }
 }
 
 /// Patterns without the slashes that a library call may leave in them (`glob("/etc/*")`).

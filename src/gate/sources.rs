@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Facts;
 use super::reader;
 use crate::programs::Effect;
-use crate::shell::{self, Budget, Input, Invocation, Piece, Unknown, Value};
+use crate::shell::{self, Budget, COUNTED, Input, Invocation, Piece, Unknown, Value};
 
 /// Sources that are told apart for one hole.
 const MOST: usize = 16;
@@ -60,7 +60,9 @@ impl Sources<'_> {
     fn values(&mut self, value: &Value) -> Option<Vec<Value>> {
         let at = value.pieces.iter().position(|piece| matches!(piece, Piece::Unknown(_)))?;
         let Some(Piece::Unknown(hole)) = value.pieces.get(at) else { return None };
-        let listed = if let (Some(below), "$(find)" | "$(ls)") = (&hole.below, hole.source.as_str()) {
+        let listed = if hole.source.ends_with(COUNTED) && value.pieces.len() == 1 {
+            Some(vec![glob("[0-9]*")])
+        } else if let (Some(below), "$(find)" | "$(ls)") = (&hole.below, hole.source.as_str()) {
             self.of_listing(below, hole.source.contains("find"))
         } else if hole.source.starts_with("what ") || hole.source.starts_with("$REPLY") {
             self.of_input(self.stdin.clone())
@@ -175,6 +177,7 @@ fn printed<I: Borrow<Invocation>>(
         }
         "df" | "findmnt" | "mount" => Some(vec![joined("/dev/sd", "*"), Value::known("/")]),
         "ps" | "pgrep" | "pidof" | "top" => Some(vec![pids(program, arguments)]),
+        "seq" => Some(vec![glob("[0-9]*")]),
         "lsof" => {
             Some(vec![Value::unknown(Unknown { source: "what lsof finds".to_owned(), ..Unknown::default() })])
         }
@@ -186,29 +189,38 @@ fn printed<I: Borrow<Invocation>>(
         {
             let passed = input_of(&invocation.stdin, invocations, depth + 1)?;
             let every = passed.iter().all(|value| value.as_known() == Some(b"-1"));
-            Some(if every && picks_by_name(program, arguments) { vec![some_processes()] } else { passed })
+            let name = if every { name_picked(program, arguments) } else { None };
+            // as `pgrep -f NAME`
+            Some(name.map_or(passed, |name| vec![Value::known(name)]))
         }
         _ => None,
     }
 }
 
-/// Whether a filter leaves only the lines that have a name in them: `grep node`, `awk '/node/ {print $2}'`.
-fn picks_by_name(program: &str, arguments: &[Value]) -> bool {
-    let words = || arguments.iter().filter_map(Value::as_str);
+/// The name that must be in the lines which a filter leaves: `grep node`, `awk '/node/ {print $2}'`.
+fn name_picked(program: &str, arguments: &[Value]) -> Option<String> {
+    let mut words = arguments.iter().filter_map(Value::as_str);
+    let plain =
+        |name: &str| name.chars().filter(|letter| !matches!(letter, '[' | ']' | '^' | '$' | '\\')).collect();
     match program {
         "grep" | "egrep" => {
             let inverted = |word: &str| {
                 word == "--invert-match"
                     || word.starts_with('-') && !word.starts_with("--") && word.contains('v')
             };
-            !words().any(inverted) && words().find(|word| !word.starts_with('-')).is_some_and(is_a_name)
+            if words.clone().any(inverted) {
+                return None;
+            }
+            words.find(|word| !word.starts_with('-')).filter(|name| is_a_name(name)).map(plain)
         }
-        "awk" | "sed" => words().any(|text| {
+        "awk" | "sed" => words.find_map(|text| {
             let mut parts = text.split('/');
             let before = parts.next().unwrap_or_default();
-            !before.trim_end().ends_with('!') && parts.next().is_some_and(is_a_name) && parts.next().is_some()
+            let name = parts.next().filter(|name| is_a_name(name))?;
+            parts.next().filter(|_| !before.trim_end().ends_with('!'))?;
+            Some(plain(name))
         }),
-        _ => false,
+        _ => None,
     }
 }
 

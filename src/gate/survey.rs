@@ -12,7 +12,7 @@ mod written;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use self::acts::{FARTHEST, program_name, shows_environment, written};
 use super::act::{Act, Feed, Scene};
@@ -95,6 +95,8 @@ struct Walk<'f> {
     received: Vec<Path>,
     /// What the text wrote, and what is in it.
     written: Vec<Written>,
+    /// Scripts that it put into a package, for a package manager to run.
+    scripts: Vec<Value>,
     budget: Budget,
     commands: usize,
     over: bool,
@@ -162,6 +164,7 @@ impl<'f> Walk<'f> {
             hashed: Vec::new(),
             received: Vec::new(),
             written: Vec::new(),
+            scripts: Vec::new(),
             budget: Budget::default(),
             commands: 0,
             over: false,
@@ -288,7 +291,9 @@ impl<'f> Walk<'f> {
             Ok(evaluation) => evaluation,
             Err(ReadError::Parse(error)) => {
                 let span = if own { Span { start: error.at, end: outer.end.max(error.at) } } else { outer };
-                self.refuse("parse.unreadable", span, &error.to_string(), "");
+                let reason =
+                    if own { error.to_string() } else { format!("the text that a shell is given: {error}") };
+                self.refuse("parse.unreadable", span, &reason, "");
                 return Vec::new();
             }
             Err(error) => {
@@ -474,7 +479,8 @@ impl<'f> Walk<'f> {
         let base = self.base(task);
         let all = effects(invocation, knowledge);
         let mut fed = self.fed(task);
-        if fed < Feed::Credential && all.iter().any(|effect| matches!(effect, Effect::Send { .. })) {
+        let leaves = |effect: &Effect| matches!(effect, Effect::Send { .. } | Effect::Fetch { .. });
+        if fed < Feed::Credential && all.iter().any(leaves) {
             fed = fed.max(self.carried(task));
         }
         let scene = Arc::new(Scene {
@@ -486,6 +492,7 @@ impl<'f> Walk<'f> {
             fed,
             redirects: invocation.redirects.iter().map(|redirect| redirect.target.clone()).collect(),
             has_effects: !all.is_empty(),
+            reads_trees: OnceLock::new(),
         });
         // what is received is received before it is written
         let mut gives = fed;
@@ -511,7 +518,9 @@ impl<'f> Walk<'f> {
         aliases::learn(invocation, &base, &mut self.links);
         aliases::learn_program(invocation, &base, &mut self.programs);
         aliases::learn_hashed(invocation, &mut self.hashed);
-        for effect in self.with_contents(all, task, &base) {
+        let effects = self.with_contents(all, task, &base);
+        written::learn_scripts(invocation, &mut self.scripts);
+        for effect in effects {
             let guess = task.guess || is_guess(&effect);
             match effect {
                 Effect::Exec { argv, via, target, assignments, cwd } => {

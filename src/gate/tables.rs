@@ -1,7 +1,7 @@
 //! The paths that classes and the hardline list are made of.
 //!
 //! `/x` is absolute, `~/x` is below any home, `**/x` is anywhere; a final `/**` takes the path itself and all below it.
-//! `*` and `?` stay within a component.
+//! `*` and `?` stay within a component. `!` in front takes what a pattern surely names out of the class again.
 
 use super::class::PathClass;
 
@@ -90,6 +90,8 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "**/.vault_pass*", "**/credentials.json", "**/service-account*.json", "**/service_account*.json",
             "**/.htpasswd", "**/secrets.y*ml", "**/secrets.json", "**/secrets.toml", "**/terraform.tfstate*",
             "**/.ssh/**", "**/.password-store/**", "**/.config/op/**", "**/.aws/**", "**/.gnupg/**", "**/docker.sock",
+            // the public half of a key pair is made to be shown
+            "!**/*.pub",
         ],
     ),
     (

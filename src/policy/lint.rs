@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Verdict;
-use super::load::example_facts;
+use super::examples::example_facts;
 use super::rule::Rule;
 use super::{Policy, Role};
 use crate::gate::{Command, Decision};

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
-use super::document::{Document, Example, RuleDocument, Verdict};
+use super::document::{Document, RuleDocument, Verdict};
+use super::examples::hold;
 use super::index::Index;
 use super::rule::Rule;
 use super::sections::{Approval, Later, Scan};
 use super::{Backend, BackendName, Choice, Layer, Policy, PolicyError, Profile, Role, profile, secrets};
-use crate::gate::{Command, Facts, Judgement};
 use crate::redact;
-use crate::shell::Dialect;
 
 /// The longest policy that is read, with everything that it includes: 4 MiB, some 20,000 rules.
 const LONGEST: usize = 4 << 20;
@@ -413,14 +412,14 @@ impl Loader<'_> {
 
 const ACCEPT_HINT: &str = "`execward scan` prints it behind the name of each file";
 
-struct Mistake {
+pub(super) struct Mistake {
     span: Option<std::ops::Range<usize>>,
     message: String,
     hint: &'static str,
 }
 
 impl Mistake {
-    fn new(span: std::ops::Range<usize>, message: String, hint: &'static str) -> Self {
+    pub(super) fn new(span: std::ops::Range<usize>, message: String, hint: &'static str) -> Self {
         Self { span: Some(span), message, hint }
     }
 }
@@ -487,120 +486,6 @@ fn proper(profile: &Profile) -> Result<(), (String, &'static str)> {
         }
     }
     Ok(())
-}
-
-/// Judges an example and compares.
-fn hold(
-    policy: &Policy,
-    upper: Option<&Policy>,
-    rule: &RuleDocument,
-    example: &Spanned<Example>,
-) -> Result<(), Mistake> {
-    let inner = example.get_ref();
-    let Some((command, facts)) = inner.world() else {
-        let message = "an example has either `command` or `argv`".to_owned();
-        return Err(Mistake::new(example.span(), message, "`command` is shell text, `argv` a list of words"));
-    };
-    let mut judgement = policy.judge(&command, &facts);
-    if let Some(upper) = upper {
-        let upper = upper.judge(&command, &facts);
-        let secrets = upper.secrets.iter().chain(&judgement.secrets).cloned().collect();
-        let findings = judgement.findings.into_iter().chain(upper.findings).collect();
-        judgement = Judgement { secrets, ..Judgement::from_findings(findings) };
-    }
-    if let Some(wanted) = &inner.secrets {
-        let mut given: Vec<&str> = judgement.secrets.iter().map(|grant| grant.name.as_str()).collect();
-        given.sort_unstable();
-        if given != *wanted {
-            let (id, shown) = (rule.id.get_ref(), crate::gate::render(&command.display()));
-            let given = if given.is_empty() { "no secret".to_owned() } else { given.join(" and ") };
-            return Err(Mistake::new(
-                example.span(),
-                format!("an example of the rule `{id}` fails: `{shown}` is given {given}"),
-                "a secret is given to one plain command by itself, whose program and files no command can write",
-            ));
-        }
-    }
-    let other_profiles = inner.run_under.as_ref().filter(|wanted| **wanted != judgement.run_under);
-    if judgement.decision == inner.expect && other_profiles.is_none() {
-        return Ok(());
-    }
-    let shown = crate::gate::render(&command.display());
-    let id = rule.id.get_ref();
-    let message = if judgement.decision == inner.expect {
-        let under = match judgement.run_under.as_slice() {
-            [] => "no profile of a rule".to_owned(),
-            names => names.join(" and "),
-        };
-        format!("an example of the rule `{id}` fails: `{shown}` runs under {under}")
-    } else {
-        let by: Vec<&str> = judgement.findings.iter().map(|finding| finding.rule.as_str()).take(4).collect();
-        let by =
-            if by.is_empty() { "no rule spoke of it".to_owned() } else { format!("by {}", by.join(", ")) };
-        let (is, expected) = (judgement.decision.name(), inner.expect.name());
-        format!("an example of the rule `{id}` fails: `{shown}` is {is}, not {expected} ({by})")
-    };
-    Err(Mistake::new(
-        example.span(),
-        message,
-        "examples are judged in /home/user/project, a workspace of the user `user`",
-    ))
-}
-
-impl Example {
-    /// The command, and the world in which it is judged; `None` where it has no command or two.
-    pub(super) fn world(&self) -> Option<(Command, Facts)> {
-        let command = match (&self.command, &self.argv) {
-            (Some(text), None) => Command::Shell(text.clone()),
-            (None, Some(argv)) => Command::Argv(argv.clone()),
-            _ => return None,
-        };
-        let mut facts = example_facts(self.cwd.as_deref(), &self.environment);
-        if let Some(user) = &self.principal {
-            facts.uid = if user == "root" {
-                0
-            } else if user == "user" {
-                1000
-            } else {
-                1001
-            };
-            facts.user.clone_from(user);
-        }
-        if let Some(profile) = &self.session {
-            facts.profile.clone_from(profile);
-        }
-        if let Some(backend) = &self.backend {
-            facts.backend.clone_from(backend);
-        }
-        Some((command, facts))
-    }
-}
-
-/// The world in which examples are judged.
-pub(super) fn example_facts(cwd: Option<&str>, environment: &BTreeMap<String, String>) -> Facts {
-    let mut variables: BTreeMap<String, String> = [
-        ("HOME", "/home/user"),
-        ("USER", "user"),
-        ("LOGNAME", "user"),
-        ("SHELL", "/bin/bash"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .collect();
-    variables.extend(environment.clone());
-    Facts {
-        cwd: cwd.unwrap_or("/home/user/project").to_owned(),
-        home: "/home/user".to_owned(),
-        user: "user".to_owned(),
-        uid: 1000,
-        workspaces: vec!["/home/user/project".to_owned()],
-        homes: BTreeMap::from([("root".to_owned(), "/root".to_owned())]),
-        environment: variables,
-        dialect: Dialect::Bash,
-        backend: "jail".to_owned(),
-        profile: String::new(),
-    }
 }
 
 /// Over everything that a verdict depends on: execward's version, what stands above, and each file with its length.

@@ -12,6 +12,7 @@ pub(crate) mod condition;
 mod destination;
 mod document;
 mod error;
+mod examples;
 mod explain;
 mod host;
 mod index;

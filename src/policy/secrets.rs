@@ -187,7 +187,7 @@ fn may_be_written(path: &str, facts: &Facts) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::load::example_facts;
+    use super::super::examples::example_facts;
     use super::super::{Loader, PolicyError};
     use super::*;
 

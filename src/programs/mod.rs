@@ -29,3 +29,4 @@ pub use effect::{Attribute, Effect, Language, Operation, Target};
 pub use engine::{effects, is_guess};
 pub use knowledge::{Knowledge, KnowledgeError};
 pub use output::{literals, output, runs_input};
+pub use words::behind;

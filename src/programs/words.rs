@@ -71,6 +71,11 @@ pub(super) fn cut(value: &Value, separator: u8) -> Option<(Vec<u8>, Value)> {
     Some((prefix.get(..at)?.to_vec(), skip(value, at + 1)))
 }
 
+/// What stands behind the first `separator` of a word.
+pub fn behind(value: &Value, separator: u8) -> Option<Value> {
+    cut(value, separator).map(|(_, rest)| rest)
+}
+
 /// The last component of a path, as far as it is known to be one.
 pub(super) fn basename(path: &Value) -> Option<Value> {
     let known = path.as_known()?;

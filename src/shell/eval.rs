@@ -14,6 +14,7 @@ mod expand;
 mod field;
 mod files;
 mod flow;
+mod input;
 mod nodes;
 mod parameter;
 mod readings;

@@ -18,6 +18,7 @@ pub use ast::Script;
 pub use eval::{Budget, Context, ReadError, TooMuch, evaluate, read};
 pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind, Written};
 pub use parse::{Limits, ParseError, parse};
+pub(crate) use value::COUNTED;
 pub use value::{Bytes, Piece, Pieces, Unknown, Value};
 
 use serde::{Deserialize, Serialize};

@@ -164,6 +164,9 @@ impl From<Unknown> for Piece {
     }
 }
 
+/// How the source of a hole ends that is each number in turn: a variable that a loop counts with.
+pub(crate) const COUNTED: &str = " (counted)";
+
 impl Value {
     /// A value that is known entirely.
     pub fn known(bytes: impl Into<Bytes>) -> Self {

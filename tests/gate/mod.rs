@@ -109,6 +109,42 @@ fn the_committed_corpus_holds() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
+/// A workspace that lies in a directory of temporary files is no output of a build, and neither is a file in it.
+#[test]
+fn what_a_build_makes_lies_below_a_workspace() {
+    for workspace in ["/home/user/tmp/project", "/home/user/build/target/x.tmp", "/home/user/dist"] {
+        let facts = Facts { cwd: workspace.to_owned(), workspaces: vec![workspace.to_owned()], ..facts() };
+        let judge =
+            |command: &str| Policy::builtin().judge(&Command::Shell(command.to_owned()), &facts).decision;
+        assert_eq!(judge("rm -rf src"), Decision::Ask, "{workspace}");
+        assert_eq!(judge("rm -rf ."), Decision::Ask, "{workspace}");
+        assert_eq!(judge("rm -rf tmp target"), Decision::Allow, "{workspace}");
+    }
+}
+
+#[test]
+fn a_tilde_in_what_is_known_of_a_program_is_the_home() {
+    let found = |command: &str| -> Vec<String> {
+        judge(command).findings.into_iter().map(|finding| finding.effect).collect()
+    };
+    let secret = found("aws secretsmanager get-secret-value --secret-id x");
+    assert!(secret.iter().any(|effect| effect.contains("/home/user/.aws/credentials")), "{secret:?}");
+    // that of a command's own words, in quotes, is a name
+    let named = found("rm -rf '~/src'");
+    assert!(named.iter().any(|effect| effect.contains("/home/user/project/~/src")), "{named:?}");
+}
+
+#[test]
+fn a_text_in_a_text_that_cannot_be_read_is_said_to_be_one() {
+    let judgement = judge("eval 'if true'");
+    assert_eq!(judgement.decision, Decision::Deny);
+    let reasons: Vec<&str> = judgement.findings.iter().map(|finding| finding.reason.as_str()).collect();
+    assert!(
+        reasons.iter().any(|reason| reason.starts_with("the text that a shell is given: line 1")),
+        "{reasons:?}"
+    );
+}
+
 /// The other policies are stricter than the default or as strict: nothing dangerous runs under any of them without a
 /// person, and nothing of the hardline list becomes anything else.
 #[test]

@@ -33,6 +33,7 @@ impl Walk<'_> {
         guess: bool,
         gives: &mut Feed,
     ) {
+        let effect = self.at_home(effect, task);
         let own = path_of(&effect).map(|path| Place::resolve(path, base));
         let (place, on_host) = self.through_mounts(own, &effect, task);
         let mut act = Act { effect, place, scene: Arc::clone(scene), settled: false };
@@ -65,6 +66,23 @@ impl Walk<'_> {
             self.survey.findings.push(opaque::received(&act));
         }
         self.survey.acts.push(act);
+    }
+
+    /// `~/` in a program's table is the home; a tilde that stands in the command's own words is one that the shell left.
+    fn at_home(&self, mut effect: Effect, task: &Task) -> Effect {
+        let tilde = |value: &Value| value.prefix().contains(&b'~');
+        let own = || {
+            let redirects = task.invocation.redirects.iter().map(|redirect| &redirect.target);
+            task.invocation.argv.iter().chain(redirects).any(tilde)
+        };
+        let rest = path_of(&effect).and_then(Value::as_known).and_then(|path| path.strip_prefix(b"~/"));
+        if let Some(rest) = rest.filter(|_| !own()) {
+            let home = Value::known([self.facts.home.as_bytes(), b"/", rest].concat());
+            if let Some(path) = path_of_mut(&mut effect) {
+                *path = home;
+            }
+        }
+        effect
     }
 
     /// A path of a container that leads to this machine, as the place that it is here.
@@ -137,6 +155,11 @@ impl Walk<'_> {
 
     /// What a command carries in its words: `curl -d "$(env)"`.
     pub(super) fn carried(&mut self, task: &Task) -> Feed {
+        let argv = &task.invocation.argv;
+        let before = std::iter::once(None).chain(argv.iter().map(Some));
+        if before.zip(argv.iter()).any(|(before, word)| tells_secret(before, word)) {
+            return Feed::Credential;
+        }
         let holes =
             task.invocation.argv.iter().flat_map(|word| &word.pieces).filter_map(|piece| match piece {
                 Piece::Unknown(hole) => Some(hole.source.as_str()),
@@ -180,9 +203,7 @@ impl Walk<'_> {
             base.cwd = None;
         }
         if !stays && !cwd.pieces.is_empty() {
-            let place = Place::resolve(cwd, &base);
-            base.cwd =
-                place.readings.into_iter().next().map(|reading| reading.path).filter(|path| !path.is_loose());
+            base.cwd = Some(Path::resolve(cwd, &base)).filter(|path| !path.is_loose());
         }
         Rc::new(base)
     }
@@ -241,6 +262,66 @@ pub(super) fn written(
     }
 }
 
+/// Whether a word tells the value of a variable that is called as secrets are. Where it says who asks (a header, `-u`, what
+/// stands before the `@` of a URL) it is not told but used.
+fn tells_secret(before: Option<&Value>, word: &Value) -> bool {
+    let who = before.and_then(Value::as_str).is_some_and(|option| {
+        let name = option.trim_start_matches('-');
+        option.starts_with('-')
+            && [
+                "u",
+                "user",
+                "U",
+                "proxy-user",
+                "oauth2-bearer",
+                "H",
+                "header",
+                "password",
+                "token",
+                "b",
+                "cookie",
+                "cert",
+                "key",
+            ]
+            .contains(&name)
+    });
+    let names_header = word.prefix().iter().position(|byte| *byte == b':').is_some_and(|at| {
+        let (name, rest) = word.prefix().split_at(at);
+        let proper = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        !name.is_empty() && name.iter().all(proper) && !rest.starts_with(b"://")
+    });
+    let is_secret = |piece: &Piece| match piece {
+        Piece::Unknown(hole) => is_secret_name(&hole.source),
+        Piece::Known(_) | Piece::Glob(_) => false,
+    };
+    let in_front_of_host =
+        |at: usize| matches!(word.pieces.get(at + 1), Some(Piece::Known(next)) if next.starts_with(b"@"));
+    !who && !names_header
+        && word.pieces.iter().enumerate().any(|(at, piece)| is_secret(piece) && !in_front_of_host(at))
+}
+
+/// `$API_TOKEN`, `${DB_PASSWORD}`
+fn is_secret_name(source: &str) -> bool {
+    let Some(name) = source.strip_prefix('$') else { return false };
+    let name = name.trim_start_matches('{').trim_end_matches('}').to_ascii_uppercase();
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && (SECRET_PARTS.iter().any(|part| name.contains(part))
+            || name.ends_with("_KEY") && !name.contains("PUBLIC"))
+}
+
+/// Parts of the names of variables that hold secrets.
+const SECRET_PARTS: &[&str] = &[
+    "SECRET",
+    "TOKEN",
+    "PASSWORD",
+    "PASSWD",
+    "CREDENTIAL",
+    "APIKEY",
+    "API_KEY",
+    "PRIVATE_KEY",
+    "ACCESS_KEY",
+];
+
 /// A search path that leads only to the system's programs, to those of a home and of the project is an ordinary one.
 pub(super) fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
     let Effect::Persist { what, value } = effect else { return false };
@@ -248,10 +329,12 @@ pub(super) fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
         let classes = Place::resolve(&Value::known(entry), base).may_be();
         let where_programs_are = ClassSet::of(&[PathClass::System, PathClass::Home]);
         // A project's own programs: `node_modules/.bin`, `bin`.
-        let own = classes.has(PathClass::Workspace) && (entry.ends_with("/bin") || entry.ends_with("/.bin"));
+        let programs = entry.ends_with("/bin") || entry.ends_with("/.bin");
+        let own = classes.has(PathClass::Workspace) && (programs || what != "PATH");
         own || entry.starts_with('/') && classes.meets(where_programs_are) && !classes.has(PathClass::Temp)
     };
-    what == "PATH" && value.as_str().is_some_and(|path| path.split(':').all(ordinary))
+    matches!(what.as_str(), "PATH" | "LD_LIBRARY_PATH" | "DYLD_LIBRARY_PATH")
+        && value.as_str().is_some_and(|path| path.split(':').all(ordinary))
 }
 
 /// The name of the program without its directories; empty where it is not known.
@@ -285,6 +368,21 @@ pub(super) fn path_of(effect: &Effect) -> Option<&Value> {
         | Effect::Device { path, .. }
         | Effect::Mount { path } => Some(path),
         Effect::Send { path, .. } => path.as_ref(),
+        _ => None,
+    }
+}
+
+/// The same, to be replaced.
+fn path_of_mut(effect: &mut Effect) -> Option<&mut Value> {
+    match effect {
+        Effect::Delete { path, .. }
+        | Effect::Write { path, .. }
+        | Effect::Read { path }
+        | Effect::Metadata { path, .. }
+        | Effect::RunFile { path, .. }
+        | Effect::Device { path, .. }
+        | Effect::Mount { path } => Some(path),
+        Effect::Send { path, .. } => path.as_mut(),
         _ => None,
     }
 }

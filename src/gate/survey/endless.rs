@@ -21,7 +21,11 @@ pub(super) fn fills(task: &Task, invocations: &[Rc<Invocation>]) -> Option<Strin
             |key: &[u8]| invocation.argv.iter().filter_map(Value::as_known).find_map(|w| w.strip_prefix(key));
         let source = key(b"if=").map(|path| SOURCES.contains(&path));
         let endless = source.unwrap_or_else(|| input_is_endless(invocation, invocations, 0));
-        return (endless && key(b"of=").is_some_and(is_plain_file) && key(b"count=").is_none())
+        let number = |name: &[u8]| key(name).and_then(|text| size(std::str::from_utf8(text).ok()?));
+        let vast =
+            || number(b"count=")?.checked_mul(number(b"bs=").unwrap_or(512)).map(|bytes| bytes >= VAST);
+        let unbounded = key(b"count=").is_none() || vast().unwrap_or(false);
+        return (endless && key(b"of=").is_some_and(is_plain_file) && unbounded)
             .then(|| "writes without an end".to_owned());
     }
     let keeps = matches!(program, "tail" | "sort" | "tac" | "shuf" | "mapfile" | "readarray" | "sponge")

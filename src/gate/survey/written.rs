@@ -5,7 +5,28 @@ use std::rc::Rc;
 use super::{Task, Walk, program_name};
 use crate::gate::place::{Base, Path, Place};
 use crate::programs::{self, Effect, Knowledge, Language, Target};
-use crate::shell::{Dialect, Input, RedirectKind, Unknown, Value, Written};
+use crate::shell::{Dialect, Input, Invocation, RedirectKind, Unknown, Value, Written};
+
+/// Names under which git runs a hook, wherever `core.hooksPath` leads.
+const HOOKS: &[&[u8]] = &[
+    b"applypatch-msg",
+    b"pre-applypatch",
+    b"post-applypatch",
+    b"pre-commit",
+    b"pre-merge-commit",
+    b"prepare-commit-msg",
+    b"commit-msg",
+    b"post-commit",
+    b"pre-rebase",
+    b"post-checkout",
+    b"post-merge",
+    b"pre-push",
+    b"post-rewrite",
+    b"pre-auto-gc",
+    b"reference-transaction",
+    b"fsmonitor-watchman",
+    b"sendemail-validate",
+];
 
 /// Files that are remembered for one request, and how much of them is followed in one command.
 const MOST_FILES: usize = 1024;
@@ -29,7 +50,7 @@ impl Walk<'_> {
     /// The effects of a command, with those of the files that it runs in their place.
     pub(super) fn with_contents(&self, all: Vec<Effect>, task: &Task, base: &Base) -> Vec<Effect> {
         let runs_file = all.iter().any(|effect| matches!(effect, Effect::RunFile { .. }));
-        if self.written.is_empty() && !runs_file {
+        if self.written.is_empty() && self.scripts.is_empty() && !runs_file {
             return all;
         }
         let mut found = Vec::with_capacity(all.len());
@@ -39,7 +60,7 @@ impl Walk<'_> {
                 _ => found.push(effect),
             }
         }
-        if !self.written.is_empty() {
+        if !self.written.is_empty() || !self.scripts.is_empty() {
             self.implied(task, &mut found);
         }
         found
@@ -116,6 +137,38 @@ impl Walk<'_> {
         paths.into_iter().take(MOST_FOLLOWED).map(run).collect()
     }
 
+    /// The language of a file of the project that a tool runs without being told to.
+    fn runs_code(program: &str, name: &[u8]) -> Option<Language> {
+        let ends = |end: &[u8]| name.ends_with(end);
+        Some(match program {
+            "pip" | "pip3" | "uv" | "poetry" | "python" | "python3" | "pipx" if name == b"setup.py" => {
+                Language::Python
+            }
+            "pytest" | "py.test" | "tox" | "nox" | "scons" | "invoke" | "inv" | "fab" if ends(b".py") => {
+                Language::Python
+            }
+            "scons" if name == b"SConstruct" => Language::Python,
+            "rake" | "bundle" | "rspec" | "vagrant" | "pod" | "guard" | "gem" | "cap"
+                if ends(b".rb")
+                    || matches!(
+                        name,
+                        b"Rakefile" | b"Gemfile" | b"Vagrantfile" | b"Podfile" | b"Guardfile"
+                    ) =>
+            {
+                Language::Ruby
+            }
+            "npm" | "npx" | "yarn" | "pnpm" | "jest" | "vitest" | "mocha" | "webpack" | "vite" | "rollup"
+            | "gulp" | "grunt" | "eslint" | "bun" | "deno"
+                if ends(b".js") || ends(b".mjs") || ends(b".cjs") || ends(b".ts") =>
+            {
+                Language::JavaScript
+            }
+            "phpunit" | "composer" | "pest" if ends(b".php") => Language::Php,
+            "prove" if ends(b".t") || ends(b".pl") => Language::Perl,
+            _ => return None,
+        })
+    }
+
     /// Files that a program runs without their being named: makefiles, hooks, the scripts of a package.
     fn implied(&self, task: &Task, found: &mut Vec<Effect>) {
         let program = program_name(&task.invocation);
@@ -127,11 +180,26 @@ impl Walk<'_> {
                 | ("just", b"justfile" | b"Justfile" | b".justfile") => {
                     read.push((Language::Make, content.clone()));
                 }
+                (_, name) if Self::runs_code(program, name).is_some() => {
+                    // what it surely does; that it cannot be read to the end is no news of a project's own code
+                    let language = Self::runs_code(program, name).unwrap_or(Language::Other);
+                    let effects = programs::code::code_effects(
+                        language,
+                        content,
+                        &task.invocation,
+                        Knowledge::shipped(),
+                    );
+                    found.extend(effects);
+                }
+                ("task" | "go-task", b"Taskfile.yml" | b"Taskfile.yaml" | b"taskfile.yml") => {
+                    let lines = content.as_known().map(commands_of).unwrap_or_default();
+                    read.extend(lines.into_iter().map(|text| (Language::Shell(Dialect::Posix), text)));
+                }
                 ("npm" | "yarn" | "pnpm" | "bun" | "npx", b"package.json") => {
                     let scripts = content.as_known().map(scripts_of).unwrap_or_default();
                     read.extend(scripts.into_iter().map(|text| (Language::Shell(Dialect::Posix), text)));
                 }
-                ("git", _) if directory.ends_with(b"hooks") => {
+                ("git", _) if directory.ends_with(b"hooks") || HOOKS.contains(&name) => {
                     let arguments = [Value::known(name)];
                     match interpreter(content) {
                         Some(mut argv) => {
@@ -144,10 +212,65 @@ impl Walk<'_> {
                 _ => {}
             }
         }
+        if matches!(program, "npm" | "yarn" | "pnpm" | "bun") && !only_tells(&task.invocation) {
+            read.extend(self.scripts.iter().map(|text| (Language::Shell(Dialect::Posix), text.clone())));
+        }
         for (language, text) in read {
             script(language, text, &[], task, found);
         }
     }
+}
+
+/// Learns the scripts that a command puts into a package: `npm pkg set scripts.x='...'`.
+pub(super) fn learn_scripts(invocation: &Invocation, scripts: &mut Vec<Value>) {
+    if !matches!(program_name(invocation), "npm" | "yarn" | "pnpm" | "bun") {
+        return;
+    }
+    let room = MOST_FOLLOWED.saturating_sub(scripts.len());
+    let words = || invocation.argv.iter().skip(1).filter(|word| !word.prefix().starts_with(b"-"));
+    let texts: Vec<Value> = match words().next().and_then(Value::as_str) {
+        Some("set-script") => words().nth(2).cloned().into_iter().collect(),
+        Some("pkg" | "pm") => words()
+            .filter(|word| word.prefix().starts_with(b"scripts.") || word.prefix().starts_with(b"scripts["))
+            .filter_map(|word| programs::behind(word, b'='))
+            .collect(),
+        _ => return,
+    };
+    scripts.extend(texts.into_iter().take(room));
+}
+
+/// Whether a package manager is asked for something that runs none of the package's scripts.
+fn only_tells(invocation: &Invocation) -> bool {
+    let mut words = invocation.argv.iter().skip(1).filter_map(Value::as_str);
+    let asked = words.find(|word| !word.starts_with('-'));
+    asked.is_some_and(|word| {
+        [
+            "pkg",
+            "pm",
+            "set-script",
+            "ls",
+            "list",
+            "view",
+            "info",
+            "show",
+            "outdated",
+            "search",
+            "config",
+            "get",
+            "help",
+            "why",
+            "explain",
+            "root",
+            "prefix",
+            "bin",
+            "audit",
+            "whoami",
+            "ping",
+            "docs",
+            "repo",
+        ]
+        .contains(&word)
+    })
 }
 
 fn exec(argv: Vec<Value>, via: &Value) -> Effect {
@@ -187,6 +310,19 @@ fn scripts_of(text: &[u8]) -> Vec<Value> {
     let scripts = package.get("scripts").and_then(serde_json::Value::as_object);
     let texts = scripts.into_iter().flat_map(serde_json::Map::values).filter_map(serde_json::Value::as_str);
     texts.take(MOST_FOLLOWED).map(Value::known).collect()
+}
+
+/// The commands of a taskfile: what stands in a list, or behind `cmd:`.
+fn commands_of(text: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8_lossy(text);
+    let command = |line: &str| {
+        let line = line.trim();
+        let line = line.strip_prefix("- ").unwrap_or(line);
+        let behind = |key: &str| line.strip_prefix(key).map(str::trim);
+        let command = behind("cmd:").or_else(|| behind("sh:")).unwrap_or(line).trim_matches(['"', '\'']);
+        (line.contains(' ') && !command.ends_with(':')).then(|| Value::known(command))
+    };
+    text.lines().filter_map(command).take(MOST_FOLLOWED).collect()
 }
 
 /// Whether a path may be the one that was written.

@@ -181,7 +181,7 @@ fn commands_in_backquotes(language: Language) -> bool {
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
-    !part.is_empty() && text.windows(part.len()).any(|window| window == part)
+    !part.is_empty() && memchr::memmem::find(text, part).is_some()
 }
 
 fn happens(

@@ -135,6 +135,11 @@ const LOSSES: &[&str] = &[
     "undo:*",
     "db:migrate:undo:*",
     "schema:drop",
+    "db:schema:load",
+    "db:structure:load",
+    "db:setup",
+    "db:seed:replant",
+    "db:schema:load:*",
 ];
 
 /// Programs of the table that do nothing but lose or replace data.

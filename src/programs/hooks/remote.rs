@@ -1,6 +1,6 @@
 //! Command-line clients of remote services: what they do is said by a verb among their operands.
 
-use super::super::effect::{Effect, Language, Target};
+use super::super::effect::{Effect, Language, Operation, Target};
 use super::super::engine::Context;
 use super::super::grammar::Parsed;
 use super::super::knowledge::{Program, Verbs};
@@ -33,6 +33,11 @@ pub(in super::super) fn effects(
         if is(&verbs.reads) {
             return;
         }
+        if matches!(word.as_known(), Some(b"cp" | b"sync" | b"copy" | b"download"))
+            && download(parsed.operands.get(at + 1..).unwrap_or_default(), context, effects)
+        {
+            return;
+        }
         let destructive = word.as_known().is_none() || is(&verbs.destroys);
         if destructive || is(&verbs.changes) {
             let path = parsed.operands.get(..=at).unwrap_or_default();
@@ -48,6 +53,23 @@ pub(in super::super) fn effects(
             return;
         }
     }
+}
+
+/// `aws s3 cp s3://bucket/key .`: what comes from there changes files here alone.
+fn download(operands: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) -> bool {
+    let is_remote = |value: &Value| value.prefix().windows(3).any(|part| part == b"://");
+    let Some((to, from)) = operands.split_last() else { return false };
+    if to.as_known().is_none() || is_remote(to) || from.is_empty() || !from.iter().all(is_remote) {
+        return false;
+    }
+    effects.extend(from.iter().map(|url| Effect::Fetch { url: url.clone() }));
+    let mirrors =
+        |word: &Value| matches!(word.as_known(), Some(b"--delete" | b"--delete-destination" | b"-d"));
+    if context.argv.iter().any(mirrors) {
+        effects.push(Effect::Delete { path: to.clone(), recursive: true, how: Operation::Remove });
+    }
+    effects.push(Effect::Write { path: to.clone(), how: Operation::Create });
+    true
 }
 
 /// The shell text in `--parameters commands=...` of `aws ssm send-command`: shorthand or JSON, as the client reads it.

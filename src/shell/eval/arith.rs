@@ -67,6 +67,15 @@ fn single(tokens: &[Token], numbers: &mut dyn Numbers) -> Option<i64> {
         numbers.assign(name, value);
         return value;
     }
+    // `i++` and `--i`, as loops count
+    if let [Token::Name(name), Token::Op(op @ ("++" | "--"))]
+    | [Token::Op(op @ ("++" | "--")), Token::Name(name)] = tokens
+    {
+        let before = numbers.number(name);
+        let after = before.and_then(|number| number.checked_add(if *op == "++" { 1 } else { -1 }));
+        numbers.assign(name, after);
+        return if matches!(tokens.first(), Some(Token::Name(_))) { before } else { after };
+    }
     if assigns(tokens) {
         for token in tokens {
             if let Token::Name(name) = token {

@@ -82,9 +82,39 @@ pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
             }
             with_newline(&normal(path))
         }
+        _ if prints_settings(program, name, args) => Vec::new(),
         _ => return None,
     };
     (out.len() <= MOST).then_some(out)
+}
+
+/// Programs that print what a shell is to set for them, for `eval "$(...)"`: with what is nobody's business but theirs, and no
+/// text of the request's. Taken for nothing, since what they set is theirs alone.
+fn prints_settings(program: &[u8], name: &[u8], args: &[&[u8]]) -> bool {
+    const SYSTEM: &[&[u8]] = &[b"/usr/", b"/bin/", b"/opt/homebrew/", b"/home/linuxbrew/"];
+    if program.contains(&b'/') && !SYSTEM.iter().any(|start| program.starts_with(start)) {
+        return false;
+    }
+    let shell = |word: &&[u8]| matches!(*word, b"bash" | b"sh" | b"-" | b"--" | b"posix");
+    match (name, args) {
+        (b"ssh-agent", [b"-s"] | []) | (b"dircolors", [b"-b"] | []) | (b"brew", [b"shellenv"]) => true,
+        (b"lesspipe" | b"lesspipe.sh" | b"luarocks", [b"path"] | []) => true,
+        (b"direnv", [b"hook", one]) | (b"starship" | b"zoxide" | b"atuin", [b"init", one]) => shell(one),
+        (b"mise" | b"rtx", [b"activate", one]) => shell(one),
+        (b"conda" | b"mamba" | b"micromamba", [hook, b"hook"]) => {
+            matches!(*hook, b"shell.bash" | b"shell.posix")
+        }
+        (
+            b"pyenv" | b"rbenv" | b"nodenv" | b"goenv" | b"jenv" | b"plenv" | b"phpenv",
+            [b"init" | b"virtualenv-init", rest @ ..],
+        ) => rest.iter().all(|word| shell(word) || *word == b"--path" || *word == b"--no-rehash"),
+        (b"fnm", [b"env", rest @ ..]) => rest.iter().all(|word| word.starts_with(b"--") || shell(word)),
+        (b"opam", [b"env", rest @ ..]) => {
+            rest.iter().all(|word| word.starts_with(b"--switch") || *word == b"--shell=bash")
+        }
+        (b"minikube", [b"docker-env" | b"podman-env"]) => true,
+        _ => false,
+    }
 }
 
 /// Numbers of `seq` that are written out.

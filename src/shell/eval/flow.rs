@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::ast::{Id, Kind, Node, PartKind, Script, Slice, Then};
 use super::super::{Input, Oddity, Value};
-use super::state::{self, Slots};
+use super::state::{self, Slot, Slots};
 use super::{Capture, Evaluator, Ix, Place, Task, TooMuch, initial};
 
 impl Evaluator<'_> {
@@ -177,7 +177,13 @@ impl Evaluator<'_> {
         }
         if pass == 0 {
             for (name, slots) in &mut changed {
-                let unknown = state::unknown_slot(name);
+                let is_number = |slot: &Slot| match slot {
+                    Slot::Scalar(value) => value.as_str().is_some_and(|text| text.parse::<i64>().is_ok()),
+                    _ => false,
+                };
+                let before = self.variables.get(name).and_then(|slots| slots.first());
+                let counts = before.is_some_and(is_number) && slots.first().is_some_and(is_number);
+                let unknown = if counts { state::counted_slot(name) } else { state::unknown_slot(name) };
                 if !slots.contains(&unknown) {
                     slots.push(unknown);
                 }

@@ -138,6 +138,9 @@ impl Evaluator<'_> {
                         script.word(*word).is_none_or(|word| script.bytes(word.span).trim_ascii().is_empty());
                     condition_free |= index == 1 && blank;
                     self.arithmetic(&script, ix, *word)?;
+                    if index == 0 {
+                        self.apply_deferred();
+                    }
                 }
                 self.forget_deferred();
                 if condition_free {

@@ -43,7 +43,10 @@ impl Evaluator<'_> {
     /// Variables that a loop's head steps: anything.
     pub(super) fn forget_deferred(&mut self) {
         for (name, slot) in std::mem::take(&mut self.deferred) {
-            self.set(&name, vec![slot, state::unknown_slot(&name)]);
+            let counts = matches!(self.variables.get(&name).and_then(|slots| slots.first()), Some(Slot::Scalar(value))
+                if value.as_str().is_some_and(|text| text.parse::<i64>().is_ok()));
+            let other = if counts { state::counted_slot(&name) } else { state::unknown_slot(&name) };
+            self.set(&name, vec![slot, other]);
         }
         self.picks.clear();
     }

@@ -327,7 +327,9 @@ impl Evaluator<'_> {
                 self.prompt(slot);
             }
         }
-        self.notice_itself(program);
+        let words = if let Kind::Simple { words, .. } = node.kind { script.ids(words) } else { &[] };
+        let first = words.first().and_then(|word| script.word(*word));
+        self.notice_itself(first.map_or(&[], |word| script.bytes(word.span)), program);
         if let Some(name) = program.as_str() {
             if !self.functions.is_empty() && self.functions.contains_key(name) {
                 let name = name.to_owned();
@@ -345,11 +347,16 @@ impl Evaluator<'_> {
     }
 
     /// `$0 & $0`: the text starts itself.
-    fn notice_itself(&mut self, program: &Value) {
+    fn notice_itself(&mut self, written: &[u8], program: &Value) {
+        let bare: Vec<u8> =
+            written.iter().copied().filter(|byte| !matches!(byte, b'"' | b'{' | b'}')).collect();
         let itself = match program.pieces.as_slice() {
             [Piece::Unknown(unknown)] => unknown.source == "$0",
             _ => false,
-        };
+        } || matches!(
+            bare.strip_prefix(b"./").unwrap_or(&bare),
+            b"$0" | b"$BASH_SOURCE" | b"$BASH_SOURCE[0]"
+        );
         if itself {
             self.zero_started += 1;
             if self.zero_started >= 2 || self.place.background > 0 {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::super::{Unknown, Value};
+use super::super::{COUNTED, Unknown, Value};
 
 /// Most values that a variable is followed with; with more it is unknown besides.
 const ALTERNATIVES: usize = 64;
@@ -118,6 +118,12 @@ pub(super) fn unite(all: &mut Slots, more: &[Slot], name: &str) {
 pub(super) fn unknown_slot(name: &str) -> Slot {
     let source = if name == CWD { "$PWD".to_owned() } else { format!("${name}") };
     Slot::Scalar(hole(&source, false))
+}
+
+/// A variable that a loop counts with: each number in turn.
+pub(super) fn counted_slot(name: &str) -> Slot {
+    let source = format!("${name}{COUNTED}");
+    Slot::Scalar(Value::unknown(Unknown { source, ..Unknown::default() }))
 }
 
 /// A value that is one hole.
