@@ -243,6 +243,6 @@ fn images_are_listed_and_checked_against_the_policy() {
         let (_, err) = ended(&run(&["images", "check", &images.busybox]), 1);
         assert!(err.contains("does not permit"), "{err}");
         let (_, err) = ended(&run(&["images", "check", "execward/base:no-such"]), 1);
-        assert!(err.contains("images/build base"), "{err}");
+        assert!(err.contains("execward images build base"), "{err}");
     });
 }

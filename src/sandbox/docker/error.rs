@@ -81,7 +81,7 @@ impl DockerError {
             Self::Old { .. } => "use Docker 20.10 or later".to_owned(),
             Self::NoImage(name) => match name.strip_prefix("execward/") {
                 Some(own) => format!(
-                    "make it with `images/build {}` of execward's sources",
+                    "make it with `execward images build {}`, as root",
                     own.split([':', '@']).next().unwrap_or(own)
                 ),
                 None => format!("get it with `docker pull {name}`"),
