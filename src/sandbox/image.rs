@@ -9,7 +9,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Seek as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -17,6 +17,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use sha2::{Digest as _, Sha256};
+
+/// What the names of copies begin with.
+const COPY: &str = "runner-";
 
 /// The running binary, as nobody but root can change it; closed by exec.
 pub(super) fn open() -> io::Result<OwnedFd> {
@@ -61,9 +64,16 @@ pub(super) fn about() -> io::Result<&'static Image> {
     Ok(ABOUT.get_or_init(|| Image { digest, size }))
 }
 
-/// A path of this very binary that nobody but this user and root can write: itself where that is so, else a copy in
-/// `parent`, which is this user's alone.
-pub(super) fn path(parent: &Path) -> io::Result<PathBuf> {
+/// This very binary at a path at which nobody but this user and root can write.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) path: PathBuf,
+    /// Held for as long as somebody is to find it there. None for a file that is not ours to remove.
+    _held: Option<File>,
+}
+
+/// Places it: itself where it lies well, else a copy in `parent`, which is this user's alone.
+pub(super) fn place(parent: &Path) -> io::Result<Placed> {
     let own = open()?;
     #[allow(clippy::disallowed_methods, reason = "the binary itself")]
     if let Ok(path) = fs::read_link("/proc/self/exe")
@@ -73,28 +83,50 @@ pub(super) fn path(parent: &Path) -> io::Result<PathBuf> {
             fs::symlink_metadata(parent).is_ok_and(|about| about.uid() == 0 && about.mode() & 0o022 == 0)
         })
     {
-        return Ok(path);
+        return Ok(Placed { path, _held: None });
     }
     let mut from = File::from(own);
     let about = fs::metadata("/proc/self/exe")?;
-    let name = format!("runner-{:x}-{:x}-{:x}", about.dev(), about.ino(), about.mtime_nsec() ^ about.mtime());
+    let name = format!("{COPY}{:x}-{:x}-{:x}", about.dev(), about.ino(), about.mtime_nsec() ^ about.mtime());
     let path = parent.join(name);
-    if path.exists() {
-        return Ok(path);
+    loop {
+        if let Some(held) = hold(&path)? {
+            return Ok(Placed { path, _held: Some(held) });
+        }
+        let mut making = tempfile::Builder::new()
+            .prefix("making-")
+            .permissions(fs::Permissions::from_mode(0o555))
+            .tempfile_in(parent)?;
+        from.rewind()?;
+        io::copy(&mut from, making.as_file_mut())?;
+        making.persist(&path)?;
+        remove_others(parent, &path);
     }
-    let making = parent.join(format!("making-{}", std::process::id()));
-    let _ = fs::remove_file(&making);
-    let mut to = File::options().write(true).create_new(true).mode(0o555).open(&making)?;
-    from.rewind()?;
-    io::copy(&mut from, &mut to)?;
-    // Other versions are of no use to anybody who is started from here on.
-    for old in fs::read_dir(parent)?.flatten() {
-        if old.file_name().to_string_lossy().starts_with("runner-") {
-            let _ = fs::remove_file(old.path());
+}
+
+/// Holds a copy, where it is there.
+fn hold(path: &Path) -> io::Result<Option<File>> {
+    let copy = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        copy => copy?,
+    };
+    copy.lock_shared()?;
+    // Another supervisor may have removed it, or put another one there, before it was held.
+    let (held, named) = (copy.metadata()?, fs::symlink_metadata(path));
+    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())).then_some(copy))
+}
+
+/// Removes the copies of other versions, but those that another supervisor holds.
+fn remove_others(parent: &Path, own: &Path) {
+    let copies = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
+    let others = copies.filter(|path| {
+        path != own && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(COPY))
+    });
+    for other in others {
+        if File::open(&other).is_ok_and(|copy| copy.try_lock().is_ok()) {
+            let _ = fs::remove_file(&other);
         }
     }
-    fs::rename(&making, &path)?;
-    Ok(path)
 }
 
 /// A directory that is this user's alone.
@@ -136,4 +168,23 @@ fn sealed(mut file: File) -> io::Result<OwnedFd> {
         SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     fcntl(&image, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(image.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_somebody_holds_stays_and_others_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let copies = ["own", "held", "free"].map(|name| directory.path().join(format!("{COPY}{name}")));
+        copies.iter().for_each(|copy| fs::write(copy, "").unwrap());
+        let [own, held, free] = &copies;
+        let another = hold(held).unwrap().expect("it is there");
+        remove_others(directory.path(), own);
+        assert!(own.exists() && held.exists() && !free.exists());
+        drop(another);
+        remove_others(directory.path(), own);
+        assert!(!held.exists() && hold(held).unwrap().is_none());
+    }
 }

@@ -110,6 +110,8 @@ pub fn nothing_is_lost(mut daemon: Daemon, open: Open<'_>) {
         assert!(whole.read(&mut client, &session, "counts"));
     }
     assert!(whole.read == expected.as_bytes());
+    // Who waits is told before the record is on the disk.
+    until("its end is on record", || !daemon.records("end").is_empty());
     assert_eq!(daemon.records("end").len(), 1);
     daemon.verify_log();
 }

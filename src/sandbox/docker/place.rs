@@ -53,7 +53,8 @@ pub(super) struct Place {
     path: PathBuf,
     /// Held for as long as the place is somebody's: a place without a lock is a dead supervisor's.
     _lock: File,
-    binary: PathBuf,
+    /// None where another supervisor had made the container.
+    _binary: Option<image::Placed>,
     mounts: Mounts,
     mapped: bool,
     /// It is the next supervisor's to clear.
@@ -73,7 +74,7 @@ impl Place {
             move |error: io::Error| DockerError::Place { what, error: error.to_string() }
         };
         image::own_directory(parent).map_err(wrong(&parent.to_string_lossy()))?;
-        let binary = image::path(parent).map_err(wrong("the runner's binary"))?;
+        let binary = image::place(parent).map_err(wrong("the runner's binary"))?;
         let path = parent.join(name);
         // Under a name that no sweep looks at until it is held.
         let making = parent.join(format!("{MAKING}{name}"));
@@ -84,7 +85,9 @@ impl Place {
         let lock = File::create(making.join(LOCK)).map_err(wrong("a lock"))?;
         lock.try_lock().map_err(|error| wrong("a lock")(io::Error::other(error.to_string())))?;
         fs::rename(&making, &path).map_err(wrong(&path.to_string_lossy()))?;
-        let mut place = Self { path, _lock: lock, binary, mounts: Vec::new(), mapped: false, left: false };
+        let (binary, held) = (binary.path.clone(), Some(binary));
+        let mut place =
+            Self { path, _lock: lock, _binary: held, mounts: Vec::new(), mapped: false, left: false };
         DirBuilder::new()
             .mode(image::passable())
             .create(place.session())
@@ -102,7 +105,7 @@ impl Place {
             _ => top.clone(),
         };
         place.mounts = vec![
-            (place.binary.clone(), RUNNER.into(), false),
+            (binary, RUNNER.into(), false),
             (place.session(), SOCKET_DIRECTORY.into(), false),
             (place.path.join("passwd"), "/etc/passwd".into(), false),
             (place.path.join("group"), "/etc/group".into(), false),
@@ -124,14 +127,7 @@ impl Place {
             match lock.try_lock() {
                 Ok(()) => {
                     let (path, mounts) = (path.to_owned(), Vec::new());
-                    return Ok(Self {
-                        path,
-                        _lock: lock,
-                        binary: PathBuf::new(),
-                        mounts,
-                        mapped,
-                        left: false,
-                    });
+                    return Ok(Self { path, _lock: lock, _binary: None, mounts, mapped, left: false });
                 }
                 // Whoever sweeps looks whether somebody has it.
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,

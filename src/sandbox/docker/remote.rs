@@ -41,6 +41,9 @@ use crate::wire::runner::{Container, Ground, ROLE, STDIO, SandboxSpec};
 /// Where the volume with the binary is in a container: the directory of [`RUNNER`].
 const VOLUME: &str = "/.execward";
 
+/// What the names of such volumes begin with.
+const VOLUMES: &str = "execward-runner-";
+
 /// The sockets of ways to engines, below the directory of containers. No sweep looks at it.
 const TUNNELS: &str = ".engines";
 
@@ -118,6 +121,19 @@ impl Remote {
         self.explained(fit.and_then(|fit| fit)).await
     }
 
+    /// Removes what sessions that are over, and runners of other versions, have left there.
+    ///
+    /// # Errors
+    /// When the engine does not say what there is.
+    pub async fn sweep(&self) -> Result<(), DockerError> {
+        let (engine, current) = (self.engine().await?, volume()?);
+        let of = engine.clone();
+        let swept = engine.ask(move |docker| async move {
+            sweep::sweep_elsewhere(&docker, &of, (VOLUMES, &current)).await
+        });
+        self.explained(swept.await.and_then(|swept| swept)).await
+    }
+
     /// Makes a container with this sandbox, and attaches to its runner.
     pub(in crate::sandbox) async fn launch(
         &self,
@@ -191,14 +207,11 @@ async fn make(
     };
     launch::is_fit(docker, of).await?;
     let image = images::inspect(docker, of, &settings.image).await?;
-    let binary = image::about().map_err(|error| binary(&error))?;
-    let volume = format!("execward-runner-{}", binary.digest.get(..32).unwrap_or(&binary.digest));
+    let size = image::about().map_err(|error| binary(&error))?.size;
+    let volume = volume()?;
     let of_image = Image::from(image.clone()).id;
-    let labels = HashMap::from([
-        (LABEL_OWNER.to_owned(), nix::unistd::geteuid().to_string()),
-        (LABEL_SUPERVISOR.to_owned(), std::process::id().to_string()),
-        (LABEL_SANDBOX.to_owned(), Key::new(&of_image, spec).digest()),
-    ]);
+    let mut labels = labels();
+    labels.insert(LABEL_SANDBOX.to_owned(), Key::new(&of_image, spec).digest());
     let way = container::Way {
         mounts: vec![runner_volume(&volume, true), root(&far.root, far.make, spec.workspace.writable)],
         labels,
@@ -210,8 +223,8 @@ async fn make(
         launch::compare(docker, of, &running.asked, &running.id).await?;
         {
             let _one = sending.lock().await;
-            if !has_runner(docker, &running.id, binary.size).await {
-                send(docker, of, &of_image, &volume, binary.size).await?;
+            if !has_runner(docker, &running.id, size).await {
+                send(docker, of, &of_image, &volume, size).await?;
             }
         }
         if far.make {
@@ -223,6 +236,20 @@ async fn make(
         Ok((stream, complaints)) => Ok(Attached { stream, running, complaints }),
         Err(error) => Err(running.undo(docker, error).await),
     }
+}
+
+/// What tells our containers from others'.
+fn labels() -> HashMap<String, String> {
+    HashMap::from([
+        (LABEL_OWNER.to_owned(), nix::unistd::geteuid().to_string()),
+        (LABEL_SUPERVISOR.to_owned(), std::process::id().to_string()),
+    ])
+}
+
+/// What the volume with this version's binary is called.
+fn volume() -> Result<String, DockerError> {
+    let digest = &image::about().map_err(|error| binary(&error))?.digest;
+    Ok(format!("{VOLUMES}{}", digest.get(..32).unwrap_or(digest)))
 }
 
 /// The volume with the binary.
@@ -265,6 +292,7 @@ async fn send(docker: &Docker, of: &Engine, image: &str, volume: &str, size: u64
         image: Some(image.to_owned()),
         entrypoint: Some(vec![RUNNER.to_owned()]),
         network_disabled: Some(true),
+        labels: Some(labels()),
         host_config: Some(HostConfig {
             mounts: Some(vec![runner_volume(volume, false)]),
             network_mode: Some("none".into()),

@@ -88,6 +88,8 @@ struct Reached<'a> {
     stream: UnixStream,
     behind: Option<Behind>,
     complaints: Complaints,
+    /// What is mounted there.
+    copy: Option<image::Placed>,
 }
 
 /// What the stream hangs on.
@@ -132,21 +134,22 @@ async fn command<'a>(
 ) -> Result<Reached<'a>, LaunchError> {
     let image = look(image::about, "a digest of the binary").await?;
     let (directory, mounts) = (launcher.directory.clone(), template.mounts());
-    let binary =
-        look(move || if mounts { copy(&directory) } else { Ok(directory) }, "a copy of the binary").await?;
+    let copied = move || if mounts { copy(&directory).map(Some) } else { Ok(None) };
+    let copy = look(copied, "a copy of the binary").await?;
     let mut name = [0; 8];
     getrandom::fill(&mut name)
         .map_err(|error| FarError::Binary { what: "a name", error: io::Error::other(error.to_string()) })?;
     let workspace = spec.workspace.path.to_string_lossy();
     let words = template.fill(&Filling {
         image,
-        binary: &binary,
+        binary: copy.as_ref().map_or(&launcher.directory, |copy| &copy.path),
         name: &format!("execward-{}", name.map(|byte| format!("{byte:02x}")).concat()),
         workspace: &workspace,
         memory: (spec.limits.memory >> 20).max(1),
         processes: spec.limits.processes,
     });
     let mut reached = Reached::start(launcher, &words, until)?;
+    reached.copy = copy;
     if template.sends() {
         reached.bring(image.size).await?;
     }
@@ -161,10 +164,10 @@ async fn look<T: Send + 'static>(
     looked.map_err(|error| FarError::Binary { what, error })
 }
 
-/// A path of the binary, in a directory of this user's alone where it has to be copied.
-fn copy(directory: &Path) -> io::Result<std::path::PathBuf> {
+/// The binary, in a directory of this user's alone where it has to be copied.
+fn copy(directory: &Path) -> io::Result<image::Placed> {
     image::own_directory(directory)?;
-    image::path(directory)
+    image::place(directory)
 }
 
 impl<'a> Reached<'a> {
@@ -207,7 +210,7 @@ impl<'a> Reached<'a> {
         };
         let complaints = Complaints::of(stream(hears)?);
         let behind = Some(Behind::Process(process));
-        Ok(Self { launcher, until, stream: stream(ours)?, behind, complaints })
+        Ok(Self { launcher, until, stream: stream(ours)?, behind, complaints, copy: None })
     }
 
     /// Has a container made, and reaches its runner.
@@ -227,7 +230,7 @@ impl<'a> Reached<'a> {
         let docker::Attached { stream, running, complaints } = attached.map_err(late)??;
         let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
         let stream = stream.map_err(LaunchError::Spawn)?;
-        Ok(Self { launcher, until, stream, behind: Some(Behind::Container(running)), complaints })
+        Ok(Self { launcher, until, stream, behind: Some(Behind::Container(running)), complaints, copy: None })
     }
 
     /// Has a shell there take the binary, if it has not got it.

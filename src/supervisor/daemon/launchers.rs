@@ -238,7 +238,12 @@ pub(super) async fn watch(house: Arc<House>) {
                 let (name, health) = (launcher.name.as_str(), remote.health().await);
                 if answers.insert(name, health.is_ok()) != Some(health.is_ok()) {
                     match health {
-                        Ok(()) => tracing::info!(launcher = name, "its engine answers"),
+                        Ok(()) => {
+                            tracing::info!(launcher = name, "its engine answers");
+                            if let Err(error) = remote.sweep().await {
+                                tracing::warn!(launcher = name, %error, "what was left there stays");
+                            }
+                        }
                         Err(error) => tracing::warn!(launcher = name, %error, "its engine does not answer"),
                     }
                 }
