@@ -95,7 +95,7 @@ struct Reached<'a> {
 /// What the stream hangs on.
 enum Behind {
     Process(Child),
-    Container(docker::Running),
+    Container(Box<docker::Running>),
 }
 
 /// Runs the command, waits for its runner, and has that one make the sandbox.
@@ -111,7 +111,7 @@ pub(in crate::sandbox) async fn launch(launcher: &Launcher, spec: SandboxSpec) -
         Some(Behind::Process(process)) => {
             Runner::Far(Far { process, complaints: complaints.clone(), silence: launcher.silence })
         }
-        Some(Behind::Container(running)) => Runner::Container(running),
+        Some(Behind::Container(running)) => Runner::Container(*running),
         None => return Err(reached.gone("it was used").into()),
     };
     let (standard, _) = UnixStream::pair().map_err(LaunchError::Spawn)?;
@@ -230,7 +230,14 @@ impl<'a> Reached<'a> {
         let docker::Attached { stream, running, complaints } = attached.map_err(late)??;
         let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
         let stream = stream.map_err(LaunchError::Spawn)?;
-        Ok(Self { launcher, until, stream, behind: Some(Behind::Container(running)), complaints, copy: None })
+        Ok(Self {
+            launcher,
+            until,
+            stream,
+            behind: Some(Behind::Container(Box::new(running))),
+            complaints,
+            copy: None,
+        })
     }
 
     /// Has a shell there take the binary, if it has not got it.
