@@ -136,6 +136,8 @@ const LOSSES: &[&str] = &[
     "db:migrate:undo:*",
     "schema:drop",
     "db:schema:load",
+    "deleteall",
+    "rmr",
     "db:structure:load",
     "db:setup",
     "db:seed:replant",

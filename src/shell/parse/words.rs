@@ -79,11 +79,8 @@ impl Parser {
             let quoted = frame.double || matches!(frame.context, Context::Here { .. });
             match byte {
                 b'\\' => {
-                    // `-c` takes it for a word, and where a text is read line by line it is joined with nothing
-                    if run == self.pos
-                        && self.pos + 1 == self.script.text.len()
-                        && frame.context == Context::Plain
-                    {
+                    // `-c` takes it for itself, and where a text is read line by line it is joined with nothing: `}\` is `}`
+                    if self.pos + 1 == self.script.text.len() && frame.context == Context::Plain {
                         return self.fail("a backslash at the end joins with nothing");
                     }
                     self.literal(run, self.pos, quoted)?;
