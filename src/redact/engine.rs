@@ -9,6 +9,7 @@ use regex_automata::{Anchored, dfa::dense};
 
 use super::rules::{Before, Rule};
 use super::search::Search;
+use super::shape::{Counted, Shape};
 use super::{Rules, Secret, Span, Stream, encoding};
 
 /// Bytes of a secret that are looked at before it is taken for one without an end: it is masked, and the stream
@@ -277,7 +278,9 @@ impl Engine {
                 open: None,
             });
         };
-        let (end, open) = match run(automaton, entry, buffer, start, WINDOW, ended) {
+        let counted = rule.secret.shape().and_then(|shape| count(shape, buffer, start, ended));
+        let ran = counted.unwrap_or_else(|| run(automaton, entry, buffer, start, WINDOW, ended));
+        let (end, open) = match ran {
             Run::Done(Some(end)) => (end.saturating_sub(rule.keep), None),
             Run::Full(true, state) if rule.keep == 0 => (start + WINDOW, Some(state)),
             Run::Done(None) | Run::Full(..) => return Verdict::No,
@@ -447,6 +450,20 @@ fn printable(byte: u8) -> u8 {
     if byte.is_ascii_graphic() && byte != b'[' && byte != b']' { byte } else { b'?' }
 }
 
+/// What [`run`] finds of a whole secret, by counting; `None` where the window ends first.
+fn count(shape: &Shape, buffer: &[u8], at: usize, ended: bool) -> Option<Run> {
+    let text = buffer.get(at..).unwrap_or_default();
+    let text = text.get(..WINDOW).unwrap_or(text);
+    let is_cut = text.len() == WINDOW;
+    match shape.count(text, ended && !is_cut) {
+        Counted::Match(length) if length == WINDOW => None,
+        Counted::Starved if is_cut => None,
+        Counted::Match(length) => Some(Run::Done(Some(at + length))),
+        Counted::No => Some(Run::Done(None)),
+        Counted::Starved => Some(Run::Starved(None)),
+    }
+}
+
 /// Runs an automaton over `buffer[at..]`, at most `window` bytes, as far as bytes matter. `entry`: where it is after the
 /// first bytes, if that is known.
 fn run(
@@ -498,4 +515,50 @@ fn is_final(automaton: &dense::DFA<Vec<u32>>, state: StateID) -> bool {
     automaton.is_match_state(state)
         && (0..=u8::MAX).all(|byte| automaton.is_dead_state(automaton.next_state(state, byte)))
         && !automaton.is_match_state(automaton.next_eoi_state(state))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn most_shapes_are_counted() {
+        let rules = Rules::builtin().rules;
+        let counted = rules.iter().filter(|rule| rule.secret.shape().is_some()).count();
+        assert!(counted * 2 > rules.len(), "{counted} of {}", rules.len());
+    }
+
+    proptest! {
+        #[test]
+        fn counting_finds_what_the_automaton_finds(
+            which in any::<prop::sample::Index>(),
+            // Most of it is what keys are made of.
+            parts in prop::collection::vec(("[A-Za-z0-9]{0,40}|[._=/+@ -]|[ -~]{0,3}", 0..9_usize), 0..8),
+            ended in any::<bool>(),
+        ) {
+            let rules = Rules::builtin().rules;
+            let counted: Vec<_> = rules.iter().filter(|rule| rule.secret.shape().is_some()).collect();
+            let rule = which.get(&counted);
+            let mut text = Vec::new();
+            for (part, literal) in &parts {
+                if let Some(literal) = rule.literals.get(*literal) {
+                    text.extend(literal);
+                }
+                text.extend(part.as_bytes());
+            }
+            let (Some(shape), Some(automaton)) = (rule.secret.shape(), rule.secret.automaton()) else {
+                return Ok(());
+            };
+            for at in 0..text.len() {
+                let ran = run(automaton, None, &text, at, WINDOW, ended);
+                match count(shape, &text, at, ended) {
+                    Some(Run::Done(end)) => prop_assert!(matches!(ran, Run::Done(same) if same == end), "{} at {at}", rule.id),
+                    Some(Run::Starved(_)) => prop_assert!(matches!(ran, Run::Starved(_)), "{} at {at}", rule.id),
+                    Some(Run::Full(..)) | None => prop_assert!(false, "no window is full"),
+                }
+            }
+        }
+    }
 }

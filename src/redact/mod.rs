@@ -19,6 +19,7 @@ mod messages;
 mod rules;
 mod search;
 mod secret;
+mod shape;
 mod stream;
 
 pub use engine::Redactor;

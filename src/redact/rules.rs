@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::check::Check;
+use super::shape::Shape;
 
 /// Largest automaton of one expression, in bytes.
 const AUTOMATON_LIMIT: usize = 4 << 20;
@@ -23,7 +24,7 @@ const MIN_LITERAL: usize = 3;
 const MAX_LITERAL: usize = 32;
 
 /// How expressions are read: over bytes.
-fn bytewise() -> syntax::Config {
+pub(super) fn bytewise() -> syntax::Config {
     syntax::Config::new().unicode(false).utf8(false)
 }
 
@@ -152,16 +153,23 @@ pub(super) struct Rule {
 pub(super) struct Expression {
     text: String,
     automaton: OnceLock<Option<dense::DFA<Vec<u32>>>>,
+    shape: OnceLock<Option<Shape>>,
 }
 
 impl Expression {
     fn new(text: String) -> Self {
-        Self { text, automaton: OnceLock::new() }
+        Self { text, automaton: OnceLock::new(), shape: OnceLock::new() }
     }
 
     /// Bytes of the longest match; `None` where there is none.
     fn longest(&self) -> Option<usize> {
         syntax::parse_with(&self.text, &bytewise()).ok()?.properties().maximum_len()
+    }
+
+    /// What the automaton would find by counting, where that is as good.
+    pub(super) fn shape(&self) -> Option<&Shape> {
+        let read = || Shape::of(&syntax::parse_with(&self.text, &bytewise()).ok()?);
+        self.shape.get_or_init(read).as_ref()
     }
 
     /// The automaton; `None` when the expression cannot be compiled, which loading rules out.

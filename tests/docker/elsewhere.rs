@@ -199,7 +199,17 @@ fn with_engine(test: impl Fn(&Images, &mut Engine)) {
 fn a_session_runs_behind_tls_in_a_container_that_goes_with_it() {
     with_engine(|images, engine| {
         let there = There::new();
+        // Runners of other versions, one of which is in use, and what is not ours.
+        for volume in ["execward-runner-old", "execward-runner-used", "somebodys"] {
+            engine.says(&["volume", "create", volume]);
+        }
+        let user = engine.says(&["create", "-v", "execward-runner-used:/at", &images.busybox, "sh"]);
         let mut daemon = daemon(&there, &engine.lines(&images.busybox, "ca", "client"));
+        let volumes = || engine.says(&["volume", "ls", "--quiet"]);
+        until("the old runner is swept", || !volumes().contains("execward-runner-old"));
+        assert!(volumes().contains("execward-runner-used") && volumes().contains("somebodys"));
+        engine.says(&["rm", &user]);
+        engine.says(&["volume", "rm", "somebodys", "execward-runner-used"]);
         let mut agent = client(&daemon);
         let opened = open(&mut agent, "/work/root/a/b");
         assert_eq!(opened["receipt"]["backend"], "docker", "{opened}");
