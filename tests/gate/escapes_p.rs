@@ -1,8 +1,8 @@
 //! Ways round a command gate, row by row (P1 to P55): text that hides a command from who judges it.
 //!
 //! `rm -rf /` stands for any command of the hardline list; it is judged and never run. Rows that other layers answer are not
-//! here: P23 and P25's environment (`real::everyday`, `prepare`), P46, P47 and P49 (`stage`, `bad_input::place`), P44, P50, P52,
-//! P53 and P55 (no such request exists, or the layer does not yet).
+//! here: P23 and P25's environment (`real::everyday`, `prepare`), P46, P47 and P49 (`stage`, `bad_input::place`), P50
+//! (`daemon::grants`) and P52 (`proxy`, `network`). P44 and P53 have nothing to say: a request with a field for either is refused.
 
 use execward::gate::Decision;
 
@@ -197,6 +197,7 @@ const ROWS: &[(&str, &str, &[&str])] = &[
     ),
     ("P40", "deny", &["echo\0rm -rf /"]),
     ("P41", "dangerous", &["echo ok \u{202e} rm", "\u{455}udo ls", "ls \u{e0041}\u{e0042}", "r\u{200b}m x"]),
+    ("P55", "dangerous", &["bash", "bash -s", "sh -i", "python3", "env -i bash"]),
 ];
 
 #[test]
