@@ -2,7 +2,8 @@
 //!
 //! `rm -rf /` stands for any command of the hardline list; it is judged and never run. Rows that other layers answer are not
 //! here: P23 and P25's environment (`real::everyday`, `prepare`), P46, P47 and P49 (`stage`, `bad_input::place`), P50
-//! (`daemon::grants`) and P52 (`proxy`, `network`). P44 and P53 have nothing to say: a request with a field for either is refused.
+//! (`daemon::grants`) and P52 (`proxy`, `network`). P44 and P53, too:
+//! a request with a field for either is refused.
 
 use execward::gate::Decision;
 
