@@ -121,11 +121,14 @@ fn is_real(secret: &[u8]) -> bool {
         builder.build(STAND_IN_PARTS).ok()
     };
     let parts = PARTS.get_or_init(build);
-    let repeated = secret.first().is_some_and(|first| secret.iter().all(|byte| byte == first));
-    !repeated
-        && !(secret.len() <= LONGEST_STAND_IN
-            && STAND_INS.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(secret)))
-        && !parts.as_ref().is_some_and(|parts| parts.is_match(secret))
+    let is_stand_in = |word: &&str| word.as_bytes().eq_ignore_ascii_case(secret);
+    if secret.first().is_some_and(|first| secret.iter().all(|byte| byte == first)) {
+        return false;
+    }
+    if secret.len() <= LONGEST_STAND_IN && STAND_INS.iter().any(is_stand_in) {
+        return false;
+    }
+    !parts.as_ref().is_some_and(|parts| parts.is_match(secret))
 }
 
 fn is_path(secret: &[u8]) -> bool {
