@@ -1,4 +1,5 @@
-//! The operator's console: the questions that wait, one of them in full, and keys to answer it.
+//! The operator's console: the questions that wait, one of them in full, and keys to answer it; and what is under way, session by
+//! session.
 //!
 //! It needs 80 columns, 24 lines and no colour. An answer goes to the question that is shown and to no other: the choice
 //! stays with its question when others come and go, and when the chosen one goes away by itself, no key answers the next
@@ -14,6 +15,9 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 
+mod live;
+
+use self::live::Live;
 use super::approvals::{became, line, plain, preview, question};
 use super::exit::Exit;
 use super::screen::Screen;
@@ -30,7 +34,7 @@ const TICK: Duration = Duration::from_millis(80);
 /// How long a question must have been shown before a key answers it, where nobody chose it.
 const SEEN: Duration = Duration::from_millis(700);
 
-const KEYS: &str = "a once  n once, offline, read-only  s session  w always  d deny  arrows choose  PgUp/PgDn scroll  q quit";
+const KEYS: &str = "a once  n once, offline, read-only  s session  w always  d deny  arrows choose  PgUp/PgDn scroll  l live  q quit";
 
 /// What the console shows.
 #[derive(Debug, Default)]
@@ -42,6 +46,8 @@ struct Console {
     scroll: u16,
     asking: Asking,
     status: String,
+    /// What is under way, where that is shown in place of the questions.
+    live: Option<Live>,
 }
 
 /// What is being typed or confirmed.
@@ -130,6 +136,9 @@ fn run(client: &mut Client, console: &mut Console, terminal: &mut DefaultTermina
             }
             terminal.draw(|frame| console.draw(frame))?;
         }
+        if let Some(live) = &mut console.live {
+            live.look(client)?;
+        }
         match client.event(Some(TICK))? {
             Some(Event::Pending(pending)) => console.put(pending.0),
             Some(Event::Settled(settled)) => console.settle(&settled.approval, &settled.settled),
@@ -185,6 +194,15 @@ impl Console {
     }
 
     fn key(&mut self, code: KeyCode) -> Act {
+        if let Some(live) = &mut self.live {
+            match code {
+                KeyCode::Char('q') => return Act::Quit,
+                // No other key: nothing is answered that is not seen.
+                KeyCode::Char('l') | KeyCode::Esc => self.leave_live(),
+                code => live.key(code),
+            }
+            return Act::Nothing;
+        }
         match std::mem::take(&mut self.asking) {
             Asking::Reason(text) => return self.reason(text, code),
             Asking::Grant(answer, width, preview) => return self.confirm(answer, width, preview, code),
@@ -199,10 +217,17 @@ impl Console {
             KeyCode::Up | KeyCode::Char('k') => self.choose(at.map_or(0, |at| at.saturating_sub(1)), true),
             KeyCode::PageDown => self.scroll = self.scroll.saturating_add(8),
             KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(8),
+            KeyCode::Char('l') => self.live = Some(Live::default()),
             KeyCode::Char(letter) => return self.letter(letter),
             _ => {}
         }
         Act::Nothing
+    }
+
+    /// Goes back to the questions: the one that is shown then has not been seen yet.
+    fn leave_live(&mut self) {
+        self.live = None;
+        self.since = Some(Instant::now());
     }
 
     fn letter(&mut self, letter: char) -> Act {
@@ -279,6 +304,9 @@ impl Console {
 
     fn draw(&self, frame: &mut Frame<'_>) {
         let area = frame.area();
+        if let Some(live) = &self.live {
+            return live.draw(frame, self.waiting.len());
+        }
         let rows = u16::try_from(self.waiting.len()).unwrap_or(u16::MAX).clamp(1, (area.height / 4).max(1));
         let [list, detail, status, keys] = Layout::vertical([
             Constraint::Length(rows + 1),

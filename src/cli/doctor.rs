@@ -98,7 +98,8 @@ mod attack {
     use super::{Doctor, Exit, Path, PathBuf, Screen, shown};
     use crate::cli::screen::unwritten;
     use crate::ops::attack::{self, Backend, Outside, Place, Row, Said, Verdict, control};
-    use crate::ops::trial::{Scratch, run};
+    use crate::ops::scratch::Scratch;
+    use crate::ops::trial::run;
     use crate::stage::Outcome;
     use crate::sys::attack::NAME;
 

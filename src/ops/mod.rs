@@ -4,5 +4,6 @@
 pub mod attack;
 pub mod backup;
 pub mod doctor;
+pub mod scratch;
 pub mod trial;
 pub mod upgrade;

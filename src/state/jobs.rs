@@ -111,6 +111,8 @@ pub struct Past {
 pub struct Tick {
     /// The clocks now.
     pub clock: Option<ClockRow>,
+    /// By how much the clock was set: what is still to be told waits no longer and no shorter for it.
+    pub step: i64,
     /// Jobs, as far as they have come now.
     pub jobs: Vec<JobRow>,
     /// Jobs that are gone.
@@ -161,12 +163,18 @@ impl Store {
                 jobs: job_rows(all)?,
                 open: run_rows(all, "state IN ('scheduled', 'running') ORDER BY id", &[])?,
             };
-            let Tick { clock, jobs, gone, runs } = decide(&past);
+            let Tick { clock, step, jobs, gone, runs } = decide(&past);
             if let Some(ClockRow { wall, since_boot, boot }) = clock {
                 all.execute(
                     "INSERT INTO clock (one, wall, since_boot, boot) VALUES (1, ?1, ?2, ?3)
                      ON CONFLICT DO UPDATE SET wall = ?1, since_boot = ?2, boot = ?3",
                     params![wall, since_boot, boot],
+                )?;
+            }
+            if step != 0 {
+                all.execute(
+                    "UPDATE deliveries SET next = next + ?1 WHERE state IN ('pending', 'failed')",
+                    [step],
                 )?;
             }
             for JobRow { name, schedule, cursor, disabled_by } in jobs {

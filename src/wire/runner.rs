@@ -33,7 +33,7 @@ pub const HOLD_IDS: &str = "hold-ids";
 
 /// The form of all that passes between a supervisor and the runner that an earlier one has left: the frames, and what the earlier one
 /// wrote down. Sessions go on from one to another build where it is the same, whatever their versions are. Raise it with every change
-/// that the other side would not understand.
+/// that the other side would not understand: a test has every frame as it is (`sessions.txt`), and fails where one changes.
 pub const SESSIONS: u32 = 1;
 
 /// Largest body of a frame, kind byte included.
@@ -457,3 +457,6 @@ pub struct Layer {
     /// What it holds (`ABI 7`, `memory 4 GiB by cgroup v2`), or why it is missing.
     pub detail: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,3 +119,67 @@ fn a_backup_under_load_gives_the_same_answers_elsewhere() {
         );
     });
 }
+
+/// Directories in one that are called so.
+fn called(directory: &Path, kind: &str) -> std::collections::BTreeSet<PathBuf> {
+    let all = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
+    all.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(kind)).collect()
+}
+
+/// Kills such a process at the moment in which it works in a directory of its own; what it leaves.
+fn killed_at_work(command: impl Fn() -> Command, directory: &Path, kind: &str) -> PathBuf {
+    for _ in 0..200 {
+        let before = called(directory, kind);
+        let mut child =
+            command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut seen = None;
+        while seen.is_none() && child.try_wait().unwrap().is_none() {
+            seen = called(directory, kind).difference(&before).next().cloned();
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+        if let Some(left) = seen.filter(|path| path.exists()) {
+            return left;
+        }
+    }
+    panic!("it never leaves anything in {}", directory.display());
+}
+
+#[test]
+fn what_a_killed_one_was_at_work_in_goes_with_the_next() {
+    as_both(|| {
+        let Some(daemon) = Daemon::start(Setup::default()) else { return };
+        let (state, output) = (daemon.path().join("state"), daemon.path().join("never.zip"));
+        let archive = daemon.path().join("whole.zip");
+        let taking = |output: &Path| {
+            let mut command = owners(ground::execward());
+            command.args(["backup", "--output"]).arg(output);
+            command.arg("--config").arg(daemon.path().join("execward.toml")).arg("--state").arg(&state);
+            command
+        };
+        let left = killed_at_work(
+            || {
+                let _ = fs::remove_file(&output);
+                let _ = fs::remove_file(output.with_extension("zip.new"));
+                taking(&output)
+            },
+            &state,
+            ".work-",
+        );
+        let taken = taking(&archive).output().unwrap();
+        assert!(taken.status.success(), "{}", text(&taken));
+        assert!(!left.exists() && called(&state, ".work-").is_empty());
+        // The same of what works below /var/tmp.
+        let tmp = Path::new("/var/tmp");
+        let examining = || {
+            let mut command = owners(ground::execward());
+            command.arg("doctor").current_dir("/");
+            command
+        };
+        let left = killed_at_work(examining, tmp, "execward-doctor-");
+        until("the next one removes it", || {
+            let _ = examining().output().unwrap();
+            !left.exists()
+        });
+    });
+}

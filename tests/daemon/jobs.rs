@@ -14,12 +14,12 @@ const POLICY: &str = "[[rule]]\nid = \"ask.uname\"\nprogram = \"uname\"\ndecisio
     examples = [{ command = \"hostname x\", expect = \"deny\" }]\n";
 
 /// Jobs of a daemon, with a place for their results.
-struct Place {
-    daemon: Daemon,
+pub(super) struct Place {
+    pub(super) daemon: Daemon,
 }
 
 impl Place {
-    fn start(config: &str) -> Option<Self> {
+    pub(super) fn start(config: &str) -> Option<Self> {
         let daemon = Daemon::start(Setup { policy: POLICY, config })?;
         let place = Self { daemon };
         for name in ["jobs", "told"] {
@@ -32,7 +32,7 @@ impl Place {
     }
 
     /// Writes a job, which is not read yet.
-    fn put(&self, name: &str, text: &str) {
+    pub(super) fn put(&self, name: &str, text: &str) {
         let path = self.daemon.path().join(format!("jobs/{name}.toml"));
         let workspace = self.daemon.workspace(me(), "jobs");
         fs::write(
@@ -44,7 +44,7 @@ impl Place {
         give(&path);
     }
 
-    fn reload(&self) -> Result<Value, Value> {
+    pub(super) fn reload(&self) -> Result<Value, Value> {
         self.daemon.operator().call("policy/reload", json!({}))
     }
 
@@ -53,17 +53,17 @@ impl Place {
     }
 
     /// What was told to a file, so far.
-    fn lines(&self, name: &str) -> Vec<Value> {
+    pub(super) fn lines(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.told().join(name)).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn call(&self, method: &str, params: Value) -> Value {
+    pub(super) fn call(&self, method: &str, params: Value) -> Value {
         self.daemon.operator().call(method, params).unwrap()
     }
 
     /// Runs a job now, and waits for what is told of it.
-    fn run(&self, name: &str) -> Value {
+    pub(super) fn run(&self, name: &str) -> Value {
         let run = self.call("job/run", json!({ "job": name }))["run"].clone();
         let mut told = None;
         until("the result is told", || {
@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-fn job(command: &str, more: &str, name: &str) -> String {
+pub(super) fn job(command: &str, more: &str, name: &str) -> String {
     format!(
         "{command}\nworkspace = \"WORK\"\n{more}\n[schedule]\nat = \"2099-01-01T00:00\"\n[[deliver]]\nfile = \"TOLD/{name}\"\n"
     )

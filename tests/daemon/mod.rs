@@ -18,6 +18,7 @@ mod many;
 mod models;
 mod notify;
 mod operators;
+mod overlap;
 mod pairing;
 pub mod people;
 mod ranges;
@@ -198,8 +199,18 @@ impl Daemon {
 
     /// Ends the daemon as a crash does, and starts another in its place.
     pub fn crash(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// Ends the daemon as a crash does.
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Starts another in the place of one that has ended.
+    pub fn start_again(&mut self) {
         self.child = Self::command(self.directory.path()).spawn().unwrap();
         self.wait_for_socket();
         // Once it answers, the sockets are open for everybody, too.

@@ -52,7 +52,16 @@ pub fn with_images(test: impl Fn(&Images)) {
 
 /// Runs the engine's own client.
 pub fn docker(args: &[&str]) -> Output {
-    Command::new("docker").args(args).stdin(Stdio::null()).output().expect("docker can be started")
+    client(None).args(args).stdin(Stdio::null()).output().expect("docker can be started")
+}
+
+/// The engine's own client, for the engine of the tests or for another.
+pub fn client(socket: Option<&Path>) -> Command {
+    let mut command = Command::new("docker");
+    if let Some(socket) = socket {
+        command.arg("--host").arg(format!("unix://{}", socket.display()));
+    }
+    command
 }
 
 /// The same, which must work; what it printed.
@@ -76,19 +85,9 @@ fn make() -> Result<Images, String> {
     if !version.status.success() {
         return Err(format!("no engine answers: {}", String::from_utf8_lossy(&version.stderr)));
     }
-    let busybox = BUSYBOX.into_iter().find(|path| Path::new(path).exists());
-    let busybox = busybox.ok_or("no static busybox; `./test --install` installs it")?;
     let tree = tempfile::tempdir().map_err(|error| error.to_string())?;
     let root = tree.path().join("busybox");
-    let bin = root.join("bin");
-    fs::create_dir_all(&bin)
-        .and_then(|()| fs::create_dir(root.join("tmp")))
-        .map_err(|error| error.to_string())?;
-    fs::copy(busybox, bin.join("busybox")).map_err(|error| error.to_string())?;
-    let applets = Command::new(busybox).arg("--list").output().map_err(|error| error.to_string())?;
-    for applet in String::from_utf8_lossy(&applets.stdout).lines().filter(|applet| *applet != "busybox") {
-        std::os::unix::fs::symlink("busybox", bin.join(applet)).map_err(|error| error.to_string())?;
-    }
+    let busybox = plant(&root)?;
     let only = tree.path().join("scratch");
     fs::create_dir(&only).map_err(|error| error.to_string())?;
     fs::copy(busybox, only.join("busybox")).map_err(|error| error.to_string())?;
@@ -99,9 +98,10 @@ fn make() -> Result<Images, String> {
     unsafe {
         libc::atexit(remove);
     }
-    import(&root, &images.busybox, &[])?;
-    import(&only, &images.scratch, &[])?;
+    import(client(None), &root, &images.busybox, &[])?;
+    import(client(None), &only, &images.scratch, &[])?;
     import(
+        client(None),
         &root,
         &images.hostile,
         &[
@@ -118,11 +118,33 @@ fn make() -> Result<Images, String> {
     Ok(images)
 }
 
+/// Makes a root of a busybox with its applets; where the busybox was.
+fn plant(root: &Path) -> Result<&'static str, String> {
+    let busybox = BUSYBOX.into_iter().find(|path| Path::new(path).exists());
+    let busybox = busybox.ok_or("no static busybox; `./test --install` installs it")?;
+    let bin = root.join("bin");
+    fs::create_dir_all(&bin)
+        .and_then(|()| fs::create_dir(root.join("tmp")))
+        .map_err(|error| error.to_string())?;
+    fs::copy(busybox, bin.join("busybox")).map_err(|error| error.to_string())?;
+    let applets = Command::new(busybox).arg("--list").output().map_err(|error| error.to_string())?;
+    for applet in String::from_utf8_lossy(&applets.stdout).lines().filter(|applet| *applet != "busybox") {
+        std::os::unix::fs::symlink("busybox", bin.join(applet)).map_err(|error| error.to_string())?;
+    }
+    Ok(busybox)
+}
+
+/// Makes an image of a busybox on another engine.
+pub fn import_busybox(socket: &Path, name: &str) -> Result<(), String> {
+    let tree = tempfile::tempdir().map_err(|error| error.to_string())?;
+    plant(tree.path())?;
+    import(client(Some(socket)), tree.path(), name, &[])
+}
+
 /// Makes an image of a directory.
-fn import(root: &Path, name: &str, changes: &[&str]) -> Result<(), String> {
+fn import(mut command: Command, root: &Path, name: &str, changes: &[&str]) -> Result<(), String> {
     let tar = Command::new("tar").arg("-C").arg(root).args(["-c", "--owner=0", "--group=0", "."]).output();
     let tar = tar.map_err(|error| error.to_string())?.stdout;
-    let mut command = Command::new("docker");
     command.arg("import");
     for change in changes {
         command.args(["--change", change]);

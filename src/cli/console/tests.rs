@@ -103,3 +103,63 @@ fn a_standing_answer_is_open_only_where_the_daemon_says_so() {
     assert_eq!(console.key(KeyCode::Char('w')), Act::Nothing);
     assert!(console.status.contains("not open"));
 }
+
+fn session(label: Option<&str>) -> crate::wire::rpc::Session {
+    crate::wire::rpc::Session {
+        session: SessionId::from_random([1; 16]),
+        principal: Principal { uid: 7, gid: 7, name: "ann\x1b[2J".into() },
+        workspace: "/srv/\u{202e}w".into(),
+        cwd: "/srv/w".into(),
+        label: label.map(str::to_owned),
+        opened: "2026-01-01T00:00:00Z".into(),
+        running: 1,
+        started: 2,
+        connections: 1,
+        receipt: crate::wire::runner::Receipt::default(),
+    }
+}
+
+fn command(text: &str, state: crate::wire::rpc::State) -> crate::wire::rpc::Exec {
+    crate::wire::rpc::Exec {
+        id: ExecId::try_from("x".to_owned()).expect("a name"),
+        request_id: RequestId::from_random([2; 16]),
+        command: text.into(),
+        state,
+        background: false,
+        started: "2026-01-01T00:00:01Z".into(),
+        last_seq: 0,
+    }
+}
+
+#[test]
+fn what_is_under_way_is_shown_by_session_and_no_key_there_answers_a_question() {
+    use crate::wire::rpc::State;
+    let mut console = console(&["one"]);
+    assert_eq!(console.key(KeyCode::Char('l')), Act::Nothing);
+    assert!(screen(&console).contains("a moment"), "{}", screen(&console));
+    let live = console.live.as_mut().expect("it is shown");
+    let commands = vec![
+        command("make \x1b[2J all", State::Running),
+        command("rm -rf x", State::Waiting),
+        command("long ago", State::Ended),
+    ];
+    let closed = Err("there is no session with that name".to_owned());
+    live.put(vec![(session(Some("trust me")), Ok(commands)), (session(None), closed)]);
+    let shown = screen(&console);
+    for part in
+        ["runs since", "make \\u{1b}[2J all", "waits since", "rm -rf x", "there is no session", "1 waiting"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("long ago"), "{shown}");
+    assert!(!shown.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{shown}");
+    for key in ['a', 'n', 's', 'w', 'd', 'y'] {
+        assert_eq!(console.key(KeyCode::Char(key)), Act::Nothing, "{key}");
+    }
+    // And the question that is there again has to be seen first.
+    assert_eq!(console.key(KeyCode::Esc), Act::Nothing);
+    assert!(screen(&console).contains("the question"));
+    assert_eq!(console.key(KeyCode::Char('a')), Act::Nothing);
+    console.since = None;
+    assert!(matches!(console.key(KeyCode::Char('a')), Act::Answer(_)));
+}

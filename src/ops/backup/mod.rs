@@ -17,7 +17,7 @@ mod seal;
 mod share;
 mod take;
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ pub(super) use take::{below, is_plain};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::ops::scratch::Scratch;
 use crate::supervisor::Directories;
 
 /// Largest file of configuration.
@@ -135,28 +136,10 @@ impl BackupError {
     }
 }
 
-/// A directory of nobody else's, beside the state; gone with this value.
-#[derive(Debug)]
-struct Scratch {
-    path: PathBuf,
-}
-
-impl Scratch {
-    fn new(state: &Path) -> Result<Self, BackupError> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| io("make", state)(io::Error::other(error.to_string())))?;
-        let path = state.join(format!(".work-{}", hex(&random)));
-        DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(io("make", state))?;
-        DirBuilder::new().mode(0o700).create(&path).map_err(io("make", &path))?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
-    }
+/// A directory of nobody else's, beside the state.
+fn scratch(state: &Path) -> Result<Scratch, BackupError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(io("make", state))?;
+    Scratch::within(state, ".work-", 0o700).map_err(io("make a directory in", state))
 }
 
 /// Copies to the end: how many bytes, and the SHA-256 of them in hexadecimal.

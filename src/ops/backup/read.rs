@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
 use super::manifest::{Entry, FORMAT, Manifest};
-use super::{BackupError, MAX_CONFIG, Places, Scratch, hashed, hex, io, seal};
+use super::{BackupError, MAX_CONFIG, Places, Scratch, hashed, hex, io, scratch, seal};
 use crate::state;
 
 /// Most members.
@@ -44,7 +44,7 @@ pub struct Staged {
 
 impl Staged {
     pub(super) fn file(&self, index: usize) -> PathBuf {
-        self.scratch.path.join(index.to_string())
+        self.scratch.join(&index.to_string())
     }
 }
 
@@ -66,8 +66,8 @@ pub fn stage(places: &Places, path: &Path, passphrase: Option<&str>) -> Result<S
         ZipArchive::new(file).map_err(|error| wrong(format!("no archive, or a part of one: {error}")))?;
     let manifest = manifest(&mut zip).map_err(&wrong)?;
     let bytes = check_members(&manifest, &mut zip, places).map_err(&wrong)?;
-    let scratch = Scratch::new(&places.state)?;
-    let free = nix::sys::statvfs::statvfs(&scratch.path)
+    let scratch = scratch(&places.state)?;
+    let free = nix::sys::statvfs::statvfs(scratch.path())
         .map(|about| about.blocks_available().saturating_mul(about.fragment_size()));
     if free.is_ok_and(|free| bytes.saturating_add(SPARE) > free) {
         let room = "there is no room to unpack it beside the state";
@@ -89,7 +89,7 @@ pub fn stage(places: &Places, path: &Path, passphrase: Option<&str>) -> Result<S
         }
     }
     if let (Some(entry), Some(passphrase)) = (staged.manifest.secrets.clone(), passphrase) {
-        let to = staged.scratch.path.join("sealed");
+        let to = staged.scratch.join("sealed");
         unpack(&mut zip, &entry, &to).map_err(&wrong)?;
         let sealed = fs::read(&to).map_err(io("read", &to))?;
         unseal(&mut staged, places, passphrase, &sealed)?;

@@ -11,7 +11,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::manifest::{Entry, FORMAT, Manifest};
-use super::{BackupError, MAX_CONFIG, Places, Scratch, hashed, io, seal};
+use super::{BackupError, MAX_CONFIG, Places, hashed, io, scratch, seal};
 use crate::audit;
 use crate::state;
 
@@ -73,7 +73,7 @@ fn write(
     passphrase: Option<&str>,
     progress: &mut dyn FnMut(&str, u64),
 ) -> Result<Taken, BackupError> {
-    let scratch = Scratch::new(&places.state)?;
+    let scratch = scratch(&places.state)?;
     let mut archive = Archive { zip: ZipWriter::new(file), entries: Vec::new() };
     let (mut secret_files, mut left_out) = (Vec::new(), Vec::new());
     for (name, path) in
@@ -85,10 +85,10 @@ fn write(
             false => left_out.push(path),
         }
     }
-    let schema = match state::copy(&places.state, &scratch.path.join("state.db"))? {
+    let schema = match state::copy(&places.state, &scratch.join("state.db"))? {
         Some(schema) => {
             let about = fs::metadata(places.state.join("state.db")).map_err(io("look at", &places.state))?;
-            let mut copy = File::open(scratch.path.join("state.db")).map_err(io("open", &scratch.path))?;
+            let mut copy = File::open(scratch.join("state.db")).map_err(io("open", scratch.path()))?;
             archive.add("state/state.db", &mut copy, (0o600, about.uid(), about.gid()), progress)?;
             schema
         }

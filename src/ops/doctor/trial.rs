@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::Check;
-use crate::ops::trial::{Scratch, run};
+use crate::ops::scratch::Scratch;
+use crate::ops::trial::run;
 use crate::stage::Outcome;
 use crate::wire::runner::Receipt;
 

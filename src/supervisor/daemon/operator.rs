@@ -113,6 +113,11 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about:
             };
             connection.answer(id, killed).await;
         }
+        OperatorCall::ExecList(_) => {
+            let listed = |session: Arc<Session>| session.execs().iter().map(|exec| exec.listed()).collect();
+            let execs = about.map(listed).ok_or_else(Error::unknown_session);
+            connection.reply(id, execs.map(|execs| rpc::Execs { execs })).await;
+        }
         OperatorCall::ModelList(_) => connection.reply(id, Ok(models::list(house))).await,
         OperatorCall::ModelTest(asked) => connection.answer(id, models::test(Arc::clone(house), asked)).await,
         OperatorCall::PolicyReload(_) => {

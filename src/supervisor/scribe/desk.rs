@@ -20,6 +20,9 @@ const BATCH: usize = 256;
 /// How long a record that lets nothing run may wait for the disk.
 const LAZY: Duration = Duration::from_millis(100);
 
+/// How long is waited before ends that could not be written are written again.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// A disk that took longer than this for the last records is waited for by the thread alone.
 const SWIFT: Duration = Duration::from_millis(2);
 
@@ -184,8 +187,13 @@ impl Desk {
             }
         }
         if let Ok(mut writer) = self.writer.lock() {
+            writer.write(Vec::new());
             writer.count();
             writer.sync();
+            if !writer.held.is_empty() {
+                let count = writer.held.len();
+                tracing::error!(count, "the ends of commands are not recorded: the log cannot be written");
+            }
         }
     }
 }
@@ -194,6 +202,11 @@ impl Desk {
 struct Writer {
     log: Log,
     floods: Floods,
+    /// Ends that could not be written, and what is done once they are: no decision comes of them that could be refused, so that
+    /// they wait for a disk that is not full any more. Nothing new is let go meanwhile: there are no more than commands ran.
+    held: Vec<Entry>,
+    /// When they are tried again.
+    again: Option<Instant>,
     /// Something in the file waits for the disk, until then.
     unsynced: Option<Instant>,
     /// Number of the last record that was signed, or that was there before.
@@ -208,6 +221,8 @@ impl Writer {
             signed: log.seq(),
             log,
             floods: Floods::default(),
+            held: Vec::new(),
+            again: None,
             unsynced: None,
             every: keeping.checkpoint_every,
             sign_at: Instant::now() + keeping.checkpoint_every,
@@ -217,7 +232,7 @@ impl Writer {
     /// When something is due that nobody asks for.
     fn wake(&self) -> Option<Instant> {
         let sign = (self.log.seq() > self.signed).then_some(self.sign_at);
-        [self.unsynced, self.floods.due(), sign].into_iter().flatten().min()
+        [self.unsynced, self.floods.due(), sign, self.again].into_iter().flatten().min()
     }
 
     fn what_is_due(&mut self) {
@@ -268,15 +283,33 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Vec<Entry>) {
+        // In the order in which they came: what was held back is older.
+        let held = std::mem::take(&mut self.held);
+        self.again = None;
         let (then, batch): (Vec<Entry>, Vec<Entry>) =
-            batch.into_iter().partition(|entry| matches!(entry, Entry::Then(_)));
+            held.into_iter().chain(batch).partition(|entry| matches!(entry, Entry::Then(_)));
         if !batch.is_empty() {
             self.write_records(batch);
+        }
+        if !self.held.is_empty() {
+            self.again = Some(Instant::now() + AGAIN);
+            self.held.extend(then);
+            return;
         }
         for entry in then {
             if let Entry::Then(Then(done)) = entry {
                 done();
             }
+        }
+    }
+
+    fn hold(&mut self, end: Entry) {
+        if self.held.len() < QUEUE {
+            self.held.push(end);
+        } else {
+            tracing::error!(
+                "the end of a command is not recorded: too many wait for a log that cannot be written"
+            );
         }
     }
 
@@ -298,7 +331,10 @@ impl Writer {
             }
             match self.log.append_lazily(&records) {
                 Ok(()) => drop(self.unsynced.get_or_insert(Instant::now() + LAZY)),
-                Err(error) => tracing::error!(%error, "the end of a command is not recorded"),
+                Err(error) => {
+                    tracing::error!(%error, "the end of a command is not recorded yet");
+                    batch.into_iter().for_each(|entry| self.hold(entry));
+                }
             }
             return;
         }
@@ -329,7 +365,11 @@ impl Writer {
                     }
                     let _ = answer.send(recorded.map(drop));
                 }
-                Entry::End(..) => drop(next()),
+                Entry::End(..) => {
+                    if next().is_err() {
+                        self.hold(entry);
+                    }
+                }
                 Entry::Then(_) => {}
                 Entry::Sync(answer) => {
                     self.count();

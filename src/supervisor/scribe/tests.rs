@@ -86,6 +86,35 @@ async fn a_log_that_was_removed_lets_nothing_run() {
     assert!(error.to_string().contains("was removed"), "{error}");
 }
 
+#[tokio::test]
+async fn an_end_waits_for_a_log_that_cannot_be_written_and_is_there_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("audit");
+    let (log, away) = (path.join(crate::audit::log::LOG_FILE), directory.path().join("away"));
+    let scribe = Scribe::open(&path, Keeping::default()).expect("a log");
+    let _recorded = scribe.decision(decision(&scribe, 1)).await.expect("recorded");
+    std::fs::rename(&log, &away).expect("it is there");
+    scribe.end(decision(&scribe, 2)).expect("queued");
+    let (done, wait) = oneshot::channel();
+    scribe.then(move || assert!(done.send(()).is_ok()));
+    // One that was held back is no reason to let anything run, nor is it lost with what is refused.
+    assert!(scribe.decision(decision(&scribe, 3)).await.is_err());
+    assert!(scribe.sync().await.is_err());
+    std::fs::rename(&away, &log).expect("it is there");
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect("soon")
+        .expect("done when it is recorded");
+    let ids: Vec<String> = crate::audit::read::Lines::open(&path)
+        .expect("a log")
+        .map(|line| line.expect("it reads").record().expect("a record"))
+        .filter(|line| line.kind == "decision")
+        .map(|line| line.body["id"].as_str().expect("an id").to_owned())
+        .collect();
+    assert_eq!(ids, ["1", "2"]);
+    assert_eq!(verify::verify(&path).expect("it can be read").problems, vec![]);
+}
+
 fn denied(scribe: &Scribe, id: usize, text: &str) -> Record {
     let command = Command::Shell(text.to_owned());
     let mut record = crate::audit::Decision {

@@ -161,6 +161,7 @@ impl Calls for AgentCall {
 const APPROVER: &[Role] = &[Role::Approver];
 const ADMIN: &[Role] = &[Role::Admin];
 const APPROVER_OR_ADMIN: &[Role] = &[Role::Approver, Role::Admin];
+const APPROVER_OR_AUDITOR: &[Role] = &[Role::Approver, Role::Auditor];
 const AUDITOR: &[Role] = &[Role::Auditor];
 
 impl Calls for OperatorCall {
@@ -180,6 +181,7 @@ impl Calls for OperatorCall {
         then("session/list", About::Server),
         by(ADMIN, "session/mode", About::AnySession),
         by(APPROVER_OR_ADMIN, "session/kill", About::AnySession),
+        by(APPROVER_OR_AUDITOR, "exec/list", About::AnySession),
         then("model/list", About::Server),
         by(ADMIN, "model/test", About::Server),
         by(ADMIN, "policy/reload", About::Server),
@@ -209,6 +211,7 @@ impl Calls for OperatorCall {
         match self {
             Self::SessionMode(asked) => (Some(&asked.session), None),
             Self::SessionKill(asked) => (Some(&asked.session), None),
+            Self::ExecList(asked) => (asked.session.as_ref(), None),
             _ => (None, None),
         }
     }

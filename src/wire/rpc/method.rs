@@ -98,6 +98,7 @@ calls! {
         "session/list" SessionList(Nothing) -> Sessions;
         "session/mode" SessionMode(SetSessionMode) -> Done;
         "session/kill" SessionKill(KillSession) -> Done;
+        "exec/list" ExecList(OfSession) -> Execs;
         "model/list" ModelList(Nothing) -> Models;
         "model/test" ModelTest(TestModel) -> ModelTested;
         "policy/reload" PolicyReload(Nothing) -> Policy;

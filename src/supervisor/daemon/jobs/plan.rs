@@ -29,6 +29,7 @@ pub(super) fn tick(past: &Past, jobs: &[Owned], now: &Reading, facts: &Facts, fr
     let step = before.as_ref().map_or(0, |before| now.step_since(before));
     let mut tick = Tick {
         clock: Some(ClockRow { wall: now.wall, since_boot: now.since_boot, boot: now.boot.clone() }),
+        step,
         gone: past
             .jobs
             .iter()
