@@ -117,7 +117,7 @@ pub struct Tick {
     pub jobs: Vec<JobRow>,
     /// Jobs that are gone.
     pub gone: Vec<String>,
-    /// New runs, with what is to be told of each; a number of 0 in a message's row is filled in.
+    /// New runs, with what is to be told of each: the rows get the run's number, which their messages do not have yet.
     pub runs: Vec<(RunRow, Vec<DeliveryRow>)>,
 }
 

@@ -40,6 +40,8 @@ pub(super) async fn deliver(house: Arc<House>, row: DeliveryRow) {
     let sent = async {
         let target: Target = serde_json::from_str(&row.target).map_err(|error| error.to_string())?;
         let message: Message = serde_json::from_str(&row.message).map_err(|error| error.to_string())?;
+        // Of one that was missed, the number came to be when it was kept.
+        let message = Message { run: message.run.or(row.run), ..message };
         send(&house, &target, &message).await
     };
     let sent = match tokio::time::timeout(LONGEST, sent).await {
