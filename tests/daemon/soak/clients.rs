@@ -73,6 +73,8 @@ pub(super) struct Told {
     pub(super) request: String,
     /// It has run.
     pub(super) ran: bool,
+    /// There was no room for a record of it, if nothing ran: the disk was full.
+    pub(super) full: bool,
     /// The code that it was said to have ended with.
     pub(super) code: Option<i64>,
 }
@@ -338,7 +340,8 @@ impl Worker<'_> {
         }
         if let Some(request) = request {
             let ran = matches!(how, "exited" | "signaled");
-            self.came.told.push(Told { request, ran, code: code.filter(|_| ran) });
+            let full = self.signs.lately(&self.signs.full);
+            self.came.told.push(Told { request, ran, full, code: code.filter(|_| ran) });
         }
     }
 }
