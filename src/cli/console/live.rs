@@ -77,7 +77,7 @@ impl Live {
                 self.scroll = self.scroll.saturating_add(by).min(last);
             }
             KeyCode::Up | KeyCode::Char('k') | KeyCode::PageUp => {
-                self.scroll = self.scroll.saturating_sub(by)
+                self.scroll = self.scroll.saturating_sub(by);
             }
             _ => {}
         }
