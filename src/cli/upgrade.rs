@@ -1,5 +1,7 @@
 //! `execward upgrade`: another binary, with a way back.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -190,9 +192,24 @@ fn installation(arguments: &Upgrade) -> Result<Installation, UpgradeError> {
         found.map_err(|error| UpgradeError::Io { action: "find", path, error })
     };
     let whole = |path: &Option<PathBuf>| path.as_deref().map(real).transpose();
+    // It is not there while a daemon is started anew: what leads to it is.
+    let socket = |path: &Path| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => Ok(real(&Path::new(".").join(parent))?.join(name)),
+        _ => real(path),
+    };
     let binary = match &arguments.binary {
         Some(binary) => real(binary)?,
-        None => real(Path::new("/proc/self/exe"))?,
+        None => {
+            let link = Path::new("/proc/self/exe");
+            let own = std::fs::read_link(link).map_err(|error| UpgradeError::Io {
+                action: "read",
+                path: link.to_owned(),
+                error,
+            })?;
+            // proc(5): another one may have been put in its place since this process began, by an upgrade that goes on.
+            let there = own.as_os_str().as_bytes();
+            real(Path::new(OsStr::from_bytes(there.strip_suffix(b" (deleted)").unwrap_or(there))))?
+        }
     };
     Ok(Installation {
         binary,
@@ -200,7 +217,7 @@ fn installation(arguments: &Upgrade) -> Result<Installation, UpgradeError> {
         config: whole(&arguments.config)?,
         config_directory: local.directories.config.unwrap_or_else(|| "/etc/execward".into()),
         policy: whole(&arguments.policy)?,
-        socket: whole(&arguments.socket)?,
+        socket: arguments.socket.as_deref().map(socket).transpose()?,
         uid: local.principal.uid,
     })
 }

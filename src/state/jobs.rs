@@ -111,7 +111,7 @@ pub struct Past {
 pub struct Tick {
     /// The clocks now.
     pub clock: Option<ClockRow>,
-    /// By how much the clock was set: what is still to be told waits no longer and no shorter for it.
+    /// By how much the clock was set: what is still to be told waits no longer where that was back.
     pub step: i64,
     /// Jobs, as far as they have come now.
     pub jobs: Vec<JobRow>,
@@ -171,7 +171,9 @@ impl Store {
                     params![wall, since_boot, boot],
                 )?;
             }
-            if step != 0 {
+            // One that was set forward makes what waits due at once, which does no harm. To move it as well would have what was written
+            // between the step and now wait for as long as that.
+            if step < 0 {
                 all.execute(
                     "UPDATE deliveries SET next = next + ?1 WHERE state IN ('pending', 'failed')",
                     [step],

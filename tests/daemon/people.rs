@@ -137,7 +137,7 @@ fn an_operator_ends_a_session_and_reads_the_log() {
         assert_eq!(operator.event("audit/record", "")["record"]["kind"], "end");
         assert_eq!(code(client.call("session/get", json!({ "session": session }))), 1100);
         assert_eq!(code(operator.call("session/kill", json!({ "session": session }))), 1100);
-        assert_eq!(code(operator.call("exec/list", json!({}))), -32601);
+        assert_eq!(code(operator.call("exec/wait", json!({"id": "s"}))), -32601);
     });
 }
 

@@ -322,12 +322,13 @@ impl World {
             _ => Which::Invented,
         };
         if self.peers[peer].operator {
-            return match script.below(10) {
+            return match script.below(12) {
                 0..3 => Ask::Hello(1 + u64::from(script.below(8) == 0)),
                 3 => Ask::List,
                 4..7 if !self.known.is_empty() => Ask::Kill(Which::Known(script.below(self.known.len()))),
                 7 => Ask::Kill(Which::Invented),
                 8 => Ask::BadParameters,
+                9 | 10 => Ask::Execs(which(script)),
                 _ => Ask::Unknown,
             };
         }
@@ -403,7 +404,7 @@ impl World {
             Ask::Execs(which) => ("exec/list", with(which, json!({}))),
             Ask::Check(which) => ("gate/check", with(which, json!({"command": {"shell": "ls"}}))),
             Ask::Kill(which) => ("session/kill", with(which, json!({}))),
-            Ask::Unknown if operator => ("exec/list", json!({})),
+            Ask::Unknown if operator => ("exec/wait", json!({})),
             Ask::Unknown => ("approval/list", json!({})),
             Ask::BadParameters => ("session/list", json!({"x": 1})),
             Ask::NotARequest => return b"{\"jsonrpc\":\"2.0\",\"method\":\"session/list\"}\n".to_vec(),
@@ -550,8 +551,11 @@ impl World {
         let by_name = |id: &SessionId| self.register.by_name(id);
         let found: Found<Place, Running> = Found::look_up(call, self.peers[peer].uid, by_name, &[])
             .map_err(|error| Came::Refused(error.code))?;
-        if matches!(call, OperatorCall::SessionKill(_)) {
-            self.close(&found.session().map_err(|error| Came::Refused(error.code))?);
+        let session = || found.session().map_err(|error| Came::Refused(error.code));
+        match call {
+            OperatorCall::SessionKill(_) => self.close(&session()?),
+            OperatorCall::ExecList(_) => drop(session()?),
+            _ => {}
         }
         Ok(())
     }
@@ -671,6 +675,9 @@ impl World {
                 self.over(at);
                 Ok(())
             }
+            // Any that is there, and none by leaving it out.
+            Ask::Execs(Which::Known(at)) if operator && !self.known[at].over => Ok(()),
+            Ask::Execs(_) if operator => Err(Code::UnknownSession),
             Ask::Get(which) | Ask::Execs(which) => self.meant(peer, uid, which).map(drop),
             Ask::Check(Which::Unnamed) => Ok(()),
             Ask::Check(which) => self.meant(peer, uid, which).map(drop),

@@ -1,6 +1,6 @@
 //! Redirections, before and behind commands of every kind.
 
-use super::super::ast::{PartKind, Redir, RedirOp, Target};
+use super::super::ast::{Id, PartKind, Redir, RedirOp, Target};
 use super::heredocs::Pending;
 use super::words::Context;
 use super::{Done, Frame, Parser, Step, Stop, is_name, is_name_start, number};
@@ -72,6 +72,18 @@ impl Parser {
         Ok(true)
     }
 
+    /// Whether a word is the descriptor of a redirection that follows at once: `>1<x` has no file.
+    fn begins_another(&self, word: Id) -> bool {
+        let Some(word) = self.script.words.get(word as usize) else { return false };
+        let text = self.script.bytes(word.span);
+        let name = text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}"));
+        let is_descriptor = match name {
+            Some(name) => name.iter().all(|byte| is_name(*byte)),
+            None => text.iter().all(u8::is_ascii_digit),
+        };
+        is_descriptor && matches!(self.at(self.pos), b'<' | b'>')
+    }
+
     /// The word behind a redirection has been read.
     pub(super) fn redir(
         &mut self,
@@ -82,6 +94,9 @@ impl Parser {
         strip: bool,
     ) -> Step {
         let word = self.done_word()?;
+        if !matches!(op, RedirOp::ReadDuplicate | RedirOp::WriteDuplicate) && self.begins_another(word) {
+            return self.fail("a descriptor of the next redirection stands where a file should");
+        }
         let target = if op == RedirOp::HereDoc {
             let mut delimiter = Vec::new();
             let mut quoted = false;

@@ -80,7 +80,7 @@ impl Parser {
             match byte {
                 b'\\' => {
                     // `-c` takes it for itself, and where a text is read line by line it is joined with nothing: `}\` is `}`
-                    if self.pos + 1 == self.script.text.len() && frame.context == Context::Plain {
+                    if self.pos + 1 == self.end && frame.context == Context::Plain {
                         return self.fail("a backslash at the end joins with nothing");
                     }
                     self.literal(run, self.pos, quoted)?;

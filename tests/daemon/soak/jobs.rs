@@ -86,7 +86,7 @@ pub(super) fn account_for_jobs(daemon: &Daemon) -> usize {
         let name = run["job"].as_str().unwrap();
         let (_, _, may) = JOBS.iter().find(|(job, ..)| *job == name).unwrap();
         assert!(may.contains(&run["state"].as_str().unwrap()), "{run}");
-        until("it is told", || told(name).contains(&run["run"]));
+        until(&format!("it is told of {run}"), || told(name).contains(&run["run"]));
     }
     let of_well =
         |state: &str| runs.iter().filter(|run| run["job"] == "well" && run["state"] == state).count();
