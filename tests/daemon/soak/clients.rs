@@ -288,6 +288,10 @@ impl Worker<'_> {
                 Some(Ok(_)) => {}
                 // Nothing was said of it to anybody.
                 Some(Err(error)) if request.is_none() && error["code"] == 1101 => return,
+                // It was refused as the disk was full, and its daemon was killed before that was said.
+                Some(Err(error)) if error["code"] == 1101 && self.signs.lately(&self.signs.full) => {
+                    return self.unrecorded(&error);
+                }
                 Some(Err(error)) => return self.session_is_over(&session, &error),
             }
         }
