@@ -321,7 +321,7 @@ impl Parser {
         }
         if prefixed {
             let byte = self.here();
-            if matches!(byte, b'\n' | b';') || byte == b')' || byte == 0 && self.pos >= self.end {
+            if matches!(byte, b'\n' | b';') || byte == 0 && self.pos >= self.end {
                 // `!` and `time` by themselves.
                 let kind = Kind::Simple { assigns: Slice::default(), words: Slice::default() };
                 let node = self.node(kind, self.span_from(frame.pipe_start))?;
@@ -331,7 +331,7 @@ impl Parser {
                 self.stack.push(Frame::List(frame));
                 return Ok(());
             }
-            if matches!(byte, b'|' | b'&') && self.second().0 != b'>' {
+            if matches!(byte, b'|' | b'&') && self.second().0 != b'>' || byte == b')' {
                 return self.fail("an operator where a command must stand");
             }
             if let Some((Reserved::End(_), _)) = self.reserved() {
