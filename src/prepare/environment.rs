@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::programs::SecretNames;
 use crate::redact::{self, Redactor, Secret};
 
 /// Longest `NAME=value` with its NUL that execve(2) takes: MAX_ARG_STRLEN, 32 pages.
@@ -38,8 +39,6 @@ struct Lists {
     plain: Vec<String>,
     locations: Vec<String>,
     injection: Vec<String>,
-    secret_parts: Vec<String>,
-    secret_words: Vec<String>,
 }
 
 /// What execward itself knows and sets, whatever the requester says.
@@ -144,18 +143,6 @@ impl Rules {
         })
     }
 
-    fn has_secret_name(&self, name: &str) -> bool {
-        let name = name.to_ascii_uppercase();
-        !matches!(name.as_str(), "PWD" | "OLDPWD")
-            && (self.lists.secret_parts.iter().any(|part| name.contains(part.as_str()))
-                || name.split('_').any(|word| self.is_secret_word(word)))
-    }
-
-    fn is_secret_word(&self, word: &str) -> bool {
-        let word = word.trim_end_matches(|last: char| last.is_ascii_digit());
-        self.lists.secret_words.iter().any(|secret| secret == word)
-    }
-
     fn has_secret_value(&self, value: &str) -> bool {
         self.shapes.text(value).1 > 0
     }
@@ -168,10 +155,7 @@ impl Rules {
         }
         let digits = value.bytes().filter(u8::is_ascii_digit).count();
         let random = digits > 0 && digits < value.len() && !value.contains(char::is_whitespace);
-        let name = name.to_ascii_uppercase();
-        let last = name.rsplit('_').next().unwrap_or_default();
-        let named = self.is_secret_word(last)
-            || self.lists.secret_parts.iter().any(|part| last.contains(part.as_str()));
+        let named = SecretNames::shipped().ends(name);
         let word =
             ["password", "disabled", "required", "optional"].contains(&value.to_ascii_lowercase().as_str());
         (named && !word && digits < value.len()) || random
@@ -209,7 +193,7 @@ pub fn build(
             environment.withhold(name, Why::Duplicate);
             continue;
         }
-        let secret_name = rules.has_secret_name(name);
+        let secret_name = SecretNames::shipped().has(name);
         let secret_value = rules.has_secret_value(value);
         if secret_value || (secret_name && rules.is_secret(name, value)) {
             environment.secrets.push(Secret::new(name, value));

@@ -1,6 +1,7 @@
 //! From an effect to an act: where it happens, what flows into it, and what the gate itself finds.
 
 use super::*;
+use crate::programs::SecretNames;
 
 impl Walk<'_> {
     /// Records an act, and the gate's own findings on it.
@@ -300,27 +301,14 @@ fn tells_secret(before: Option<&Value>, word: &Value) -> bool {
         && word.pieces.iter().enumerate().any(|(at, piece)| is_secret(piece) && !in_front_of_host(at))
 }
 
-/// `$API_TOKEN`, `${DB_PASSWORD}`
+/// `$API_TOKEN`, `${DB_PASSWORD}`, and not the half of a pair that is made to be shown.
 fn is_secret_name(source: &str) -> bool {
     let Some(name) = source.strip_prefix('$') else { return false };
-    let name = name.trim_start_matches('{').trim_end_matches('}').to_ascii_uppercase();
+    let name = name.trim_start_matches('{').trim_end_matches('}');
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && (SECRET_PARTS.iter().any(|part| name.contains(part))
-            || name.ends_with("_KEY") && !name.contains("PUBLIC"))
+        && SecretNames::shipped().has(name)
+        && !name.to_ascii_uppercase().contains("PUBLIC")
 }
-
-/// Parts of the names of variables that hold secrets.
-const SECRET_PARTS: &[&str] = &[
-    "SECRET",
-    "TOKEN",
-    "PASSWORD",
-    "PASSWD",
-    "CREDENTIAL",
-    "APIKEY",
-    "API_KEY",
-    "PRIVATE_KEY",
-    "ACCESS_KEY",
-];
 
 /// A search path that leads only to the system's programs, to those of a home and of the project is an ordinary one.
 pub(super) fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
@@ -357,32 +345,29 @@ pub(super) fn shows_environment(invocation: &Invocation) -> bool {
     }
 }
 
+/// The path of an effect that has one, as it is borrowed.
+macro_rules! path {
+    ($effect:expr, $borrow:ident) => {
+        match $effect {
+            Effect::Delete { path, .. }
+            | Effect::Write { path, .. }
+            | Effect::Read { path }
+            | Effect::Metadata { path, .. }
+            | Effect::RunFile { path, .. }
+            | Effect::Device { path, .. }
+            | Effect::Mount { path } => Some(path),
+            Effect::Send { path, .. } => path.$borrow(),
+            _ => None,
+        }
+    };
+}
+
 /// The path of an effect that has one.
 pub(super) fn path_of(effect: &Effect) -> Option<&Value> {
-    match effect {
-        Effect::Delete { path, .. }
-        | Effect::Write { path, .. }
-        | Effect::Read { path }
-        | Effect::Metadata { path, .. }
-        | Effect::RunFile { path, .. }
-        | Effect::Device { path, .. }
-        | Effect::Mount { path } => Some(path),
-        Effect::Send { path, .. } => path.as_ref(),
-        _ => None,
-    }
+    path!(effect, as_ref)
 }
 
 /// The same, to be replaced.
 fn path_of_mut(effect: &mut Effect) -> Option<&mut Value> {
-    match effect {
-        Effect::Delete { path, .. }
-        | Effect::Write { path, .. }
-        | Effect::Read { path }
-        | Effect::Metadata { path, .. }
-        | Effect::RunFile { path, .. }
-        | Effect::Device { path, .. }
-        | Effect::Mount { path } => Some(path),
-        Effect::Send { path, .. } => path.as_mut(),
-        _ => None,
-    }
+    path!(effect, as_mut)
 }
