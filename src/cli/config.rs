@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::exit::Exit;
 use super::screen::{Screen, print, shown};
 use crate::ops::backup::{Places, share};
-use crate::supervisor::{CONFIG_VERSION, Local, config_schema, effective, look_over};
+use crate::supervisor::{CONFIG_VERSION, Local, config_schema, effective, look_over, migrate_config};
 
 const CHECK: &str = "\
 Everything is read that a daemon reads before it begins: execward.toml, the file of keys, the policy with its examples, the
@@ -129,11 +129,14 @@ fn show(of: &Of, screen: Screen) -> Result<Exit, Exit> {
 
 fn migrate(of: &Of, screen: Screen) -> Result<Exit, Exit> {
     let local = of.local(screen)?;
-    // Reading it refuses a version that is not known, and one that is newer.
-    effective(of.config.as_deref(), &local).map_err(|error| mistaken(&error, screen))?;
-    let text = format!(
-        "execward.toml is of version {CONFIG_VERSION}, which is the only one there has been: there is nothing to do\n"
-    );
+    let migrated = migrate_config(of.config.as_deref(), &local);
+    let text = match migrated.map_err(|error| failed(&error.to_string(), "nothing was changed", screen))? {
+        Some((version, kept)) => format!(
+            "execward.toml was of version {version} and is of version {CONFIG_VERSION} now; what it was: {}\n",
+            kept.display()
+        ),
+        None => format!("execward.toml is of version {CONFIG_VERSION}: there is nothing to do\n"),
+    };
     Ok(print(screen, &text, Exit::SUCCESS))
 }
 

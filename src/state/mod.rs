@@ -34,7 +34,13 @@ pub use people::{ModeRow, PairingRow, PrincipalRow};
 const FILE: &str = "state.db";
 
 /// Changes of the schema, oldest first. `PRAGMA user_version` counts those that were made; none is ever edited.
-const MIGRATIONS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("1.sql"),
+    include_str!("2.sql"),
+    include_str!("3.sql"),
+    #[cfg(feature = "next")]
+    include_str!("next.sql"),
+];
 
 /// How long another process that reads is waited for: a backup.
 const BUSY: Duration = Duration::from_secs(10);

@@ -22,7 +22,7 @@ mod vault;
 pub use daemon::{
     CONFIG_VERSION, ConfigError, Configured, DaemonError, EditError, JobsError, Mistake, ModelFiles,
     NewProvider, Options, Over, Part, SocketError, add_provider, config_schema, configured, effective,
-    jobs_found, look_over, remove_provider, serve as serve_daemon,
+    jobs_found, look_over, migrate_config, put_config, remove_provider, serve as serve_daemon,
 };
 pub use embedded::{Agent, Asked, Completed, EmbeddedError, Role, serve};
 pub use local::{Local, LocalError};

@@ -3,6 +3,9 @@
 //! The other version is this one with another number in it, or with a defect: texts in the program that are replaced by ones as
 //! long. It really runs.
 
+mod forms;
+mod restarts;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::OnceLock;
 
@@ -39,19 +42,23 @@ fn program() -> Option<&'static [u8]> {
     if !cfg!(target_arch = "x86_64") || !tool("strip") {
         return None;
     }
-    let stripped = || {
-        let to = tempfile::NamedTempFile::new().unwrap();
-        let done = Command::new("strip").arg("-o").arg(to.path()).arg(ground::execward()).status().unwrap();
-        assert!(done.success());
-        fs::read(to.path()).unwrap()
-    };
-    Some(PROGRAM.get_or_init(stripped))
+    Some(PROGRAM.get_or_init(|| stripped(Path::new(ground::execward()))))
+}
+
+fn stripped(program: &Path) -> Vec<u8> {
+    let to = tempfile::NamedTempFile::new().unwrap();
+    let done = Command::new("strip").arg("-o").arg(to.path()).arg(program).status().unwrap();
+    assert!(done.success());
+    fs::read(to.path()).unwrap()
 }
 
 /// The program with one text for another.
 fn changed(from: &str, to: &str) -> Vec<u8> {
+    replaced(program().unwrap().to_vec(), from, to)
+}
+
+fn replaced(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let mut bytes = program().unwrap().to_vec();
     let places: Vec<usize> = memchr::memmem::find_iter(&bytes, from).collect();
     assert!(!places.is_empty(), "{from}");
     places.into_iter().for_each(|at| bytes[at..at + to.len()].copy_from_slice(to.as_bytes()));
@@ -69,6 +76,10 @@ struct House {
 
 impl House {
     fn start() -> Option<Self> {
+        Self::start_with(ALONE)
+    }
+
+    fn start_with(config: &str) -> Option<Self> {
         let program = program()?;
         let directory = directory();
         let bin = directory.path().join("bin");
@@ -81,7 +92,7 @@ impl House {
         fs::remove_file(bin.join("from")).unwrap();
         fs::set_permissions(bin.join("execward"), Permissions::from_mode(0o755)).unwrap();
         give(&bin.join("execward"));
-        let daemon = Daemon::start_in(directory, Setup { config: ALONE, policy: "" })?;
+        let daemon = Daemon::start_in(directory, Setup { config, policy: "" })?;
         Some(Self { daemon })
     }
 
@@ -146,6 +157,15 @@ impl House {
         };
         let all = fs::read_dir("/proc").unwrap().flatten();
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(named).collect()
+    }
+
+    /// A power cut, after which the daemon is started again.
+    fn cut(&mut self) {
+        for pid in self.watchers() {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+        self.daemon.crash();
     }
 
     /// Starts a command that counts until there is a file `stop`.
@@ -401,18 +421,9 @@ fn after_a_power_cut_the_next_daemon_has_it_go_on() {
         let Some(mut house) = House::start() else { return };
         let (_client, session, workspace) = house.count();
         let file = house.file("next", &as_version(NEXT));
-        let cut = |house: &mut House| {
-            for pid in house.watchers() {
-                let _ = nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(pid),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
-            }
-            house.daemon.crash();
-        };
         // Confirmed after it.
         assert_eq!(house.to(&file, &[]).0, Some(0));
-        cut(&mut house);
+        house.cut();
         until("somebody waits again", || !house.watchers().is_empty());
         assert_eq!(house.status()["version"], version(NEXT));
         let (code, said) = house.upgraded(&["--confirm"]);
@@ -421,7 +432,7 @@ fn after_a_power_cut_the_next_daemon_has_it_go_on() {
         // And not confirmed after it.
         let (code, said) = house.to(&file, &["--confirm-within", "3s"]);
         assert_eq!(code, Some(0), "{said}");
-        cut(&mut house);
+        house.cut();
         until("the old one is back", || house.note()["phase"] == "returned");
         assert_eq!(house.status()["version"], OWN);
         house.counted(&session, &workspace);

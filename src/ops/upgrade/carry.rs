@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::note::{self, Answer, Note, Phase, standing};
 use super::prepare::{CONFIG_AFTER, CONFIG_BEFORE, start};
 use super::{Installation, UpgradeError, bring, daemon, failed, remove, said, sync};
-use crate::{private, state};
+use crate::{state, supervisor};
 
 /// How long a doctor may take.
 const DOCTOR: Duration = Duration::from_secs(120);
@@ -83,19 +83,10 @@ fn put_new(note: &Note) -> Result<(), UpgradeError> {
 
 /// Puts another `execward.toml` in place, with the owner and the mode of the one that is there.
 fn put_config(note: &Note, from: &str) -> Result<(), UpgradeError> {
-    use std::os::unix::fs::{MetadataExt as _, chown};
     let path = note.installation.config_file();
-    let about = fs::metadata(&path).map_err(failed("look at", &path))?;
-    let text = fs::read(Note::place(&note.installation.state).join(from))
-        .map_err(failed("read", Path::new(from)))?;
-    let part = path.with_extension("toml.upgrade");
-    // Nobody's but its owner's until it is as the other one is.
-    private::replace(&part, &text)
-        .and_then(|()| chown(&part, Some(about.uid()), Some(about.gid())))
-        .and_then(|()| fs::set_permissions(&part, about.permissions()))
-        .and_then(|()| fs::rename(&part, &path))
-        .map_err(failed("write", &path))?;
-    sync(path.parent().unwrap_or(Path::new("/")))
+    let from = Note::place(&note.installation.state).join(from);
+    let text = fs::read_to_string(&from).map_err(failed("read", &from))?;
+    supervisor::put_config(&path, &text, 0o600).map_err(failed("write", &path))
 }
 
 /// Waits for an operator.

@@ -15,7 +15,7 @@ use crate::ops::scratch::Scratch;
 use crate::ops::trial::run_own;
 use crate::stage::Outcome;
 use crate::state;
-use crate::supervisor::{CONFIG_VERSION, Directories, Local, look_over};
+use crate::supervisor::{CONFIG_VERSION, Directories, Local, look_over, migrate_config};
 use crate::wire::runner::SESSIONS;
 
 /// How long one try may take.
@@ -70,6 +70,9 @@ pub fn rehearsal(directory: &Path) -> About {
     };
     let config = directory.join(CONFIG).join(MAIN);
     let config = config.exists().then_some(config);
+    if let Err(error) = migrate_config(config.as_deref(), &local) {
+        about.problems.push(error.to_string());
+    }
     // Keys are no part of a rehearsal, and so none can be missing.
     for part in look_over(config.as_deref(), None, &local).into_iter().filter(|part| part.name != "keys") {
         if let Err(mistake) = part.found {

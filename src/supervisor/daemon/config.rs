@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
-use toml::Spanned;
 
+use super::form;
 use super::launchers::Section;
 use super::principals::Who;
 use crate::http::{Key, Keys, Url};
@@ -23,15 +23,12 @@ use crate::supervisor::scribe::Keeping;
 use crate::supervisor::session::{Lifetime, Quota};
 use crate::supervisor::state::{Directories, SYSTEM_CONFIG};
 
-/// The version of the format; there has been one.
-pub(super) const VERSION: u32 = 1;
-
 /// `execward.toml`: the configuration of a daemon.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "execward.toml")]
 pub(super) struct Config {
-    /// The version of the format that the file is written in: 1, also where it is left out.
+    /// The version of the form that the file is written in; 1 where it is left out.
     pub(super) version: Option<u32>,
     pub(super) principals: Principals,
     pub(super) limits: Quota,
@@ -232,6 +229,7 @@ pub(super) struct Times {
     /// A session in which nothing runs and of which nobody asks anything is closed after this long.
     #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
     #[schemars(with = "String")]
+    #[cfg_attr(feature = "next", serde(rename = "idle_time"))]
     pub(super) idle: Duration,
     /// A session outlives the daemon for this long, so that the next one can go on with it; with 0 it ends with the daemon.
     #[serde(deserialize_with = "duration", serialize_with = "shown_time")]
@@ -291,41 +289,38 @@ impl Config {
         directories: &Directories,
         uid: u32,
     ) -> Result<Self, ConfigError> {
+        match Self::text(named, directories, uid)? {
+            Some((path, text)) => Self::parse(&path, &text),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// The file that is read, and what is in it.
+    pub(super) fn text(
+        named: Option<&Path>,
+        directories: &Directories,
+        uid: u32,
+    ) -> Result<Option<(PathBuf, String)>, ConfigError> {
         if let Some(path) = named {
-            return Self::parse(path, &policy_file::read(path, uid).map_err(ConfigError::File)?);
+            return Ok(Some((path.to_owned(), policy_file::read(path, uid).map_err(ConfigError::File)?)));
         }
         let own = directories.config.as_deref();
         let standing = [Some(Path::new(SYSTEM_CONFIG)).filter(|_| uid == 0), own];
         for path in standing.into_iter().flatten().map(|directory| directory.join("execward.toml")) {
             match policy_file::read(&path, uid) {
-                Ok(text) => return Self::parse(&path, &text),
+                Ok(text) => return Ok(Some((path, text))),
                 Err(PolicyFileError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(ConfigError::File(error)),
             }
         }
-        Ok(Self::default())
+        Ok(None)
     }
 
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let mistake = |error| ConfigError::Mistake(Box::new(error));
-        // The version first: what a newer one says may be unknown here.
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: Option<Spanned<u32>>,
-        }
-        if let Ok(Versioned { version: Some(version) }) = toml::from_str(text)
-            && *version.get_ref() != VERSION
-        {
-            let message =
-                format!("the file is of version {}, and this execward knows {VERSION}", version.get_ref());
-            let hint = if *version.get_ref() > VERSION {
-                "take a newer execward"
-            } else {
-                "there is no such version"
-            };
-            return Err(mistake(PolicyError::at(&file, text, Some(version.span()), &message, hint)));
-        }
+        let (text, _) = form::current(path, text)?;
+        let text = text.as_ref();
         let config: Self =
             toml::from_str(text).map_err(|error| mistake(PolicyError::from_toml(&file, text, &error)))?;
         let at = |header: &str, message: &str| {

@@ -102,4 +102,4 @@ pub fn config_schema() -> String {
 }
 
 /// The version of the format of `execward.toml` that this execward reads and writes.
-pub const CONFIG_VERSION: u32 = super::config::VERSION;
+pub const CONFIG_VERSION: u32 = super::form::VERSION;

@@ -1,15 +1,14 @@
 //! Changes of `execward.toml` and of the file of keys, as `execward fallback` makes them: comments and order stay, and what would
 //! not be read again is not written.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use zeroize::Zeroizing;
 
 use super::config::{Config, ConfigError};
+use super::form;
 use super::models::ModelFiles;
 use crate::http::{Key, Keys, KeysError};
 use crate::private;
@@ -91,7 +90,7 @@ pub fn add_provider(
             }
         })?;
     }
-    if known { Ok(()) } else { put(&files.config, &text, 0o644) }
+    if known { Ok(()) } else { put(&files.config, &text) }
 }
 
 /// Takes a provider out, and its keys.
@@ -106,7 +105,7 @@ pub fn remove_provider(files: &ModelFiles, name: &str, uid: u32) -> Result<(), E
     providers(&mut document)?.remove(index);
     let text = document.to_string();
     Config::parse(&files.config, &text)?;
-    put(&files.config, &text, 0o644)?;
+    put(&files.config, &text)?;
     change_keys(files, uid, |models| drop(models.remove(name)))
 }
 
@@ -117,6 +116,8 @@ fn config(files: &ModelFiles, uid: u32) -> Result<DocumentMut, EditError> {
         Err(error) => return Err(ConfigError::File(error).into()),
     };
     Config::parse(&files.config, &text)?;
+    // What is added is of this form, and so is the rest.
+    let (text, _) = form::current(&files.config, &text)?;
     text.parse().map_err(|error: toml_edit::TomlError| EditError::Wrong(error.to_string()))
 }
 
@@ -168,31 +169,16 @@ fn change_keys(files: &ModelFiles, uid: u32, change: impl FnOnce(&mut Table)) ->
         .map_err(|error| EditError::Write { path: files.keys.clone(), error })
 }
 
-/// Writes a file beside the old one, durably, and puts it in its place. It keeps the mode of the old one.
-fn put(path: &Path, text: &str, mode: u32) -> Result<(), EditError> {
-    let write = || -> io::Result<()> {
-        // Beside the file itself where the path is a link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let mode = fs::metadata(&path).map_or(mode, |about| about.mode() & 0o777);
-        let new = path.with_extension("toml.new");
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = File::options().write(true).create_new(true).mode(mode).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    };
-    write().map_err(|error| EditError::Write { path: path.to_owned(), error })
+/// Replaces the configuration.
+fn put(path: &Path, text: &str) -> Result<(), EditError> {
+    form::put(path, text, 0o644).map_err(|error| EditError::Write { path: path.to_owned(), error })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     fn new(name: &str, first: bool) -> NewProvider {
