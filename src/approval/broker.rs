@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{broadcast, oneshot};
 
 use super::{Answer, Situation};
+use crate::redact::Redactor;
 use crate::stage::{Agreed, DenialReason, Narrower, Pending, Principal};
 use crate::wire::rpc::{
     self, AnswerKind, ApprovalId, ExecId, RequestId, Separation, SessionId, Settled, Width,
@@ -92,6 +93,8 @@ pub struct About {
     pub workspace: String,
     /// Whether something separates its requester from those who are asked.
     pub separation: Separation,
+    /// Masks what they are not to see of it.
+    pub redactor: Redactor,
 }
 
 /// Why an answer does not count.
@@ -196,18 +199,21 @@ impl Broker {
             answers.extend((about.separation == Separation::Uid).then_some(AnswerKind::Always));
         }
         answers.push(AnswerKind::Deny);
+        let (command, findings) =
+            super::shown::masked(&request.command, &pending.judgement().findings, &about.redactor);
+        let mask = |text: String| about.redactor.masked(&text).map_or(text, |(masked, _)| masked);
         let shown = Arc::new(rpc::Approval {
             approval: ApprovalId::from_random(id),
             request_id,
             principal: principal(&request.principal),
             session: about.session,
-            label: about.label,
+            label: about.label.map(mask),
             id: about.id,
-            command: request.command.clone(),
-            display: request.command.display(),
-            cwd: request.facts.cwd.clone(),
-            workspace: about.workspace,
-            findings: pending.judgement().findings.clone(),
+            display: command.display(),
+            command,
+            cwd: mask(request.facts.cwd.clone()),
+            workspace: mask(about.workspace),
+            findings,
             scripts: situation.scripts.clone(),
             // As seen by nobody in particular; each viewer gets its own.
             separation: Separation::None,

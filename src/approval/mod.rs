@@ -17,6 +17,7 @@ mod grants;
 mod modes;
 mod prompt;
 mod shape;
+mod shown;
 mod tty;
 
 pub use assessor::{Assessment, Budget, Verdict, assess};

@@ -7,6 +7,8 @@
 
 mod masked;
 
+pub use self::masked::mask_words;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

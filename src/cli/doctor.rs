@@ -53,8 +53,12 @@ pub(super) fn doctor(doctor: &Doctor, screen: Screen) -> Exit {
             }
         }
     }
-    let checks =
-        examine(&Examined { local: &local, config: doctor.config.clone(), policy: doctor.policy.clone() });
+    let checks = examine(&Examined {
+        local: &local,
+        config: doctor.config.clone(),
+        policy: doctor.policy.clone(),
+        at_rest: false,
+    });
     let text: String =
         checks.iter().map(|check| if doctor.json { json(check) } else { words(check) }).collect();
     let worst = checks.iter().map(|check| check.health).max().unwrap_or(Health::Failure);

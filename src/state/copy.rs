@@ -129,6 +129,37 @@ pub fn give_back(directory: &Path, version: usize) -> Result<Option<PathBuf>, St
     Ok(Some(aside))
 }
 
+/// Looks at the database of a state directory, as whoever opens it would; its version. `None` where there has never been one.
+///
+/// # Errors
+/// What keeps it from being used as it is.
+pub fn examine(directory: &Path) -> Result<Option<usize>, StateError> {
+    let path = directory.join(FILE);
+    let wrong =
+        |what: &str| StateError::Database { path: path.clone(), error: super::damage(what.to_owned()) };
+    let about = match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let gone = directory.join(super::THERE).exists();
+            return if gone { Err(wrong("it is gone")) } else { Ok(None) };
+        }
+        about => about.map_err(super::io("look at", &path))?,
+    };
+    if !about.is_file() {
+        return Err(StateError::Exposed { path, what: "is not a file" });
+    }
+    super::believed(&path, &about)?;
+    if about.len() == 0 {
+        return Err(wrong("it is empty"));
+    }
+    let version = check(&path)?;
+    if version == VERSION {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let looked = Connection::open_with_flags(&path, flags).and_then(|it| super::is_whole(&it));
+        looked.map_err(|error| StateError::Database { path, error })?;
+    }
+    Ok(Some(version))
+}
+
 /// Looks at a database that somebody else may have made; its version.
 ///
 /// # Errors
@@ -145,9 +176,8 @@ pub fn check(path: &Path) -> Result<usize, StateError> {
         })
         .map_err(database)?;
     if strange > 0 {
-        let misuse = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
         let what = "it has views or triggers, and execward makes none".to_owned();
-        return Err(database(rusqlite::Error::SqliteFailure(misuse, Some(what))));
+        return Err(database(super::damage(what)));
     }
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database)?;
     let found = usize::try_from(version).unwrap_or(usize::MAX);

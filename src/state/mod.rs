@@ -3,7 +3,8 @@
 //! Grants, paired principals and modes only ever *give*: one that is lost asks a person again; what is known of models is learned
 //! again. Jobs are there with how far each has come, so that nothing runs twice, and with what is still to be told. It is in WAL
 //! mode with `synchronous=FULL`: a change that was answered survives a kill and a power cut. A database that is damaged is
-//! put aside under another name and reported; it is never repaired by guessing, and never silently replaced.
+//! put aside under another name and reported, and so is one that is missing or empty; it is never repaired by guessing, and never
+//! silently replaced. One daemon at a time has it ([`hold`]).
 //!
 //! This module knows tables and nothing of what they mean. Calls wait for the disk: not for a thread that serves others.
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 pub use answers::AnswerRow;
-pub use copy::{VERSION, check, copy, give_back, is_at_rest, is_newer};
+pub use copy::{VERSION, check, copy, examine, give_back, is_at_rest, is_newer};
 pub use grants::GrantRow;
 pub use jobs::{ClockRow, DeliveryRow, JobRow, Letters, Past, RunEnd, RunRow, Tick};
 pub use models::{ModelKeyRow, ModelProviderRow};
@@ -32,6 +33,9 @@ pub use people::{ModeRow, PairingRow, PrincipalRow};
 
 /// The database.
 const FILE: &str = "state.db";
+
+/// Says that there has been a database: one that is missing or empty is no new one then.
+const THERE: &str = "state.db.there";
 
 /// Changes of the schema, oldest first. `PRAGMA user_version` counts those that were made; none is ever edited.
 const MIGRATIONS: &[&str] = &[
@@ -91,6 +95,9 @@ pub enum StateError {
         /// Its version.
         found: usize,
     },
+    /// Another daemon has it.
+    #[error("state: another daemon has {}: each has a state directory of its own (--state)", .0.display())]
+    Held(PathBuf),
     /// SQLite failed.
     #[error("state: {}: {error}", path.display())]
     Database {
@@ -109,14 +116,22 @@ impl Store {
     /// When others could write there, when a newer execward has been here, or when the disk does not do what it should.
     pub fn open(directory: &Path) -> Result<(Self, Option<SetAside>), StateError> {
         private_directory(directory)?;
-        let path = directory.join(FILE);
-        match Self::open_file(&path) {
+        let (path, there) = (directory.join(FILE), directory.join(THERE));
+        if there.exists() && fs::metadata(&path).map_or(true, |about| about.len() == 0) {
+            let aside = set_aside(&path, "it is missing or empty, and has not always been".to_owned())?;
+            return Ok((Self::open_file(&path)?, Some(aside)));
+        }
+        let opened = match Self::open_file(&path) {
             Err(StateError::Database { error, .. }) if is_damage(&error) => {
                 let aside = set_aside(&path, error.to_string())?;
-                Ok((Self::open_file(&path)?, Some(aside)))
+                (Self::open_file(&path)?, Some(aside))
             }
-            other => Ok((other?, None)),
+            other => (other?, None),
+        };
+        if !there.exists() {
+            private_file(&there)?;
         }
+        Ok(opened)
     }
 
     fn open_file(path: &Path) -> Result<Self, StateError> {
@@ -134,6 +149,7 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL").map_err(database)?;
         trust_nothing_in(&connection).map_err(database)?;
         migrate(&mut connection, path)?;
+        is_whole(&connection).map_err(database)?;
         Ok(Self { connection: Mutex::new(connection), path: path.to_owned() })
     }
 
@@ -166,8 +182,7 @@ fn trust_nothing_in(connection: &Connection) -> rusqlite::Result<()> {
     if sound == "ok" {
         return Ok(());
     }
-    let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    Err(rusqlite::Error::SqliteFailure(damage, Some(sound)))
+    Err(damage(sound))
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
@@ -182,12 +197,43 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     }
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(database)?;
-        step.execute_batch(migration).map_err(database)?;
+        step.execute_batch(migration).map_err(|error| database(of_another_form(error)))?;
         step.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))
             .map_err(database)?;
         step.commit().map_err(database)?;
     }
     Ok(())
+}
+
+/// What the tables and the indices of a database are, as they were made.
+fn form(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut all = connection.prepare(
+        "SELECT name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name",
+    )?;
+    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// Whether a database has the tables of its version, and no others: one that somebody has worked on is damaged.
+fn is_whole(connection: &Connection) -> rusqlite::Result<()> {
+    let fresh = Connection::open_in_memory()?;
+    MIGRATIONS.iter().try_for_each(|migration| fresh.execute_batch(migration))?;
+    if form(connection)? == form(&fresh)? {
+        return Ok(());
+    }
+    Err(damage("its tables are not those of its version".to_owned()))
+}
+
+/// A migration that fails by what is there already is one of a database that is not what it says.
+fn of_another_form(error: rusqlite::Error) -> rusqlite::Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::Unknown) => damage(format!("its tables are not those of its version: {error}")),
+        _ => error,
+    }
+}
+
+fn damage(what: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(what))
 }
 
 /// Whether the file is no sound database, as opposed to a disk that is full or a call that failed.
@@ -213,6 +259,25 @@ fn set_aside(path: &Path, why: String) -> Result<SetAside, StateError> {
         }
     }
     Ok(SetAside { to, why })
+}
+
+/// Held by the daemon that has a state directory.
+const LOCK: &str = "daemon.lock";
+
+/// Keeps other daemons from a state directory, as long as what it returns is there: two would each take the other's jobs for their own.
+///
+/// # Errors
+/// When another has it, or the lock cannot be made.
+pub fn hold(directory: &Path) -> Result<File, StateError> {
+    private_directory(directory)?;
+    let path = directory.join(LOCK);
+    private_file(&path)?;
+    let file = File::options().write(true).open(&path).map_err(io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(StateError::Held(directory.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(io("lock", &path)(error)),
+    }
 }
 
 fn private_directory(path: &Path) -> Result<(), StateError> {

@@ -34,7 +34,7 @@ pub const HOLD_IDS: &str = "hold-ids";
 /// The form of all that passes between a supervisor and the runner that an earlier one has left: the frames, and what the earlier one
 /// wrote down. Sessions go on from one to another build where it is the same, whatever their versions are. Raise it with every change
 /// that the other side would not understand: a test has every frame as it is (`sessions.txt`), and fails where one changes.
-pub const SESSIONS: u32 = 1;
+pub const SESSIONS: u32 = 2;
 
 /// Largest body of a frame, kind byte included.
 pub const MAX_FRAME: usize = 8 << 20;

@@ -54,6 +54,17 @@ pub(super) fn redact(value: &mut Value, redactor: &Redactor, masked: &mut u64) {
     }
 }
 
+/// Masks the words of an argv as a record does.
+pub fn mask_words(words: &mut [String], redactor: &Redactor) {
+    let mut items: Vec<Value> = words.iter().map(|word| Value::String(word.clone())).collect();
+    redact_list(&mut items, redactor, &mut 0);
+    for (word, item) in words.iter_mut().zip(items) {
+        if let Value::String(masked) = item {
+            *word = masked;
+        }
+    }
+}
+
 /// A list of words is an argv: a secret may stand in the word after its name (`--password`, `hunter2`).
 fn redact_list(items: &mut [Value], redactor: &Redactor, masked: &mut u64) {
     let (mut before, mut joined) = (String::new(), String::new());

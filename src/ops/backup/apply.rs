@@ -20,6 +20,13 @@ use crate::state;
 /// Where what was replaced is kept, in the state.
 const UNDO: &str = "import-undo";
 
+/// The same of an import that is being prepared, and of the one before it until the new one is done.
+const UNDO_NEW: &str = "import-undo.new";
+const UNDO_BEFORE: &str = "import-undo.before";
+
+/// The log that is to be put in place, in there.
+const NEW_LOG: &str = "audit.new";
+
 /// What is done, in there.
 const JOURNAL: &str = "journal.json";
 
@@ -91,8 +98,7 @@ impl Journal {
         }
     }
 
-    fn write(&self, places: &Places) -> Result<(), BackupError> {
-        let directory = places.state.join(UNDO);
+    fn write(&self, directory: &Path) -> Result<(), BackupError> {
         let (path, new) = (directory.join(JOURNAL), directory.join("journal.new"));
         let _ = fs::remove_file(&new);
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
@@ -104,7 +110,7 @@ impl Journal {
             .map_err(at("create", &new))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(at("write", &new))?;
         fs::rename(&new, &path).map_err(at("write", &path))?;
-        sync(&directory)
+        sync(directory)
     }
 }
 
@@ -175,12 +181,74 @@ pub fn apply(places: &Places, staged: &Staged) -> Result<Imported, BackupError> 
     at_rest(places)?;
     let planned = plan(places, staged)?;
     let changes = changes(places, staged)?;
-    let undo_place = places.state.join(UNDO);
-    // One import can be undone: the last.
+    // One import can be undone, the last: the one before it until this one is done.
+    let (undo_place, before) = (places.state.join(UNDO), places.state.join(UNDO_BEFORE));
+    let preparing = places.state.join(UNDO_NEW);
+    clear(&preparing)?;
+    clear(&before)?;
+    let prepared = prepare(places, staged, &planned, &changes, &preparing);
+    let mut journal = match prepared {
+        Ok(journal) => journal,
+        Err(error) => {
+            clear(&preparing)?;
+            return Err(error);
+        }
+    };
     if undo_place.exists() {
-        fs::remove_dir_all(&undo_place).map_err(at("remove", &undo_place))?;
+        fs::rename(&undo_place, &before).map_err(at("keep", &undo_place))?;
     }
-    DirBuilder::new().mode(0o700).create(&undo_place).map_err(at("make", &undo_place))?;
+    fs::rename(&preparing, &undo_place).map_err(at("make", &undo_place))?;
+    sync(&places.state)?;
+    let new_log = undo_place.join(NEW_LOG);
+    let place_all = || -> Result<(), BackupError> {
+        for step in &journal.steps {
+            if WITH_DATABASE.iter().any(|name| step.path == places.state.join(name)) {
+                fs::remove_file(&step.path).map_err(at("remove", &step.path))?;
+            }
+        }
+        for (index, change) in &planned {
+            place(staged, *index, &change.path, places)?;
+        }
+        if let Some(LogStep { path, kept }) = &journal.log {
+            if let Some(kept) = kept {
+                fs::rename(path, kept).map_err(at("put aside", path))?;
+            }
+            fs::rename(&new_log, path).map_err(at("put in place", path))?;
+            sync(&places.state)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = place_all() {
+        undo(places)?;
+        // What there was to undo still is.
+        if before.exists() {
+            fs::rename(&before, &undo_place).map_err(at("restore", &undo_place))?;
+        }
+        return Err(error);
+    }
+    journal.finished = true;
+    journal.write(&undo_place)?;
+    clear(&before)?;
+    Ok(Imported { changes, log_before: journal.log.and_then(|log| log.kept) })
+}
+
+/// Removes a directory that may not be there.
+fn clear(directory: &Path) -> Result<(), BackupError> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", directory)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps what an import replaces, in a directory that is made, and writes down what it will do.
+fn prepare(
+    places: &Places,
+    staged: &Staged,
+    planned: &[(usize, Change)],
+    changes: &[Change],
+    undo_place: &Path,
+) -> Result<Journal, BackupError> {
+    DirBuilder::new().mode(0o700).create(undo_place).map_err(at("make", undo_place))?;
     let steps = planned.iter().enumerate().map(|(number, (_, change))| Step {
         path: change.path.clone(),
         kept: change.replaces.then(|| number.to_string()),
@@ -204,39 +272,15 @@ pub fn apply(places: &Places, staged: &Staged) -> Result<Imported, BackupError> 
                 .map_err(at("keep", &step.path))?;
         }
     }
-    let new_log = undo_place.join("audit.new");
+    let new_log = undo_place.join(NEW_LOG);
     let path = log::place(places);
     if changes.iter().any(|change| change.path == path) {
         log::build(places, staged, &new_log)?;
         journal.log =
             Some(LogStep { kept: path.exists().then(|| aside(places, "audit-before-import")), path });
     }
-    journal.write(places)?;
-    let place_all = || -> Result<(), BackupError> {
-        for step in &journal.steps {
-            if WITH_DATABASE.iter().any(|name| step.path == places.state.join(name)) {
-                fs::remove_file(&step.path).map_err(at("remove", &step.path))?;
-            }
-        }
-        for (index, change) in &planned {
-            place(staged, *index, &change.path, places)?;
-        }
-        if let Some(LogStep { path, kept }) = &journal.log {
-            if let Some(kept) = kept {
-                fs::rename(path, kept).map_err(at("put aside", path))?;
-            }
-            fs::rename(&new_log, path).map_err(at("put in place", path))?;
-            sync(&places.state)?;
-        }
-        Ok(())
-    };
-    if let Err(error) = place_all() {
-        undo(places)?;
-        return Err(error);
-    }
-    journal.finished = true;
-    journal.write(places)?;
-    Ok(Imported { changes, log_before: journal.log.and_then(|log| log.kept) })
+    journal.write(undo_place)?;
+    Ok(journal)
 }
 
 /// Gives back what was there before the last import.
@@ -261,7 +305,10 @@ pub fn undo(places: &Places) -> Result<Undone, BackupError> {
                 undone.restored += 1;
             }
             None => match fs::remove_file(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let _ = fs::remove_file(beside(path));
+                    continue;
+                }
                 other => {
                     other.map_err(at("remove", path))?;
                     undone.removed += 1;
@@ -280,7 +327,7 @@ pub fn undo(places: &Places) -> Result<Undone, BackupError> {
         // Without what was kept, or with nothing kept and the new one still beside the journal, nothing was replaced yet.
         let replaced = match kept {
             Some(kept) => kept.exists(),
-            None => !undo_place.join("audit.new").exists(),
+            None => !undo_place.join(NEW_LOG).exists(),
         };
         if replaced && path.exists() {
             let since = aside(places, "audit-since-import");

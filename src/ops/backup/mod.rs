@@ -72,7 +72,7 @@ impl Places {
         match first {
             "config" => Some(self.config.join(rest)),
             "state" => (matches!(rest, "state.db" | "keys.toml" | "secrets.toml")
-                || rest.starts_with("audit/"))
+                || rest.strip_prefix("audit/").is_some_and(|name| !name.contains('/')))
             .then(|| self.state.join(rest)),
             _ => None,
         }

@@ -28,6 +28,9 @@ const MAX_RATIO: u64 = 200;
 /// Members up to this size may be packed as tightly as they will: a table of nothing but zeroes is no bomb.
 const SMALL: u64 = 4 << 20;
 
+/// An archive up to this size, unpacked, may be packed as tightly as it will.
+const SMALL_ARCHIVE: u64 = 64 << 20;
+
 /// What is left free of the disk that an archive is unpacked on: the log needs room, or nothing runs.
 const SPARE: u64 = 64 << 20;
 
@@ -62,10 +65,14 @@ pub fn stage(places: &Places, path: &Path, passphrase: Option<&str>) -> Result<S
     if !file.metadata().map_err(io("look at", path))?.is_file() {
         return Err(wrong("it is no file".to_owned()));
     }
+    let packed = file.metadata().map_err(io("look at", path))?.len();
     let mut zip =
         ZipArchive::new(file).map_err(|error| wrong(format!("no archive, or a part of one: {error}")))?;
     let manifest = manifest(&mut zip).map_err(&wrong)?;
     let bytes = check_members(&manifest, &mut zip, places).map_err(&wrong)?;
+    if bytes > SMALL_ARCHIVE && bytes / MAX_RATIO > packed {
+        return Err(wrong(format!("it unpacks to more than {MAX_RATIO} times its size")));
+    }
     let scratch = scratch(&places.state)?;
     let free = nix::sys::statvfs::statvfs(scratch.path())
         .map(|about| about.blocks_available().saturating_mul(about.fragment_size()));
@@ -142,6 +149,12 @@ fn check_members(manifest: &Manifest, zip: &mut ZipArchive<File>, places: &Place
             return Err(format!("`{}` is in it twice", entry.name.escape_debug()));
         }
         bytes = bytes.saturating_add(entry.size);
+    }
+    for name in &named {
+        let above = name.match_indices('/').filter_map(|(at, _)| name.get(..at));
+        if let Some(directory) = above.into_iter().find(|above| named.contains(*above)) {
+            return Err(format!("`{}` is a file in it and a directory", directory.escape_debug()));
+        }
     }
     if bytes > MAX_BYTES {
         return Err(format!("it is {bytes} bytes large, unpacked"));

@@ -2,10 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek as _, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
 use zeroize::Zeroizing;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -46,36 +49,55 @@ pub fn take(
     passphrase: Option<&str>,
     progress: &mut dyn FnMut(&str, u64),
 ) -> Result<Taken, BackupError> {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&new)
-        .map_err(io("create", &new))?;
-    let taken = write(places, file, passphrase, progress).and_then(|mut taken| {
+    let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Without a name until it is whole: one that is killed leaves nothing (open(2), O_TMPFILE).
+    let nameless =
+        OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
+    let (file, new) = match nameless {
+        Ok(file) => {
+            let new = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            (file, new)
+        }
+        // Not every file system has such files.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            let mut name = output.as_os_str().to_owned();
+            name.push(".new");
+            let new = PathBuf::from(name);
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&new)
+                .map_err(io("create", &new))?;
+            (file, new)
+        }
+        Err(error) => return Err(io("create a file in", directory)(error)),
+    };
+    let taken = write(places, &file, passphrase, progress).and_then(|mut taken| {
         // Never over something that is there.
-        fs::hard_link(&new, output).map_err(io("create", output))?;
+        linkat(AT_FDCWD, &new, AT_FDCWD, output, AtFlags::AT_SYMLINK_FOLLOW)
+            .map_err(|errno| io("create", output)(errno.into()))?;
         output.clone_into(&mut taken.path);
         Ok(taken)
     });
-    let _ = fs::remove_file(&new);
+    if !new.starts_with("/proc") {
+        let _ = fs::remove_file(&new);
+    }
     taken
 }
 
 fn write(
     places: &Places,
-    file: File,
+    file: &File,
     passphrase: Option<&str>,
     progress: &mut dyn FnMut(&str, u64),
 ) -> Result<Taken, BackupError> {
     let scratch = scratch(&places.state)?;
     let mut archive = Archive { zip: ZipWriter::new(file), entries: Vec::new() };
-    let (mut secret_files, mut left_out) = (Vec::new(), Vec::new());
+    let (mut secret_files, mut left_out) = (Vec::new(), walk(&places.config, DEPTH)?.left_out);
+    left_out.retain(|path| !path.starts_with(&places.state));
     for (name, path) in
         below(&places.config)?.into_iter().filter(|(_, path)| !path.starts_with(&places.state))
     {
@@ -146,12 +168,12 @@ fn write(
     Ok(Taken { path: PathBuf::new(), files, bytes, secrets: manifest.secrets.is_some(), left_out })
 }
 
-struct Archive {
-    zip: ZipWriter<File>,
+struct Archive<'a> {
+    zip: ZipWriter<&'a File>,
     entries: Vec<Entry>,
 }
 
-impl Archive {
+impl Archive<'_> {
     fn add_file(
         &mut self,
         name: &str,
@@ -230,9 +252,22 @@ pub(in crate::ops) fn is_plain(name: &str) -> bool {
     name.ends_with(".toml") && !secret
 }
 
-/// Regular files below a directory, sorted; links are not followed, and are none.
+/// What is below a directory.
+#[derive(Default)]
+struct Walked {
+    /// Regular files, sorted.
+    files: Vec<PathBuf>,
+    /// Links, which are not followed, and directories that are too deep.
+    left_out: Vec<PathBuf>,
+}
+
+/// Regular files below a directory, sorted.
 fn files(directory: &Path, depth: usize) -> Result<Vec<PathBuf>, BackupError> {
-    let mut found = Vec::new();
+    Ok(walk(directory, depth)?.files)
+}
+
+fn walk(directory: &Path, depth: usize) -> Result<Walked, BackupError> {
+    let mut walked = Walked::default();
     let mut pending = vec![(directory.to_owned(), 1)];
     while let Some((directory, deep)) = pending.pop() {
         let entries = match fs::read_dir(&directory) {
@@ -242,16 +277,21 @@ fn files(directory: &Path, depth: usize) -> Result<Vec<PathBuf>, BackupError> {
         for entry in entries {
             let entry = entry.map_err(io("list", &directory))?;
             let kind = entry.file_type().map_err(io("look at", &entry.path()))?;
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if kind.is_dir() && deep < depth && !hidden {
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            if kind.is_dir() && deep < depth {
                 pending.push((entry.path(), deep + 1));
-            } else if kind.is_file() && !hidden {
-                found.push(entry.path());
+            } else if kind.is_file() {
+                walked.files.push(entry.path());
+            } else if kind.is_dir() || kind.is_symlink() {
+                walked.left_out.push(entry.path());
             }
         }
     }
-    found.sort();
-    Ok(found)
+    walked.files.sort();
+    walked.left_out.sort();
+    Ok(walked)
 }
 
 /// Bytes of a log up to its last whole record.

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 
 use super::Check;
+use crate::audit::{KEY_FILE, LOG_FILE, SIGNING_KEY_FILE};
 use crate::ops::backup::unfinished;
-use crate::ops::upgrade::broken_off;
+use crate::ops::upgrade::{broken_off, standing};
+use crate::state::examine;
 use crate::supervisor::Directories;
 
 /// Files that are looked at; a state directory of more is somebody's mistake.
@@ -24,6 +26,8 @@ const LEAST: u64 = 64 << 20;
 
 pub(super) fn checks(directories: &Directories) -> Vec<Check> {
     let mut checks = vec![state(&directories.state)];
+    checks.extend(database(&directories.state));
+    checks.extend(log_keys(&directories.audit()));
     checks.extend(room(&directories.state));
     checks.extend(import(&directories.state));
     checks.extend(upgrade(&directories.state));
@@ -44,12 +48,51 @@ fn import(state: &Path) -> Option<Check> {
 
 /// An upgrade that nobody carries on with.
 fn upgrade(state: &Path) -> Option<Check> {
+    const NAME: &str = "upgrade";
+    if let Err(error) = standing(state) {
+        return Some(Check::failure(
+            NAME,
+            error.to_string(),
+            "how the last upgrade stands is not known, and there is no other until it is",
+            "look at the binary in place and its version, then remove that file",
+        ));
+    }
     broken_off(state).map(|phase| {
         Check::failure(
-            "upgrade",
+            NAME,
             format!("one was broken off: {}", phase.words()),
             "it is neither the old execward for sure nor the new one",
             "execward upgrade",
+        )
+    })
+}
+
+/// What a daemon keeps in its database. Nothing where there is none.
+fn database(state: &Path) -> Option<Check> {
+    const NAME: &str = "database";
+    match examine(state) {
+        Ok(None) => None,
+        Ok(Some(version)) => Some(Check::ok(NAME, format!("sound, of version {version}"))),
+        Err(error) => Some(Check::failure(
+            NAME,
+            error.to_string(),
+            "grants, modes, pairings and jobs are in it: a daemon puts a damaged one aside and begins without, or does not start",
+            "give back a backup with `execward import FILE` before the daemon is started again",
+        )),
+    }
+}
+
+/// The keys of a log that has records: one that is made anew says nothing of those.
+fn log_keys(audit: &Path) -> Option<Check> {
+    let has_records = fs::metadata(audit.join(LOG_FILE)).is_ok_and(|log| log.len() > 0);
+    let missing: Vec<&str> =
+        [KEY_FILE, SIGNING_KEY_FILE].into_iter().filter(|key| !audit.join(key).exists()).collect();
+    (has_records && !missing.is_empty()).then(|| {
+        Check::failure(
+            "audit-keys",
+            format!("{}: {} missing, and there are records", audit.display(), missing.join(", ")),
+            "digests and checkpoints so far cannot be held against a key that is made anew",
+            "give them back from a backup (`execward import FILE` of one made --with-secrets)",
         )
     })
 }

@@ -89,6 +89,8 @@ pub struct Examined<'a> {
     pub config: Option<PathBuf>,
     /// The policy, likewise.
     pub policy: Option<PathBuf>,
+    /// The daemon is meant to be stopped.
+    pub at_rest: bool,
 }
 
 /// Looks at everything; under a second on a machine where nothing hangs.

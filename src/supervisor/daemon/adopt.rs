@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
+use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use super::House;
 use super::sockets::Sockets;
+use crate::audit::LogError;
 use crate::audit::read::Follow;
-use crate::audit::record::{Authority, Record as Audit};
+use crate::audit::record::{Authority, Outcome, Record as Audit, Requester};
 use crate::redact::Redactor;
-use crate::supervisor::session::{Keepsake, Lost, Peer, Record, Session, close_runner};
-use crate::wire::rpc::{Scope, SessionId};
+use crate::stage::{Principal, RequestId};
+use crate::supervisor::session::{Keepsake, Lost, Open, Peer, Record, Recorded, Session, close_runner};
+use crate::wire::rpc::{self, Scope, SessionId};
 
 /// Below the directory of the sockets.
 const DIRECTORY: &str = "sessions";
@@ -28,75 +32,151 @@ pub(super) fn directory(sockets: &Sockets) -> Option<PathBuf> {
 /// may: whoever has a workspace that does not answer keeps nobody waiting for long.
 pub(super) async fn adopt(house: &Arc<House>) {
     let all = house.common.keepsakes.as_deref().map(Keepsake::all).unwrap_or_default();
-    let ended = Arc::new(if all.is_empty() { BTreeSet::new() } else { recorded(house).await });
+    let recorded = Arc::new(recorded(house).await);
     let mut going = JoinSet::new();
     for (id, keepsake) in all {
-        going.spawn(take(Arc::clone(house), id, Arc::new(keepsake), Arc::clone(&ended)));
+        going.spawn(take(Arc::clone(house), id, Arc::new(keepsake), Arc::clone(&recorded)));
     }
-    let adopted: Vec<SessionId> = going.join_all().await.into_iter().flatten().collect();
+    let (adopted, known): (Vec<Option<SessionId>>, Vec<Vec<u64>>) =
+        going.join_all().await.into_iter().unzip();
+    let adopted: Vec<SessionId> = adopted.into_iter().flatten().collect();
+    let known: BTreeSet<u64> = known.into_iter().flatten().collect();
+    if let Some(recorded) = Arc::into_inner(recorded) {
+        // Where nothing else is known of one, this is its end: none is without.
+        let lost = recorded.open.into_iter().filter(|(decision, _)| !known.contains(decision));
+        for (decision, open) in lost {
+            tracing::warn!(decision, request = open.id.as_str(), "how a command ended is not known");
+            open.record(&house.common, decision);
+        }
+    }
     house.common.grants.revoke_all("the end of the session", |grant| {
         grant.scope == Scope::Session
             && !grant.session.as_ref().is_some_and(|session| adopted.contains(session))
     });
 }
 
-/// Goes on with one, or ends it. Its name, where it goes on.
+/// Goes on with one, or ends it. Its name, where it goes on, and the decisions of commands that are dealt with.
 async fn take(
     house: Arc<House>,
     id: SessionId,
     keepsake: Arc<Keepsake>,
-    ended: Arc<BTreeSet<u64>>,
-) -> Option<SessionId> {
+    recorded: Arc<Recorded>,
+) -> (Option<SessionId>, Vec<u64>) {
     let record = match keepsake.read() {
         Ok(record) => record,
+        Err(error) if keepsake.is_begun() => {
+            // Something is wrong with it, or another execward wrote it. Its runner ends by itself.
+            match keepsake.set_aside() {
+                Ok(kept) => {
+                    tracing::error!(session = %id, %error, kept = %kept.display(), "a session that was left does not read");
+                }
+                Err(aside) => {
+                    tracing::error!(session = %id, %error, %aside, "a session that was left does not read")
+                }
+            }
+            return (None, Vec::new());
+        }
         Err(error) => {
-            // Nobody was told that there is one; or another execward wrote it, and its runner ends by itself.
-            tracing::warn!(session = %id, %error, "a session that was left does not read");
+            // Nobody was told that there is one.
+            tracing::debug!(session = %id, %error, "a session that was left had not begun");
             keepsake.remove();
-            return None;
+            return (None, Vec::new());
         }
     };
-    match go_on(&house, &id, &keepsake, &record, &ended).await {
+    let lost = Lost::of(&keepsake);
+    match go_on(&house, &id, &keepsake, &record, &recorded).await {
         Ok(session) => {
             let running = session.listed().running;
             tracing::info!(session = %id, running, "gone on with");
             let about = serde_json::json!({ "running": running });
             note(&house, &id, &record, "session-adopted", about).await;
-            Some(id)
+            (Some(id), lost.decisions())
         }
         Err(why) => {
-            let lost = Lost::of(&keepsake);
             tracing::warn!(session = %id, why, running = lost.count(), "a session that was left is over");
             close_runner(&house.common, &keepsake, &record).await;
-            lost.record(&house.common, (&id, &record), &ended, &why);
+            lost.record(&house.common, (&id, &record), &recorded, &why);
             let about = serde_json::json!({ "running": lost.count(), "why": why });
             note(&house, &id, &record, "session-lost", about).await;
             keepsake.remove();
-            None
+            (None, lost.decisions())
         }
     }
 }
 
-/// The decisions of commands whose ends are recorded. A daemon that died after it had recorded one, and before it said so to
-/// anybody, did that last: the end of the log is looked at.
-async fn recorded(house: &House) -> BTreeSet<u64> {
+/// What is on record of commands that another daemon let go. What it did last is at the end of the log, which is looked at.
+async fn recorded(house: &House) -> Recorded {
     /// Records; more than there may be commands at a time.
     const LAST: usize = 20_000;
     let log = house.common.directories.audit();
     let read = tokio::task::spawn_blocking(move || Follow::after_last(&log, LAST)).await;
     let lines = match read {
         Ok(Ok((lines, _))) => lines,
+        Ok(Err(LogError::Io { errno: Errno::ENOENT, .. })) => Vec::new(),
         Ok(Err(error)) => {
             tracing::error!(%error, "the end of the log cannot be read: how a command ended may be recorded twice");
-            return BTreeSet::new();
+            Vec::new()
         }
-        Err(_) => return BTreeSet::new(),
+        Err(_) => Vec::new(),
     };
-    let decision = |line: Vec<u8>| {
-        let line: serde_json::Value = serde_json::from_slice(&line).ok()?;
-        (line["kind"] == "end").then(|| line["body"]["decision"].as_u64())?
-    };
-    lines.into_iter().filter_map(decision).collect()
+    let mut recorded = Recorded::default();
+    for line in &lines {
+        // What is no such record is verified by others.
+        match serde_json::from_slice(line) {
+            Ok(Line::End { body }) => {
+                recorded.open.remove(&body.decision);
+                recorded.ended.insert(body.decision);
+                recorded.requests.insert(body.id);
+            }
+            Ok(Line::Decision { seq, body }) => {
+                if let Some(open) = body.open() {
+                    recorded.open.insert(seq, open);
+                }
+            }
+            Ok(Line::Other) | Err(_) => {}
+        }
+    }
+    recorded
+}
+
+/// A record, as far as it says what was let go and what has ended.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Line {
+    Decision {
+        seq: u64,
+        body: LetGo,
+    },
+    End {
+        body: Over,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Over {
+    id: String,
+    decision: u64,
+}
+
+#[derive(Deserialize)]
+struct LetGo {
+    id: rpc::RequestId,
+    outcome: Outcome,
+    requester: Requester,
+    #[serde(default)]
+    session: Option<SessionId>,
+}
+
+impl LetGo {
+    /// A command of a session: what runs without a daemon has others that record its end.
+    fn open(self) -> Option<Open> {
+        let Requester { uid, gid, pid, principal } = self.requester;
+        let session = self.session.filter(|_| self.outcome == Outcome::Run)?;
+        let principal = Principal { uid, gid, name: principal.unwrap_or_default() };
+        Some(Open { id: RequestId::from_wire(&self.id), principal, pid, session })
+    }
 }
 
 async fn go_on(
@@ -104,7 +184,7 @@ async fn go_on(
     id: &SessionId,
     keepsake: &Arc<Keepsake>,
     record: &Record,
-    ended: &BTreeSet<u64>,
+    recorded: &Recorded,
 ) -> Result<Arc<Session>, String> {
     let peer = Peer {
         uid: record.uid,
@@ -119,7 +199,7 @@ async fn go_on(
         roles: Vec::new(),
         admitted: house.admitted(record.uid),
     };
-    let session = Session::adopt(&house.common, &peer, id.clone(), keepsake, record, ended).await?;
+    let session = Session::adopt(&house.common, &peer, id.clone(), keepsake, record, recorded).await?;
     house.keep(&session);
     Ok(session)
 }

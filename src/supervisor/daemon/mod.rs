@@ -40,8 +40,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::ConfigError;
-pub use form::{migrate as migrate_config, put as put_config};
 pub use configured::{Configured, configured, jobs_found};
+pub use form::{migrate as migrate_config, put as put_config};
 pub use jobs::JobsError;
 pub use look::{CONFIG_VERSION, Mistake, Part, config_schema, effective, look_over};
 pub use models::ModelFiles;
@@ -69,7 +69,7 @@ use crate::gate;
 use crate::http::{Keys, KeysError};
 use crate::redact::{Redactor, Rules};
 use crate::sandbox::{LaunchError, docker, jail};
-use crate::state::{SetAside, StateError, Store};
+use crate::state::{self, SetAside, StateError, Store};
 use crate::wire::dialog::Register;
 use crate::wire::peer;
 use crate::wire::rpc::{self, Code, Error, Happening, Reply, Role};
@@ -216,6 +216,7 @@ pub fn serve(options: &Options) -> Result<Over, DaemonError> {
             Sockets::make(&std::path::absolute(&directory).unwrap_or(directory))?
         }
     };
+    let _held = state::hold(&local.directories.state)?;
     take_what_there_is(own);
     let scribe = Scribe::open(&local.directories.audit(), config.audit.into())?;
     let (store, aside) = Store::open(&local.directories.state)?;
@@ -275,7 +276,8 @@ pub fn serve(options: &Options) -> Result<Over, DaemonError> {
         tracing::error!(
             to,
             why,
-            "the state was damaged and is put aside: grants, modes and pairings are gone"
+            "the state was damaged and is put aside: grants, modes, pairings, how far jobs have come, their history and what was still \
+             to be told are gone"
         );
         let authority = Authority {
             action: "state-set-aside".to_owned(),

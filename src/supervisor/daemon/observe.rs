@@ -25,7 +25,7 @@ use super::{House, jobs};
 use crate::approval;
 use crate::supervisor::pulse::Now;
 use crate::wire::rpc::{
-    Done, EngineStatus, Event, Happened, Happening, Id, Job, JobsStatus, Separation, Settled, Status,
+    Done, EngineStatus, Event, Happened, Happening, Id, Job, JobsStatus, Settled, Status,
 };
 
 /// The name of the socket.
@@ -49,7 +49,7 @@ pub(super) async fn status(house: Arc<House>) -> Status {
         pid: std::process::id(),
         started: pulse.started.to_string(),
         uptime_ms: u64::try_from(pulse.uptime().as_millis()).unwrap_or(u64::MAX),
-        separation: if house.own == 0 { Separation::Uid } else { Separation::None },
+        separation: house.principals.separates(),
         policy: policy.name().to_owned(),
         policy_digest: crate::stage::Digest::from(policy.digest()).to_hex(),
         sessions: now.sessions,

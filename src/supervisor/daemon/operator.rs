@@ -103,13 +103,11 @@ async fn answer(connection: &Arc<Connection>, id: Id, call: OperatorCall, about:
             let sessions = house.sessions().all().iter().map(|session| session.listed()).collect();
             connection.reply(id, Ok(rpc::Sessions { sessions })).await;
         }
-        OperatorCall::SessionKill(_) => {
-            let (house, operator) = (Arc::clone(house), connection.peer.name.clone());
+        OperatorCall::SessionKill(asked) => {
+            let (house, peer) = (Arc::clone(house), connection.peer.clone());
             let killed = async move {
                 let session = about.ok_or_else(Error::unknown_session)?;
-                tracing::info!(session = %session.id, operator, "session killed");
-                house.close(&session).await;
-                Ok(Done {})
+                people::session_kill(house, peer, session, asked.reason).await
             };
             connection.answer(id, killed).await;
         }

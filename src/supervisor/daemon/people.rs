@@ -13,7 +13,7 @@ use crate::stage::Principal;
 use crate::supervisor::session::{Peer, Session};
 use crate::wire::rpc::{
     Code, Done, Error, Known, KnownPrincipal, Mode, PairPrincipal, Paired, PendingPairing, RevokePrincipal,
-    SetPrincipalMode, SetSessionMode,
+    SetPrincipalMode, SetSessionMode, Words,
 };
 
 fn failed(error: impl std::fmt::Display) -> Error {
@@ -143,6 +143,24 @@ pub(super) async fn session_mode(
     if !strict && !session.end.is_cancelled() {
         house.common.modes.set_session(&session.id, set);
     }
+    Ok(Done {})
+}
+
+/// Ends a session, whosever it is. Nothing waits for the record of it.
+pub(super) async fn session_kill(
+    house: Arc<House>,
+    peer: Peer,
+    session: Arc<Session>,
+    reason: Option<Words>,
+) -> Result<Done, Error> {
+    let reason = reason.as_ref().map(Words::as_str);
+    tracing::info!(session = %session.id, operator = peer.name, reason, "session killed");
+    session.killed(&peer.name, reason);
+    house.close(&session).await;
+    let subject = json!({
+        "session": session.id, "uid": session.principal().uid, "reason": reason,
+    });
+    house.record(&peer, "session-killed", subject).await?;
     Ok(Done {})
 }
 

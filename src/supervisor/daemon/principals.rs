@@ -165,6 +165,15 @@ impl Principals {
         if peer.uid == 0 || peer.uid == self.own || answers { Separation::None } else { Separation::Uid }
     }
 
+    /// Whether something separates every agent from those who approve, as far as the configuration says.
+    pub(super) fn separates(&self) -> Separation {
+        let paired = self.paired();
+        let mut agents = self.agents.uids.iter().chain(paired.iter());
+        let answers = |uid: &u32| self.approvers.uids.contains(uid) || self.admins.uids.contains(uid);
+        let one = |uid: &u32| *uid == 0 || *uid == self.own || answers(uid);
+        if self.own != 0 || agents.any(one) { Separation::None } else { Separation::Uid }
+    }
+
     fn paired(&self) -> RwLockReadGuard<'_, BTreeSet<u32>> {
         self.paired.read().unwrap_or_else(PoisonError::into_inner)
     }

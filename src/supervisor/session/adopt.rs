@@ -3,9 +3,10 @@
 //! What it was opened with is worked out again, by the policy and the configuration that stand now: where that comes to another
 //! sandbox than the one that stands, the session is over. Its runner says which commands it has, and each is taken up where its
 //! diary ends. What was never let go has not run: it is judged again, and a person asked again. Nothing is started twice: a
-//! command that was let go is never prepared again, whatever became of it.
+//! command that was let go is never prepared again, whatever became of it, and one whose diary is not as it was written is not gone
+//! on with.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::outlive::Outlived;
 use super::passed::Passing;
 use super::policy::Layer;
 use super::{Common, Keepsake, Peer, Record, Session};
+use crate::gate::Decision;
 use crate::redact::Secret;
 use crate::sandbox::{Backend, Link};
 use crate::stage::{Principal, RequestId};
@@ -27,7 +29,7 @@ use crate::supervisor::context::Context;
 use crate::supervisor::journal::Journal;
 use crate::supervisor::vault::Masker;
 use crate::wire::rpc::{self, SessionId};
-use crate::wire::runner::{Cause, Present, ToRunner};
+use crate::wire::runner::{Aftermath, Cause, Present, ToRunner};
 
 /// Said of a command that was let go, and of which its runner knows nothing, or that it waits.
 const NEVER_RAN: &str = "execward was restarted before it ran";
@@ -35,7 +37,7 @@ const HAD_SECRETS: &str = "execward was restarted while it held a secret that it
 const NOT_KNOWN: &str = "execward was restarted, and its runner does not know it any more";
 
 impl Session {
-    /// Goes on with one. `ended` are the decisions of commands whose ends are recorded.
+    /// Goes on with one, of whose commands this is on record.
     ///
     /// # Errors
     /// Why that cannot be. Its runner, where there is one, still waits.
@@ -45,7 +47,7 @@ impl Session {
         id: SessionId,
         keepsake: &Arc<Keepsake>,
         record: &Record,
-        ended: &BTreeSet<u64>,
+        recorded: &Recorded,
     ) -> Result<Arc<Self>, String> {
         let said = |error: rpc::Error| error.message;
         let places = common.accounts.admit_session(&peer.account);
@@ -76,12 +78,12 @@ impl Session {
         let keepsake = Some(Arc::clone(keepsake));
         let made = Made { id, opened, link, layer, suspects, context, masker, places, keepsake, linger };
         let session = Self::put_together(common, peer, &record.asked, looked, made).map_err(said)?;
-        session.take_up(peer, &present, ended).await;
+        session.take_up(peer, &present, recorded).await;
         Ok(session)
     }
 
     /// Takes up its commands.
-    async fn take_up(self: &Arc<Self>, peer: &Peer, present: &[Present], ended: &BTreeSet<u64>) {
+    async fn take_up(self: &Arc<Self>, peer: &Peer, present: &[Present], recorded: &Recorded) {
         let Some(keepsake) = self.keepsake.clone() else { return };
         self.kept().clone_from(&keepsake.shell());
         let read = tokio::task::spawn_blocking(move || found(&keepsake)).await;
@@ -90,7 +92,7 @@ impl Session {
         let last = found.iter().map(|it| it.number).chain(present.keys().copied()).max();
         self.commands().go_on_after(last.unwrap_or(0));
         for found in found {
-            let (number, asked) = (found.number, found.asked.clone());
+            let (number, asked, damage) = (found.number, found.asked.clone(), found.damage);
             let peer = Peer { pid: asked.pid, ..peer.clone() };
             let passed = !asked.asked.fds.is_empty();
             let secrets = found.secrets().iter().map(|(name, value)| Secret::new(name, value.as_slice()));
@@ -104,18 +106,24 @@ impl Session {
                     self.commands().insert(exec.id.clone(), Arc::clone(&exec));
                     self.used.send_modify(|used| used.running += 1);
                     self.tasks.spawn(feed);
-                    let lost = match present.remove(&number) {
-                        Some(true) if !going.given => {
+                    let lost = match (present.remove(&number), damage) {
+                        (there, Some(what)) => {
+                            if there.is_some() {
+                                self.end_unheard(number);
+                            }
+                            Some(what)
+                        }
+                        (Some(true), None) if !going.given => {
                             self.routes.add(&exec);
                             self.orders.send(ToRunner::Resume { id: number, from });
                             None
                         }
-                        Some(ran) => {
+                        (Some(ran), None) => {
                             // Which values its output must not show is not written down: nobody is told of it any more.
                             self.end_unheard(number);
                             Some(if ran { HAD_SECRETS } else { NEVER_RAN })
                         }
-                        None => Some(NOT_KNOWN),
+                        (None, None) => Some(NOT_KNOWN),
                     };
                     if passed {
                         // Whoever was to have what it writes is gone.
@@ -130,9 +138,25 @@ impl Session {
                         keeps,
                         given,
                         redactor,
-                        recorded: ended.contains(&decision),
+                        recorded: recorded.ended.contains(&decision),
                     };
                     self.tasks.spawn(Arc::clone(self).stay(exec, due, lost, peer));
+                }
+                // What its diary does not say any more: it may have run.
+                Left::Waiting
+                    if damage.is_some()
+                        || present.get(&number) == Some(&true)
+                        || recorded.requests.contains(asked.request_id.as_str()) =>
+                {
+                    if present.remove(&number).is_some() {
+                        self.end_unheard(number);
+                    }
+                    self.commands().insert(exec.id.clone(), Arc::clone(&exec));
+                    self.used.send_modify(|used| used.running += 1);
+                    self.tasks.spawn(feed);
+                    let why = damage.unwrap_or(diary::LACKS).to_owned();
+                    exec.end(Err(why.clone()));
+                    self.over(&exec, unknown(&asked.request_id, self.separation, why), None);
                 }
                 Left::Waiting => {
                     exec.forget();
@@ -207,20 +231,51 @@ fn same(looked: &Looked, record: &Record) -> Result<(), String> {
     if same { Ok(()) } else { Err("its sandbox would be made otherwise now".to_owned()) }
 }
 
-/// The commands that have diaries, in their order. One that does not read is of a command that was told nobody.
+/// What is said of a command of which no more is known than that it may have run.
+fn unknown(request_id: &rpc::RequestId, separation: rpc::Separation, error: String) -> rpc::Report {
+    let hint = "look at what it was to do, and start it anew where that is not done".to_owned();
+    rpc::Report {
+        outcome: rpc::Outcome::Failed { error, hint },
+        request_id: request_id.clone(),
+        decision: Decision::Deny,
+        agreed: None,
+        findings: Vec::new(),
+        timing: None,
+        receipt: None,
+        aftermath: Aftermath::default(),
+        reached: Vec::new(),
+        separation,
+        masked: 0,
+        withheld: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// The commands that have diaries, in their order. One of which nothing reads is of a command that was told nobody.
 fn found(keepsake: &Keepsake) -> Vec<Found> {
     let mut all = Vec::new();
     for (number, path) in keepsake.diaries() {
-        match diary::read(&path) {
-            Ok((entries, size)) if matches!(entries.first(), Some(Entry::Asked(_))) => {
-                let asked = entries.iter().find_map(|entry| match entry {
-                    Entry::Asked(asked) => Some(asked.clone()),
-                    _ => None,
-                });
-                all.extend(asked.map(|asked| Found { number, path, asked, entries, size }));
+        let diary::Read { entries, size, damage } = match diary::read(&path) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "a diary cannot be read");
+                continue;
             }
-            Ok(_) => diary::remove(&path),
-            Err(error) => tracing::warn!(%error, path = %path.display(), "a diary cannot be read"),
+        };
+        if let Some(what) = damage {
+            let kept = diary::set_aside(&path);
+            tracing::error!(what, kept = %kept.display(), "the diary of a command is damaged: it is not gone on with");
+        }
+        let is_broken = path.extension().is_some_and(|of| of == diary::BROKEN);
+        let damage = damage.map(|_| diary::DAMAGED).or(is_broken.then_some(diary::LACKS));
+        match entries.first() {
+            Some(Entry::Asked(asked)) => {
+                let asked = asked.clone();
+                // One that is over is over, whatever else is wrong.
+                let is_over = matches!(entries.last(), Some(Entry::Ended { .. }));
+                all.push(Found { number, path, asked, entries, size, damage: damage.filter(|_| !is_over) });
+            }
+            _ => diary::remove(&path),
         }
     }
     all
@@ -237,7 +292,39 @@ pub(in crate::supervisor) async fn close_runner(common: &Common, keepsake: &Keep
     }
 }
 
-/// Commands that ran in a session that is not gone on with.
+/// What the log says of commands that another supervisor has left.
+#[derive(Debug, Default)]
+pub(in crate::supervisor) struct Recorded {
+    /// The decisions of those whose ends are recorded.
+    pub(in crate::supervisor) ended: BTreeSet<u64>,
+    /// Their requests.
+    pub(in crate::supervisor) requests: BTreeSet<String>,
+    /// Those whose ends are not, by their decisions: of sessions alone.
+    pub(in crate::supervisor) open: BTreeMap<u64, Open>,
+}
+
+/// A command that was let go, and whose end is not on record.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Open {
+    pub(in crate::supervisor) id: RequestId,
+    pub(in crate::supervisor) principal: Principal,
+    pub(in crate::supervisor) pid: i32,
+    pub(in crate::supervisor) session: SessionId,
+}
+
+impl Open {
+    /// Records that how it ended is not known.
+    pub(in crate::supervisor) fn record(self, common: &Common, decision: u64) {
+        let redactor = common.vault.redactor(&common.policy().redaction, Vec::new());
+        let journal = Journal::new(common.scribe.clone(), self.id, self.principal, self.pid, "operator");
+        let why = "execward ended while it ran, and nothing of it was left".to_owned();
+        if let Err(error) = journal.in_session(&self.session).ended(decision, Err(why), None, 0, &redactor) {
+            tracing::error!(%error, decision, "that a command was lost is not recorded");
+        }
+    }
+}
+
+/// Commands that ran in a session.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Lost {
     /// Each with its request, and the number of the record that let it go.
@@ -260,6 +347,11 @@ impl Lost {
         Self { commands: commands.collect() }
     }
 
+    /// Their decisions.
+    pub(in crate::supervisor) fn decisions(&self) -> Vec<u64> {
+        self.commands.iter().map(|(.., decision)| *decision).collect()
+    }
+
     /// How many there are.
     pub(in crate::supervisor) fn count(&self) -> usize {
         self.commands.len()
@@ -270,12 +362,12 @@ impl Lost {
         &self,
         common: &Common,
         (session, record): (&SessionId, &Record),
-        ended: &BTreeSet<u64>,
+        recorded: &Recorded,
         why: &str,
     ) {
         let redactor = common.vault.redactor(&common.policy().redaction, Vec::new());
         for (request, pid, decision) in
-            self.commands.iter().filter(|(.., decision)| !ended.contains(decision))
+            self.commands.iter().filter(|(.., decision)| !recorded.ended.contains(decision))
         {
             let principal = Principal { uid: record.uid, gid: record.gid, name: record.name.clone() };
             let id = RequestId::from_wire(request);

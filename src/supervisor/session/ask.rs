@@ -134,6 +134,7 @@ impl AtOperators<'_> {
             id: self.exec.id.clone(),
             workspace: workspace_path.clone(),
             separation: *separation,
+            redactor: self.redactor.clone(),
         }
     }
 

@@ -18,6 +18,17 @@ use crate::wire::runner::Stream;
 /// How much longer than twice the output that is kept a diary may be.
 const SLACK: u64 = 64 << 10;
 
+/// Said of a command whose diary is not as it was written.
+pub(super) const DAMAGED: &str =
+    "execward was restarted, and what it had written down of this command is damaged: it was ended";
+
+/// Said of a command of which too little is written down.
+pub(super) const LACKS: &str =
+    "execward was restarted, and what it had written down of this command is not all there: it was ended";
+
+/// What a diary is called that could not be written any more.
+pub(super) const BROKEN: &str = "broken";
+
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Entry {
@@ -131,11 +142,15 @@ impl Diary {
     }
 
     fn written(&mut self, bytes: usize, written: io::Result<()>) {
-        self.size += bytes as u64;
+        if written.is_ok() {
+            self.size += bytes as u64;
+        }
         if let Err(error) = written {
             self.broken = true;
             tracing::warn!(%error, "a command would not survive execward's end: its diary cannot be written");
-            self.remove();
+            // To cut and to rename takes no room.
+            let _ = self.file.set_len(self.size.min(self.head.len() as u64));
+            let _ = std::fs::rename(&self.path, self.path.with_extension(BROKEN));
         }
     }
 
@@ -159,68 +174,133 @@ impl Diary {
             Err(error) => self.written(0, Err(error)),
         }
     }
-
-    /// Leaves nothing of it.
-    pub(super) fn remove(&self) {
-        remove(&self.path);
-    }
 }
 
 /// Leaves nothing of a diary.
 pub(super) fn remove(path: &Path) {
     // It may be gone with its session.
     let _ = std::fs::remove_file(path);
+    let _ = std::fs::remove_file(path.with_extension(BROKEN));
 }
 
-/// Everything that reads, and how many bytes that is.
-pub(super) fn read(path: &Path) -> io::Result<(Vec<Entry>, u64)> {
+/// Gives a diary that is not as it was written a name under which nobody goes on with it.
+pub(super) fn set_aside(path: &Path) -> PathBuf {
+    let to = path.with_extension("damaged");
+    // It is copied where it is gone on with: what was written is shown to whoever looks.
+    let _ = std::fs::copy(path, &to);
+    to
+}
+
+/// What reads of a diary.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) entries: Vec<Entry>,
+    /// Bytes of it.
+    pub(super) size: u64,
+    /// Why what comes behind does not, where it is not only cut off.
+    pub(super) damage: Option<&'static str>,
+}
+
+/// Reads one.
+///
+/// # Errors
+/// Of open(2) and read(2).
+pub(super) fn read(path: &Path) -> io::Result<Read> {
     let bytes = std::fs::read(path)?;
-    let mut rest = bytes.as_slice();
-    let mut entries = Vec::new();
-    while let Some((entry, behind)) = decode(rest) {
-        entries.push(entry);
-        rest = behind;
-    }
-    Ok((entries, (bytes.len() - rest.len()) as u64))
+    let (mut rest, mut entries) = (bytes.as_slice(), Vec::new());
+    let damage = loop {
+        match decode(rest) {
+            Decoded::Entry(entry, behind) => {
+                entries.push(*entry);
+                rest = behind;
+            }
+            Decoded::CutOff => break None,
+            Decoded::Damaged(what) => break Some(what),
+        }
+    };
+    Ok(Read { entries, size: (bytes.len() - rest.len()) as u64, damage })
 }
 
-/// Lengths of the JSON and of the data, both u32, then both.
+/// Bytes before an entry: the lengths of its JSON and of its data, and the CRC-32 of all but itself, u32 each.
+const HEADER: usize = 12;
+
 fn encode(entry: &Entry, out: &mut Vec<u8>) {
     let data = match entry {
         Entry::Output { data, .. } => data.as_slice(),
         _ => &[],
     };
     let start = out.len();
-    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&[0; HEADER]);
     // Our own types hold nothing that JSON cannot.
     if serde_json::to_writer(&mut *out, entry).is_err() {
         out.truncate(start);
         return;
     }
-    let json = u32::try_from(out.len() - start - 8).unwrap_or(u32::MAX);
+    let json = u32::try_from(out.len() - start - HEADER).unwrap_or(u32::MAX);
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-    if let Some(header) = out.get_mut(start..start + 8) {
-        header[..4].copy_from_slice(&json.to_le_bytes());
-        header[4..].copy_from_slice(&length.to_le_bytes());
-    }
     out.extend_from_slice(data);
+    let sum = checksum(json, length, out.get(start + HEADER..).unwrap_or_default());
+    if let Some(header) = out.get_mut(start..start + HEADER) {
+        for (part, number) in header.chunks_exact_mut(4).zip([json, length, sum]) {
+            part.copy_from_slice(&number.to_le_bytes());
+        }
+    }
 }
 
-fn decode(bytes: &[u8]) -> Option<(Entry, &[u8])> {
-    let (json, rest) = bytes.split_first_chunk::<4>()?;
-    let (length, rest) = rest.split_first_chunk::<4>()?;
-    let (json, rest) = rest.split_at_checked(u32::from_le_bytes(*json) as usize)?;
-    let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    let mut entry = serde_json::from_slice(json).ok()?;
-    if let Entry::Output { data, .. } = &mut entry {
-        *data = bytes.to_vec();
+fn checksum(json: u32, length: u32, body: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&json.to_le_bytes());
+    sum.update(&length.to_le_bytes());
+    sum.update(body);
+    sum.finalize()
+}
+
+/// What stands at the beginning of some bytes.
+enum Decoded<'a> {
+    Entry(Box<Entry>, &'a [u8]),
+    CutOff,
+    Damaged(&'static str),
+}
+
+fn decode(bytes: &[u8]) -> Decoded<'_> {
+    let number = |at: usize| {
+        let four = bytes.get(at..)?.first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*four))
+    };
+    let (Some(json), Some(length), Some(sum)) = (number(0), number(4), number(8)) else {
+        return Decoded::CutOff;
+    };
+    let rest = bytes.get(HEADER..).unwrap_or_default();
+    let Some((body, behind)) = rest.split_at_checked(json as usize + length as usize) else {
+        return Decoded::CutOff;
+    };
+    if checksum(json, length, body) != sum {
+        return Decoded::Damaged("an entry is not as it was written");
     }
-    Some((entry, rest))
+    let (json, bytes) = body.split_at(json as usize);
+    match serde_json::from_slice(json) {
+        Ok(Entry::Output { seq, stream, mark, .. }) => {
+            Decoded::Entry(Box::new(Entry::Output { seq, stream, mark, data: bytes.to_vec() }), behind)
+        }
+        Ok(entry) => Decoded::Entry(Box::new(entry), behind),
+        Err(_) => Decoded::Damaged("an entry is none"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked() -> Entry {
+        let asked = serde_json::json!({"id": "a", "command": {"argv": ["true"]}});
+        Entry::Asked(Box::new(Asked {
+            asked: serde_json::from_value(asked).unwrap(),
+            request_id: serde_json::from_value("0".repeat(32).into()).unwrap(),
+            display: "true".to_owned(),
+            started: 1,
+            pid: 1,
+        }))
+    }
 
     fn output(seq: u64, data: &[u8]) -> Entry {
         Entry::Output { seq, stream: Stream::Stdout, mark: Some(Mark::end(seq, 0)), data: data.to_vec() }
@@ -230,41 +310,76 @@ mod tests {
     fn what_was_cut_off_is_not_read_and_the_rest_is() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("1.diary");
-        let mut diary =
-            Diary::begin(path.clone(), &[Entry::Skipped { stream: Stream::Stderr, bytes: 3 }]).unwrap();
+        let mut diary = Diary::begin(path.clone(), &[asked()]).unwrap();
         diary.add(&output(1, b"abc"));
         diary.add(&output(2, &[0, 255, 10]));
         let whole = std::fs::read(&path).unwrap();
-        let (all, size) = read(&path).unwrap();
-        assert_eq!((all.len(), size), (3, whole.len() as u64));
+        let Read { entries: all, size, damage } = read(&path).unwrap();
+        assert_eq!((all.len(), size, damage), (3, whole.len() as u64, None));
         assert_eq!(all[2], output(2, &[0, 255, 10]));
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let (some, size) = read(&path).unwrap();
+            let Read { entries: some, size, damage } = read(&path).unwrap();
             assert!(some.len() < 3 && size <= cut as u64);
             assert_eq!(some, all[..some.len()]);
+            assert_eq!(damage, None, "{cut}");
         }
         // It goes on behind what reads.
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        let (some, size) = read(&path).unwrap();
+        let Read { entries: some, size, .. } = read(&path).unwrap();
         let mut diary = Diary::go_on(path.clone(), &some[..1], size).unwrap();
         diary.add(&output(3, b"later"));
-        assert_eq!(read(&path).unwrap().0, [all[0].clone(), all[1].clone(), output(3, b"later")]);
+        assert_eq!(read(&path).unwrap().entries, [all[0].clone(), all[1].clone(), output(3, b"later")]);
+    }
+
+    #[test]
+    fn no_bit_of_it_can_be_another() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("1.diary");
+        let mut diary = Diary::begin(path.clone(), &[asked()]).unwrap();
+        diary.add(&output(1, b"abc"));
+        let whole = std::fs::read(&path).unwrap();
+        let (all, mut lengths) = (read(&path).unwrap().entries, 0);
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, bytes).unwrap();
+            let Read { entries: some, damage, .. } = read(&path).unwrap();
+            assert!(some.len() < all.len() && some == all[..some.len()], "{bit}");
+            // A length that is longer looks as if its end were cut off; no entry is made up.
+            lengths += usize::from(damage.is_none());
+        }
+        assert!(lengths <= all.len() * 64, "{lengths}");
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_any_more_says_so_by_its_name() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("1.diary");
+        let mut diary = Diary::begin(path.clone(), &[asked()]).unwrap();
+        diary.add(&output(1, b"abc"));
+        diary.written(3, Err(io::ErrorKind::StorageFull.into()));
+        diary.add(&output(2, b"more"));
+        assert!(!path.exists());
+        let read = read(&path.with_extension(BROKEN)).unwrap();
+        assert_eq!((read.entries, read.damage), (vec![asked()], None));
+        remove(&path);
+        assert!(std::fs::read_dir(place.path()).unwrap().next().is_none());
     }
 
     #[test]
     fn one_that_is_written_anew_begins_as_before() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("1.diary");
-        let first = Entry::Skipped { stream: Stream::Stdout, bytes: 1 };
+        let first = asked();
         let mut diary = Diary::begin(path.clone(), std::slice::from_ref(&first)).unwrap();
         assert!(!diary.is_long(0));
         (0..100).for_each(|seq| diary.add(&output(seq, &[b'x'; 1000])));
         assert!(diary.is_long(1000) && !diary.is_long(100_000));
         diary.write_anew([output(100, b"last")]);
         diary.add(&output(101, b"more"));
-        assert_eq!(read(&path).unwrap().0, [first, output(100, b"last"), output(101, b"more")]);
-        diary.remove();
+        assert_eq!(read(&path).unwrap().entries, [first, output(100, b"last"), output(101, b"more")]);
+        remove(&path);
         assert!(std::fs::read_dir(place.path()).unwrap().next().is_none());
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::diary::BROKEN;
 use super::shell::Shell;
 use crate::sandbox::docker;
 use crate::supervisor::policy_file::Project;
@@ -23,7 +24,7 @@ const RECORD: &str = "session.json";
 const SOCKET: &str = "runner.sock";
 const SHELL: &str = "shell.json";
 const SETTLED: &str = "settled";
-const DIARY: &str = ".diary";
+const DIARY: &str = "diary";
 
 /// What a session was opened with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -146,20 +147,38 @@ impl Keepsake {
 
     /// The diary of a command.
     pub(super) fn diary(&self, number: u64) -> PathBuf {
-        self.directory.join(format!("{number}{DIARY}"))
+        self.directory.join(format!("{number}.{DIARY}"))
     }
 
-    /// All diaries, by the numbers of their commands.
+    /// All diaries, by the numbers of their commands, those that could not be written any more among them.
     pub(super) fn diaries(&self) -> Vec<(u64, PathBuf)> {
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let mut all: Vec<(u64, PathBuf)> = entries
             .filter_map(|entry| {
-                let number = entry.file_name().to_str()?.strip_suffix(DIARY)?.parse().ok()?;
-                Some((number, entry.path()))
+                let (path, name) = (entry.path(), entry.file_name());
+                let stem = path.extension().filter(|it| [DIARY, BROKEN].iter().any(|of| it == of))?;
+                let number = name.to_str()?.strip_suffix(stem.to_str()?)?.strip_suffix('.')?.parse().ok()?;
+                Some((number, path))
             })
             .collect();
         all.sort_unstable();
         all
+    }
+
+    /// Gives it another name, under which nobody goes on with it, for whoever looks into what is wrong with it.
+    ///
+    /// # Errors
+    /// Of rename(2).
+    pub(in crate::supervisor) fn set_aside(&self) -> io::Result<PathBuf> {
+        let now = jiff::Timestamp::now().as_millisecond();
+        let to = self.directory.with_extension(format!("damaged-{now}"));
+        std::fs::rename(&self.directory, &to)?;
+        Ok(to)
+    }
+
+    /// Whether it holds anything of a session that somebody was told of.
+    pub(in crate::supervisor) fn is_begun(&self) -> bool {
+        self.directory.join(RECORD).exists() || !self.diaries().is_empty()
     }
 
     /// Leaves nothing.

@@ -1,7 +1,7 @@
 //! The two tasks between a session's commands and its runner.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -173,6 +173,7 @@ pub(super) async fn receive(
     orders: Orders,
     routes: Arc<Routes>,
     end: CancellationToken,
+    killed: Arc<OnceLock<String>>,
     leave: CancellationToken,
 ) {
     let mut partial: Vec<Arc<Exec>> = Vec::new();
@@ -184,7 +185,9 @@ pub(super) async fn receive(
                 continue;
             }
             () = leave.cancelled() => return receiver.leave(),
-            () = end.cancelled() => break "the session was closed".to_owned(),
+            () = end.cancelled() => {
+                break killed.get().cloned().unwrap_or_else(|| "the session was closed".to_owned());
+            }
         };
         match frame {
             Ok(Some(FromRunner::Output { id, stream, data })) => {

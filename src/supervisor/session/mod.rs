@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use account::{Account, Accounts, Quota};
-pub(super) use adopt::{Lost, close_runner};
+pub(super) use adopt::{Lost, Open, Recorded, close_runner};
 pub(super) use ask::{Beforehand, Unattended};
 pub(super) use check::check;
 pub(super) use exec::Exec;
@@ -191,6 +191,8 @@ pub(super) struct Session {
     keepsake: Option<Arc<Keepsake>>,
     /// Ends it.
     pub(super) end: CancellationToken,
+    /// Which operator ended it, and why.
+    killed: Arc<OnceLock<String>>,
     tasks: TaskTracker,
     _places: [OwnedSemaphorePermit; 2],
 }
@@ -274,6 +276,12 @@ impl Session {
         if let Some(keepsake) = self.keepsake.clone() {
             let _ = tokio::task::spawn_blocking(move || keepsake.remove()).await;
         }
+    }
+
+    /// Says by whom it is ended, and why, for its commands to be told.
+    pub(super) fn killed(&self, by: &str, reason: Option<&str>) {
+        let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let _ = self.killed.set(format!("the operator {by} ended the session{why}"));
     }
 
     /// Whether it outlives this supervisor.

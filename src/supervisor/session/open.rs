@@ -214,7 +214,7 @@ impl Session {
             receipt,
             profile,
             layer: Arc::new(layer),
-            label: asked.label.clone().map(Into::into),
+            label: asked.label.clone().map(|label| masker.now().text(&String::from(label)).0),
             opened,
             linger,
             masker,
@@ -230,6 +230,7 @@ impl Session {
             used: watch::Sender::new(Used::default()),
             keepsake,
             end: CancellationToken::new(),
+            killed: Arc::default(),
             tasks: TaskTracker::new(),
             _places: places,
         });
@@ -239,6 +240,7 @@ impl Session {
             session.orders.clone(),
             Arc::clone(&session.routes),
             session.end.clone(),
+            Arc::clone(&session.killed),
             if session.outlives() { common.leaving.clone() } else { CancellationToken::new() },
         ));
         if let Some(listener) = listener {

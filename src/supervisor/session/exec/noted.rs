@@ -36,6 +36,8 @@ pub(in crate::supervisor::session) struct Found {
     pub(in crate::supervisor::session) entries: Vec<Entry>,
     /// Bytes of it that read.
     pub(in crate::supervisor::session) size: u64,
+    /// Why its command cannot be gone on with, and is not prepared again either.
+    pub(in crate::supervisor::session) damage: Option<&'static str>,
 }
 
 impl Found {
@@ -146,7 +148,7 @@ impl Exec {
         place: Place,
         redactor: &Redactor,
     ) -> (Arc<Self>, impl Future<Output = ()> + use<>, Left) {
-        let Found { number, path, asked, entries, size } = found;
+        let Found { number, path, asked, entries, size, .. } = found;
         let named = Named {
             request_id: asked.request_id.clone(),
             number,
