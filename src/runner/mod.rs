@@ -28,6 +28,7 @@ mod container;
 mod evidence;
 mod failure;
 mod far;
+mod hidden;
 mod init;
 mod later;
 mod namespaces;

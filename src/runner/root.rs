@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{Gid, Pid, Uid, fchownat, symlinkat};
 
 use super::failure::{Doing, Hint, Result};
-use super::namespaces;
+use super::{hidden, namespaces};
 use crate::sys::mount::{self, Attributes};
 use crate::wire::runner::{AGENT_SOCKET, Failure, FileId, Identity, Layer, SandboxSpec, Workspace};
 
@@ -115,6 +115,7 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Built> {
     let in_workspace = |paths: &[PathBuf]| paths.iter().map(|path| spec.workspace.path.join(path)).collect();
     let mut frozen: Vec<_> = in_workspace(&spec.workspace.frozen);
     let mut masked: Vec<_> = in_workspace(&spec.workspace.masked);
+    masked.extend(in_workspace(&hidden::nested(&workspace, &spec.workspace.masked)));
     masked.extend(spec.view.masked.iter().cloned());
     // Nearly all of them are missing: one look each.
     for paths in [&mut frozen, &mut masked] {

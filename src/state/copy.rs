@@ -152,11 +152,9 @@ pub fn examine(directory: &Path) -> Result<Option<usize>, StateError> {
         return Err(wrong("it is empty"));
     }
     let version = check(&path)?;
-    if version == VERSION {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let looked = Connection::open_with_flags(&path, flags).and_then(|it| super::is_whole(&it));
-        looked.map_err(|error| StateError::Database { path, error })?;
-    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let looked = Connection::open_with_flags(&path, flags).and_then(|it| super::is_whole(&it, version));
+    looked.map_err(|error| StateError::Database { path, error })?;
     Ok(Some(version))
 }
 

@@ -117,7 +117,9 @@ impl Store {
     pub fn open(directory: &Path) -> Result<(Self, Option<SetAside>), StateError> {
         private_directory(directory)?;
         let (path, there) = (directory.join(FILE), directory.join(THERE));
-        if there.exists() && fs::metadata(&path).map_or(true, |about| about.len() == 0) {
+        if there.exists()
+            && fs::symlink_metadata(&path).map_or(true, |about| about.is_file() && about.len() == 0)
+        {
             let aside = set_aside(&path, "it is missing or empty, and has not always been".to_owned())?;
             return Ok((Self::open_file(&path)?, Some(aside)));
         }
@@ -149,7 +151,7 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL").map_err(database)?;
         trust_nothing_in(&connection).map_err(database)?;
         migrate(&mut connection, path)?;
-        is_whole(&connection).map_err(database)?;
+        is_whole(&connection, MIGRATIONS.len()).map_err(database)?;
         Ok(Self { connection: Mutex::new(connection), path: path.to_owned() })
     }
 
@@ -215,9 +217,9 @@ fn form(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
 }
 
 /// Whether a database has the tables of its version, and no others: one that somebody has worked on is damaged.
-fn is_whole(connection: &Connection) -> rusqlite::Result<()> {
+fn is_whole(connection: &Connection, version: usize) -> rusqlite::Result<()> {
     let fresh = Connection::open_in_memory()?;
-    MIGRATIONS.iter().try_for_each(|migration| fresh.execute_batch(migration))?;
+    MIGRATIONS.iter().take(version).try_for_each(|migration| fresh.execute_batch(migration))?;
     if form(connection)? == form(&fresh)? {
         return Ok(());
     }

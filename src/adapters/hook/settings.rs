@@ -275,9 +275,16 @@ fn lines(program: &str) -> String {
 
 fn with_lines(text: &str, program: &str) -> Result<String, SettingsError> {
     let own = lines(program);
-    if text.lines().any(|line| {
-        line.trim_end().strip_prefix("hooks").is_some_and(|rest| rest.trim_start().starts_with(':'))
-    }) {
+    // The key may be quoted, and the whole of the file one line (`{hooks: ...}`). A second document is another configuration.
+    let is_key = |line: &str| {
+        let name = line.trim_start_matches(['{', ' ', '"', '\'']);
+        let rest = name.strip_prefix("hooks").map(|rest| rest.trim_start_matches(['"', '\'', ' ']));
+        let is_top = !line.starts_with(' ');
+        is_top && rest.is_some_and(|rest| rest.starts_with(':'))
+    };
+    let is_flow = text.trim_start().starts_with('{');
+    let begins_another = |(at, line): (usize, &str)| at > 0 && matches!(line.trim_end(), "---" | "...");
+    if is_flow || text.lines().any(is_key) || text.lines().enumerate().any(begins_another) {
         return Err(SettingsError::ByHand(own));
     }
     let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };

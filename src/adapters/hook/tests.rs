@@ -47,6 +47,9 @@ fn each_client_gets_settings_from_nothing_and_loses_them() {
     }
     let yaml = "model: x\nhooks:\n  on_session_start: []\n";
     assert!(matches!(install(Client::Hermes, yaml, PROGRAM), Err(SettingsError::ByHand(_))));
+    for yaml in ["\"hooks\": {}\n", "'hooks' : []\n", "{model: x}\n", "model: x\n---\nmodel: y\n"] {
+        assert!(matches!(install(Client::Hermes, yaml, PROGRAM), Err(SettingsError::ByHand(_))), "{yaml}");
+    }
     let plain = changed(install(Client::Hermes, "model: x", PROGRAM).unwrap());
     assert!(plain.starts_with("model: x\n#"), "{plain}");
     assert_eq!(changed(uninstall(Client::Hermes, &plain).unwrap()), "model: x\n");

@@ -62,7 +62,9 @@ fn scrub(value: &mut toml::Value, url: Option<&Regex>) {
         toml::Value::Table(all) => {
             for (key, value) in all.iter_mut() {
                 // A job's variables are given to what it runs: whatever they are called, they are nobody else's.
-                if key == "env" || (is_secret(key) && !are_names(key, value)) {
+                // Of an address its host is shown.
+                let is_address = key == "webhook" && value.is_str();
+                if key == "env" || (is_secret(key) && !is_address && !are_names(key, value)) {
                     hide(value);
                 } else {
                     scrub(value, url);

@@ -93,7 +93,10 @@ class Completed(Generic[AnyStr]):
 
 
 def find_socket(name: str = "agent") -> str:
-    """The socket of the system's daemon, else of the user's own."""
+    """The socket that ``EXECWARD_SOCKET`` names, for agents; else the system's daemon's, else the user's own."""
+    named = os.environ.get("EXECWARD_SOCKET", "") if name == "agent" else ""
+    if named:
+        return named
     places = [Path("/run/execward")]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/"):
