@@ -3,7 +3,7 @@
 use super::super::{Input, Origin, Piece, Value};
 use super::simple::Reading;
 use super::state::{CWD, Slot, hole};
-use super::{Evaluator, TooMuch, arith, constants, numbered};
+use super::{Evaluator, Task, TooMuch, arith, constants, numbered};
 
 /// A text in which nothing is unknown but numbers, with the parameters in their place that hold them: `kill $!`.
 fn with_numbers(text: &Value) -> Option<String> {
@@ -65,7 +65,7 @@ impl Evaluator<'_> {
             "shift" => self.shift(args),
             "read" => self.read_builtin(args, index),
             "mapfile" | "readarray" => self.mapfile(args, index)?,
-            "eval" => self.eval(args)?,
+            "eval" => self.eval(args, reading)?,
             "trap" => self.trap(args)?,
             "alias" => {
                 for value in args {
@@ -371,7 +371,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn eval(&mut self, args: &[Value]) -> Result<(), TooMuch> {
+    fn eval(&mut self, args: &[Value], reading: &Reading) -> Result<(), TooMuch> {
         let mut text = Value::default();
         for (index, value) in args.iter().filter(|value| value.as_known() != Some(b"--")).enumerate() {
             if index > 0 {
@@ -385,7 +385,13 @@ impl Evaluator<'_> {
             text = text.with_unset_empty();
         }
         match text.as_str().map(str::to_owned) {
-            Some(text) => self.text(&text, Origin::Reparsed("eval".to_owned())),
+            Some(text) => {
+                if !reading.redirects.is_empty() {
+                    self.tasks.push(Task::Restore(Box::new(self.place.clone())));
+                    self.surround(&reading.redirects, reading.stdin.clone(), reading.stdout);
+                }
+                self.text(&text, Origin::Reparsed("eval".to_owned()))
+            }
             None => {
                 self.opaque("`eval` of text that is not known");
                 Ok(())

@@ -77,12 +77,21 @@ impl Evaluator<'_> {
         let Some(node) = script.node(id).copied() else { return Ok(()) };
         self.span = self.span_of(ix, node.span);
         let (redirects, stdin, stdout) = self.redirects(&script, ix, node.redirs)?;
-        let written = files::written_by(&redirects);
-        self.place.redirect(&redirects);
+        self.surround(&redirects, stdin, stdout);
+        let mut words = Words::new();
+        own_words(&script, &node, &mut words);
+        self.tasks.push(Task::Ready(ix, id));
+        self.substitutions(ix, &script, words)
+    }
+
+    /// Redirections apply to all that is walked up to the place that was kept before.
+    pub(super) fn surround(&mut self, redirects: &[Redirect], stdin: Option<Input>, stdout: bool) {
+        self.place.redirect(redirects);
         if let Some(stdin) = stdin {
             self.place.stdin = stdin;
         }
         if stdout {
+            let written = files::written_by(redirects);
             let files: Vec<(Vec<u8>, bool)> = written
                 .into_iter()
                 .filter(|(.., own)| *own)
@@ -92,10 +101,6 @@ impl Evaluator<'_> {
             self.captures.push(Capture { text, ..Capture::default() });
             self.tasks.push(Task::EndDiscard(files));
         }
-        let mut words = Words::new();
-        own_words(&script, &node, &mut words);
-        self.tasks.push(Task::Ready(ix, id));
-        self.substitutions(ix, &script, words)
     }
 
     pub(super) fn ready(&mut self, ix: Ix, id: Id) -> Result<(), TooMuch> {

@@ -282,6 +282,8 @@ fn prints_nothing(argv: &[&[u8]]) -> bool {
     match argv {
         [b"cd", rest @ ..] => !rest.contains(&b"-".as_slice()),
         [b"set" | b"export", first, ..] => *first != b"-p",
+        // what the text in it prints is told when that is walked
+        [b"eval", ..] => true,
         _ => false,
     }
 }

@@ -8,7 +8,7 @@ use super::super::{Input, Piece, Redirect, RedirectKind, Span, Value};
 use super::expand::plain;
 use super::report::flatten;
 use super::state::{CWD, Slot};
-use super::{Evaluator, Ix, TooMuch, arith, numbered};
+use super::{Evaluator, Ix, Task, TooMuch, arith, numbered};
 
 /// Most readings of one command, for alternatives of the variables in it.
 const READINGS: usize = 64;
@@ -425,16 +425,14 @@ impl Evaluator<'_> {
             self.tell_words(index, reading.argv.clone());
         }
         self.output(None, Some(Vec::new()), None);
+        if !reading.redirects.is_empty() {
+            self.tasks.push(Task::Restore(Box::new(self.place.clone())));
+            self.surround(&reading.redirects, reading.stdin, reading.stdout);
+        }
         let arguments: Vec<Value> = reading.argv.into_iter().skip(1).collect();
         for function in functions.iter().rev() {
             self.spend(1)?;
             self.enter(name, function, Some(arguments.clone()));
-            if !reading.redirects.is_empty() {
-                self.place.redirect(&reading.redirects);
-            }
-            if let Some(stdin) = &reading.stdin {
-                self.place.stdin = stdin.clone();
-            }
             let mut names = vec![Value::known(name)];
             names.extend(match self.slot("FUNCNAME") {
                 Slot::Array(items) => items.into_iter().map(|(_, value)| value).collect(),

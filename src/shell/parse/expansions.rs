@@ -202,8 +202,9 @@ impl Parser {
         self.push_list(Term::Paren, true)
     }
 
-    /// On an opening backquote. The text inside loses one layer of backslashes and is then read as commands.
-    pub(super) fn backquotes(&mut self, quoted: bool) -> Step {
+    /// On an opening backquote. The text inside loses one layer of backslashes and is then read as commands; those in front
+    /// of `"` too where `double` says so.
+    pub(super) fn backquotes(&mut self, quoted: bool, double: bool) -> Step {
         let start = self.pos;
         let mut at = start + 1;
         let mut escapes = false;
@@ -213,7 +214,7 @@ impl Parser {
                 0 if at >= self.end => return self.fail("a backquote is not closed"),
                 b'\\' => {
                     let next = self.at(at + 1);
-                    escapes |= matches!(next, b'\\' | b'$' | b'`') || quoted && next == b'"';
+                    escapes |= matches!(next, b'\\' | b'$' | b'`') || double && next == b'"';
                     at += 2;
                 }
                 _ => at += 1,
@@ -236,13 +237,11 @@ impl Parser {
             }
             self.script.segments.push((number(from), Span { start: number(start), end: number(at + 1) }));
             let mut bytes = inside.iter().copied().peekable();
+            let escaped = |next: &u8| matches!(*next, b'\\' | b'$' | b'`') || double && *next == b'"';
             while let Some(byte) = bytes.next() {
-                let escaped = |next: &u8| matches!(*next, b'\\' | b'$' | b'`') || quoted && *next == b'"';
-                match (byte, bytes.next_if(escaped)) {
-                    (b'\\', Some(next)) => self.script.text.push(next),
-                    (byte, None) => self.script.text.push(byte),
-                    (byte, Some(next)) => self.script.text.extend([byte, next]),
-                }
+                // only a backslash may take what stands behind it, or `x\$y` would keep its own
+                let next = if byte == b'\\' { bytes.next_if(escaped) } else { None };
+                self.script.text.push(next.unwrap_or(byte));
             }
             (self.pos, self.end) = (from, self.script.text.len());
         } else {

@@ -91,7 +91,10 @@ impl Parser {
                     self.literal(run, self.pos, quoted)?;
                     run = self.pos;
                     let ahead = self.pos;
-                    let in_quotes = quoted || matches!(frame.context, Context::Brace { quoted: true, .. });
+                    let inside = matches!(frame.context, Context::Brace { quoted: true, .. });
+                    let in_quotes = quoted || inside;
+                    // what `\"` is in backquotes: bash looks at the quotes right around, dash at any
+                    let double = if self.bash() { frame.double && !inside } else { in_quotes };
                     if byte == b'$' && self.at(ahead + 1) == b'"' && !quoted {
                         if !self.bash() {
                             return self.fail("`$\"` differs between shells");
@@ -102,7 +105,7 @@ impl Parser {
                     }
                     self.stack.push(Frame::Word(frame));
                     if byte == b'`' {
-                        return self.backquotes(in_quotes);
+                        return self.backquotes(in_quotes, double);
                     }
                     if self.dollar(quoted, in_quotes)? {
                         return Ok(());
