@@ -10,6 +10,7 @@ mod braces;
 mod builtins;
 mod calls;
 mod constants;
+mod escapes;
 mod expand;
 mod field;
 mod files;
@@ -17,6 +18,7 @@ mod flow;
 mod input;
 mod nodes;
 mod parameter;
+mod printf;
 mod readings;
 mod report;
 mod simple;
@@ -163,8 +165,14 @@ pub fn read(
     budget: &mut Budget,
 ) -> Result<Evaluation, ReadError> {
     budget.bytes = budget.bytes.checked_sub(text.len()).ok_or(TooMuch::Texts)?;
-    let script = parse(text, context.dialect, context.extglob, budget.limits)?;
+    // what a request carries has none, and shells skip those of what they are given by a file or a pipe
+    let text = if within.is_some() { without_nul(text) } else { Cow::Borrowed(text) };
+    let script = parse(&text, context.dialect, context.extglob, budget.limits)?;
     Ok(evaluate(script, within, context, budget)?)
+}
+
+fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) }
 }
 
 /// Evaluates a text that has been read.

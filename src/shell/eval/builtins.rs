@@ -434,10 +434,13 @@ impl Evaluator<'_> {
         let known: Option<Vec<&[u8]>> = rest.iter().map(Value::as_known).collect();
         let printed = known.and_then(|args| {
             let argv: Vec<&[u8]> = std::iter::once(b"printf".as_slice()).chain(args).collect();
-            constants::output(&argv, None)
+            constants::output(&argv, None, self.context.dialect)
         });
         let slot = match printed {
-            Some(bytes) => Slot::Scalar(Value::known(bytes)),
+            // a NUL ends it
+            Some(bytes) => {
+                Slot::Scalar(Value::known(bytes.split(|byte| *byte == 0).next().unwrap_or_default()))
+            }
             None => super::state::unknown_slot(&name),
         };
         self.assign_slot(&name, slot);

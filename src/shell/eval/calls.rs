@@ -85,7 +85,7 @@ impl Evaluator<'_> {
             return Err(TooMuch::Texts);
         }
         self.budget.bytes = self.budget.bytes.checked_sub(text.len()).ok_or(TooMuch::Texts)?;
-        match parse(text, self.context.dialect, self.extglob, self.budget.limits) {
+        match parse(&super::without_nul(text), self.context.dialect, self.extglob, self.budget.limits) {
             Ok(script) => {
                 let root = script.root;
                 let ix = self.add(script, Some(self.span));

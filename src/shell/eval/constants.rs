@@ -1,16 +1,22 @@
 //! What small filters print when everything they are given is known.
 
+use super::super::Dialect;
+use super::escapes::{Style, unescaped};
+use super::printf::{echo, printf};
+
 /// Output past this is not followed.
-const MOST: usize = 256 << 10;
+pub(super) const MOST: usize = 256 << 10;
 
 /// The output of a program with known words and input; `None` where it is not known. Only programs without effects
 /// are followed, and only in the ways that matter for hiding text.
-pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
+pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>, dialect: Dialect) -> Option<Vec<u8>> {
     let (program, args) = argv.split_first()?;
+    // `echo` and `printf` are bash's own where no path leads to others
+    let own = dialect == Dialect::Bash && !program.contains(&b'/');
     let name = program.rsplit(|byte| *byte == b'/').next()?;
     let out = match name {
-        b"echo" => echo(args),
-        b"printf" => printf(args.strip_prefix(&[b"--".as_slice()]).unwrap_or(args))?,
+        b"echo" => echo(args, own)?,
+        b"printf" => printf(args, own)?,
         b":" | b"true" | b"test" | b"[" | b"false" => Vec::new(),
         b"cat" | b"tee" | b"tac" | b"rev" => {
             let plain = match name {
@@ -195,131 +201,6 @@ fn lines(input: &[u8], mut each: impl FnMut(&[u8], &mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-fn echo(args: &[&[u8]]) -> Vec<u8> {
-    let mut newline = true;
-    let mut escapes = false;
-    let mut rest = args;
-    while let Some((first, tail)) = rest.split_first() {
-        let option = first.len() > 1
-            && first.starts_with(b"-")
-            && first.iter().skip(1).all(|letter| matches!(letter, b'n' | b'e' | b'E'));
-        if !option {
-            break;
-        }
-        for letter in first.iter().skip(1) {
-            match letter {
-                b'n' => newline = false,
-                b'e' => escapes = true,
-                _ => escapes = false,
-            }
-        }
-        rest = tail;
-    }
-    let mut out = rest.join(b" ".as_slice());
-    if escapes {
-        out = escaped(&out);
-    }
-    if newline {
-        out.push(b'\n');
-    }
-    out
-}
-
-/// The escapes of `echo -e` and of `printf`'s format; `\0ddd` and `\ddd` both.
-fn escaped(text: &[u8]) -> Vec<u8> {
-    let mut fixed = Vec::with_capacity(text.len());
-    let mut bytes = text.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        fixed.push(byte);
-        if byte == b'\\' {
-            match bytes.next() {
-                // `\0ddd` has one digit more than `$'...'` reads.
-                Some(b'0') if bytes.peek().is_some_and(|next| (b'0'..=b'7').contains(next)) => {}
-                Some(b'c') => {
-                    fixed.pop();
-                    break;
-                }
-                Some(next) => fixed.push(next),
-                None => {}
-            }
-        }
-    }
-    super::field::ansi_c(&fixed)
-}
-
-fn printf(args: &[&[u8]]) -> Option<Vec<u8>> {
-    let (format, mut args) = args.split_first()?;
-    if format.starts_with(b"-") {
-        return None;
-    }
-    let mut out = Vec::new();
-    loop {
-        let before = args.len();
-        let mut rest = *format;
-        while let Some((byte, tail)) = rest.split_first() {
-            match byte {
-                b'\\' => {
-                    let length =
-                        rest.iter().skip(1).take_while(|byte| **byte != b'\\' && **byte != b'%').count() + 1;
-                    let length = if rest.get(1) == Some(&b'\\') { 2 } else { length };
-                    let (chunk, left) = rest.split_at(length.min(rest.len()));
-                    out.extend(super::field::ansi_c(chunk));
-                    rest = left;
-                }
-                b'%' => {
-                    let skip = tail
-                        .iter()
-                        .take_while(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'+' | b' ' | b'#'))
-                        .count();
-                    let conversion = tail.get(skip)?;
-                    rest = tail.get(skip + 1..)?;
-                    if *conversion == b'%' {
-                        out.push(b'%');
-                        continue;
-                    }
-                    if skip > 0 {
-                        return None;
-                    }
-                    let arg = args.split_first().map(|(arg, left)| {
-                        args = left;
-                        *arg
-                    });
-                    match conversion {
-                        b's' => out.extend_from_slice(arg.unwrap_or(b"")),
-                        b'b' => out.extend(escaped(arg.unwrap_or(b""))),
-                        b'c' => out.extend(arg.unwrap_or(b"").iter().take(1)),
-                        b'd' | b'i' | b'x' | b'o' | b'X' | b'u' => {
-                            let text = std::str::from_utf8(arg.unwrap_or(b"0")).ok()?;
-                            let value = match text.strip_prefix(['\'', '"']) {
-                                Some(letter) => i64::from(u32::from(letter.chars().next()?)),
-                                None => super::arith::parse_number(text)?,
-                            };
-                            let text = match conversion {
-                                b'x' => format!("{value:x}"),
-                                b'X' => format!("{value:X}"),
-                                b'o' => format!("{value:o}"),
-                                _ => value.to_string(),
-                            };
-                            out.extend_from_slice(text.as_bytes());
-                        }
-                        _ => return None,
-                    }
-                }
-                byte => {
-                    out.push(*byte);
-                    rest = tail;
-                }
-            }
-            if out.len() > MOST {
-                return None;
-            }
-        }
-        if args.is_empty() || args.len() == before {
-            return Some(out);
-        }
-    }
-}
-
 /// The content of one gzip member (RFC 1952); `None` where it is none or holds more than is followed.
 fn gunzip(input: &[u8]) -> Option<Vec<u8>> {
     let (header, mut rest) = input.split_at_checked(10)?;
@@ -384,7 +265,13 @@ fn tr_set(set: &[u8]) -> Option<Vec<u8>> {
             _ => None,
         };
     }
-    let plain = if set.contains(&b'\\') { super::field::ansi_c(set) } else { set.to_vec() };
+    // classes, and counts like `[x*3]`, inside a set
+    if set.windows(2).any(|pair| pair == b"[:" || pair == b"[=")
+        || set.starts_with(b"[") && set.contains(&b'*')
+    {
+        return None;
+    }
+    let plain = unescaped(set, Style::Set).0;
     let mut out = Vec::new();
     let mut rest = plain.as_slice();
     while let Some((low, tail)) = rest.split_first() {
@@ -472,34 +359,52 @@ fn cut(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn ends(head: bool, args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
-    let mut count = 10usize;
-    let mut bytes = false;
-    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<usize>().ok();
-    match args {
-        [] => {}
-        [option @ (b"-n" | b"-c"), value] => {
-            bytes = *option == b"-c";
-            count = number(value)?;
+    let mut count: &[u8] = b"10";
+    let (mut bytes, mut separator) = (false, b'\n');
+    let mut rest = args.iter().copied();
+    while let Some(arg) = rest.next() {
+        match arg {
+            b"-" | b"-q" | b"--quiet" | b"--silent" => {}
+            b"-z" | b"--zero-terminated" => separator = 0,
+            b"-n" | b"--lines" | b"-c" | b"--bytes" => {
+                bytes = matches!(arg, b"-c" | b"--bytes");
+                count = rest.next()?;
+            }
+            [b'-', b'n' | b'c', value @ ..] => {
+                bytes = arg.starts_with(b"-c");
+                count = value;
+            }
+            [b'-', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+                bytes = false;
+                count = digits;
+            }
+            _ => {
+                let lines = arg.strip_prefix(b"--lines=");
+                bytes = lines.is_none();
+                count = lines.or_else(|| arg.strip_prefix(b"--bytes="))?;
+            }
         }
-        [arg] => {
-            let rest = arg.strip_prefix(b"-")?;
-            bytes = rest.starts_with(b"c");
-            let digits = rest.strip_prefix(b"n").or_else(|| rest.strip_prefix(b"c")).unwrap_or(rest);
-            count = number(digits)?;
-        }
-        _ => return None,
     }
-    if bytes {
-        let kept = if head {
-            input.get(..count.min(input.len()))
-        } else {
-            input.get(input.len().saturating_sub(count)..)
-        };
-        return kept.map(<[u8]>::to_vec);
-    }
-    let all: Vec<&[u8]> = input.split_inclusive(|byte| *byte == b'\n').collect();
-    let skip = if head { 0 } else { all.len().saturating_sub(count) };
-    Some(all.into_iter().skip(skip).take(count).collect::<Vec<_>>().concat())
+    let (sign, digits) = match count.split_first()? {
+        (sign @ (b'+' | b'-'), digits) => (*sign, digits),
+        _ => (b' ', count),
+    };
+    let number: usize =
+        std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?.parse().ok()?;
+    let parts: Vec<&[u8]> = if bytes {
+        input.chunks(1).collect()
+    } else {
+        input.split_inclusive(|byte| *byte == separator).collect()
+    };
+    let kept = match (head, sign) {
+        // all but the last
+        (true, b'-') => parts.get(..parts.len().saturating_sub(number)),
+        (true, _) => parts.get(..number.min(parts.len())),
+        // from the one of this number on
+        (false, b'+') => parts.get(number.saturating_sub(1).min(parts.len())..),
+        (false, _) => parts.get(parts.len().saturating_sub(number)..),
+    };
+    kept.map(<[&[u8]]>::concat)
 }
 
 /// `s/text/text/` with at most a `g`, where the pattern is plain text.

@@ -4,7 +4,8 @@ use super::super::ast::{Id, Part, PartKind, Script};
 use super::super::{Dialect, Piece, Unknown, Value};
 use super::arith::{self, Numbers};
 use super::braces::{self, Chunk};
-use super::field::{Field, ansi_c};
+use super::escapes::ansi_c;
+use super::field::Field;
 use super::state::{CWD, Slot, hole};
 use super::{Evaluator, Ix, TooMuch};
 

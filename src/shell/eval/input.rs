@@ -12,6 +12,8 @@ impl Evaluator<'_> {
         let mut names = Vec::new();
         let mut array = false;
         let mut elsewhere = false;
+        let mut raw = false;
+        let mut delimiter = b'\n';
         let mut rest = args.iter();
         while let Some(value) = rest.next() {
             let Some(text) = value.as_str() else {
@@ -22,15 +24,19 @@ impl Evaluator<'_> {
                 Some(options) if !options.is_empty() && names.is_empty() => {
                     for (position, option) in options.char_indices() {
                         array |= option == 'a';
-                        elsewhere |= matches!(option, 'u' | 'd' | 'n' | 'N');
+                        raw |= option == 'r';
+                        elsewhere |= matches!(option, 'u' | 'n' | 'N');
                         if "adinNptu".contains(option) {
-                            if position + 1 == options.len() {
-                                let operand = rest.next();
-                                if option == 'a' {
-                                    names.extend(operand.and_then(Value::as_str).map(str::to_owned));
-                                }
-                            } else if option == 'a' {
-                                names.extend(options.get(position + 1..).map(str::to_owned));
+                            let attached = options.get(position + 1..).filter(|text| !text.is_empty());
+                            let operand = match attached {
+                                Some(text) => Some(text),
+                                None => rest.next().and_then(Value::as_str),
+                            };
+                            match (option, operand) {
+                                ('a', operand) => names.extend(operand.map(str::to_owned)),
+                                ('d', Some(operand)) => delimiter = first_byte(operand),
+                                ('d', None) => elsewhere = true,
+                                _ => {}
                             }
                             break;
                         }
@@ -77,8 +83,8 @@ impl Evaluator<'_> {
             }
             return;
         };
-        let mut all: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-        if all.len() > 1 && all.last().is_some_and(|last| last.is_empty()) {
+        let mut all = lines(&bytes, delimiter, raw);
+        if all.len() > 1 && all.last().is_some_and(Vec::is_empty) {
             all.pop();
         }
         if all.len() > 32 {
@@ -90,27 +96,7 @@ impl Evaluator<'_> {
         let first_reading = self.reading;
         for (number, line) in all.into_iter().enumerate() {
             self.reading = first_reading + number;
-            let mut words: Vec<Vec<u8>> = Vec::new();
-            let mut rest = line;
-            loop {
-                let blank = |byte: &u8| byte.is_ascii_whitespace() && ifs.contains(byte);
-                let skip = rest.iter().take_while(|byte| blank(byte)).count();
-                rest = rest.get(skip..).unwrap_or(&[]);
-                if rest.is_empty() {
-                    break;
-                }
-                if !array && words.len() + 1 == names.len() {
-                    let end = rest.len() - rest.iter().rev().take_while(|byte| blank(byte)).count();
-                    words.push(rest.get(..end).unwrap_or(&[]).to_vec());
-                    break;
-                }
-                let length = rest.iter().take_while(|byte| !ifs.contains(byte)).count();
-                words.push(rest.get(..length).unwrap_or(&[]).to_vec());
-                rest = rest.get(length..).unwrap_or(&[]);
-                if rest.first().is_some_and(|byte| !blank(byte)) {
-                    rest = rest.get(1..).unwrap_or(&[]);
-                }
-            }
+            let words = fields(&line, &ifs, if array { usize::MAX } else { names.len() });
             if array {
                 if let Some(name) = names.first().cloned() {
                     let items = numbered(words.into_iter().map(Value::known).collect(), 0);
@@ -141,17 +127,27 @@ impl Evaluator<'_> {
             .filter(|name| !name.starts_with('-'))
             .unwrap_or("MAPFILE")
             .to_owned();
-        let plain = args.iter().all(|word| match word.as_str() {
-            Some(word) => !word.starts_with('-') || word == "-t",
-            None => false,
-        });
-        let lines = match self.out.invocations.get(index).map(|invocation| &invocation.stdin) {
-            Some(Input::Known(bytes)) if plain => {
-                let strip = args.iter().any(|word| word.as_known() == Some(b"-t"));
-                let lines = bytes.split_inclusive(|byte| *byte == b'\n').take(MOST_LINES + 1);
+        let mut strip = false;
+        let mut delimiter = Some(b'\n');
+        let mut rest = args.iter();
+        while let Some(word) = rest.next() {
+            match word.as_str() {
+                Some("-t") => strip = true,
+                Some("-d" | "-td") => {
+                    strip |= word.as_known() == Some(b"-td");
+                    delimiter = rest.next().and_then(Value::as_str).map(first_byte);
+                }
+                Some(word) if !word.starts_with('-') => {}
+                _ => delimiter = None,
+            }
+        }
+        let lines = match (self.out.invocations.get(index).map(|invocation| &invocation.stdin), delimiter) {
+            (Some(Input::Known(bytes)), Some(delimiter)) => {
                 let line = |line: &[u8]| {
-                    Value::known(if strip { line.strip_suffix(b"\n").unwrap_or(line) } else { line })
+                    let end = if strip { line.strip_suffix(&[delimiter]).unwrap_or(line) } else { line };
+                    Value::known(end.split(|byte| *byte == 0).next().unwrap_or_default())
                 };
+                let lines = bytes.split_inclusive(|byte| *byte == delimiter).take(MOST_LINES + 1);
                 Some(lines.map(line).collect::<Vec<Value>>()).filter(|lines| lines.len() <= MOST_LINES)
             }
             _ => None,
@@ -162,5 +158,66 @@ impl Evaluator<'_> {
         };
         self.assign_slot(&name, slot);
         Ok(())
+    }
+}
+
+/// The byte that ends a line for `read -d` and `mapfile -d`: of nothing it is a NUL.
+fn first_byte(operand: &str) -> u8 {
+    operand.bytes().next().unwrap_or(0)
+}
+
+/// The lines that `read` reads one after the other, each byte with whether a backslash stood in front of it. A NUL that ends
+/// no line is skipped.
+fn lines(bytes: &[u8], delimiter: u8, raw: bool) -> Vec<Vec<(u8, bool)>> {
+    let mut all = vec![Vec::new()];
+    let mut rest = bytes.iter().copied();
+    while let Some(byte) = rest.next() {
+        let quoted = match byte {
+            b'\\' if !raw => match rest.next() {
+                // a line that goes on
+                Some(b'\n') | None => continue,
+                Some(next) => Some(next),
+            },
+            _ => None,
+        };
+        if quoted.is_none() && byte == delimiter {
+            all.push(Vec::new());
+        } else if let Some(line) = all.last_mut()
+            && quoted.unwrap_or(byte) != 0
+        {
+            line.push((quoted.unwrap_or(byte), quoted.is_some()));
+        }
+    }
+    all
+}
+
+/// A line cut at IFS, the last field holding all that is left.
+fn fields(line: &[(u8, bool)], ifs: &[u8], most: usize) -> Vec<Vec<u8>> {
+    let separates = |(byte, quoted): &(u8, bool)| !quoted && ifs.contains(byte);
+    let blank = |at: &(u8, bool)| at.0.is_ascii_whitespace() && separates(at);
+    let text = |part: Option<&[(u8, bool)]>| part.unwrap_or(&[]).iter().map(|(byte, _)| *byte).collect();
+    let mut words = Vec::new();
+    let mut rest = line;
+    loop {
+        let skip = rest.iter().take_while(|at| blank(at)).count();
+        rest = rest.get(skip..).unwrap_or(&[]);
+        if rest.is_empty() {
+            return words;
+        }
+        let length = rest.iter().take_while(|at| !separates(at)).count();
+        let behind = rest.get(length..).unwrap_or(&[]);
+        let skip = behind.iter().take_while(|at| blank(at)).count();
+        let behind = behind.get(skip..).unwrap_or(&[]);
+        let hard = behind.first().is_some_and(separates);
+        if words.len() + 1 == most {
+            // a lone separator at the end belongs to no field
+            let lone = hard && behind.iter().skip(1).all(blank);
+            let end =
+                if lone { length } else { rest.len() - rest.iter().rev().take_while(|at| blank(at)).count() };
+            words.push(text(rest.get(..end)));
+            return words;
+        }
+        words.push(text(rest.get(..length)));
+        rest = if hard { behind.get(1..).unwrap_or(&[]) } else { behind };
     }
 }

@@ -3,8 +3,9 @@
 use super::super::ast::{Id, Op, Param, Part, Script};
 use super::super::{Piece, Unknown, Value};
 use super::arith;
+use super::escapes::ansi_c;
 use super::expand::{Fields, source};
-use super::field::{Bit, Field, Pattern, ansi_c};
+use super::field::{Bit, Field, Pattern};
 use super::state::{Slot, hole};
 use super::{Evaluator, Ix, TooMuch};
 

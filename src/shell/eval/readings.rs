@@ -124,10 +124,7 @@ impl Evaluator<'_> {
     /// What a substitution stands for.
     pub(super) fn substituted(&mut self, ix: Ix, list: Id, source: &str) -> Value {
         match self.printed.get(&(ix, list)) {
-            Some(Printed { known: Some(bytes), .. }) => {
-                let kept = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == b'\n').count();
-                Value::known(bytes.get(..kept).unwrap_or(&[]))
-            }
+            Some(Printed { known: Some(bytes), .. }) => Value::known(taken_in(bytes)),
             Some(Printed { value: Some(value), .. }) => value.clone(),
             _ => hole(source, false),
         }
@@ -144,6 +141,13 @@ impl Evaluator<'_> {
         };
         format!("/dev/fd/{}", 63usize.saturating_sub(index)).into_bytes()
     }
+}
+
+/// Output as a substitution stands for it: without NULs, and without newlines at its end.
+pub(super) fn taken_in(bytes: &[u8]) -> Vec<u8> {
+    let mut text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+    text.truncate(text.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1));
+    text
 }
 
 /// What a variable holds before the text runs.

@@ -155,7 +155,7 @@ impl Evaluator<'_> {
                     _ => None,
                 }
             }
-            _ => constants::output(argv, input),
+            _ => constants::output(argv, input, self.context.dialect),
         }
     }
 
@@ -224,8 +224,7 @@ impl Evaluator<'_> {
             // What is printed if it runs: `$(cd / && pwd)`.
             (_, Some(bytes)) => {
                 capture.known = None;
-                let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
-                capture.value = Some(Value::known(bytes.get(..end).unwrap_or_default()));
+                capture.value = Some(Value::known(super::readings::taken_in(&bytes)));
             }
             (_, None) => capture.known = None,
         }
