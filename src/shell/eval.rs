@@ -15,6 +15,7 @@ mod expand;
 mod field;
 mod files;
 mod flow;
+mod front;
 mod input;
 mod nodes;
 mod parameter;
@@ -309,6 +310,11 @@ enum Task {
     Return {
         locals: Vec<(String, Option<Slots>)>,
     },
+    /// Assignments in front of what has been walked no longer hold.
+    EndFront {
+        before: Vec<(String, Slots)>,
+        exported: Vec<String>,
+    },
     Conditional(bool),
 }
 
@@ -356,6 +362,8 @@ struct Evaluator<'a> {
     calls: Vec<Call>,
     aliases: HashMap<String, String>,
     expand_aliases: bool,
+    /// `set -o posix`
+    posix: bool,
     extglob: bool,
     /// Texts found in values, to be walked after the command.
     found: Vec<(String, bool, &'static str)>,
@@ -406,6 +414,7 @@ impl<'a> Evaluator<'a> {
             calls: Vec::new(),
             aliases: HashMap::new(),
             expand_aliases: context.aliases || context.dialect == Dialect::Posix,
+            posix: false,
             extglob: context.extglob,
             found: Vec::new(),
             processes: Vec::new(),
@@ -577,6 +586,10 @@ impl<'a> Evaluator<'a> {
                 for (name, old) in locals {
                     self.variables.set(&name, old.unwrap_or_else(|| vec![Slot::Unset]));
                 }
+                Ok(())
+            }
+            Task::EndFront { before, exported } => {
+                self.end_front(before, exported);
                 Ok(())
             }
             Task::Conditional(enter) => {

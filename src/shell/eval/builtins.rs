@@ -40,6 +40,15 @@ impl Evaluator<'_> {
         }
         let Some((program, args)) = argv.split_first() else { return Ok(()) };
         let Some(name) = program.as_str() else { return Ok(()) };
+        let stays = !reading.assigns.is_empty() && self.assigns_for_good(reading);
+        if stays {
+            for (name, slot) in &reading.assigns {
+                self.assign_slot(name, slot.clone());
+                self.exported.insert(name.clone());
+            }
+        } else if matches!(name, "eval" | "source" | ".") {
+            self.assign_in_front(&reading.assigns);
+        }
         match name {
             "cd" | "pushd" => self.change_directory(args, name == "pushd"),
             "popd" => {
@@ -56,6 +65,12 @@ impl Evaluator<'_> {
                             self.reparse_subscript(&text);
                         }
                         self.assign_slot(&text, Slot::Unset);
+                        let covered = self.covered(&text);
+                        if !covered.is_empty() {
+                            let mut slots = vec![Slot::Unset];
+                            super::state::unite(&mut slots, &covered, &text);
+                            self.set(&text, slots);
+                        }
                         self.functions.remove(&text);
                         self.exported.remove(&text);
                     }
@@ -296,7 +311,7 @@ impl Evaluator<'_> {
                     self.reparse_value(&text, "a prompt");
                 }
                 self.assign_slot(&name, slot);
-            } else if builtin == "local" {
+            } else if builtin == "local" && self.covered(&name).is_empty() {
                 self.assign_slot(&name, Slot::Unset);
             }
             if exports {
@@ -304,8 +319,13 @@ impl Evaluator<'_> {
             }
         }
         for (name, slot) in &reading.assigns {
-            self.assign_slot(name, slot.clone());
-            if exports {
+            // `x=1 export x` keeps what stands in front, of what it names; a list stands behind
+            let named = args.iter().any(|value| value.as_known() == Some(name.as_bytes()));
+            let list = matches!(slot, Slot::Array(_));
+            if named || list {
+                self.assign_slot(name, slot.clone());
+            }
+            if named || list && exports {
                 self.exported.insert(name.clone());
             }
         }
@@ -334,7 +354,13 @@ impl Evaluator<'_> {
                     self.assign_slot("@", Slot::Array(numbered(tail.to_vec(), 1)));
                     return;
                 }
-                Some(b"-o" | b"+o") => rest = tail.split_first().map_or(tail, |(_, tail)| tail),
+                Some(option @ (b"-o" | b"+o")) => {
+                    if tail.first().and_then(Value::as_known) == Some(b"posix") {
+                        self.posix = option == b"-o";
+                        self.expand_aliases |= self.posix;
+                    }
+                    rest = tail.split_first().map_or(tail, |(_, tail)| tail);
+                }
                 Some([b'-' | b'+', _, ..]) => rest = tail,
                 _ => {
                     let splits = rest.iter().any(|value| {

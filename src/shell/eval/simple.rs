@@ -425,6 +425,7 @@ impl Evaluator<'_> {
             self.tell_words(index, reading.argv.clone());
         }
         self.output(None, Some(Vec::new()), None);
+        self.assign_in_front(&reading.assigns);
         if !reading.redirects.is_empty() {
             self.tasks.push(Task::Restore(Box::new(self.place.clone())));
             self.surround(&reading.redirects, reading.stdin, reading.stdout);
