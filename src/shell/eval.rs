@@ -21,6 +21,7 @@ mod nodes;
 mod parameter;
 mod printf;
 mod readings;
+mod replacement;
 mod report;
 mod simple;
 mod state;

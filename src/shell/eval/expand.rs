@@ -488,20 +488,22 @@ pub(super) fn source(script: &Script, part: &Part) -> String {
 
 pub(super) fn split(bytes: &[u8], ifs: &[u8], fields: &mut Fields) {
     let mut run = Vec::new();
-    let mut hard = false;
+    // blanks have ended a field, and a separator behind them ends the same one
+    let mut blanks = false;
     for byte in bytes {
         if !ifs.contains(byte) {
             run.push(*byte);
-            hard = false;
+            blanks = false;
             continue;
         }
         fields.current.text(&run, false);
         run.clear();
-        if !byte.is_ascii_whitespace() && fields.current.is_nothing() && hard {
-            // Two separators that are not blanks hold an empty field between them.
+        let blank = byte.is_ascii_whitespace();
+        if !blank && fields.current.is_nothing() && !blanks {
+            // A separator that is no blank ends a field also where nothing stands in it.
             fields.current.quoted = true;
         }
-        hard = !byte.is_ascii_whitespace() || hard;
+        blanks = blank && (blanks || !fields.current.is_nothing());
         fields.next();
     }
     fields.current.text(&run, false);

@@ -185,6 +185,11 @@ impl Pattern {
             at += 1;
             match byte {
                 _ if quoted => tokens.push(Token::Byte(byte)),
+                // one that a variable brought: those that were written have done their work
+                b'\\' => {
+                    tokens.push(Token::Byte(flat.get(at).map_or(byte, |(next, _)| *next)));
+                    at += 1;
+                }
                 b'(' if at >= 2 => {
                     if matches!(flat.get(at - 2), Some((b'?' | b'*' | b'+' | b'@' | b'!', false))) {
                         return None;
@@ -232,6 +237,16 @@ impl Pattern {
             }
         }
         Some(Self(tokens))
+    }
+
+    /// Whether it counts characters, which are bytes in some places and not in others.
+    pub(super) fn counts(&self) -> bool {
+        self.0.iter().any(|token| matches!(token, Token::One | Token::Class { .. }))
+    }
+
+    /// Whether it has nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether the pattern matches the whole text.

@@ -6,6 +6,7 @@ use super::arith;
 use super::escapes::ansi_c;
 use super::expand::{Fields, source};
 use super::field::{Bit, Field, Pattern};
+use super::replacement;
 use super::state::{Slot, hole};
 use super::{Evaluator, Ix, TooMuch};
 
@@ -133,6 +134,7 @@ impl Evaluator<'_> {
                         };
                     }
                     if kind == b'+' {
+                        fields.current.quoted &= star || !fields.current.bits.is_empty();
                         return Ok(());
                     }
                 }
@@ -174,9 +176,9 @@ impl Evaluator<'_> {
                 }
                 self.put(item, part.quoted, fields);
             }
-            if part.quoted && items.is_empty() && !star && fields.current.bits.is_empty() {
-                // `"$@"` with nothing in it is no word.
-                fields.current.quoted = false;
+            if part.quoted && items.is_empty() && fields.current.bits.is_empty() {
+                // `"$@"` with nothing in it is no word, `"$*"` is one.
+                fields.current.quoted = star;
             }
             return Ok(());
         }
@@ -231,6 +233,7 @@ impl Evaluator<'_> {
             _ => {
                 let value = match value {
                     Some(value) => self.operate(script, ix, param, value, &source)?,
+                    None if param.op == Op::Length => Value::known(b"0"),
                     None => hole(&source, true),
                 };
                 self.put(&value, part.quoted, fields);
@@ -282,8 +285,8 @@ impl Evaluator<'_> {
             None => Field::default(),
         };
         let replacement = match param.replacement {
-            Some(word) => self.single(script, ix, word, false)?,
-            None => Value::default(),
+            Some(word) => self.field(script, ix, word, false)?,
+            None => Field::default(),
         };
         if let Op::Transform(b'P') = param.op {
             if let Some(text) = value.as_str() {
@@ -305,6 +308,15 @@ impl Evaluator<'_> {
         let Some(bytes) = value.as_known().map(<[u8]>::to_vec) else {
             return Ok(match param.op {
                 Op::Transform(b'E') => value,
+                // `${x/#/new}` puts something in front whatever there is
+                Op::Replace(kind @ (b'#' | b'%')) if pattern.bits.is_empty() && !value.has_unset() => {
+                    let new = replacement.plain();
+                    if kind == b'#' {
+                        super::simple::concat(new, value)
+                    } else {
+                        super::simple::concat(value, new)
+                    }
+                }
                 // `${p#/proc/}` of `/proc/*`: what is known in front is taken away
                 Op::Strip(b'#', false) => match without_front(&value, &pattern) {
                     Some(value) => value,
@@ -322,13 +334,14 @@ impl Evaluator<'_> {
             Op::Length => Value::known(String::from_utf8_lossy(&bytes).chars().count().to_string()),
             Op::Substring => {
                 let length = bytes.len();
-                match self.range(&pattern.plain(), length) {
+                match self.range(&pattern.plain(), length).filter(|_| bytes.is_ascii()) {
                     Some((from, to)) => Value::known(bytes.get(from..to.max(from)).unwrap_or(&[])),
                     None => unknown(),
                 }
             }
             Op::Strip(side, longest) => {
-                let Some(pattern) = Pattern::new(&pattern).filter(|_| bytes.len() <= 4096) else {
+                let fits = |pattern: &Pattern| bytes.len() <= 4096 && (bytes.is_ascii() || !pattern.counts());
+                let Some(pattern) = Pattern::new(&pattern).filter(fits) else {
                     return Ok(unknown());
                 };
                 self.spend(bytes.len())?;
@@ -348,12 +361,17 @@ impl Evaluator<'_> {
                 Value::known(if side == b'#' { tail } else { head })
             }
             Op::Replace(kind) => {
-                let Some(new) = replacement.as_known() else { return Ok(unknown()) };
-                let Some(pattern) = Pattern::new(&pattern).filter(|_| bytes.len() <= 1024) else {
+                let Some(mut new) = replacement::parts(&replacement) else { return Ok(unknown()) };
+                // `shopt -u patsub_replacement`, and bash before 5.2, know no `&`
+                if new.special && self.pick(&format!("\0&{ix}:{source}"), 2) == 1 {
+                    new = replacement::as_written(&replacement);
+                }
+                let fits = |pattern: &Pattern| bytes.len() <= 1024 && (bytes.is_ascii() || !pattern.counts());
+                let Some(pattern) = Pattern::new(&pattern).filter(fits) else {
                     return Ok(unknown());
                 };
                 self.spend(bytes.len() * 4)?;
-                Value::known(replace(&bytes, &pattern, new, kind))
+                Value::known(replacement::replace(&bytes, &pattern, &new, kind))
             }
             Op::Case(kind, every) => {
                 if !pattern.bits.is_empty() {
@@ -422,38 +440,6 @@ impl Evaluator<'_> {
         let from = usize::try_from(offset.clamp(0, total)).ok()?;
         Some((from, usize::try_from(end.clamp(0, total)).ok()?))
     }
-}
-
-fn replace(bytes: &[u8], pattern: &Pattern, new: &[u8], kind: u8) -> Vec<u8> {
-    let longest = |from: usize| {
-        (from..=bytes.len())
-            .rev()
-            .find(|to| pattern.matches(bytes.get(from..*to).unwrap_or(&[])))
-            .filter(|to| *to > from)
-    };
-    let mut out = Vec::new();
-    let mut at = 0;
-    let mut done = false;
-    while at < bytes.len() {
-        let allowed = match kind {
-            b'#' => at == 0,
-            _ => !done || kind == b'/',
-        };
-        let found = if allowed { longest(at) } else { None };
-        let found = found.filter(|to| kind != b'%' || *to == bytes.len());
-        match found {
-            Some(to) => {
-                out.extend_from_slice(new);
-                at = to;
-                done = true;
-            }
-            None => {
-                out.extend(bytes.get(at));
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 /// A value without the bytes that it is known to begin with, where those are exactly the pattern.

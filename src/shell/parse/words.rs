@@ -92,9 +92,11 @@ impl Parser {
                     run = self.pos;
                     let ahead = self.pos;
                     let inside = matches!(frame.context, Context::Brace { quoted: true, .. });
-                    let in_quotes = quoted || inside;
+                    // quotes around a `${x#pattern}` do not quote the pattern, nor what `${x/pattern/new}` puts there
+                    let pattern = matches!(frame.context, Context::Brace { pattern: true, .. });
+                    let in_quotes = quoted || inside && !pattern;
                     // what `\"` is in backquotes: bash looks at the quotes right around, dash at any
-                    let double = if self.bash() { frame.double && !inside } else { in_quotes };
+                    let double = if self.bash() { frame.double && !inside } else { quoted || inside };
                     if byte == b'$' && self.at(ahead + 1) == b'"' && !quoted {
                         if !self.bash() {
                             return self.fail("`$\"` differs between shells");
@@ -279,7 +281,7 @@ impl Parser {
         }
         let keeps = match frame.context {
             Context::Here { .. } => !matches!(next, b'$' | b'`' | b'\\'),
-            Context::Brace { quoted: true, .. } if !frame.double => {
+            Context::Brace { quoted: true, pattern: false, .. } if !frame.double => {
                 !matches!(next, b'$' | b'`' | b'\\' | b'"' | b'}')
             }
             _ => frame.double && !matches!(next, b'$' | b'`' | b'\\' | b'"'),
