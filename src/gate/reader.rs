@@ -30,6 +30,7 @@ pub(super) fn of_request<'f>(facts: &'f Facts, cwd: &Arc<Value>) -> Context<'f> 
         files: Vec::new(),
         extglob: false,
         aliases: false,
+        posix: false,
     }
 }
 
@@ -51,7 +52,10 @@ pub(super) fn of_script<'f>(
     context.stdin = invocation.stdin.clone();
     context.files = files.to_vec();
     // `bash -O extglob`: reading the extended patterns where they are off can only find more.
-    context.extglob = invocation.argv.iter().any(|word| word.as_str() == Some("extglob"));
+    let says = |option: &str| invocation.argv.iter().any(|word| word.as_str() == Some(option));
+    context.extglob = says("extglob");
+    context.aliases = says("expand_aliases");
+    context.posix = says("--posix") || says("posix") || context.variables.contains_key("POSIXLY_CORRECT");
     if matches!(context.stdin, Input::Pipe(_)) {
         // Indices of the outer text mean nothing in the inner one.
         context.stdin = Input::Inherited;

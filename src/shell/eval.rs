@@ -74,6 +74,8 @@ pub struct Context<'a> {
     pub extglob: bool,
     /// Whether aliases are expanded (`shopt -s expand_aliases`; a POSIX shell always does).
     pub aliases: bool,
+    /// Whether bash reads as POSIX has it (`bash --posix`), which is not to say that it is another shell.
+    pub posix: bool,
 }
 
 impl Context<'_> {
@@ -105,6 +107,7 @@ impl Default for Context<'_> {
             files: Vec::new(),
             extglob: false,
             aliases: false,
+            posix: false,
         }
     }
 }
@@ -363,6 +366,8 @@ struct Evaluator<'a> {
     calls: Vec<Call>,
     aliases: HashMap<String, String>,
     expand_aliases: bool,
+    /// Variables to which a value is assigned as arithmetic (`declare -i`).
+    integers: BTreeSet<String>,
     /// `set -o posix`
     posix: bool,
     extglob: bool,
@@ -414,8 +419,9 @@ impl<'a> Evaluator<'a> {
             functions: HashMap::new(),
             calls: Vec::new(),
             aliases: HashMap::new(),
-            expand_aliases: context.aliases || context.dialect == Dialect::Posix,
-            posix: false,
+            integers: BTreeSet::new(),
+            expand_aliases: context.aliases || context.posix || context.dialect == Dialect::Posix,
+            posix: context.posix,
             extglob: context.extglob,
             found: Vec::new(),
             processes: Vec::new(),
@@ -585,6 +591,7 @@ impl<'a> Evaluator<'a> {
                     self.end_call(&call);
                 }
                 for (name, old) in locals {
+                    self.integers.remove(&name);
                     self.variables.set(&name, old.unwrap_or_else(|| vec![Slot::Unset]));
                 }
                 Ok(())

@@ -124,10 +124,14 @@ impl Evaluator<'_> {
             }
             "source" | "." => self.source(args, reading)?,
             "shopt" => {
-                let on = args.iter().any(|value| value.as_known() == Some(b"-s"));
+                let on = args.iter().any(|value| matches!(value.as_known(), Some(b"-s" | b"-so" | b"-os")));
                 for option in args.iter().filter_map(Value::as_str) {
                     match option {
                         "expand_aliases" => self.expand_aliases |= on,
+                        "posix" => {
+                            self.posix = on;
+                            self.expand_aliases |= on;
+                        }
                         "extglob" => self.extglob = on,
                         _ => {}
                     }
@@ -189,7 +193,16 @@ impl Evaluator<'_> {
             self.assign_slot("\0pushed", Slot::Scalar(Value::clone(&cwd)));
         }
         let searched = if push { Vec::new() } else { self.searched(&target) };
+        // `cd $unset` is `cd`, which goes home
+        let nothing = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.unset && hole.splits);
+        let home = !push && !target.pieces.is_empty() && target.pieces.iter().all(nothing);
         self.move_to(target);
+        if home {
+            let mut slots = vec![self.slot(CWD)];
+            slots.push(Slot::Scalar(self.variable_value("HOME")));
+            self.set("PWD", slots.clone());
+            self.set(CWD, slots);
+        }
         if !searched.is_empty() {
             // Nobody knows which of them are there.
             let mut slots = vec![self.slot(CWD)];
@@ -282,14 +295,15 @@ impl Evaluator<'_> {
                 if append && let Slot::Scalar(old) = self.slot(&name) {
                     content = super::simple::concat(old, content);
                 }
+                let list = matches!(self.slot(&name), Slot::Array(_));
+                if (list || options.iter().any(|option| matches!(option, b'a' | b'A')))
+                    && !options.contains(&b'n')
+                    && self.list_of_text(&name, &content)
+                {
+                    continue;
+                }
                 if options.contains(&b'i') {
-                    if let Some(bytes) = content.as_known().map(<[u8]>::to_vec) {
-                        self.check_names(&bytes);
-                        content = match arith::evaluate(&bytes, self) {
-                            Some(number) => Value::known(number.to_string()),
-                            None => hole(&format!("${name}"), false),
-                        };
-                    }
+                    content = self.calculated(&name, content);
                 } else if options.contains(&b'u') {
                     content = content
                         .as_known()
@@ -299,8 +313,12 @@ impl Evaluator<'_> {
                         .as_known()
                         .map_or(content.clone(), |bytes| Value::known(bytes.to_ascii_lowercase()));
                 }
-                let slot = match content.as_str() {
-                    Some(target) if options.contains(&b'n') => Slot::Reference(target.to_owned()),
+                let target = content.as_str().map(str::to_owned);
+                let slot = match target {
+                    Some(target) if options.contains(&b'n') => {
+                        self.reparse_subscript(&target);
+                        Slot::Reference(target)
+                    }
                     _ => Slot::Scalar(content),
                 };
                 if name == "PS4"
@@ -313,6 +331,9 @@ impl Evaluator<'_> {
                 self.assign_slot(&name, slot);
             } else if builtin == "local" && self.covered(&name).is_empty() {
                 self.assign_slot(&name, Slot::Unset);
+            }
+            if options.contains(&b'i') {
+                self.integers.insert(name.clone());
             }
             if exports {
                 self.exported.insert(name);
@@ -328,6 +349,21 @@ impl Evaluator<'_> {
             if named || list && exports {
                 self.exported.insert(name.clone());
             }
+        }
+    }
+
+    /// `declare -a x='(...)'`: the text is read as a list, and its substitutions run.
+    fn list_of_text(&mut self, name: &str, content: &Value) -> bool {
+        match content.as_str() {
+            Some(text) if text.starts_with('(') && text.ends_with(')') => {
+                self.found.push((format!("{name}={text}"), false, "a list of values"));
+                true
+            }
+            None if content.prefix().is_empty() || content.prefix().starts_with(b"(") => {
+                self.opaque("a list of values that is not known");
+                false
+            }
+            _ => false,
         }
     }
 
@@ -445,10 +481,13 @@ impl Evaluator<'_> {
     }
 
     fn printf_v(&mut self, args: &[Value]) {
-        let [option, name, rest @ ..] = args else { return };
-        if option.as_known() != Some(b"-v") {
-            return;
-        }
+        let (name, rest) = match args {
+            [option, name, rest @ ..] if option.as_known() == Some(b"-v") => (name.clone(), rest),
+            [option, rest @ ..] if option.as_str().is_some_and(|option| option.starts_with("-v")) => {
+                (Value::known(option.as_known().unwrap_or_default().get(2..).unwrap_or_default()), rest)
+            }
+            _ => return,
+        };
         let Some(name) = name.as_str().map(str::to_owned) else {
             self.opaque("`printf -v` into a variable that is not known");
             return;

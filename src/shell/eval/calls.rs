@@ -60,7 +60,10 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn reparse_subscript(&mut self, text: &str) {
-        self.reparse_value(text, "a subscript");
+        match text.split_once('[') {
+            Some((_, inside)) => self.check_names(inside.as_bytes()),
+            None => self.reparse_value(text, "a subscript"),
+        }
     }
 
     /// Walks the texts that the last command's values turned out to be.

@@ -1,5 +1,7 @@
 //! Words: from parts to the fields that a program receives.
 
+use std::collections::BTreeSet;
+
 use super::super::ast::{Id, Part, PartKind, Script};
 use super::super::{Dialect, Piece, Unknown, Value};
 use super::arith::{self, Numbers};
@@ -9,6 +11,8 @@ use super::field::Field;
 use super::state::{CWD, Slot, hole};
 use super::{Evaluator, Ix, TooMuch};
 
+/// Names that are looked up for what one expression evaluates.
+const MOST_NAMES: usize = 64;
 /// Most expansions within expansions of one word: `${a:-${b:-...}}`.
 const NESTING: usize = 20;
 
@@ -21,6 +25,8 @@ pub(super) struct Fields {
     pub(super) split: bool,
     /// In an unquoted operand of `${x:-a b}`, whose own text is split too.
     pub(super) operand: bool,
+    /// The word begins with a name and a `=`, behind which a tilde is expanded as in an assignment.
+    pub(super) named: bool,
 }
 
 impl Fields {
@@ -37,12 +43,19 @@ impl Evaluator<'_> {
     pub(super) fn arguments(&mut self, script: &Script, ix: Ix, word: Id) -> Result<Vec<Value>, TooMuch> {
         match plain(script, word) {
             Some(value) => Ok(vec![value]),
-            None => self.expanded(script, ix, word),
+            None => self.expanded(script, ix, word, false),
         }
     }
 
-    /// The arguments that a word becomes in which something has to be expanded.
-    pub(super) fn expanded(&mut self, script: &Script, ix: Ix, word: Id) -> Result<Vec<Value>, TooMuch> {
+    /// The arguments that a word becomes in which something has to be expanded. `argument` where it stands in a command, in
+    /// which bash expands the tilde of `env d=~` too.
+    pub(super) fn expanded(
+        &mut self,
+        script: &Script,
+        ix: Ix,
+        word: Id,
+        argument: bool,
+    ) -> Result<Vec<Value>, TooMuch> {
         let parts = script.parts(word);
         let expanded = if self.context.dialect == Dialect::Bash {
             braces::expand(script, parts).map_err(|()| TooMuch::Expansion)?
@@ -51,7 +64,12 @@ impl Evaluator<'_> {
         };
         let mut fields = Fields { split: true, ..Fields::default() };
         match expanded {
-            None => self.parts(script, ix, parts, &mut fields, true, false)?,
+            None => {
+                let bash = self.context.dialect == Dialect::Bash && !self.posix;
+                fields.named = argument && bash && named(script, parts).is_some();
+                let assigned = fields.named;
+                self.parts(script, ix, parts, &mut fields, true, assigned)?;
+            }
             Some(words) => {
                 self.spend(words.len())?;
                 for chunks in words {
@@ -90,6 +108,15 @@ impl Evaluator<'_> {
         let mut fields = Fields::default();
         self.parts(script, ix, script.parts(word), &mut fields, true, assigned)?;
         Ok(fields.current)
+    }
+
+    /// An argument of `export` and its kin that is an assignment: one word, with its name.
+    pub(super) fn declared(&mut self, script: &Script, ix: Ix, word: Id) -> Result<Value, TooMuch> {
+        let mut fields = Fields { named: true, ..Fields::default() };
+        self.parts(script, ix, script.parts(word), &mut fields, true, true)?;
+        let value = fields.current.plain();
+        self.spend(value.weight() / 64)?;
+        Ok(value)
     }
 
     pub(super) fn parts(
@@ -240,6 +267,10 @@ impl Evaluator<'_> {
     /// `~`, `~/x`, `~name`, at the start of a word and, in assignments, behind colons.
     fn tilde(&mut self, bytes: &[u8], fields: &mut Fields, start: bool, last: bool, assigned: bool) {
         let mut first = start;
+        // what stands behind `name=` is the start of the value
+        let front = if fields.named && start { bytes.iter().position(|byte| *byte == b'=') } else { None };
+        let (front, bytes) = bytes.split_at(front.map_or(0, |at| at + 1));
+        fields.current.text(front, false);
         let segments = bytes.split_inclusive(|byte| assigned && *byte == b':');
         for segment in segments {
             let active =
@@ -320,24 +351,31 @@ impl Evaluator<'_> {
 
     /// Arithmetic evaluates what variables hold: a value such as `a[$(cmd)]` runs the command.
     pub(super) fn check_names(&mut self, text: &[u8]) {
-        if let Ok(text) = std::str::from_utf8(text)
-            && text.contains(['$', '`'])
-        {
-            let text = text.to_owned();
-            self.reparse_subscript(&text);
-        }
-        if !self.changed_variables {
-            return;
-        }
-        let names = text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-        for name in names.filter_map(|name| std::str::from_utf8(name).ok()).filter(|name| !name.is_empty()) {
-            let slots = self.variables.get(name).cloned().unwrap_or_default();
-            for slot in slots {
-                if let Slot::Scalar(value) = slot
-                    && let Some(text) = value.as_str().filter(|text| text.contains(['$', '`']))
-                {
-                    let text = text.to_owned();
-                    self.reparse_subscript(&text);
+        let mut seen = BTreeSet::new();
+        let mut texts = vec![text.to_vec()];
+        while let Some(text) = texts.pop() {
+            self.debt += 1 + text.len() / 16;
+            let Ok(text) = std::str::from_utf8(&text) else { continue };
+            self.reparse_value(text, "a subscript");
+            if !self.changed_variables {
+                continue;
+            }
+            let names = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            let named = |name: &&str| name.starts_with(|first: char| !first.is_ascii_digit());
+            for name in names.filter(named) {
+                if seen.len() >= MOST_NAMES || !seen.insert(name.to_owned()) {
+                    continue;
+                }
+                for slot in self.variables.get(name).into_iter().flatten() {
+                    match slot {
+                        Slot::Scalar(value) => texts.extend(value.as_known().map(<[u8]>::to_vec)),
+                        Slot::Array(items) => {
+                            let values = items.iter().filter_map(|(_, value)| value.as_known());
+                            texts.extend(values.map(<[u8]>::to_vec));
+                        }
+                        Slot::Reference(target) => texts.push(target.clone().into_bytes()),
+                        Slot::Unset => {}
+                    }
                 }
             }
         }
@@ -439,6 +477,18 @@ impl Numbers for Evaluator<'_> {
         };
         self.deferred.push((name.to_owned(), slot));
     }
+}
+
+/// The name in front of the `=` of a word that looks like an assignment.
+fn named<'s>(script: &'s Script, parts: &[Part]) -> Option<&'s [u8]> {
+    let [Part { kind: PartKind::Literal, quoted: false, span }, ..] = parts else { return None };
+    let text = script.bytes(*span);
+    let (front, _) = text.split_at(text.iter().position(|byte| *byte == b'=')?);
+    let name = front.strip_suffix(b"+").unwrap_or(front);
+    let name = name.split(|byte| *byte == b'[').next()?;
+    let starts = name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+    let all = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    (starts && all).then_some(name)
 }
 
 /// Unquoted text at the start of chunks.

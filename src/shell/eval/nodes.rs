@@ -158,7 +158,7 @@ impl Evaluator<'_> {
                 match words {
                     Some(words) => {
                         for word in script.ids(words) {
-                            for value in self.arguments(&script, ix, *word)? {
+                            for value in self.expanded(&script, ix, *word, true)? {
                                 state::unite(&mut values, &[Slot::Scalar(value)], "for");
                             }
                         }
@@ -174,6 +174,13 @@ impl Evaluator<'_> {
                 self.apply_deferred();
                 let name = String::from_utf8_lossy(script.bytes(name)).into_owned();
                 if !values.is_empty() {
+                    if self.integers.contains(&name) {
+                        for slot in &mut values {
+                            if let Slot::Scalar(value) = slot {
+                                *value = self.calculated(&name, std::mem::take(value));
+                            }
+                        }
+                    }
                     self.set(&name, values);
                     if matches!(node.kind, Kind::Select { .. }) {
                         self.set("REPLY", vec![Slot::Scalar(hole("$REPLY", false))]);

@@ -74,9 +74,16 @@ impl Evaluator<'_> {
                 }
             }
         }
-        if let Some(key) = subscript.as_ref().and_then(Value::as_str).filter(|key| key.contains(['$', '`'])) {
-            let key = key.to_owned();
-            self.reparse_subscript(&key);
+        if let Some(key) = subscript.as_ref().and_then(Value::as_known).filter(|key| !all(key)) {
+            let key = key.to_vec();
+            self.check_names(&key);
+        }
+        let range = match param.operand {
+            Some(operand) if param.op == Op::Substring => self.single(script, ix, operand, false)?,
+            _ => Value::default(),
+        };
+        if let Some(text) = range.as_known() {
+            self.check_names(&text.to_vec());
         }
         // The words of an array or of the positional parameters.
         let many = matches!(name.as_str(), "@" | "*")
@@ -139,10 +146,6 @@ impl Evaluator<'_> {
                     }
                 }
                 Op::Substring => {
-                    let range = match param.operand {
-                        Some(operand) => self.single(script, ix, operand, false)?,
-                        None => Value::default(),
-                    };
                     if array == "@" {
                         // Positional parameters count from `$0`.
                         items.insert(0, self.zero());
@@ -160,7 +163,7 @@ impl Evaluator<'_> {
                 Op::None => {}
                 _ => {
                     for item in &mut items {
-                        *item = self.operate(script, ix, param, item.clone(), &source)?;
+                        *item = self.operate(script, ix, param, item.clone(), &range, &source)?;
                     }
                 }
             }
@@ -232,7 +235,7 @@ impl Evaluator<'_> {
             }
             _ => {
                 let value = match value {
-                    Some(value) => self.operate(script, ix, param, value, &source)?,
+                    Some(value) => self.operate(script, ix, param, value, &range, &source)?,
                     None if param.op == Op::Length => Value::known(b"0"),
                     None => hole(&source, true),
                 };
@@ -278,11 +281,12 @@ impl Evaluator<'_> {
         ix: Ix,
         param: &Param,
         value: Value,
+        range: &Value,
         source: &str,
     ) -> Result<Value, TooMuch> {
         let pattern = match param.operand {
-            Some(word) => self.field(script, ix, word, false)?,
-            None => Field::default(),
+            Some(word) if param.op != Op::Substring => self.field(script, ix, word, false)?,
+            _ => Field::default(),
         };
         let replacement = match param.replacement {
             Some(word) => self.field(script, ix, word, false)?,
@@ -334,7 +338,7 @@ impl Evaluator<'_> {
             Op::Length => Value::known(String::from_utf8_lossy(&bytes).chars().count().to_string()),
             Op::Substring => {
                 let length = bytes.len();
-                match self.range(&pattern.plain(), length).filter(|_| bytes.is_ascii()) {
+                match self.range(range, length).filter(|_| bytes.is_ascii()) {
                     Some((from, to)) => Value::known(bytes.get(from..to.max(from)).unwrap_or(&[])),
                     None => unknown(),
                 }

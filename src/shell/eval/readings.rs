@@ -25,12 +25,54 @@ impl Evaluator<'_> {
                 _ => break,
             }
         }
+        let slot = self.by_attribute(&name, slot);
         if self.reading == 0 {
             self.set(&name, vec![slot]);
         } else {
             let mut slots = self.variables.get(&name).cloned().unwrap_or_default();
             state::unite(&mut slots, &[slot], &name);
             self.set(&name, slots);
+        }
+    }
+
+    /// What is assigned, by what is known of the variable: arithmetic, an alias, a mode.
+    fn by_attribute(&mut self, name: &str, slot: Slot) -> Slot {
+        match (name, &slot) {
+            ("BASH_ALIASES", Slot::Array(items)) => {
+                let known = |(key, value): &(Vec<u8>, Value)| {
+                    Some((String::from_utf8(key.clone()).ok()?, value.as_str()?.to_owned()))
+                };
+                self.aliases.extend(items.iter().filter_map(known));
+            }
+            ("POSIXLY_CORRECT", Slot::Scalar(_)) => {
+                self.posix = true;
+                self.expand_aliases = true;
+            }
+            ("RANDOM" | "OPTIND", Slot::Scalar(value)) => {
+                if let Some(bytes) = value.as_known().map(<[u8]>::to_vec) {
+                    self.check_names(&bytes);
+                }
+            }
+            (_, Slot::Scalar(value)) if self.integers.contains(name) => {
+                return Slot::Scalar(self.calculated(name, value.clone()));
+            }
+            (_, Slot::Array(items)) if self.integers.contains(name) => {
+                let items = items.clone();
+                let number = |(key, value)| (key, self.calculated(name, value));
+                return Slot::Array(items.into_iter().map(number).collect());
+            }
+            _ => {}
+        }
+        slot
+    }
+
+    /// A value that is assigned as arithmetic.
+    pub(super) fn calculated(&mut self, name: &str, value: Value) -> Value {
+        let Some(bytes) = value.as_known().map(<[u8]>::to_vec) else { return number(&format!("${name}")) };
+        self.check_names(&bytes);
+        match super::arith::evaluate(&bytes, self) {
+            Some(number) => Value::known(number.to_string()),
+            None => number(&format!("${name}")),
         }
     }
 
@@ -148,6 +190,11 @@ pub(super) fn taken_in(bytes: &[u8]) -> Vec<u8> {
     let mut text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
     text.truncate(text.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1));
     text
+}
+
+/// A number that is not known.
+pub(super) fn number(source: &str) -> Value {
+    Value::unknown(Unknown { source: source.to_owned(), ..Unknown::default() })
 }
 
 /// What a variable holds before the text runs.

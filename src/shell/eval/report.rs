@@ -43,7 +43,7 @@ impl Evaluator<'_> {
         let silent = known.as_deref().is_some_and(prints_nothing);
         if silent
             || reading.argv.first().and_then(Value::as_str) == Some("printf")
-                && reading.argv.get(1).and_then(Value::as_known) == Some(b"-v")
+                && reading.argv.get(1).is_some_and(|option| option.prefix().starts_with(b"-v"))
         {
             printed = Some(Vec::new());
         }

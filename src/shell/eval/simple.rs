@@ -13,6 +13,9 @@ use super::{Evaluator, Ix, Task, TooMuch, arith, numbered};
 /// Most readings of one command, for alternatives of the variables in it.
 const READINGS: usize = 64;
 
+/// Aliases that may stand one behind the other in one command.
+const MOST_ALIASES: usize = 4;
+
 /// One way in which a command may be expanded.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -88,7 +91,7 @@ impl Evaluator<'_> {
                 .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+'))
                 .count();
             if declares && name > 0 && start.get(name) == Some(&b'=') {
-                let value = self.single(script, ix, *word, true)?;
+                let value = self.declared(script, ix, *word)?;
                 argv.push(value);
                 continue;
             }
@@ -96,7 +99,7 @@ impl Evaluator<'_> {
                 argv.push(value);
                 continue;
             }
-            argv.extend(self.expanded(script, ix, *word)?);
+            argv.extend(self.expanded(script, ix, *word, true)?);
         }
         let mut assigned = Vec::new();
         if assigns.len > 0 {
@@ -384,9 +387,24 @@ impl Evaluator<'_> {
             return;
         }
         let rest = script.bytes(Span { start: word.span.end, end: node.span.end });
-        if value.split_whitespace().next() != Some(name) {
-            self.found.push((format!("{value}{}", String::from_utf8_lossy(rest)), false, "an alias"));
+        if value.split_whitespace().next() == Some(name) {
+            return;
         }
+        let mut text = value;
+        let mut rest = String::from_utf8_lossy(rest).into_owned();
+        // behind a value that ends with a blank the next word may be an alias too
+        for _ in 0..MOST_ALIASES {
+            if !text.ends_with([' ', '\t']) {
+                break;
+            }
+            let trimmed = rest.trim_start();
+            let (next, behind) =
+                trimmed.split_at(trimmed.find([' ', '\t', '\n', ';']).unwrap_or(trimmed.len()));
+            let Some(value) = self.aliases.get(next) else { break };
+            text.push_str(value);
+            rest = behind.to_owned();
+        }
+        self.found.push((text + &rest, false, "an alias"));
     }
 
     /// Calls a function: its body is walked with the arguments bound, unless it is being walked already.
