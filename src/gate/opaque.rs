@@ -74,6 +74,19 @@ pub(super) fn findings(act: &Act) -> Option<Finding> {
                 "save the text to a file, look at it, then run the file",
             ))
         }
+        // a build, a cluster, a transfer that is told what to do by what came
+        Effect::RunFile { path, language: None }
+            if act.scene.fed == Feed::Network && path.as_known() == Some(b"-") =>
+        {
+            let reason = "what the network sends is followed unseen";
+            Some(finding(
+                act,
+                "opaque.from-network",
+                Decision::Ask,
+                reason,
+                "save the text to a file, look at it, then use the file",
+            ))
+        }
         Effect::Unreadable { .. } => {
             let reason = "another command may hide behind an option that cannot be read";
             Some(finding(

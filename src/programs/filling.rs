@@ -265,6 +265,18 @@ impl Filling<'_> {
         }
     }
 
+    /// `node -`, `awk -f /dev/stdin`: what standard input brings is the program.
+    fn run_stdin(&self, template: &Template, language: Language, effects: &mut Vec<Effect>) {
+        if let Input::File(path) = &self.context.invocation.stdin {
+            effects.push(Effect::RunFile { path: path.clone(), language: Some(language) });
+            return;
+        }
+        let text = self.stdin();
+        super::code::effects(language, &text, self.context, effects);
+        let target = self.target(template);
+        effects.push(Effect::Script { language, text, target, arguments: Vec::new() });
+    }
+
     /// Effects with an action and what it is about; they happen even when nothing is named.
     fn action(&self, template: &Template, effects: &mut Vec<Effect>) {
         let (action, mut values) = self.named(template);
@@ -305,6 +317,9 @@ impl Filling<'_> {
                     attribute,
                     value: self.setting_value(template, Setting::Value).unwrap_or_default(),
                 }),
+                Verb::Run(Some(language)) if words::names_stdin(&value) => {
+                    self.run_stdin(template, language, effects);
+                }
                 Verb::Run(language) => effects.push(Effect::RunFile { path: self.placed(value), language }),
                 Verb::Fetch => effects.push(Effect::Fetch { url: value }),
                 Verb::Send => {

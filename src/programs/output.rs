@@ -49,6 +49,8 @@ pub fn runs_input(invocation: &Invocation, knowledge: &Knowledge) -> bool {
             || program.effects.iter().any(|template| {
                 matches!(template.verb, Verb::Script(_)) && template.selections.contains(&Selection::Stdin)
             })
+            || invocation.argv.iter().skip(1).any(words::names_stdin)
+                && program.effects.iter().any(|template| matches!(template.verb, Verb::Run(Some(_))))
     })
 }
 

@@ -7,6 +7,13 @@ pub(super) fn unknown(source: &str) -> Value {
     Value::unknown(Unknown { source: source.to_owned(), may_be_empty: true, ..Unknown::default() })
 }
 
+/// Whether an operand stands for standard input.
+pub(super) fn names_stdin(path: &Value) -> bool {
+    path.as_known().is_some_and(|path| {
+        matches!(path, b"-" | b"/dev/stdin" | b"/dev/fd/0" | b"/proc/self/fd/0" | b"/proc/thread-self/fd/0")
+    })
+}
+
 /// A file that stands somewhere below a directory.
 pub(super) fn below(directory: &Value, source: &str) -> Value {
     match directory.as_known() {

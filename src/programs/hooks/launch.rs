@@ -4,6 +4,7 @@ use super::super::effect::{Effect, Language, Operation, Target};
 use super::super::engine::{self, Context};
 use super::super::knowledge::Program;
 use super::super::template::Verb;
+use super::super::words;
 use super::exec;
 use crate::shell::{Dialect, Value};
 
@@ -283,6 +284,12 @@ pub(super) fn python(
         );
     } else if name == "timeit" || name == "profile" || name == "cProfile" || name == "trace" || name == "pdb"
     {
+        let runs_file = |word: &&Value| {
+            words::names_stdin(word) || word.as_known().is_some_and(|word| word.ends_with(b".py"))
+        };
+        if let Some(path) = rest.iter().find(runs_file).filter(|_| name != "timeit") {
+            effects.push(Effect::RunFile { path: path.clone(), language: Some(Language::Python) });
+        }
         for text in rest {
             super::super::code::effects(Language::Python, text, context, effects);
         }
