@@ -539,7 +539,10 @@ impl<'f> Walk<'f> {
                     }
                     inner.extend(self.script(task, dialect, text, target, arguments, guess));
                 }
-                other => self.act(other, task, &base, &scene, guess, &mut gives),
+                other => {
+                    self.learn_written(&other, task);
+                    self.act(other, task, &base, &scene, guess, &mut gives);
+                }
             }
         }
         if !task.guess && !invocation.argv.is_empty() {

@@ -58,7 +58,7 @@ pub fn runs_input(invocation: &Invocation, knowledge: &Knowledge) -> bool {
 pub fn literals(invocation: &Invocation, knowledge: &Knowledge) -> Vec<Vec<u8>> {
     let code = engine::effects(invocation, knowledge).into_iter().filter_map(|effect| match effect {
         Effect::Script { language: Language::Shell(_), .. } => None,
-        Effect::Script { text, .. } => text.as_known().map(code::literals),
+        Effect::Script { language, text, .. } => text.as_known().map(|text| code::printed(language, text)),
         _ => None,
     });
     code.flatten().collect()

@@ -47,6 +47,21 @@ impl Walk<'_> {
         }
     }
 
+    /// Remembers what code writes into files that it names.
+    pub(super) fn learn_written(&mut self, effect: &Effect, task: &Task) {
+        let Effect::Script { language, text, target: Target::Here, .. } = effect else { return };
+        let Some(text) = text.as_known() else { return };
+        let cwd = task.invocation.cwd.as_known();
+        let files = programs::code::written(*language, text).into_iter().take(MOST_FOLLOWED);
+        let placed = |path: Vec<u8>| match cwd {
+            Some(cwd) if !path.starts_with(b"/") && !cwd.is_empty() => [cwd, b"/", &path].concat(),
+            _ => path,
+        };
+        let files =
+            files.map(|(path, content)| Written { path: placed(path), content: Some(Value::known(content)) });
+        self.remember(files.collect());
+    }
+
     /// The effects of a command, with those of the files that it runs in their place.
     pub(super) fn with_contents(&self, all: Vec<Effect>, task: &Task, base: &Base) -> Vec<Effect> {
         let runs_file = all.iter().any(|effect| matches!(effect, Effect::RunFile { .. }));

@@ -6,12 +6,15 @@
 //! policy asks about unless [`is_inert`] says that the text plainly only computes and prints.
 
 mod inert;
+mod lexed;
 mod lines;
 mod scan;
 mod tcl;
+mod written;
 
 pub use inert::is_inert;
-pub(in crate::programs) use scan::literals;
+pub(in crate::programs) use written::printed;
+pub use written::written;
 
 use super::effect::{Effect, Language, Target};
 use super::elsewhere::happen_in;
@@ -87,7 +90,10 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
             Input::Known(bytes) => Some(bytes.clone()),
             _ => None,
         };
-        let literals: Vec<Vec<u8>> = literals(text).into_iter().chain(stdin).collect();
+        // an apostrophe in a comment opens no literal
+        let plain = lexed::lexed(language, text).map(|lexed| lexed.plain);
+        let literals = scan::literals(plain.as_deref().unwrap_or(text));
+        let literals: Vec<Vec<u8>> = literals.into_iter().chain(stdin).collect();
         let mut lists = MAX_LISTS;
         for (at, literal) in literals.iter().enumerate() {
             if !is_command(literal, context) {

@@ -2,21 +2,26 @@
 
 mod arguments;
 mod bound;
+mod executes;
 mod literals;
 mod names;
+mod writes;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 pub(in crate::programs) use literals::literals;
+pub(super) use writes::{Write, writes};
 
 use arguments::{Arguments, LISTED, arguments, value};
 use bound::Bound;
+use executes::{evaluates, only_shows};
 use literals::{from_base64, from_hex, perl_quote, quoted, unescaped};
 use names::{CALLS, Call, is_called, means_the_call};
 
 use super::super::effect::{Effect, Language, Operation, Target};
 use super::super::elsewhere::{below, happen_in};
+use super::lexed::{Lexed, lexed};
 use super::shell;
 use crate::shell::Value;
 
@@ -27,6 +32,8 @@ const ARGUMENT_BUDGET: usize = 1 << 18;
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) effects: Vec<Effect>,
+    /// Something is started.
+    pub(super) starts: bool,
     /// A command is started whose words are not literal.
     pub(super) computed: bool,
     /// Literals that the code decodes (hex, base64).
@@ -61,30 +68,54 @@ impl Found {
     }
 }
 
-/// Finds every call in a text, in one pass over its words.
+/// Finds the calls of a text. What stands in a comment is none, and what stands in a literal is one only where the text may
+/// run what its literals hold: where it names an evaluator, or starts something.
 pub(super) fn calls(language: Language, text: &[u8]) -> Found {
+    let Some(Lexed { plain, code }) = lexed(language, text) else { return calls_anywhere(language, text) };
+    if evaluates(language, &plain, &code) {
+        return calls_anywhere(language, text);
+    }
+    let mut found = calls_in(language, &plain, &code);
+    if found.starts || found.computed || found.exhausted {
+        return calls_in(language, &plain, &plain);
+    }
+    if only_shows(&code) {
+        found.decoded.clear();
+    }
+    found
+}
+
+/// Finds every call, also within literals and comments.
+pub(super) fn calls_anywhere(language: Language, text: &[u8]) -> Found {
+    calls_in(language, text, text)
+}
+
+/// Finds the calls whose names stand in `code`, in one pass over its words; `text` is what they are given.
+fn calls_in(language: Language, text: &[u8], code: &[u8]) -> Found {
     let mut found = Found::default();
     let mut budget = ARGUMENT_BUDGET;
     let mut at = 0;
     let bound = Bound::new(language, text, &mut budget);
     // `from os import system as s`, `s = os.system`
     let mut renamed: Vec<(&[u8], Call, &[u8])> = Vec::new();
-    while let Some(byte) = text.get(at) {
+    while let Some(byte) = code.get(at) {
         if *byte == b'`' && commands_in_backquotes(language) {
             // m4 closes a backquote with a quote
             let closes = |byte: &u8| *byte == b'`' || (*byte == b'\'' && language == Language::Other);
             let end = text.iter().skip(at + 1).position(closes).map_or(text.len(), |end| at + 1 + end);
             let command = text.get(at + 1..end).unwrap_or_default();
             let command = bound.interpolated(unescaped(command), b'"', false, at);
+            found.starts = true;
             found.effects.push(shell(Value::known(command)));
             at = end + 1;
             continue;
         }
-        if text.get(at..at + 2) == Some(b"%x")
+        if code.get(at..at + 2) == Some(b"%x")
             && language == Language::Ruby
             && let Some((command, end)) = perl_quote(text, at)
         {
             let command = bound.interpolated(command, b'"', false, at);
+            found.starts = true;
             found.effects.push(shell(Value::known(command)));
             at = end;
             continue;
@@ -94,7 +125,7 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             continue;
         }
         let start = at;
-        while text.get(at).is_some_and(|byte| is_word(*byte)) {
+        while code.get(at).is_some_and(|byte| is_word(*byte)) {
             at += 1;
         }
         let word = text.get(start..at).unwrap_or_default();
@@ -103,6 +134,7 @@ pub(super) fn calls(language: Language, text: &[u8]) -> Found {
             && let Some((command, end)) = perl_quote(text, start)
         {
             let command = bound.interpolated(command, b'"', false, start);
+            found.starts = true;
             found.effects.push(shell(Value::known(command)));
             at = end;
             continue;
@@ -198,6 +230,7 @@ fn happens(
     match call {
         Call::Start => {
             let before = found.effects.len();
+            found.starts = true;
             start(word, arguments, found);
             if let Some(directory) = &arguments.directory {
                 let directory = value(directory);
@@ -265,6 +298,7 @@ fn happens(
                 {
                     let command = literals.last().cloned().unwrap_or_default();
                     let command: Vec<u8> = command.into_iter().filter(|byte| *byte != b'|').collect();
+                    found.starts = true;
                     found.effects.push(shell(Value::known(command)));
                     return;
                 }
@@ -475,6 +509,7 @@ fn awk_pipes(text: &[u8], found: &mut Found) {
                 let (literal, end) = quoted(text, at);
                 match operator {
                     Some(b'|') => {
+                        found.starts = true;
                         // any literal may be what is printed to it
                         found.computed |= is_shell(&literal);
                         found.effects.push(shell(Value::known(literal.clone())));
@@ -493,6 +528,7 @@ fn awk_pipes(text: &[u8], found: &mut Found) {
             b'|' if text.get(at + 1) == Some(&b'|') => at += 1,
             b'|' | b'>' => {
                 let rest = text.get(at + 1..).unwrap_or_default().trim_ascii_start();
+                found.starts |= byte == b'|';
                 if byte == b'|' && rest.starts_with(b"getline") {
                     match last.take() {
                         Some(command) => found.effects.push(shell(Value::known(command))),

@@ -163,7 +163,7 @@ fn asks_for_credentials(text: &str) -> bool {
 /// Whether a text writes files, where all that it was seen to do is to read, to fetch, and to write files that it names: these
 /// are judged by themselves. `None` where it does more.
 fn writes_named_files(language: Language, text: &str) -> Option<bool> {
-    let found = scan::calls(language, text.as_bytes());
+    let found = scan::calls_anywhere(language, text.as_bytes());
     let known = !found.computed && !found.writes_unknown && !found.exhausted;
     let once = || {
         found.named.iter().all(|name| {
