@@ -5,6 +5,7 @@
 //! bound never downgrades a verdict.
 
 mod acts;
+mod built;
 mod endless;
 mod follow;
 mod written;
@@ -97,6 +98,10 @@ struct Walk<'f> {
     written: Vec<Written>,
     /// Scripts that it put into a package, for a package manager to run.
     scripts: Vec<Value>,
+    /// Sources that the text compiled.
+    compiled: Vec<Value>,
+    /// What it wrote to files whose names are known only when it runs.
+    unnamed: Vec<(String, Value)>,
     budget: Budget,
     commands: usize,
     over: bool,
@@ -165,6 +170,8 @@ impl<'f> Walk<'f> {
             received: Vec::new(),
             written: Vec::new(),
             scripts: Vec::new(),
+            compiled: Vec::new(),
+            unnamed: Vec::new(),
             budget: Budget::default(),
             commands: 0,
             over: false,
@@ -520,6 +527,9 @@ impl<'f> Walk<'f> {
         aliases::learn_hashed(invocation, &mut self.hashed);
         let effects = self.with_contents(all, task, &base);
         written::learn_scripts(invocation, &mut self.scripts);
+        self.learn_compiled(invocation);
+        self.learn_unnamed(invocation);
+        self.learn_moved(invocation);
         for effect in effects {
             let guess = task.guess || is_guess(&effect);
             match effect {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::built::{self, stands_for};
 use super::{Task, Walk, program_name};
 use crate::gate::place::{Base, Path, Place};
 use crate::programs::{self, Effect, Knowledge, Language, Target};
@@ -65,19 +66,33 @@ impl Walk<'_> {
     /// The effects of a command, with those of the files that it runs in their place.
     pub(super) fn with_contents(&self, all: Vec<Effect>, task: &Task, base: &Base) -> Vec<Effect> {
         let runs_file = all.iter().any(|effect| matches!(effect, Effect::RunFile { .. }));
-        if self.written.is_empty() && self.scripts.is_empty() && !runs_file {
+        if self.written.is_empty()
+            && self.scripts.is_empty()
+            && !runs_file
+            && program_name(&task.invocation) != "tcc"
+        {
             return all;
         }
         let mut found = Vec::with_capacity(all.len());
         for effect in self.by_name(task).into_iter().chain(all) {
             match &effect {
                 Effect::RunFile { path, language } => self.run_file(path, *language, task, base, &mut found),
+                Effect::Opaque { argv } => {
+                    let written = argv.first().into_iter().flat_map(|word| self.unnamed(word));
+                    for text in written.cloned() {
+                        script(Language::Shell(Dialect::Bash), text, &[], task, &mut found);
+                    }
+                    found.push(effect);
+                }
                 _ => found.push(effect),
             }
         }
         if !self.written.is_empty() || !self.scripts.is_empty() {
             self.implied(task, &mut found);
+            let imported = self.imports(&found, task);
+            found.extend(imported);
         }
+        self.built(task, &mut found);
         found
     }
 
@@ -101,14 +116,15 @@ impl Walk<'_> {
             Some(Input::Known(bytes)) => contents.push(Value::known(bytes)),
             Some(Input::Text(value)) => contents.push(value),
             Some(_) => contents.push(unknown(path)),
-            None if self.written.is_empty() => {}
             None => {
-                let place = Place::resolve(path, base);
-                let same =
-                    |file: &&Written| place.readings.iter().any(|reading| is(&reading.path, &file.path));
-                let of_file = |file: &Written| file.content.clone().unwrap_or_else(|| unknown(path));
-                contents.extend(self.written.iter().filter(same).take(MOST_FOLLOWED).map(of_file));
+                contents = self.contents(path, base);
+                let others = language.map(|language| stands_for(path, language)).unwrap_or_default();
+                contents.extend(self.unnamed(path).cloned());
+                contents.extend(others.iter().flat_map(|path| self.contents(path, base)));
             }
+        }
+        if language.is_none() && contents.is_empty() {
+            found.extend(self.compiled.iter().flat_map(built::source));
         }
         if contents.is_empty() {
             found.push(Effect::RunFile { path: path.clone(), language });
@@ -130,6 +146,28 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    /// What was written to a file, each time.
+    fn contents(&self, path: &Value, base: &Base) -> Vec<Value> {
+        if self.written.is_empty() {
+            return Vec::new();
+        }
+        let place = Place::resolve(path, base);
+        let same = |file: &&Written| place.readings.iter().any(|reading| is(&reading.path, &file.path));
+        let of_file = |file: &Written| file.content.clone().unwrap_or_else(|| unknown(path));
+        let found: Vec<Value> = self.written.iter().filter(same).take(MOST_FOLLOWED).map(of_file).collect();
+        if !found.is_empty() || base.links.is_empty() {
+            return found;
+        }
+        // it may have been written by another name
+        let linked = |file: &&Written| {
+            let written = Place::resolve(&Value::known(file.path.clone()), base);
+            written.readings.iter().any(|written| {
+                !written.path.is_loose() && place.readings.iter().any(|reading| reading.path == written.path)
+            })
+        };
+        self.written.iter().take(MOST_FOLLOWED).filter(linked).map(of_file).collect()
     }
 
     /// A name without a directory, where the text wrote a program of that name and put its directory on the search path.
@@ -163,12 +201,10 @@ impl Walk<'_> {
                 Language::Python
             }
             "scons" if name == b"SConstruct" => Language::Python,
-            "rake" | "bundle" | "rspec" | "vagrant" | "pod" | "guard" | "gem" | "cap"
+            "rake" if ends(b".rb") || name == b"Rakefile" => Language::Ruby,
+            "bundle" | "rspec" | "vagrant" | "pod" | "guard" | "gem" | "cap"
                 if ends(b".rb")
-                    || matches!(
-                        name,
-                        b"Rakefile" | b"Gemfile" | b"Vagrantfile" | b"Podfile" | b"Guardfile"
-                    ) =>
+                    || matches!(name, b"Gemfile" | b"Vagrantfile" | b"Podfile" | b"Guardfile") =>
             {
                 Language::Ruby
             }
@@ -189,13 +225,15 @@ impl Walk<'_> {
         let program = program_name(&task.invocation);
         let files = self.written.iter().filter_map(|file| Some((split(&file.path), file.content.as_ref()?)));
         let mut read: Vec<(Language, Value)> = Vec::new();
+        let again = task.around.via.iter().any(|via| via == program);
         for ((directory, name), content) in files.take(MOST_FOLLOWED) {
             match (program, name) {
                 ("make" | "gmake" | "bmake", b"Makefile" | b"makefile" | b"GNUmakefile" | b"BSDmakefile")
                 | ("just", b"justfile" | b"Justfile" | b".justfile") => {
                     read.push((Language::Make, content.clone()));
                 }
-                (_, name) if Self::runs_code(program, name).is_some() => {
+                // a file whose task starts the tool again is read once
+                (_, name) if !again && Self::runs_code(program, name).is_some() => {
                     // what it surely does; that it cannot be read to the end is no news of a project's own code
                     let language = Self::runs_code(program, name).unwrap_or(Language::Other);
                     let effects = programs::code::code_effects(
@@ -298,7 +336,13 @@ fn exec(argv: Vec<Value>, via: &Value) -> Effect {
     }
 }
 
-fn script(language: Language, text: Value, arguments: &[Value], task: &Task, found: &mut Vec<Effect>) {
+pub(super) fn script(
+    language: Language,
+    text: Value,
+    arguments: &[Value],
+    task: &Task,
+    found: &mut Vec<Effect>,
+) {
     found.extend(programs::code::code_effects(language, &text, &task.invocation, Knowledge::shipped()));
     if language == Language::Make {
         return;
@@ -350,7 +394,7 @@ fn is(path: &Path, written: &[u8]) -> bool {
 }
 
 /// Directory and name.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
         None => (b"", path),

@@ -5,6 +5,7 @@
 //! if it were a command; what it does not find stays a script in a language that the gate cannot read, which the
 //! policy asks about unless [`is_inert`] says that the text plainly only computes and prints.
 
+mod compiled;
 mod inert;
 mod lexed;
 mod lines;
@@ -12,6 +13,7 @@ mod scan;
 mod tcl;
 mod written;
 
+pub use compiled::{build_effects, source_effects};
 pub use inert::is_inert;
 pub(in crate::programs) use written::printed;
 pub use written::written;

@@ -91,7 +91,7 @@ pub(super) fn calls_anywhere(language: Language, text: &[u8]) -> Found {
 }
 
 /// Finds the calls whose names stand in `code`, in one pass over its words; `text` is what they are given.
-fn calls_in(language: Language, text: &[u8], code: &[u8]) -> Found {
+pub(super) fn calls_in(language: Language, text: &[u8], code: &[u8]) -> Found {
     let mut found = Found::default();
     let mut budget = ARGUMENT_BUDGET;
     let mut at = 0;

@@ -100,6 +100,9 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("removeDirectoryRecursive", Call::DeleteTree),
     ("removePathForcibly", Call::DeleteTree),
     ("rmdirSync", Call::DeleteTree),
+    ("RemoveAll", Call::DeleteTree),
+    ("remove_dir_all", Call::DeleteTree),
+    ("remove_file", Call::Delete),
     ("rmdir", Call::Delete),
     ("unlink", Call::Delete),
     ("unlinkSync", Call::Delete),
@@ -188,6 +191,9 @@ pub(super) fn means_the_call(
         (Language::Lua, b"exec" | b"delete" | b"copy" | b"move") => false,
         (Language::Lua, b"remove" | b"rename" | b"execute") => qualifier(&["os."]),
         (Language::Awk, _) => matches!(word, b"system"),
+        // a Rakefile
+        (Language::Ruby, b"sh") => has(&["task"]),
+        (Language::Other, b"Command") => qualifier(&["exec."]),
         (_, b"cmd" | b"sh") => language == Language::Other,
         (_, b"write") => language == Language::Ruby && qualifier(&["File.", "IO."]),
         // `(delete-directory "x" t)`
@@ -195,7 +201,7 @@ pub(super) fn means_the_call(
         (_, b"command") => qualifier(&["shell-"]),
         (
             Language::Other,
-            b"call" | b"Command" | b"execute" | b"delete" | b"remove" | b"open" | b"copy" | b"move"
+            b"call" | b"execute" | b"delete" | b"remove" | b"open" | b"copy" | b"move"
             | b"fetch",
         ) => false,
         (Language::Editor, _) => {
