@@ -10,7 +10,7 @@ use regex_automata::{Anchored, dfa::dense};
 use super::rules::{Before, Rule};
 use super::search::Search;
 use super::shape::{Counted, Shape};
-use super::{Rules, Secret, Span, Stream, encoding};
+use super::{Rules, Secret, Span, Stream, encoding, escape};
 
 /// Bytes of a secret that are looked at before it is taken for one without an end: it is masked, and the stream
 /// swallows what still belongs to it.
@@ -263,13 +263,28 @@ impl Engine {
         if let Some(lead) = &rule.lead {
             // An expression that does not compile, which loading rules out, fails closed: no lead, any secret.
             if let Some(automaton) = lead.automaton() {
-                start = match run(automaton, entry.take(), buffer, at, LEAD_WINDOW, ended) {
+                start = match run_lead(automaton, entry.take(), buffer, at, ended) {
                     Run::Done(Some(end)) => end,
                     Run::Done(None) | Run::Full(..) => return Verdict::No,
                     Run::Starved(end) => return Verdict::More { from: end.unwrap_or(buffer.len()) },
                 };
+                match escape::skip(buffer, start, ended) {
+                    Some(next) => start = next,
+                    None => return Verdict::More { from: start },
+                }
             }
         }
+        let counts = match entry {
+            // What is searched for is often coloured: `grep` shows the prefix of a token apart from the rest of it.
+            Some((read, state)) if buffer.get(start + read) == Some(&0x1b) => {
+                let Some(next) = escape::skip(buffer, start + read, ended) else {
+                    return Verdict::More { from: start };
+                };
+                entry = Some((next - start, state));
+                false
+            }
+            _ => true,
+        };
         let Some(automaton) = rule.secret.automaton() else {
             return Verdict::Secret(Found {
                 start,
@@ -278,7 +293,8 @@ impl Engine {
                 open: None,
             });
         };
-        let counted = rule.secret.shape().and_then(|shape| count(shape, buffer, start, ended));
+        let shape = rule.secret.shape().filter(|_| counts);
+        let counted = shape.and_then(|shape| count(shape, buffer, start, ended));
         let ran = counted.unwrap_or_else(|| run(automaton, entry, buffer, start, WINDOW, ended));
         let (end, open) = match ran {
             Run::Done(Some(end)) => (end.saturating_sub(rule.keep), None),
@@ -433,10 +449,11 @@ impl Before {
         let Some(last) = at.checked_sub(1).and_then(|last| buffer.get(last)) else {
             return self != Self::Digits;
         };
+        let is_apart = || escape::ends(buffer.get(..at).unwrap_or_default());
         match self {
             Self::Any => true,
-            Self::Word => !last.is_ascii_alphanumeric() && *last != b'_',
-            Self::Part => !last.is_ascii_alphabetic(),
+            Self::Word => (!last.is_ascii_alphanumeric() && *last != b'_') || is_apart(),
+            Self::Part => !last.is_ascii_alphabetic() || is_apart(),
             Self::Digits => {
                 let before = buffer.get(at.saturating_sub(8)..at).unwrap_or_default();
                 before.len() == 8 && before.iter().all(u8::is_ascii_digit)
@@ -464,6 +481,65 @@ fn count(shape: &Shape, buffer: &[u8], at: usize, ended: bool) -> Option<Run> {
     }
 }
 
+/// Runs the automaton of a lead as [`run`] does, but for what a terminal does not show: a colour changes nothing between a name
+/// and its value.
+fn run_lead(
+    automaton: &dense::DFA<Vec<u32>>,
+    entry: Option<(usize, StateID)>,
+    buffer: &[u8],
+    at: usize,
+    ended: bool,
+) -> Run {
+    let Some((mut read, mut state)) = entry.or_else(|| start_state(automaton, buffer, at)) else {
+        return Run::Done(None);
+    };
+    let text = buffer.get(at..).unwrap_or_default();
+    let (mut end, mut last, mut skipped) = (None, at + read, 0);
+    while let Some(byte) = text.get(read).filter(|_| read < LEAD_WINDOW) {
+        if escape::may_start(*byte) && skipped < escape::MOST_SKIPPED {
+            match escape::start(text.get(read..).unwrap_or_default()) {
+                escape::Start::Sequence(bytes) => {
+                    read += bytes;
+                    skipped += bytes;
+                    continue;
+                }
+                escape::Start::More if !ended => return Run::Starved(end.or(Some(last))),
+                escape::Start::More | escape::Start::Other => {}
+            }
+        }
+        state = automaton.next_state(state, *byte);
+        if automaton.is_special_state(state) {
+            if automaton.is_match_state(state) {
+                end = Some(last);
+            } else if automaton.is_dead_state(state) || automaton.is_quit_state(state) {
+                return Run::Done(end);
+            }
+        }
+        read += 1;
+        last = at + read;
+    }
+    if text.len() >= LEAD_WINDOW {
+        return Run::Full(end.is_some(), state);
+    }
+    if !ended {
+        return if is_final(automaton, state) { Run::Done(end) } else { Run::Starved(end.or(Some(last))) };
+    }
+    if automaton.is_match_state(automaton.next_eoi_state(state)) {
+        end = Some(last);
+    }
+    Run::Done(end)
+}
+
+/// Where an automaton is before the first byte of `buffer[at..]`.
+fn start_state(automaton: &dense::DFA<Vec<u32>>, buffer: &[u8], at: usize) -> Option<(usize, StateID)> {
+    if let Some(start) = automaton.universal_start_state(Anchored::Yes) {
+        return Some((0, start));
+    }
+    let before = at.checked_sub(1).and_then(|last| buffer.get(last)).copied();
+    let start = start::Config::new().anchored(Anchored::Yes).look_behind(before);
+    Some((0, automaton.start_state(&start).ok()?))
+}
+
 /// Runs an automaton over `buffer[at..]`, at most `window` bytes, as far as bytes matter. `entry`: where it is after the
 /// first bytes, if that is known.
 fn run(
@@ -474,15 +550,8 @@ fn run(
     window: usize,
     ended: bool,
 ) -> Run {
-    let (read, mut state) = match entry {
-        Some(entry) => entry,
-        None if let Some(start) = automaton.universal_start_state(Anchored::Yes) => (0, start),
-        None => {
-            let before = at.checked_sub(1).and_then(|last| buffer.get(last)).copied();
-            let start = start::Config::new().anchored(Anchored::Yes).look_behind(before);
-            let Ok(state) = automaton.start_state(&start) else { return Run::Done(None) };
-            (0, state)
-        }
+    let Some((read, mut state)) = entry.or_else(|| start_state(automaton, buffer, at)) else {
+        return Run::Done(None);
     };
     let text = buffer.get(at..).unwrap_or_default();
     let mut end = None;

@@ -1,5 +1,7 @@
 //! Examples of secrets that are none: `{a36}` stands for 36 letters and digits that look random.
 //!
+//! `{ESC}` stands for the character of that name.
+//!
 //! Neither the rules nor the tests hold a string that a scanner (or a person) could take for a real key.
 
 /// Expands the holes of an example; returns the text and what was put into each hole.
@@ -10,6 +12,11 @@ pub(super) fn expand(example: &str) -> (String, Vec<String>) {
     let (mut text, mut filled, mut rest) = (String::new(), Vec::new(), example);
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
+        if let Some(tail) = after.strip_prefix("ESC}") {
+            text.push('\x1b');
+            rest = tail;
+            continue;
+        }
         match hole(after) {
             Some((content, tail)) => {
                 text.push_str(&content);
@@ -49,6 +56,7 @@ mod tests {
     #[test]
     fn holes_are_filled_and_the_rest_is_kept() {
         assert_eq!(expand("a{d3}b{h2}"), ("a729b7e".to_owned(), vec!["729".to_owned(), "7e".to_owned()]));
+        assert_eq!(expand("a{ESC}[m"), ("a\x1b[m".to_owned(), Vec::new()));
         assert_eq!(expand("{\"a\": {x}} ${Y}").0, "{\"a\": {x}} ${Y}");
     }
 }

@@ -14,6 +14,7 @@
 mod check;
 mod encoding;
 mod engine;
+mod escape;
 mod example;
 mod messages;
 mod rules;

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::check::Check;
+use super::escape::{LONGEST, MOST_SKIPPED};
 use super::shape::Shape;
 
 /// Largest automaton of one expression, in bytes.
@@ -304,7 +305,7 @@ impl Rule {
             return fail("a literal has 3 to 32 bytes");
         }
         if source.not_before.iter().any(|word| word.len() > super::stream::LOOK_BEHIND) {
-            return fail("a word before a literal has at most 16 bytes");
+            return fail("a word before a literal has at most 48 bytes");
         }
         if source.masks.is_empty() || source.leaves.is_empty() {
             return fail("needs examples: what it masks and what it leaves");
@@ -356,7 +357,8 @@ impl Rule {
         let Some(byte) = self.needs else { return false };
         let longest = || {
             let lead = self.lead.as_ref().map_or(Some(0), Expression::longest)?;
-            lead.checked_add(self.secret.longest()?)
+            // And what a terminal does not show, within the lead and behind it.
+            lead.checked_add(self.secret.longest()?)?.checked_add(2 * (MOST_SKIPPED + LONGEST))
         };
         let Some(reach) = *self.reach.get_or_init(longest) else { return false };
         let reached = text.get(..reach);
@@ -433,7 +435,7 @@ mod tests {
                 seen += 1;
             }
             let reach = rule.lead.as_ref().unwrap().longest().unwrap() + rule.secret.longest().unwrap();
-            let far = "x".repeat(reach);
+            let far = "x".repeat(reach + 2 * (MOST_SKIPPED + LONGEST));
             assert!(rule.lacks(format!("://{far}@").as_bytes(), false), "it is out of reach");
             assert!(!rule.lacks(b"://x", false), "it may come");
             assert!(rule.lacks(b"://x", true) && !rule.lacks(b"://x@", false));

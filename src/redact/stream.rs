@@ -14,7 +14,7 @@ pub use self::mark::Mark;
 use super::engine::{Engine, Found, Target, Verdict};
 
 /// Bytes before `scan` that rules may look at.
-pub(super) const LOOK_BEHIND: usize = 16;
+pub(super) const LOOK_BEHIND: usize = super::escape::LONGEST;
 
 /// Input is taken in steps of this size: it stays in the processor's cache, and the buffer stays small.
 const STEP: usize = 64 << 10;

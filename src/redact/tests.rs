@@ -268,6 +268,13 @@ fn piece() -> impl Strategy<Value = String> {
             "SG.{a22}",
             "{d10}",
             ":AA{a33}",
+            "{ESC}[32m",
+            "{ESC}[m{ESC}[K",
+            "{ESC}",
+            "\\n",
+            "\\u001b[0m",
+            "\\",
+            "%20",
         ])
         .prop_map(|piece| expand(piece).0),
         "[ -~]{0,12}",
