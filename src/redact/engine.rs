@@ -25,9 +25,6 @@ const SHORTEST_VALUE: usize = 8;
 /// Longer values are looked for in pieces of this size.
 const LONGEST_VALUE: usize = 4 << 10;
 
-/// Bytes of a value by which it is found.
-const VALUE_LITERAL: usize = 8;
-
 /// A mask shows nothing of a known value that is shorter: it may be a password that a person chose.
 const SHORT_VALUE: usize = 32;
 
@@ -59,7 +56,9 @@ pub(super) struct Candidate {
 #[derive(Debug)]
 struct Value {
     name: String,
-    form: zeroize::Zeroizing<Vec<u8>>,
+    form: encoding::Form,
+    /// A mask shows nothing of it.
+    hidden: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,12 +115,11 @@ impl Redactor {
                 if piece.len() < SHORTEST_VALUE {
                     continue;
                 }
-                values.extend(
-                    encoding::forms(piece)
-                        .into_iter()
-                        .filter(|form| form.len() >= SHORTEST_VALUE)
-                        .map(|form| Value { name: secret.name().to_owned(), form: form.into() }),
-                );
+                values.extend(encoding::forms(piece, SHORTEST_VALUE).into_iter().map(|form| Value {
+                    name: secret.name().to_owned(),
+                    form,
+                    hidden: piece.len() < SHORT_VALUE,
+                }));
             }
         }
         // Of two values that start alike the longer one is tried first.
@@ -170,7 +168,7 @@ impl Engine {
     fn new(rules: Vec<Arc<Rule>>, values: Vec<Value>) -> Self {
         let mut wanted: Vec<(Vec<u8>, Target)> = Vec::new();
         for (index, value) in values.iter().enumerate() {
-            wanted.push((value.form.iter().copied().take(VALUE_LITERAL).collect(), Target::Value(index)));
+            wanted.extend(value.form.literals().into_iter().map(|literal| (literal, Target::Value(index))));
         }
         for (index, rule) in rules.iter().enumerate() {
             wanted.extend(rule.literals.iter().map(|literal| (literal.clone(), Target::Rule(index))));
@@ -235,12 +233,12 @@ impl Engine {
             return Verdict::No;
         };
         let target = Target::Value(index);
-        if text.starts_with(&value.form) {
-            Verdict::Secret(Found { start: at, end: at + value.form.len(), target, open: None })
-        } else if !ended && value.form.starts_with(text) {
-            Verdict::More { from: at }
-        } else {
-            Verdict::No
+        match value.form.begins(text, ended) {
+            encoding::Begin::Form(bytes) => {
+                Verdict::Secret(Found { start: at, end: at + bytes, target, open: None })
+            }
+            encoding::Begin::More => Verdict::More { from: at },
+            encoding::Begin::Other => Verdict::No,
         }
     }
 
@@ -415,7 +413,9 @@ impl Engine {
     pub(super) fn mask(&self, found: &Found, secret: &[u8], out: &mut Vec<u8>) {
         let (id, name, short, whole) = match found.target {
             Target::Value(index) => {
-                ("value", self.values.get(index).map_or("", |value| &value.name), SHORT_VALUE, false)
+                let value = self.values.get(index);
+                let short = if value.is_some_and(|value| value.hidden) { usize::MAX } else { SHORT_VALUE };
+                ("value", value.map_or("", |value| &value.name), short, false)
             }
             Target::Rule(index) => self
                 .rules

@@ -2,7 +2,7 @@
 //!
 //! Two kinds of knowledge meet here. *Shapes* are rules, kept as data (`policies/redact.toml`): a vendor prefix, a
 //! header, an assignment to a sensitive name. *Values* are exact secrets that execward itself holds or withheld, and
-//! they are found in plain, in base64 at each alignment, in hex and in URL encoding.
+//! they are found in plain, in base64 at each alignment, in hex, and escaped in the way of URLs, JSON, HTML, CSV and shells.
 //!
 //! A table of first bytes finds candidates; an automaton for each rule confirms them. The result never depends
 //! on how the bytes were cut into chunks, except where a caller asks for an early [`Stream::flush_partial`]. Memory
@@ -17,6 +17,7 @@ mod engine;
 mod escape;
 mod example;
 mod messages;
+mod notation;
 mod rules;
 mod search;
 mod secret;

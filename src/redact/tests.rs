@@ -12,6 +12,7 @@ fn redactor() -> Redactor {
             Secret::new("DB_PASSWORD", "correct-horse-battery"),
             Secret::new("SPACED", "two words and more"),
             Secret::new("LONG", expand("{a200}").0),
+            Secret::new("ODD", "'\"&/ odd?<7>"),
         ],
     )
 }
@@ -275,6 +276,14 @@ fn piece() -> impl Strategy<Value = String> {
             "\\u001b[0m",
             "\\",
             "%20",
+            "Y29ycmVjdC1ob3\nJzZS1iYXR0ZXJ5",
+            "&quot;",
+            "'\"&/ odd?<7>",
+            "%27%22%26/",
+            "+odd%3F%3c7%3E",
+            "\\u0022\\u0026\\/ odd",
+            "63:6f:72:72:65",
+            "636f72726563742d\n686f7273652d62617474657279",
         ])
         .prop_map(|piece| expand(piece).0),
         "[ -~]{0,12}",
