@@ -16,6 +16,7 @@ mod encoding;
 mod engine;
 mod escape;
 mod example;
+mod lines;
 mod messages;
 mod notation;
 mod rules;

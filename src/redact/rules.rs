@@ -97,6 +97,8 @@ pub struct Source {
     short: usize,
     #[serde(default)]
     whole: bool,
+    #[serde(default)]
+    lines: bool,
     masks: Vec<String>,
     leaves: Vec<String>,
 }
@@ -145,6 +147,8 @@ pub(super) struct Rule {
     pub(super) short: usize,
     /// The mask shows nothing of the secret, however long.
     pub(super) whole: bool,
+    /// A key in lines, each of which may have something in front of it.
+    pub(super) lines: bool,
     masks: Vec<String>,
     leaves: Vec<String>,
 }
@@ -332,6 +336,7 @@ impl Rule {
             checks: source.checks,
             short: source.short,
             whole: source.whole,
+            lines: source.lines,
             masks: source.masks,
             leaves: source.leaves,
         })
@@ -416,6 +421,9 @@ fn compile(text: &str) -> Result<dense::DFA<Vec<u32>>, String> {
 
 #[cfg(test)]
 mod tests {
+    use regex_automata::Anchored;
+    use regex_automata::dfa::Automaton;
+
     use super::*;
 
     #[test]
@@ -454,6 +462,28 @@ mod tests {
         let rules = Rules::parse(include_str!("../../policies/redact.toml")).unwrap();
         assert!(rules.rules.len() > 30, "only {} rules", rules.rules.len());
         assert_eq!(Rules::builtin().rules.len(), rules.rules.len());
+    }
+
+    /// What of a literal belongs to the secret would have left when the rest of it comes.
+    #[test]
+    fn no_literal_reaches_into_the_secret() {
+        for rule in Rules::builtin().rules.iter() {
+            let Some(lead) = &rule.lead else { continue };
+            let automaton = lead.automaton().unwrap();
+            for literal in &rule.literals {
+                let start = automaton.universal_start_state(Anchored::Yes).unwrap();
+                let ends_within = literal.iter().scan(start, |state, byte| {
+                    *state = automaton.next_state(*state, *byte);
+                    Some(automaton.is_match_state(*state))
+                });
+                assert!(
+                    !ends_within.into_iter().any(|ends| ends),
+                    "{}: {}",
+                    rule.id,
+                    String::from_utf8_lossy(literal)
+                );
+            }
+        }
     }
 
     #[test]
