@@ -2,22 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use regex_automata::Anchored;
 use regex_automata::dfa::Automaton;
 use regex_automata::util::primitives::StateID;
-use regex_automata::util::start;
-use regex_automata::{Anchored, dfa::dense};
 
 use super::rules::{Before, Rule};
+use super::run::{Run, WINDOW, count, in_lines, is_final, run, run_lead};
 use super::search::Search;
-use super::shape::{Counted, Shape};
-use super::{Rules, Secret, Span, Stream, encoding, escape, lines};
-
-/// Bytes of a secret that are looked at before it is taken for one without an end: it is masked, and the stream
-/// swallows what still belongs to it.
-pub(super) const WINDOW: usize = 16 << 10;
-
-/// Longest lead of a secret.
-const LEAD_WINDOW: usize = 4 << 10;
+use super::{Rules, Secret, Span, Stream, encoding, escape};
 
 /// Values shorter than this are not looked for: they would be found everywhere.
 const SHORTEST_VALUE: usize = 8;
@@ -86,16 +78,6 @@ pub(super) struct Found {
     pub(super) target: Target,
     /// It filled the window and goes on: the state from which to go on.
     pub(super) open: Option<StateID>,
-}
-
-/// How far an automaton came.
-enum Run {
-    /// Nothing that follows matters: the end of the match, if there was one.
-    Done(Option<usize>),
-    /// The text ended first: the end of the match so far, if there was one. The final one is no shorter.
-    Starved(Option<usize>),
-    /// The window ended first: whether there was a match so far.
-    Full(bool, StateID),
 }
 
 impl Redactor {
@@ -466,184 +448,4 @@ impl Before {
 /// A byte of a secret or of a name as it is shown: no control character, no part of a multi-byte character.
 fn printable(byte: u8) -> u8 {
     if byte.is_ascii_graphic() && byte != b'[' && byte != b']' { byte } else { b'?' }
-}
-
-/// What was found of a key, or what is found line by line, whichever is more.
-fn in_lines(ran: Run, buffer: &[u8], start: usize, ended: bool) -> Run {
-    let Run::Done(end) = ran else { return ran };
-    match lines::key(buffer.get(start..).unwrap_or_default(), ended) {
-        lines::Key::Ends(bytes) => Run::Done(end.max(Some(start + bytes))),
-        lines::Key::None => Run::Done(end),
-        lines::Key::More => Run::Starved(end),
-    }
-}
-
-/// What [`run`] finds of a whole secret, by counting; `None` where the window ends first.
-fn count(shape: &Shape, buffer: &[u8], at: usize, ended: bool) -> Option<Run> {
-    let text = buffer.get(at..).unwrap_or_default();
-    let text = text.get(..WINDOW).unwrap_or(text);
-    let is_cut = text.len() == WINDOW;
-    match shape.count(text, ended && !is_cut) {
-        Counted::Match(length) if length == WINDOW => None,
-        Counted::Starved if is_cut => None,
-        Counted::Match(length) => Some(Run::Done(Some(at + length))),
-        Counted::No => Some(Run::Done(None)),
-        Counted::Starved => Some(Run::Starved(None)),
-    }
-}
-
-/// Runs the automaton of a lead as [`run`] does, but for what a terminal does not show: a colour changes nothing between a name
-/// and its value.
-fn run_lead(
-    automaton: &dense::DFA<Vec<u32>>,
-    entry: Option<(usize, StateID)>,
-    buffer: &[u8],
-    at: usize,
-    ended: bool,
-) -> Run {
-    let Some((mut read, mut state)) = entry.or_else(|| start_state(automaton, buffer, at)) else {
-        return Run::Done(None);
-    };
-    let text = buffer.get(at..).unwrap_or_default();
-    let (mut end, mut last, mut skipped) = (None, at + read, 0);
-    while let Some(byte) = text.get(read).filter(|_| read < LEAD_WINDOW) {
-        if escape::may_start(*byte) && skipped < escape::MOST_SKIPPED {
-            match escape::start(text.get(read..).unwrap_or_default()) {
-                escape::Start::Sequence(bytes) => {
-                    read += bytes;
-                    skipped += bytes;
-                    continue;
-                }
-                escape::Start::More if !ended => return Run::Starved(end.or(Some(last))),
-                escape::Start::More | escape::Start::Other => {}
-            }
-        }
-        state = automaton.next_state(state, *byte);
-        if automaton.is_special_state(state) {
-            if automaton.is_match_state(state) {
-                end = Some(last);
-            } else if automaton.is_dead_state(state) || automaton.is_quit_state(state) {
-                return Run::Done(end);
-            }
-        }
-        read += 1;
-        last = at + read;
-    }
-    if text.len() >= LEAD_WINDOW {
-        return Run::Full(end.is_some(), state);
-    }
-    if !ended {
-        return if is_final(automaton, state) { Run::Done(end) } else { Run::Starved(end.or(Some(last))) };
-    }
-    if automaton.is_match_state(automaton.next_eoi_state(state)) {
-        end = Some(last);
-    }
-    Run::Done(end)
-}
-
-/// Where an automaton is before the first byte of `buffer[at..]`.
-fn start_state(automaton: &dense::DFA<Vec<u32>>, buffer: &[u8], at: usize) -> Option<(usize, StateID)> {
-    if let Some(start) = automaton.universal_start_state(Anchored::Yes) {
-        return Some((0, start));
-    }
-    let before = at.checked_sub(1).and_then(|last| buffer.get(last)).copied();
-    let start = start::Config::new().anchored(Anchored::Yes).look_behind(before);
-    Some((0, automaton.start_state(&start).ok()?))
-}
-
-/// Runs an automaton over `buffer[at..]`, at most `window` bytes, as far as bytes matter. `entry`: where it is after the
-/// first bytes, if that is known.
-fn run(
-    automaton: &dense::DFA<Vec<u32>>,
-    entry: Option<(usize, StateID)>,
-    buffer: &[u8],
-    at: usize,
-    window: usize,
-    ended: bool,
-) -> Run {
-    let Some((read, mut state)) = entry.or_else(|| start_state(automaton, buffer, at)) else {
-        return Run::Done(None);
-    };
-    let text = buffer.get(at..).unwrap_or_default();
-    let mut end = None;
-    let looked_at = text.get(read..text.len().min(window)).unwrap_or_default();
-    for (index, byte) in looked_at.iter().enumerate() {
-        state = automaton.next_state(state, *byte);
-        if automaton.is_special_state(state) {
-            if automaton.is_match_state(state) {
-                end = Some(at + read + index);
-            } else if automaton.is_dead_state(state) || automaton.is_quit_state(state) {
-                return Run::Done(end);
-            }
-        }
-    }
-    if text.len() >= window {
-        return Run::Full(end.is_some(), state);
-    }
-    if !ended {
-        return if is_final(automaton, state) { Run::Done(end) } else { Run::Starved(end) };
-    }
-    if automaton.is_match_state(automaton.next_eoi_state(state)) {
-        end = Some(buffer.len());
-    }
-    Run::Done(end)
-}
-
-/// Whether there was a match before the last byte, and nothing that follows could make it longer. (Automata report a
-/// match one byte late.)
-fn is_final(automaton: &dense::DFA<Vec<u32>>, state: StateID) -> bool {
-    automaton.is_match_state(state)
-        && (0..=u8::MAX).all(|byte| automaton.is_dead_state(automaton.next_state(state, byte)))
-        && !automaton.is_match_state(automaton.next_eoi_state(state))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn most_shapes_are_counted() {
-        let rules = Rules::builtin().rules;
-        let counted = rules.iter().filter(|rule| rule.secret.shape().is_some()).count();
-        assert!(counted * 2 > rules.len(), "{counted} of {}", rules.len());
-    }
-
-    proptest! {
-        #[test]
-        fn counting_finds_what_the_automaton_finds(
-            which in any::<prop::sample::Index>(),
-            // Most of it is what keys are made of.
-            parts in prop::collection::vec(("[A-Za-z0-9]{0,40}|[._=/+@ -]|[ -~]{0,3}", 0..9_usize), 0..8),
-            ended in any::<bool>(),
-        ) {
-            let rules = Rules::builtin().rules;
-            let counted: Vec<_> = rules.iter().filter(|rule| rule.secret.shape().is_some()).collect();
-            let rule = which.get(&counted);
-            let mut text = Vec::new();
-            for (part, literal) in &parts {
-                if let Some(literal) = rule.literals.get(*literal) {
-                    text.extend(literal);
-                }
-                text.extend(part.as_bytes());
-            }
-            let (Some(shape), Some(automaton)) = (rule.secret.shape(), rule.secret.automaton()) else {
-                return Ok(());
-            };
-            for at in 0..text.len() {
-                let ran = run(automaton, None, &text, at, WINDOW, ended);
-                match count(shape, &text, at, ended) {
-                    // An automaton wants one byte more than counting does where as many came as there may be.
-                    Some(Run::Done(Some(end))) if end == text.len() && matches!(ran, Run::Starved(_)) => {
-                        let ran = run(automaton, None, &text, at, WINDOW, true);
-                        prop_assert!(matches!(ran, Run::Done(Some(same)) if same == end), "{} at {at}", rule.id);
-                    }
-                    Some(Run::Done(end)) => prop_assert!(matches!(ran, Run::Done(same) if same == end), "{} at {at}", rule.id),
-                    Some(Run::Starved(_)) => prop_assert!(matches!(ran, Run::Starved(_)), "{} at {at}", rule.id),
-                    Some(Run::Full(..)) | None => prop_assert!(false, "no window is full"),
-                }
-            }
-        }
-    }
 }

@@ -20,6 +20,7 @@ mod lines;
 mod messages;
 mod notation;
 mod rules;
+mod run;
 mod search;
 mod secret;
 mod shape;
