@@ -136,7 +136,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
         &[
             "/etc/execward/**", "/run/execward/**", "/var/run/execward/**", "/var/lib/execward/**",
             "~/.config/execward/**", "~/.local/share/execward/**", "~/.local/state/execward/**",
-            "/run/user/*/execward/**", "**/.execward/**",
+            "/run/user/*/execward*/**", "/run/execward*", "**/.execward/**",
         ],
     ),
     (PathClass::Repository, &["**/.git/**", "**/.hg/**", "**/.svn/**", "**/.jj/**"]),

@@ -371,6 +371,11 @@ pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
                 effects.push(Effect::Read { path: plain });
             }
             kind if kind.contains("LISTEN") => effects.push(Effect::Listen { address: address.clone() }),
+            // whoever serves the socket does what it is told there
+            "UNIX" | "UNIX-CONNECT" | "UNIX-CLIENT" | "UNIX-SENDTO" => {
+                effects.push(Effect::Read { path: plain.clone() });
+                effects.push(Effect::Write { path: plain, how: Operation::Append });
+            }
             "STDIN" | "STDOUT" | "STDIO" | "FD" => {}
             _ => {
                 effects.push(Effect::Fetch { url: address.clone() });
