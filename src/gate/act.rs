@@ -32,6 +32,8 @@ pub struct Scene {
     pub span: Span,
     /// Where it runs.
     pub target: Target,
+    /// Whether it runs in a container whose processes are its own: neither the machine's init nor its power is in reach.
+    pub(crate) apart: bool,
     /// The programs that lead to it, outermost first: `sudo`, `xargs`.
     pub via: Vec<String>,
     /// What arrives on its standard input from the network or from a program that is not known.

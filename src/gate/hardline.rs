@@ -99,6 +99,8 @@ fn rules(act: &Act, ground: &Ground) -> SmallVec<[&'static Rule; 2]> {
         }
     }
     match &act.effect {
+        // in a container with processes of its own these end the container
+        Effect::Power | Effect::Kill { .. } if act.scene.apart => {}
         Effect::Power => rules.push(&POWER),
         Effect::Package { action: Operation::Uninstall, names, manager }
             if loses_the_system(manager, names) =>

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Facts;
 use super::reader;
-use crate::programs::Effect;
+use crate::programs::{Effect, fits_nearly_all};
 use crate::shell::{self, Budget, COUNTED, Input, Invocation, Piece, Unknown, Value};
 
 /// Sources that are told apart for one hole.
@@ -39,8 +39,14 @@ impl Sources<'_> {
         if matches!(effect, Effect::Kill { .. }) && every_process(operand) {
             return with_operand(&effect, Value::known("-1")).into_iter().collect();
         }
-        let Some(values) = self.values(operand) else { return vec![effect] };
         let kills = matches!(effect, Effect::Kill { .. });
+        let values = self.values(operand).or_else(|| {
+            // `ps ax -o pid= | while read p; do kill $p; done`
+            let read =
+                kills && matches!(operand.pieces.as_slice(), [Piece::Unknown(hole)] if is_variable(hole));
+            read.then(|| self.of_input(self.stdin.clone())).flatten()
+        });
+        let Some(values) = values else { return vec![effect] };
         let named = |value: Value| {
             let all = kills && every_process(&value);
             with_operand(&effect, if all { Value::known("-1") } else { value })
@@ -176,8 +182,14 @@ fn printed<I: Borrow<Invocation>>(
             Some(vec![joined("/dev/sd", "*"), joined("/dev/nvme", "*")])
         }
         "df" | "findmnt" | "mount" => Some(vec![joined("/dev/sd", "*"), Value::known("/")]),
-        "ps" | "pgrep" | "pidof" | "top" => Some(vec![pids(program, arguments)]),
+        "ps" | "pgrep" | "pidof" | "top" | "pstree" => Some(vec![pids(program, arguments)]),
         "seq" => Some(vec![glob("[0-9]*")]),
+        // who has a file of a whole system tree open
+        "lsof"
+            if operands().any(|word| matches!(word.as_known(), Some(b"/" | b"/usr" | b"/lib" | b"/etc"))) =>
+        {
+            Some(vec![Value::known("-1")])
+        }
         "lsof" => {
             Some(vec![Value::unknown(Unknown { source: "what lsof finds".to_owned(), ..Unknown::default() })])
         }
@@ -235,6 +247,13 @@ fn is_a_name(pattern: &str) -> bool {
         && !pattern.contains('|')
         && !["a-z", "A-Z", "0-9"].iter().any(|class| pattern.contains(class))
         && !matches!(letters.as_str(), "root" | "pts" | "tty" | "bin" | "usr")
+}
+
+/// `$name`
+fn is_variable(hole: &Unknown) -> bool {
+    let name = hole.source.strip_prefix('$').unwrap_or_default();
+    name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn some_processes() -> Value {
@@ -312,31 +331,37 @@ const NARROWING: &[&str] = &[
 /// Process ids: every process, unless some are asked for.
 fn pids(program: &str, arguments: &[Value]) -> Value {
     let words = || arguments.iter().filter_map(Value::as_str);
+    let is_init = |word: &str| matches!(word, "init" | "systemd" | "launchd");
+    let whole_user = words().any(|word| matches!(word, "-u" | "-U" | "--euid" | "--uid" | "--user"));
     let all = match program {
-        "ps" => words().any(|word| {
-            matches!(
-                word,
-                "-e" | "-A"
-                    | "-ef"
-                    | "-eo"
-                    | "aux"
-                    | "ax"
-                    | "-ax"
-                    | "-axo"
-                    | "axo"
-                    | "-Ao"
-                    | "auxww"
-                    | "-el"
-                    | "-fe"
-            )
-        }),
+        "ps" => {
+            words().any(|word| {
+                let letters = word.trim_start_matches('-');
+                // the format that `o` asks for is no selection
+                let selects = letters.split('o').next().unwrap_or_default();
+                let every = selects.contains('a') && selects.contains('x');
+                let unix = word.starts_with('-') && !word.starts_with("--");
+                letters.bytes().all(|letter| letter.is_ascii_alphabetic())
+                    && (every || unix && selects.contains(['e', 'A']))
+            }) || whole_user
+        }
         // a pattern that fits every name, or all but some
         "pgrep" => {
+            let has = |letter: char| {
+                words().any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(letter))
+            };
             let mut patterns = words().filter(|word| !word.starts_with('-') || word.is_empty());
-            patterns.any(is_every_name)
-                || words().any(|word| word == "-v" || word == "--inverse")
-                || arguments.is_empty()
+            if whole_user {
+                words().filter(|word| !word.starts_with('-')).count() <= 1
+            } else {
+                patterns.any(|pattern| fits_nearly_all(pattern, has('f'), has('x'), has('i')))
+                    || words().any(is_init)
+                    || words().any(|word| word == "-v" || word == "--inverse")
+                    || arguments.is_empty()
+            }
         }
+        "pidof" => words().any(is_init),
+        "top" | "pstree" => true,
         _ => false,
     };
     if all {
@@ -350,12 +375,6 @@ fn pids(program: &str, arguments: &[Value]) -> Value {
         }
         _ => some_processes(),
     }
-}
-
-/// Whether a pattern for names of processes fits all of them.
-fn is_every_name(pattern: &str) -> bool {
-    pattern.chars().all(|letter| matches!(letter, '.' | '*' | '+' | '^' | '$' | '?'))
-        || matches!(pattern, "[a-z]" | "[^x]*" | ".{1,}" | "[[:alpha:]]")
 }
 
 /// The ids of all processes, where what names them is the directory of processes: `ls /proc`, `/proc/[0-9]*`.

@@ -138,6 +138,8 @@ struct Around {
     target: Target,
     /// Directories of this machine that are in the container that it runs in: the name there, the path here.
     mounts: Option<Rc<Vec<(Path, Path)>>>,
+    /// Whether that is a container with processes of its own.
+    apart: bool,
     /// The programs that started each other, outermost first.
     via: Vec<String>,
     /// Files that the texts around it wrote, with their content.
@@ -150,7 +152,7 @@ impl Around {
     /// Here, and nothing around it.
     fn nothing() -> Rc<Self> {
         let (via, files, within) = (Vec::new(), Vec::new(), Vec::new());
-        Rc::new(Self { target: Target::Here, mounts: None, via, files, within })
+        Rc::new(Self { target: Target::Here, mounts: None, apart: false, via, files, within })
     }
 
     fn mounts(&self) -> &[(Path, Path)] {
@@ -495,6 +497,7 @@ impl<'f> Walk<'f> {
             program: program_name(invocation).into(),
             span: invocation.span,
             target: task.around.target.clone(),
+            apart: task.around.apart,
             via: task.around.via.clone(),
             fed,
             redirects: invocation.redirects.iter().map(|redirect| redirect.target.clone()).collect(),

@@ -9,6 +9,9 @@ use crate::gate::{Decision, hardline, reader};
 use crate::programs::Target;
 use crate::shell::{self, Dialect, Input, Invocation, Piece, Redirect, RedirectKind, Value};
 
+/// Words of a starter that are looked at for options.
+const MOST_OPTIONS: usize = 64;
+
 impl Walk<'_> {
     #[allow(clippy::too_many_arguments, reason = "the parts of one effect")]
     pub(super) fn exec(
@@ -42,6 +45,7 @@ impl Walk<'_> {
         };
         let mut around = Around::clone(&task.around);
         self.mount(task, &target, &mut around);
+        around.apart |= has_own_processes(&task.invocation.argv, &target);
         around.via.push(via);
         around.target = inner_target(&around.target, target);
         Some(Task { invocation: Rc::new(invocation), around: Rc::new(around), group: task.group, guess })
@@ -160,6 +164,28 @@ pub(super) fn duplicated_input(invocation: &Invocation) -> Option<Input> {
         RedirectKind::Read | RedirectKind::ReadWrite => Some(Input::File(redirect.target.clone())),
         _ => None,
     }
+}
+
+/// Whether what is started there has processes of its own. A root that is named by its path is a directory, and no more
+/// than that; some options share the machine's processes, or its devices.
+fn has_own_processes(starter: &[Value], target: &Target) -> bool {
+    let Target::Container(name) = target else { return false };
+    let shares = |(index, word): (usize, &Value)| {
+        let next = || starter.get(index + 1).and_then(Value::as_str);
+        match word.as_str() {
+            Some("--pid" | "--cgroupns" | "--userns") => next() == Some("host"),
+            Some(word) => {
+                word.starts_with("--privileged")
+                    || word.starts_with("--pid=")
+                    || word.starts_with("--device")
+                    || word.starts_with("--cap-add")
+                    || word.starts_with("--profile")
+                    || word.starts_with("--overrides")
+            }
+            None => false,
+        }
+    };
+    !name.starts_with(['/', '.', '~']) && !starter.iter().take(MOST_OPTIONS).enumerate().any(shares)
 }
 
 /// The directory and its name in the container, where the word (with the one behind it) puts one there.

@@ -9,6 +9,7 @@ pub(super) mod remote;
 mod signals;
 
 pub(super) use find::found;
+pub(crate) use signals::fits_nearly_all;
 
 use super::effect::{Effect, Target};
 use super::engine::Context;
@@ -55,7 +56,7 @@ pub(super) fn run(
         "nix" => return launch::nix(program, arguments, effects),
         "capsh" => launch::capsh(arguments, effects),
         "bwrap" => launch::bwrap(program, arguments, context, effects),
-        "kill" => signals::kill(arguments, effects),
+        "kill" => signals::kill(arguments, context, effects),
         "pkill" => signals::pkill(program, arguments, effects),
         _ => effects.push(Effect::Unreadable { program: program.name.clone(), word: Value::known(name) }),
     }

@@ -1,11 +1,12 @@
 //! `kill` and `pkill`: a word behind a dash is a signal, or every process.
 
 use super::super::effect::Effect;
+use super::super::engine::Context;
 use super::super::knowledge::Program;
-use crate::shell::Value;
+use crate::shell::{Origin, Value};
 
 /// Adds the targets of `kill`.
-pub(super) fn kill(arguments: &[Value], effects: &mut Vec<Effect>) {
+pub(super) fn kill(arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
     let mut signal: Option<Value> = None;
     let mut targets: Vec<Value> = Vec::new();
     let mut rest = arguments.iter();
@@ -54,13 +55,50 @@ pub(super) fn kill(arguments: &[Value], effects: &mut Vec<Effect>) {
     if signal.as_ref().and_then(Value::as_known) == Some(b"0") {
         return;
     }
+    // `trap 'kill 0' EXIT`: what a script started ends with it
+    if matches!(context.invocation.origin, Origin::Trap(_)) {
+        let own = |target: &Value| {
+            let target = target.to_string();
+            matches!(target.trim_start_matches('-'), "0" | "$$")
+        };
+        targets.retain(|target| !own(target));
+    }
     for target in targets {
         effects.push(Effect::Kill { target, signal: signal.clone().unwrap_or_default() });
     }
 }
 
-/// Patterns that fit every process.
-const EVERY: &[&[u8]] = &[b"", b".", b".*", b"^", b"$", b".+", b"..*", b"^.*$", b"[a-z]", b"[^x]*"];
+/// Processes that run nearly everywhere: a pattern that fits half of them is meant for none in particular.
+const COMMON: &[(&str, &str)] = &[
+    ("init", "/sbin/init"),
+    ("systemd-journal", "/usr/lib/systemd/systemd-journald"),
+    ("sshd", "/usr/sbin/sshd -D"),
+    ("dbus-daemon", "/usr/bin/dbus-daemon --system"),
+    ("cron", "/usr/sbin/cron -f"),
+    ("bash", "-bash"),
+    ("python3", "/usr/bin/python3 server.py"),
+    ("node", "/usr/bin/node server.js"),
+    ("nginx", "/usr/sbin/nginx"),
+    ("polkitd", "/usr/lib/polkit-1/polkitd --no-debug"),
+    ("login", "/bin/login -p --"),
+    ("containerd", "/usr/bin/containerd"),
+];
+/// The most bytes that the automaton of a pattern may take; a larger one is nobody's name.
+const MOST_OF_PATTERN: usize = 1 << 16;
+
+/// Whether a pattern, as pkill(1) reads it, fits processes whatever they are called.
+pub(crate) fn fits_nearly_all(pattern: &str, full: bool, exact: bool, any_case: bool) -> bool {
+    // one letter is in nearly every name
+    if pattern.chars().count() <= 1 && !exact {
+        return true;
+    }
+    let whole = if exact { format!("^(?:{pattern})$") } else { pattern.to_owned() };
+    let compiled =
+        regex::RegexBuilder::new(&whole).size_limit(MOST_OF_PATTERN).case_insensitive(any_case).build();
+    let Ok(compiled) = compiled else { return false };
+    let fitting = COMMON.iter().filter(|(name, line)| compiled.is_match(if full { line } else { name }));
+    2 * fitting.count() >= COMMON.len()
+}
 
 /// Adds the targets of `pkill` and `killall`.
 pub(super) fn pkill(program: &Program, arguments: &[Value], effects: &mut Vec<Effect>) {
@@ -93,18 +131,55 @@ pub(super) fn pkill(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
     if signal.as_known() == Some(b"0") {
         return;
     }
+    let matches = program.name == "pkill" || has("-r");
     let all = || Effect::Kill { target: Value::known("-1"), signal: signal.clone() };
-    if parsed.operands.is_empty() || has("-v") && program.name == "pkill" {
+    let inverted = has("-v") && program.name == "pkill";
+    if !inverted && parsed.operands.is_empty() && program.name == "pkill" {
+        let values = |name: &str| option(name).map(|id| parsed.values(id).cloned().collect::<Vec<_>>());
+        let parents = values("-P").unwrap_or_default();
+        let files = values("-F").unwrap_or_default();
+        if parents.is_empty() && has("-P") || files.is_empty() && has("-F") {
+            // what names nobody is an error
+            return;
+        }
+        if !parents.is_empty() && !parents.iter().any(is_of_init) {
+            // the children of one process are what it started
+            return effects.extend(parents.into_iter().map(|parent| {
+                let target = super::super::words::concat(&[&Value::known("children of "), &parent]);
+                Effect::Kill { target, signal: signal.clone() }
+            }));
+        }
+        if !files.is_empty() {
+            return effects.extend(files.into_iter().map(|file| {
+                let target = super::super::words::concat(&[&Value::known("the process of "), &file]);
+                Effect::Kill { target, signal: signal.clone() }
+            }));
+        }
+    }
+    if parsed.operands.is_empty() || inverted {
         // all processes of a user, a terminal, a session
         effects.push(all());
     }
-    for target in parsed.operands {
-        if target.as_known().is_some_and(|pattern| EVERY.contains(&pattern)) {
-            effects.push(all());
-        } else {
-            effects.push(Effect::Kill { target, signal: signal.clone() });
-        }
+    let any_case = has(if matches && program.name == "pkill" { "-i" } else { "-I" });
+    for target in &parsed.operands {
+        let every = match target.as_str() {
+            Some(pattern) if matches => fits_nearly_all(pattern, has("-f"), has("-x"), any_case),
+            Some(name) => name.is_empty(),
+            None => false,
+        };
+        let target = match target.as_str().filter(|_| any_case) {
+            Some(name) => Value::known(name.to_lowercase()),
+            None => target.clone(),
+        };
+        effects.push(if every { all() } else { Effect::Kill { target, signal: signal.clone() } });
     }
+}
+
+/// Whether parents, as `pkill -P` takes them, are init, or the kernel, among others.
+fn is_of_init(parents: &Value) -> bool {
+    parents
+        .as_str()
+        .is_some_and(|parents| parents.split(',').any(|pid| matches!(pid.trim(), "0" | "1" | "2")))
 }
 
 /// `9`, `KILL`, `SIGKILL`, `RTMIN+5`.
