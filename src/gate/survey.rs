@@ -361,6 +361,19 @@ impl<'f> Walk<'f> {
                 let (rule, reason) = hardline::FORK_BOMB;
                 self.found(rule, Decision::Hardline, *span, &[], effect, reason, "");
             }
+            Oddity::Crowd { span } => {
+                let effect = "a loop starts process after process, and waits for none".to_owned();
+                let reason = "more processes than the machine may bear";
+                self.found(
+                    "opaque.growth",
+                    Decision::Ask,
+                    *span,
+                    &[],
+                    effect,
+                    reason,
+                    "bound it with `xargs -P`",
+                );
+            }
             Oddity::TailDoesNotParse { span, message } => {
                 let reason = format!("{message}; a shell would run what stands before it first");
                 self.refuse("parse.unreadable", *span, &reason, "");
@@ -466,7 +479,10 @@ impl<'f> Walk<'f> {
         let runs_input = programs::runs_input(&task.invocation, Knowledge::shipped());
         let mut lines = Vec::new();
         for writer in writers.iter().filter_map(|index| invocations.get(*index)) {
-            if let Some(listed) = programs::output(writer) {
+            // a shell runs the lines that `yes` repeats
+            let lines_of_code = program_name(writer) == "yes"
+                && !matches!(program_name(&task.invocation), "xargs" | "parallel");
+            if let Some(listed) = programs::output(writer).filter(|_| !lines_of_code) {
                 return Some(Input::Text(listed));
             }
             written(writer, invocations, runs_input, FARTHEST, &mut lines);

@@ -31,8 +31,16 @@ pub fn output(invocation: &Invocation) -> Option<Value> {
         }
         "yes" => Some(endless()),
         "seq" => {
-            let last = arguments.last().and_then(Value::as_str).and_then(|last| last.parse::<u64>().ok());
-            last.filter(|last| *last >= ENDLESS).map(|_| endless())
+            let last = arguments.last().and_then(Value::as_str)?;
+            let endless_by = last.parse::<u64>().is_ok_and(|last| last >= ENDLESS);
+            (endless_by || matches!(last, "inf" | "infinity")).then(endless)
+        }
+        "cat"
+            if arguments
+                .iter()
+                .any(|word| matches!(word.as_known(), Some(b"/dev/zero" | b"/dev/urandom"))) =>
+        {
+            Some(endless())
         }
         _ => None,
     }

@@ -24,6 +24,7 @@ mod readings;
 mod replacement;
 mod report;
 mod simple;
+mod spawning;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -339,6 +340,7 @@ struct Call {
     background: u32,
     pipes: u32,
     piped: u32,
+    captures: usize,
 }
 
 struct Evaluator<'a> {
@@ -380,6 +382,8 @@ struct Evaluator<'a> {
     /// What the output of an invocation looks like, where something is known of it.
     shapes: HashMap<usize, Value>,
     zero_started: u32,
+    /// Whether the text exports functions, once somebody has asked.
+    exports_functions: Option<bool>,
     /// Expansions that are being expanded inside others.
     nesting: usize,
     /// Steps for copies of arrays that are still to be paid.
@@ -429,6 +433,7 @@ impl<'a> Evaluator<'a> {
             traps: Vec::new(),
             shapes: HashMap::new(),
             zero_started: 0,
+            exports_functions: None,
             nesting: 0,
             debt: 0,
             span: Span::default(),
@@ -526,6 +531,8 @@ impl<'a> Evaluator<'a> {
                     None => Origin::Substitution,
                     Some(out) => Origin::ProcessSubstitution { feeds: None, out },
                 };
+                // it runs beside the command that names it
+                self.place.background += u32::from(process.is_some());
                 if process == Some(false) {
                     self.place.stdin = Input::Pipe(Vec::new());
                 }

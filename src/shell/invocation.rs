@@ -134,6 +134,11 @@ pub enum Oddity {
         /// Its definition.
         span: Span,
     },
+    /// A loop that starts more processes at once than a machine may bear.
+    Crowd {
+        /// The loop.
+        span: Span,
+    },
     /// Text after this point does not parse. A shell runs line by line: what stands before has run by then.
     TailDoesNotParse {
         /// The rest of the text.

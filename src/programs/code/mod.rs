@@ -6,6 +6,7 @@
 //! policy asks about unless [`is_inert`] says that the text plainly only computes and prints.
 
 mod compiled;
+mod floods;
 mod inert;
 mod lexed;
 mod lines;
@@ -44,6 +45,11 @@ pub fn code_effects(
 /// Adds what can be seen in a code text.
 pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
     let bytes = flattened(text);
+    if !matches!(language, Language::Shell(_) | Language::OtherShell | Language::Sql)
+        && floods::floods(&bytes)
+    {
+        effects.push(Effect::Flood { what: "a loop without end that starts processes".to_owned() });
+    }
     match language {
         Language::Shell(_) => {}
         // near enough to bash for commands that destroy

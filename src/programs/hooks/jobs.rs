@@ -52,10 +52,7 @@ pub(super) fn xargs(
         Input::Text(text) if file.is_none() || given.is_some() => Some(vec![without_end(text)]),
         _ => None,
     };
-    let unbounded = value("-P").and_then(Value::as_known) == Some(b"0");
-    if unbounded
-        && matches!(&context.invocation.stdin, Input::Text(text) if *text == super::super::output::endless())
-    {
+    if value("-P").is_some_and(is_unbounded) && is_endless(&context.invocation.stdin) {
         effects.push(Effect::Flood { what: "xargs -P 0".to_owned() });
     }
     let Some(input) = input else {
@@ -80,6 +77,16 @@ pub(super) fn xargs(
     if chunks.len() > MAX_COMMANDS {
         effects.push(exec(filled(&parsed, None, &input), "xargs"));
     }
+}
+
+/// Whether a number of jobs at once is none, which is as many as there are, or more than a machine may bear.
+fn is_unbounded(jobs: &Value) -> bool {
+    jobs.as_str().and_then(|jobs| jobs.parse::<u64>().ok()).is_some_and(|jobs| jobs == 0 || jobs > 1000)
+}
+
+/// Whether standard input brings words without end.
+fn is_endless(stdin: &Input) -> bool {
+    matches!(stdin, Input::Text(text) if *text == super::super::output::endless())
 }
 
 /// A text without the line end that a program prints last.
@@ -136,6 +143,10 @@ pub(super) fn parallel(
     let parsed = program.grammar.parse(arguments);
     if parsed.help {
         return;
+    }
+    let jobs = program.grammar.find("-j").and_then(|id| parsed.values(id).last());
+    if jobs.is_some_and(is_unbounded) && is_endless(&context.invocation.stdin) {
+        effects.push(Effect::Flood { what: "parallel -j 0".to_owned() });
     }
     let is_source = |word: &&Value| word.as_known().is_some_and(|word| word.starts_with(b":::"));
     let command: Vec<Value> = parsed.operands.iter().take_while(|word| !is_source(word)).cloned().collect();

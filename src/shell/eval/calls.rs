@@ -31,6 +31,7 @@ impl Evaluator<'_> {
             background: self.place.background,
             pipes: self.place.pipes,
             piped: 0,
+            captures: self.captures.len(),
         });
         if self.place.origin == Origin::Plain {
             self.place.origin = Origin::Function(name.to_owned());

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::super::ast::{Id, Kind, Node, PartKind, Script, Slice, Then};
-use super::super::{Input, Oddity, Value};
+use super::super::ast::{Id, Script, Slice, Then};
+use super::super::{Input, Value};
 use super::state::{self, Slot, Slots};
 use super::{Capture, Evaluator, Ix, Place, Task, TooMuch, initial};
 
@@ -200,20 +200,6 @@ impl Evaluator<'_> {
         }
     }
 
-    /// A loop without end that starts something in the background each time round is a fork bomb.
-    pub(super) fn endless(&mut self, script: &Script, ix: Ix, node: &Node, condition: Option<Id>, body: Id) {
-        let until = script.bytes(node.span).starts_with(b"until");
-        if condition.is_some_and(|condition| always(script, condition) != Some(!until)) {
-            return;
-        }
-        let (mut starts, mut waits) = (false, false);
-        look_at(script, body, &mut starts, &mut waits, 0);
-        if starts && !waits {
-            let span = self.span_of(ix, node.span);
-            self.out.oddities.push(Oddity::SelfForking { name: "loop".to_owned(), span });
-        }
-    }
-
     pub(super) fn cond(&mut self, script: &Script, ix: Ix, words: Slice) -> Result<(), TooMuch> {
         let ids = script.ids(words);
         let mut values = Vec::with_capacity(ids.len());
@@ -243,88 +229,5 @@ impl Evaluator<'_> {
             }
         }
         self.walk_found()
-    }
-}
-
-/// How deep groups within the body of a loop are looked into.
-const DEEPEST_GROUP: usize = 8;
-
-/// Whether the commands of a list start something in the background, and whether any in front of it may take time.
-fn look_at(script: &Script, list: Id, starts: &mut bool, waits: &mut bool, depth: usize) {
-    let Some(Kind::List { items }) = script.node(list).map(|node| node.kind) else { return };
-    for item in script.items.get(items.range()).unwrap_or(&[]) {
-        if item.then == Then::Background {
-            *starts = true;
-            continue;
-        }
-        match script.node(item.node).map(|node| node.kind) {
-            Some(Kind::Group { list } | Kind::Subshell { list }) if depth < DEEPEST_GROUP => {
-                look_at(script, list, starts, waits, depth + 1);
-            }
-            Some(Kind::Simple { words, .. }) => {
-                let at_once: &[&[u8]] = &[b":", b"true", b"echo", b"printf", b"disown", b"let", b"bg"];
-                let program = script.ids(words).first().and_then(|word| script.plain(*word));
-                *waits |=
-                    !script.ids(words).is_empty() && !program.is_some_and(|word| at_once.contains(&word));
-            }
-            Some(Kind::Arith { .. }) => {}
-            _ => *waits = true,
-        }
-    }
-}
-
-/// The outcome of a condition that its words tell: of `:`, `[ 1 ]`, `((1))`, `! false`. To `sleep 0` there is no end either.
-fn always(script: &Script, condition: Id) -> Option<bool> {
-    let Kind::List { items } = script.node(condition)?.kind else { return None };
-    let [item] = script.items.get(items.range())? else { return None };
-    let mut kind = script.node(item.node)?.kind;
-    let mut negated = false;
-    // one command alone is a pipeline only where it is negated
-    if let Kind::Pipeline { commands } = kind
-        && let [command] = script.ids(commands)
-    {
-        negated = true;
-        kind = script.node(*command)?.kind;
-    }
-    let text = |words: Slice| -> Option<Vec<&[u8]>> {
-        let literal = |word: &Id| match script.parts(*word) {
-            [part] if part.kind == PartKind::Literal => Some(script.bytes(part.span)),
-            _ => None,
-        };
-        script.ids(words).iter().map(literal).collect()
-    };
-    let holds = match kind {
-        Kind::Simple { words, .. } => {
-            let words = text(words)?;
-            match words.as_slice() {
-                [b":" | b"true"] | [b"/bin/true"] => Some(true),
-                [b"false"] => Some(false),
-                [b"sleep", time] if time.iter().all(|byte| matches!(byte, b'0' | b'.')) => Some(true),
-                [b"test", rest @ ..] | [b"[", rest @ .., b"]"] => of_test(rest),
-                _ => None,
-            }
-        }
-        Kind::Cond { words } => text(words).and_then(|words| of_test(&words)),
-        Kind::Arith { word } => script.word(word).and_then(|word| {
-            let text = std::str::from_utf8(script.bytes(word.span)).ok()?;
-            text.trim().parse::<i64>().ok().map(|number| number != 0)
-        }),
-        _ => None,
-    };
-    holds.map(|holds| holds != negated)
-}
-
-/// A test whose outcome its words tell.
-fn of_test(words: &[&[u8]]) -> Option<bool> {
-    match words {
-        [] => Some(false),
-        [b"!", rest @ ..] => of_test(rest).map(|holds| !holds),
-        [one] => Some(!one.is_empty()),
-        [b"-n", text] => Some(!text.is_empty()),
-        [b"-z", text] => Some(text.is_empty()),
-        [b"-d" | b"-e", b"/" | b"."] => Some(true),
-        [left, b"=" | b"==" | b"-eq", right] => Some(left == right),
-        [left, b"!=" | b"-ne", right] => Some(left != right),
-        _ => None,
     }
 }

@@ -133,24 +133,18 @@ impl Evaluator<'_> {
                 self.tasks.push(Task::If { ix, lists, next: 0, mark, branches: Vec::new() });
             }
             Kind::While { condition, body } => {
-                self.endless(&script, ix, &node, Some(condition), body);
+                self.spawning(&script, ix, &node);
                 self.begin_loop(ix, Some(condition), body);
             }
             Kind::ForArith { words, body } => {
-                let mut condition_free = false;
                 for (index, word) in script.ids(words).iter().enumerate() {
-                    let blank =
-                        script.word(*word).is_none_or(|word| script.bytes(word.span).trim_ascii().is_empty());
-                    condition_free |= index == 1 && blank;
                     self.arithmetic(&script, ix, *word)?;
                     if index == 0 {
                         self.apply_deferred();
                     }
                 }
                 self.forget_deferred();
-                if condition_free {
-                    self.endless(&script, ix, &node, None, body);
-                }
+                self.spawning(&script, ix, &node);
                 self.begin_loop(ix, None, body);
             }
             Kind::For { name, words, body } | Kind::Select { name, words, body } => {
@@ -172,6 +166,7 @@ impl Evaluator<'_> {
                 }
                 self.picks.clear();
                 self.apply_deferred();
+                self.spawning(&script, ix, &node);
                 let name = String::from_utf8_lossy(script.bytes(name)).into_owned();
                 if !values.is_empty() {
                     if self.integers.contains(&name) {

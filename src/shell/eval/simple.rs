@@ -333,6 +333,13 @@ impl Evaluator<'_> {
         let words = if let Kind::Simple { words, .. } = node.kind { script.ids(words) } else { &[] };
         let first = words.first().and_then(|word| script.word(*word));
         self.notice_itself(first.map_or(&[], |word| script.bytes(word.span)), program);
+        // `. "$0" & . "$0" &`, `bash $0 & bash $0`
+        if let Some(b"." | b"source" | b"sh" | b"bash" | b"dash" | b"zsh" | b"ksh") = program.as_known()
+            && let (Some(word), Some(file)) = (words.get(1), reading.argv.get(1))
+        {
+            let file = file.clone();
+            self.notice_itself(script.word(*word).map_or(&[], |word| script.bytes(word.span)), &file);
+        }
         if let Some(name) = program.as_str() {
             if !self.functions.is_empty() && self.functions.contains_key(name) {
                 let name = name.to_owned();
@@ -343,6 +350,7 @@ impl Evaluator<'_> {
                 self.alias(&name, script, node);
             }
         }
+        self.notice_calls(&reading);
         let index = self.report(&reading)?;
         self.builtin(&reading, index)?;
         self.tell_words(index, reading.argv);
@@ -411,7 +419,8 @@ impl Evaluator<'_> {
     pub(super) fn call(&mut self, name: &str, reading: Reading) -> Result<(), TooMuch> {
         let place = &self.place;
         let (background, pipes) = (place.background, place.pipes);
-        let mut bomb = false;
+        let chain = self.calls.iter().any(|call| call.name == name && self.is_chain(name, call.captures));
+        let mut bomb = chain;
         let mut active = false;
         for call in &mut self.calls {
             if call.name == name {
