@@ -56,6 +56,13 @@ fn command(
         }
     }
     script_files(invocation, knowledge, effects);
+    let started = effects.iter().any(|effect| matches!(effect, Effect::Exec { .. } | Effect::Script { .. }));
+    if found.programs.is_empty() || !started {
+        quoted(&invocation.argv, found.programs.is_empty(), knowledge, effects);
+    }
+    if !found.programs.is_empty() && !started {
+        after_dashes(&invocation.argv, knowledge, effects);
+    }
     if found.programs.is_empty() {
         if !found.runs_file {
             effects.push(Effect::Opaque { argv: invocation.argv.to_vec() });
@@ -256,6 +263,66 @@ pub(super) fn guess(argv: &[Value], knowledge: &Knowledge, effects: &mut Vec<Eff
             assignments: Vec::new(),
             cwd: None,
         });
+    }
+}
+
+/// A known program of which nothing says that it starts what stands behind `--` may do so all the same.
+fn after_dashes(argv: &[Value], knowledge: &Knowledge, effects: &mut Vec<Effect>) {
+    let Some(at) = argv.iter().position(|word| word.as_known() == Some(b"--")) else { return };
+    let (Some(program), Some(tail)) = (argv.first(), argv.get(at + 1..)) else { return };
+    let named = tail.first().and_then(program_word::standard_name);
+    if tail.len() > 1 && named.is_some_and(|name| is_dangerous(name, knowledge)) {
+        effects.push(guessed(program, tail.to_vec()));
+    }
+}
+
+/// Parts of the names of options whose value is a command, in whatever program.
+const COMMAND_OPTIONS: &[&str] = &[
+    "exec", "command", "cmd", "shell", "wrap", "launcher", "run", "hook", "pager", "editor", "driver",
+    "config", "under", "helper", "pack", "rsh", "prog", "filter", "action", "script",
+];
+
+/// A whole command in one word: the value of an option that is called as those are that start something, or, where nobody
+/// described the program, any word.
+fn quoted(argv: &[Value], unknown: bool, knowledge: &Knowledge, effects: &mut Vec<Effect>) {
+    let Some((program, words)) = argv.split_first() else { return };
+    let mut found = 0;
+    let mut before = "";
+    for word in words {
+        let text = word.as_str().unwrap_or_default();
+        let (option, value) = match text.split_once('=') {
+            Some((option, value)) if option.starts_with('-') => (option, value),
+            _ => (before, text),
+        };
+        before = if text.starts_with('-') { text } else { "" };
+        let is_command = unknown || COMMAND_OPTIONS.iter().any(|part| option.contains(part));
+        if !is_command || !value.contains(char::is_whitespace) {
+            continue;
+        }
+        // `alias.x=!rm -rf /`, `runner="rm -rf /"`, `|rm -rf /`
+        let value =
+            value.rsplit_once("=\"").or_else(|| value.split_once("=!")).map_or(value, |(_, rest)| rest);
+        let value = value.trim_start_matches(['|', '!', '"', '\'', ' ']).trim_end_matches(['"', '\'']);
+        let Some(split) = words::split(value.as_bytes()) else { continue };
+        let named = split.first().and_then(program_word::standard_name);
+        if split.len() > 1 && named.is_some_and(|name| is_dangerous(name, knowledge)) {
+            found += 1;
+            if found > MAX_GUESSES {
+                effects.push(Effect::Unreadable { program: program.to_string(), word: word.clone() });
+                return;
+            }
+            effects.push(guessed(program, split));
+        }
+    }
+}
+
+fn guessed(program: &Value, argv: Vec<Value>) -> Effect {
+    Effect::Exec {
+        argv: argv.into(),
+        via: format!("{program}{GUESS}"),
+        target: Target::Here,
+        assignments: Vec::new(),
+        cwd: None,
     }
 }
 

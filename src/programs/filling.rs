@@ -8,7 +8,7 @@ use super::grammar::Parsed;
 use super::knowledge::Program;
 use super::template::{Condition, Selection, Setting, Template, Test, Verb};
 use super::{elsewhere, variables, words};
-use crate::shell::{Input, Value};
+use crate::shell::{Dialect, Input, Value};
 
 /// What a selection selects.
 type Values = SmallVec<[Value; 2]>;
@@ -35,7 +35,7 @@ impl Filling<'_> {
         }
         match template.verb {
             Verb::Exec => self.exec(template, effects),
-            Verb::Words => self.words(template, effects),
+            Verb::Words | Verb::Commas => self.words(template, effects),
             Verb::Script(language) | Verb::Code(language) => self.script(template, language, effects),
             Verb::Power => effects.push(Effect::Power),
             Verb::Privilege => effects.push(Effect::Privilege { what: self.literal(template) }),
@@ -203,6 +203,11 @@ impl Filling<'_> {
         if argv.first().and_then(Value::as_known) == Some(b"--") {
             argv.remove(0);
         }
+        // `setarch x86_64 -R command`: no program is called so
+        let options =
+            argv.iter().take_while(|word| word.prefix().starts_with(b"-") && word.as_known().is_some());
+        let options = options.count();
+        argv.drain(..options);
         if argv.is_empty() {
             return;
         }
@@ -222,7 +227,11 @@ impl Filling<'_> {
     /// A command line that a program splits by itself.
     fn words(&self, template: &Template, effects: &mut Vec<Effect>) {
         for value in self.values(template) {
-            match value.as_known().and_then(words::split) {
+            let split = match (template.verb, value.as_str()) {
+                (Verb::Commas, Some(text)) => Some(text.split(',').map(Value::known).collect()),
+                _ => value.as_known().and_then(words::split),
+            };
+            match split {
                 Some(argv) if argv.is_empty() => {}
                 Some(argv) => effects.push(Effect::Exec {
                     argv: argv.into(),
@@ -340,6 +349,11 @@ impl Filling<'_> {
                 Verb::SshSetting => variables::ssh_setting(&value, effects),
                 Verb::TarAction => variables::tar_action(&value, effects),
                 Verb::AptSetting => variables::apt_setting(&value, effects),
+                Verb::Setting => effects.push(shell(setting_text(&value))),
+                Verb::Marked if value.prefix().starts_with(b"|") || value.prefix().starts_with(b"!") => {
+                    effects.push(shell(words::skip(&value, 1)));
+                }
+                Verb::Marked => self.write(value, Operation::Overwrite, None, effects),
                 Verb::Variable => {
                     if let Some((name, value)) = words::cut(&value, b'=') {
                         variables::assigned(&String::from_utf8_lossy(&name), &value, true, effects);
@@ -360,6 +374,22 @@ impl Filling<'_> {
         }
         effects.push(Effect::Write { path, how });
     }
+}
+
+/// Text for a shell, run here.
+fn shell(text: Value) -> Effect {
+    let language = Language::Shell(Dialect::Posix);
+    Effect::Script { language, text, target: Target::Here, arguments: Vec::new() }
+}
+
+/// The text of `name=text`, `name=!text`, `name="text"`.
+fn setting_text(value: &Value) -> Value {
+    let text = words::behind(value, b'=').unwrap_or_else(|| value.clone());
+    let Some(known) = text.as_known() else { return text };
+    let known = known.trim_ascii();
+    let known = known.strip_prefix(b"!").unwrap_or(known);
+    let bare = known.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    Value::known(bare.unwrap_or(known))
 }
 
 /// The file in `@FILE`, `name=@FILE`, `name=<FILE`, as clients of HTTP name what they send.

@@ -74,6 +74,12 @@ pub(super) enum Verb {
     Variable,
     /// The words of a command line in one argument, run without a shell.
     Words,
+    /// The same with commas in the place of blanks (`gcc -wrapper rm,-rf`).
+    Commas,
+    /// Shell text behind the `=` of a setting, as it may be quoted there (`--config alias.x=!text`).
+    Setting,
+    /// Shell text in a value that begins with `|` or `!`; any other names a file to write (`strace -o`).
+    Marked,
     /// Refused, whatever follows.
     Unreadable,
 }
@@ -235,6 +241,9 @@ fn verb_of(word: &str) -> Option<Verb> {
         "times" => Verb::Metadata(Attribute::Times),
         "exec" => Verb::Exec,
         "words" => Verb::Words,
+        "commas" => Verb::Commas,
+        "setting" => Verb::Setting,
+        "marked" => Verb::Marked,
         "script" => Verb::Script(Language::Shell(Dialect::Posix)),
         "code" => Verb::Code(Language::Other),
         "run" => Verb::Run(None),

@@ -30,6 +30,7 @@ const COMMANDS: &[&str] = &[
     "GIT_EXTERNAL_DIFF",
     "GIT_PROXY_COMMAND",
     "RSYNC_RSH",
+    "RSYNC_CONNECT_PROG",
     "CVS_RSH",
     "SVN_SSH",
     "HG",
@@ -50,7 +51,6 @@ const COMMANDS: &[&str] = &[
     "PROMPT_COMMAND",
     "FZF_DEFAULT_COMMAND",
     "RIPGREP_PRE",
-    "TAR_OPTIONS",
     "ZIPOPT",
     "GIT_TRACE_SETUP",
     "GIT_GPG",
@@ -208,11 +208,30 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
         effects.push(shell(text));
         return;
     }
+    if name == "TAR_OPTIONS" {
+        let mut argv = vec![Value::known("tar")];
+        match value.as_known().and_then(words::split) {
+            Some(options) => argv.extend(options),
+            None => argv.push(value.clone()),
+        }
+        effects.push(exec(argv, name));
+    }
+    if name == "MAKEFLAGS" && value.prefix().windows(2).any(|part| part == b"$(") {
+        super::code::make(value, effects);
+    }
     if matches!(name, "PS4" | "PS1" | "PS0" | "PS2") {
         // prompts expand commands each time they are shown
         effects.push(shell(words::concat(&[&Value::known(": \""), value, &Value::known("\"")])));
     } else if COMMANDS.contains(&name) || command_family(name) {
-        if value.as_known() != Some(b"") {
+        // a shell that is named is no text for one
+        let is_shell = name.ends_with("SHELL")
+            && value.as_str().is_some_and(|shell| {
+                matches!(
+                    shell.rsplit('/').next(),
+                    Some("sh" | "bash" | "zsh" | "dash" | "ksh" | "ash" | "fish")
+                )
+            });
+        if value.as_known() != Some(b"") && !is_shell {
             // `LESSOPEN="|-command %s"`: less reads from the command, and that it may print nothing
             let marks = value.prefix().iter().take_while(|byte| matches!(byte, b'|' | b'-')).count();
             let marks = if name.starts_with("LESS") { marks } else { 0 };
@@ -500,6 +519,11 @@ pub(super) fn ssh_setting(setting: &Value, effects: &mut Vec<Effect>) {
         return;
     };
     match String::from_utf8_lossy(&name).trim().to_lowercase().as_str() {
+        // `Match exec "text"`
+        "match" => {
+            let command = value.as_str().and_then(|text| text.split_once("exec "));
+            effects.extend(command.map(|(_, text)| shell(Value::known(text.trim().trim_matches('"')))));
+        }
         "proxycommand" | "localcommand" | "knownhostscommand" | "xauthlocation"
             if value.as_known() != Some(b"none") =>
         {

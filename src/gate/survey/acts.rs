@@ -36,7 +36,7 @@ impl Walk<'_> {
     ) {
         let effect = self.at_home(effect, task);
         let own = path_of(&effect).map(|path| Place::resolve(path, base));
-        let (place, on_host) = self.through_mounts(own, &effect, task);
+        let (place, on_host) = self.through_mounts(own, &effect, task, base);
         let mut act = Act { effect, place, scene: Arc::clone(scene), settled: false };
         let ground = if on_host { Arc::clone(&self.start.ground) } else { self.ground_of(&act.scene.target) };
         if act.takes_trees()
@@ -92,6 +92,7 @@ impl Walk<'_> {
         own: Option<Place>,
         effect: &Effect,
         task: &Task,
+        inside: &Base,
     ) -> (Option<Place>, bool) {
         let here = matches!(task.around.target, Target::Here | Target::User(_));
         let reached = |place: &Place| {
@@ -103,8 +104,11 @@ impl Walk<'_> {
         if here || task.around.mounts().is_empty() || !own.as_ref().is_some_and(reached) {
             return (own, false);
         }
-        let base =
+        let mut base =
             Base { cwd: None, ground: Arc::clone(&self.start.ground), links: task.around.mounts().to_vec() };
+        // the directory in the container, where that leads here
+        let directory = inside.cwd.as_ref().map(|cwd| Path::resolve(&Value::known(cwd.to_string()), &base));
+        base.cwd = directory.filter(|cwd| !cwd.is_loose());
         (path_of(effect).map(|path| Place::resolve(path, &base)), true)
     }
 

@@ -70,6 +70,11 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
     }
 }
 
+/// Adds what text of a makefile starts.
+pub(super) fn make(text: &Value, effects: &mut Vec<Effect>) {
+    lines::make(&flattened(text), effects);
+}
+
 /// The text with holes as NUL bytes, which no language takes for a part of a word.
 fn flattened(text: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
