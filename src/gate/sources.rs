@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Facts;
 use super::reader;
-use crate::programs::{Effect, fits_nearly_all};
+use crate::programs::{self, Effect, READ}; crate::programs::{Effect, fits_nearly_all};
 use crate::shell::{self, Budget, COUNTED, Input, Invocation, Piece, Unknown, Value};
 
 /// Sources that are told apart for one hole.
@@ -44,9 +44,9 @@ impl Sources<'_> {
             // `ps ax -o pid= | while read p; do kill $p; done`
             let read =
                 kills && matches!(operand.pieces.as_slice(), [Piece::Unknown(hole)] if is_variable(hole));
-            read.then(|| self.of_input(self.stdin.clone())).flatten()
+            read.then(|| self.of_input(self.stdin.clone())).flatten().map(|values| (values, false))
         });
-        let Some(values) = values else { return vec![effect] };
+        let Some((values, exact)) = values else { return vec![effect] };
         let named = |value: Value| {
             let all = kills && every_process(&value);
             with_operand(&effect, if all { Value::known("-1") } else { value })
@@ -56,17 +56,22 @@ impl Sources<'_> {
         let named = effects
             .iter()
             .all(|effect| matches!(effect, Effect::Kill { target, .. } if target.as_known().is_some()));
-        if !(kills && (self.asks_for_listeners(operand) || named && !effects.is_empty())) {
+        if !exact && !(kills && (self.asks_for_listeners(operand) || named && !effects.is_empty())) {
             effects.push(effect.clone());
         }
         effects
     }
 
-    /// What a value with holes stands for; `None` where nothing is told.
-    fn values(&mut self, value: &Value) -> Option<Vec<Value>> {
+    /// What a value with holes stands for, and whether it stands for nothing else; `None` where nothing is told.
+    fn values(&mut self, value: &Value) -> Option<(Vec<Value>, bool)> {
         let at = value.pieces.iter().position(|piece| matches!(piece, Piece::Unknown(_)))?;
         let Some(Piece::Unknown(hole)) = value.pieces.get(at) else { return None };
-        let listed = if hole.source.ends_with(COUNTED) && value.pieces.len() == 1 {
+        let holes = value.pieces.iter().filter(|piece| matches!(piece, Piece::Unknown(_))).count();
+        let all_listed = if hole.source == READ && holes == 1 { self.listed() } else { None };
+        let exact = all_listed.is_some();
+        let listed = if all_listed.is_some() {
+            all_listed
+        } else if hole.source.ends_with(COUNTED) && value.pieces.len() == 1 {
             Some(vec![glob("[0-9]*")])
         } else if let (Some(below), "$(find)" | "$(ls)") = (&hole.below, hole.source.as_str()) {
             self.of_listing(below, hole.source.contains("find"))
@@ -91,7 +96,21 @@ impl Sources<'_> {
             }
             filled
         };
-        Some(listed.into_iter().take(MOST).map(fill).collect())
+        Some((listed.into_iter().take(MOST).map(fill).collect(), exact))
+    }
+
+    /// What arrives on standard input, where all of it is what `find` and its like print.
+    fn listed(&self) -> Option<Vec<Value>> {
+        let Input::Pipe(from) = self.stdin else { return None };
+        let mut all = Vec::new();
+        for index in from.iter().take(MOST + 1) {
+            let listing = programs::output(self.invocations.get(*index)?)?;
+            if !listing.exact {
+                return None;
+            }
+            all.extend(listing.names);
+        }
+        (!all.is_empty() && all.len() <= MOST).then_some(all)
     }
 
     /// `$(...)`: its text is read, and its last command asked.

@@ -46,6 +46,8 @@ const LONGEST: usize = 1 << 20;
 const MOST_RECEIVED: usize = 64;
 /// Holes of one command whose commands are looked at.
 const MOST_HOLES: usize = 8;
+/// Names that a program lists for the next one.
+const MOST_LISTED: usize = 32;
 /// Findings that are kept beside the strictest; a person reads no more.
 const MOST_FINDINGS: usize = 200;
 
@@ -441,9 +443,9 @@ impl<'f> Walk<'f> {
         if let Some(text) = self.as_text(&task) {
             inner.extend(text);
         }
-        if let Some(stdin) = self.known_input(&task) {
+        for stdin in self.known_inputs(&task) {
             let invocation = Invocation { stdin, ..Invocation::clone(&task.invocation) };
-            inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task }));
+            inner.extend(self.reading(&Task { invocation: Rc::new(invocation), ..task.clone() }));
         }
         inner
     }
@@ -469,13 +471,20 @@ impl<'f> Walk<'f> {
 
     /// What is known of an input to which several commands write: plain words of some
     /// (`(crontab -l; echo '...') | crontab -`), or names that a program lists.
-    fn known_input(&mut self, task: &Task) -> Option<Input> {
+    fn known_inputs(&mut self, task: &Task) -> Vec<Input> {
         if let Some(text) = follow::duplicated_input(&task.invocation) {
-            return Some(text);
+            return vec![text];
         }
-        let Input::Pipe(writers) = &task.invocation.stdin else { return None };
-        let (group, _) = task.group?;
-        let invocations = &self.groups.get(group)?.invocations;
+        let (Input::Pipe(writers), Some((group, _))) = (&task.invocation.stdin, task.group) else {
+            return Vec::new();
+        };
+        // `xargs` has read it: what stands in the words is looked up there
+        let taken = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.source == programs::READ);
+        if task.invocation.argv.iter().flat_map(|word| &word.pieces).any(taken) {
+            return Vec::new();
+        }
+        let Some(group) = self.groups.get(group) else { return Vec::new() };
+        let invocations = &group.invocations;
         let runs_input = programs::runs_input(&task.invocation, Knowledge::shipped());
         let mut lines = Vec::new();
         for writer in writers.iter().filter_map(|index| invocations.get(*index)) {
@@ -483,12 +492,12 @@ impl<'f> Walk<'f> {
             let lines_of_code = program_name(writer) == "yes"
                 && !matches!(program_name(&task.invocation), "xargs" | "parallel");
             if let Some(listed) = programs::output(writer).filter(|_| !lines_of_code) {
-                return Some(Input::Text(listed));
+                return listed.names.into_iter().take(MOST_LISTED).map(Input::Text).collect();
             }
             written(writer, invocations, runs_input, FARTHEST, &mut lines);
         }
         let known = !lines.is_empty() && (!runs_input || self.parses(&lines));
-        known.then_some(Input::Known(lines))
+        if known { vec![Input::Known(lines)] } else { Vec::new() }
     }
 
     /// Whether a text that is a guess reads as a program: one that does not says nothing.

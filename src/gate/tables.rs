@@ -145,7 +145,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
         &[
             "**/target/**", "**/node_modules/**", "**/dist/**", "**/build/**", "**/out/**", "**/obj/**",
             "**/_build/**", "**/.build/**", "**/cmake-build-*/**", "**/bazel-*/**", "**/CMakeFiles/**",
-            "**/CMakeCache.txt", "**/__pycache__/**", "**/.pytest_cache/**", "**/.mypy_cache/**", "**/.ruff_cache/**",
+            "**/CMakeCache.txt", "**/*__pycache__*/**", "**/.pytest_cache/**", "**/.mypy_cache/**", "**/.ruff_cache/**",
             "**/.tox/**", "**/.nox/**", "**/.venv/**", "**/venv/**", "**/.eggs/**", "**/*.egg-info/**",
             "**/.cache/**", "**/.parcel-cache/**", "**/.next/**", "**/.nuxt/**", "**/.turbo/**", "**/.svelte-kit/**",
             "**/.angular/**", "**/.gradle/**", "**/.terraform/**", "**/coverage/**", "**/htmlcov/**", "**/.coverage*", "**/coverage.xml",

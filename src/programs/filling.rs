@@ -66,6 +66,8 @@ impl Filling<'_> {
                 parsed.values(*id).any(|value| words::matches(value, pattern)),
             ),
             Test::OperandMatches(at, pattern) => match self.operand(*at) {
+                // how a word begins or ends may tell enough
+                Some(value) if words::cannot_match(value, pattern) => (true, false),
                 Some(value) => (value.as_known().is_some(), words::matches(value, pattern)),
                 None => (true, false),
             },

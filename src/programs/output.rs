@@ -2,6 +2,7 @@
 
 use super::effect::{Effect, Language};
 use super::engine;
+use super::hooks::Listing;
 use super::knowledge::Knowledge;
 use super::program_word;
 use super::template::{Selection, Verb};
@@ -18,14 +19,22 @@ const ENDLESS: u64 = 10_000;
 
 /// What an invocation prints on its standard output, where it prints names of files or devices.
 ///
-/// The caller gives it to the next program of the pipeline as [`crate::shell::Input::Text`]. `None` where nothing is
+/// The caller gives each to the next program of the pipeline as [`crate::shell::Input::Text`]. `None` where nothing is
 /// known; constant text (`echo`, `printf`) is known to the evaluator already.
-pub fn output(invocation: &Invocation) -> Option<Value> {
+pub fn output(invocation: &Invocation) -> Option<Listing> {
     let (word, arguments) = invocation.argv.split_first()?;
     match program_word::standard_name(word)? {
-        "find" | "gfind" => super::hooks::found(arguments),
+        "find" | "gfind" => Some(super::hooks::listed_by_find(arguments)),
+        "fd" | "fdfind" => Some(super::hooks::listed_by_fd(arguments)),
+        _ => output_of_other(invocation).map(|name| Listing { names: vec![name], exact: false }),
+    }
+}
+
+fn output_of_other(invocation: &Invocation) -> Option<Value> {
+    let (word, arguments) = invocation.argv.split_first()?;
+    match program_word::standard_name(word)? {
         "lsblk" | "blkid" => Some(pattern(b"/dev/", b"*")),
-        "ls" | "dir" | "vdir" | "fd" | "fdfind" | "locate" | "plocate" => Some(listed(arguments)),
+        "ls" | "dir" | "vdir" | "locate" | "plocate" => Some(listed(arguments)),
         "git" if arguments.first().and_then(Value::as_known) == Some(b"ls-files") => {
             Some(words::below(&Value::known("."), "what git lists"))
         }

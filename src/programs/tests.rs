@@ -180,17 +180,23 @@ fn what_a_program_prints_reaches_xargs() {
     let output = |command: &str| super::output(&invocation(command)).unwrap();
     let fed = |command: &str, input: &str| {
         let mut invocation = invocation(command);
-        invocation.stdin = Input::Text(output(input));
+        invocation.stdin = Input::Text(output(input).names.remove(0));
         effects(&invocation, Knowledge::shipped()).iter().map(brief).collect::<Vec<_>>().join("; ")
     };
     assert_eq!(fed("xargs rm -rf", "find / -type f"), "exec [rm -rf /]");
-    assert_eq!(fed("xargs rm -rf", "find . -name x"), "exec [rm -rf {}]");
+    assert_eq!(fed("xargs rm -rf", "find . -name x"), "exec [rm -rf ./x]");
+    assert_eq!(fed("xargs rm -rf", "find . -mtime 3"), "exec [rm -rf {}]");
+    assert_eq!(fed("xargs rm", "fd -e o . src"), "exec [rm src/{}/*.o]");
+    assert_eq!(output("find a -name x").names.len(), 2);
+    let exact = |command: &str| output(command).exact;
+    assert!(exact("find . -name x -print0") && exact("fd -e pyc"));
+    assert!(!exact("find . -name x -printf %h") && !exact("find . -exec cat {} +") && !exact("fd x -x echo"));
     assert_eq!(fed("xargs -n1 mkfs.ext4 -F", "lsblk -dpno NAME"), "exec [mkfs.ext4 -F /dev/*]");
     assert_eq!(
         fed("xargs -P0 -n1 sleep", "seq 1 999999"),
         "flood xargs -P 0; exec [sleep words without end]"
     );
-    assert_eq!(super::output(&invocation("cat x")), None);
+    assert!(super::output(&invocation("cat x")).is_none());
 }
 
 #[test]

@@ -105,6 +105,23 @@ pub(super) fn matches(value: &Value, patterns: &str) -> bool {
     patterns.split(',').any(|pattern| wildcard(pattern.as_bytes(), word))
 }
 
+/// Whether a word that is known in part can be none of these patterns: what it begins or ends with is another thing.
+pub(super) fn cannot_match(value: &Value, patterns: &str) -> bool {
+    let (prefix, suffix) = (value.prefix(), value.suffix());
+    let agrees = |one: &[u8], other: &[u8]| one.iter().zip(other).all(|(one, other)| one == other);
+    let ends_agree = |one: &[u8], other: &[u8]| one.iter().rev().zip(other.iter().rev()).all(|(a, b)| a == b);
+    patterns.split(',').map(str::as_bytes).all(|pattern| {
+        let active = |byte: &u8| matches!(byte, b'*' | b'?');
+        let first = pattern.iter().position(active);
+        let (head, tail) = match (first, pattern.iter().rposition(active)) {
+            (Some(first), Some(last)) => (pattern.get(..first), pattern.get(last + 1..)),
+            _ if prefix.len().max(suffix.len()) > pattern.len() => return true,
+            _ => (Some(pattern), Some(pattern)),
+        };
+        !agrees(head.unwrap_or_default(), prefix) || !ends_agree(tail.unwrap_or_default(), suffix)
+    })
+}
+
 /// Matches `*` without backtracking more than one star deep: linear in the word for each star.
 pub(super) fn wildcard(pattern: &[u8], word: &[u8]) -> bool {
     let (mut p, mut w) = (0, 0);

@@ -47,7 +47,8 @@ fn sed_command(text: &[u8], from: usize, effects: &mut Vec<Effect>) -> usize {
     match command {
         b's' | b'y' => {
             let Some(&delimiter) = text.get(at) else { return text.len() };
-            let middle = delimited(text, at + 1, delimiter);
+            let from_regex = at + 1;
+            let middle = delimited(text, from_regex, delimiter);
             let end = delimited(text, middle, delimiter);
             let replacement = text.get(middle..end.saturating_sub(1)).unwrap_or_default();
             at = end;
@@ -57,6 +58,11 @@ fn sed_command(text: &[u8], from: usize, effects: &mut Vec<Effect>) -> usize {
                         let plain: Vec<u8> =
                             replacement.iter().copied().filter(|byte| *byte != b'\\').collect();
                         effects.push(shell(Value::known(plain)));
+                        // what is left of the line stands around it
+                        let regex = text.get(from_regex..middle.saturating_sub(1)).unwrap_or_default();
+                        if !matches!(regex, b".*" | b"^.*$" | b"^.*" | b".*$") || replacement.contains(&b'&') {
+                            effects.push(shell(super::words::unknown("the line that sed reads")));
+                        }
                     }
                     b'w' if command == b's' => {
                         let end = line_end(at);

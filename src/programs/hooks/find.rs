@@ -5,6 +5,7 @@ use super::super::elsewhere::happen_in;
 use super::super::engine::{self, Context};
 use super::super::knowledge::Program;
 use super::super::{program_word, words};
+use super::found::{self, Found, Listing, Selection};
 use super::{MAX_COMMANDS, exec};
 use crate::shell::{Piece, Value};
 
@@ -20,18 +21,9 @@ const PLAIN: &[&str] = &[
     "-warn",
     "-nowarn",
     "-daystart",
-    "-print",
-    "-print0",
-    "-ls",
     "-prune",
     "-quit",
     "-true",
-    "-a",
-    "-and",
-    "-help",
-    "--help",
-    "-version",
-    "--version",
     "-E",
     "-X",
     "-s",
@@ -88,38 +80,181 @@ const NARROW_BY: &[&str] = &[
 
 /// Words with an argument that do not narrow.
 const WITH_VALUE: &[&str] =
-    &["-type", "-xtype", "-maxdepth", "-mindepth", "-regextype", "-printf", "-fstype", "-D", "-xattrname"];
+    &["-type", "-xtype", "-maxdepth", "-mindepth", "-regextype", "-fstype", "-D", "-xattrname"];
 
-/// What `find` prints: the names where it starts when no test narrows them, names below when one does.
-pub(in super::super) fn found(arguments: &[Value]) -> Option<Value> {
-    let is_path = |word: &&Value| match word.as_str() {
-        Some(text) => !text.starts_with('-') && !matches!(text, "(" | "!"),
-        None => true,
-    };
-    let options =
-        arguments.iter().take_while(|word| matches!(word.as_known(), Some(b"-H" | b"-L" | b"-P"))).count();
-    let paths: Vec<Value> = arguments.iter().skip(options).take_while(is_path).cloned().collect();
-    let mut narrowed = false;
-    let mut negated = false;
-    let mut rest = arguments.iter().skip(options + paths.len());
-    while let Some(word) = rest.next() {
-        match word.as_str() {
-            Some("!" | "-not") => {
-                negated = true;
+/// What `find` prints.
+pub(in super::super) fn listed_by_find(arguments: &[Value]) -> Listing {
+    let mut expression = Expression::new(arguments);
+    let mut selection = Selection::default();
+    let mut printed: Option<Found> = None;
+    let mut exact = true;
+    while let Some(step) = expression.next() {
+        match step {
+            Step::Print => {
+                let here = selection.here();
+                printed = Some(printed.map_or_else(|| here.clone(), |printed| printed.or(&here)));
+                selection.test(&Found::Everything);
+            }
+            // a program that is started prints what it likes, and so does a format
+            Step::Exec { .. } | Step::PrintElse | Step::Unreadable(_) => exact = false,
+            Step::Delete | Step::Write(_) => exact = false,
+            other => other.narrow(&mut selection),
+        }
+    }
+    let found = printed.unwrap_or_else(|| selection.whole());
+    let starts = starts_at(&expression.paths);
+    exact &= starts.len() <= MAX_COMMANDS;
+    Listing { names: printed_names(&found, &starts, expression.shallow), exact }
+}
+
+/// The paths that are printed; of a whole tree, each file of it by itself.
+fn printed_names(found: &Found, starts: &[Value], shallow: bool) -> Vec<Value> {
+    let every = Value::from([Piece::known(b"/"), Piece::glob(b"*")]);
+    let mut names = Vec::new();
+    for path in starts.iter().take(MAX_COMMANDS) {
+        names.extend(found.below(path, shallow));
+        if *found == Found::Everything {
+            names.push(words::concat(&[path, &every]));
+        }
+    }
+    names
+}
+
+/// One word of an expression with what belongs to it.
+enum Step<'a> {
+    Not,
+    Or,
+    Open,
+    Close,
+    Test(Found),
+    Delete,
+    Exec { inner: Vec<Value>, in_directory: bool },
+    Print,
+    /// Prints something else than the name.
+    PrintElse,
+    Write(Option<Value>),
+    Unreadable(&'a Value),
+}
+
+impl Step<'_> {
+    /// Holds the step against what is found; an action leaves all.
+    fn narrow(self, selection: &mut Selection) {
+        match self {
+            Self::Not => selection.not(),
+            Self::Or => selection.or(),
+            Self::Open => selection.open(),
+            Self::Close => selection.close(),
+            Self::Test(found) => selection.test(&found),
+            _ => selection.test(&Found::Everything),
+        }
+    }
+}
+
+/// The words of a `find`, step by step.
+struct Expression<'a> {
+    words: std::slice::Iter<'a, Value>,
+    paths: Vec<Value>,
+    shallow: bool,
+    begun: bool,
+}
+
+impl<'a> Expression<'a> {
+    fn new(arguments: &'a [Value]) -> Self {
+        Self { words: arguments.iter(), paths: Vec::new(), shallow: false, begun: false }
+    }
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        loop {
+            let word = self.words.next()?;
+            let Some(text) = word.as_str() else {
+                if self.begun && !word.has_glob() {
+                    return Some(Step::Unreadable(word));
+                } else if !self.begun {
+                    self.paths.push(word.clone());
+                }
+                continue;
+            };
+            if matches!(text, "-H" | "-L" | "-P" | "-E" | "-X" | "-s" | "-x") || text.starts_with("-O") {
                 continue;
             }
-            Some("-o" | "-or" | ",") => narrowed = false,
-            Some(text) if NARROW.contains(&text) => narrowed |= !negated,
-            Some(text) if NARROW_BY.contains(&text) => {
-                let everything = rest.next().and_then(Value::as_known).is_some_and(is_everything);
-                narrowed |= !negated && !everything;
+            if !self.begun && !text.starts_with('-') && !matches!(text, "(" | ")" | "!" | ",") {
+                self.paths.push(word.clone());
+                continue;
             }
-            _ => {}
+            if text == "-f" && !self.begun {
+                self.paths.extend(self.words.next().cloned());
+                continue;
+            }
+            self.begun = text != "-D";
+            return Some(match text {
+                "!" | "-not" => Step::Not,
+                "-o" | "-or" | "," => Step::Or,
+                "(" => Step::Open,
+                ")" => Step::Close,
+                "-delete" => Step::Delete,
+                "-exec" | "-execdir" | "-ok" | "-okdir" => {
+                    Step::Exec { inner: self.command(), in_directory: text.ends_with("dir") }
+                }
+                "-fprint" | "-fprint0" | "-fls" | "-fprintf" => {
+                    let path = self.words.next().cloned();
+                    if text == "-fprintf" {
+                        self.words.next();
+                    }
+                    Step::Write(path)
+                }
+                "-files0-from" => {
+                    let file = self.words.next();
+                    self.paths.push(file.map_or_else(Value::default, |file| {
+                        words::unknown(&format!("the names in {file}"))
+                    }));
+                    continue;
+                }
+                "-print" | "-print0" => Step::Print,
+                "-ls" | "-help" | "--help" | "-version" | "--version" => Step::PrintElse,
+                "-printf" => {
+                    self.words.next();
+                    Step::PrintElse
+                }
+                "-a" | "-and" => continue,
+                _ if PLAIN.contains(&text) => Step::Test(Found::Everything),
+                _ if NARROW.contains(&text) => Step::Test(Found::Some),
+                "-maxdepth" => {
+                    let depth = self.words.next().and_then(Value::as_known);
+                    self.shallow = matches!(depth, Some(b"0" | b"1"));
+                    Step::Test(Found::Everything)
+                }
+                _ if WITH_VALUE.contains(&text) => {
+                    self.words.next();
+                    Step::Test(Found::Everything)
+                }
+                _ if NARROW_BY.contains(&text) || text.starts_with("-newer") => {
+                    match (text, self.words.next().and_then(Value::as_known)) {
+                        (_, Some(pattern)) if is_everything(pattern) => Step::Test(Found::Everything),
+                        ("-name", Some(pattern)) => Step::Test(Found::named(pattern)),
+                        _ => Step::Test(Found::Some),
+                    }
+                }
+                _ => Step::Unreadable(word),
+            });
         }
-        negated = false;
     }
-    let start = starts_at(&paths).into_iter().next()?;
-    Some(if narrowed { words::below(&start, "{}") } else { start })
+
+    /// The command of `-exec`, up to its end.
+    fn command(&mut self) -> Vec<Value> {
+        let mut inner: Vec<Value> = Vec::new();
+        for word in self.words.by_ref() {
+            let ends = match word.as_known() {
+                Some(b";") => true,
+                Some(b"+") => inner.last().and_then(Value::as_known) == Some(b"{}"),
+                _ => false,
+            };
+            if ends {
+                break;
+            }
+            inner.push(word.clone());
+        }
+        inner
+    }
 }
 
 /// Patterns that every name fits.
@@ -132,100 +267,35 @@ const MAX_WORDS: usize = 4096;
 
 /// Adds what a `find` command does.
 pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
-    let mut words_left = arguments.iter();
-    let mut paths: Vec<Value> = Vec::new();
-    let mut narrowed = false;
-    // the one name that is asked for, where that is all that narrows
-    let mut name: Option<Value> = None;
-    let mut shallow = false;
-    let mut negated = false;
-    let mut in_expression = false;
-    while let Some(word) = words_left.next() {
-        let Some(text) = word.as_str() else {
-            if in_expression && !word.has_glob() {
-                return unreadable(program, word, context, effects);
-            } else if !in_expression {
-                paths.push(word.clone());
+    let mut expression = Expression::new(arguments);
+    let mut selection = Selection::default();
+    while let Some(step) = expression.next() {
+        let paths = &expression.paths;
+        match step {
+            Step::Delete => {
+                delete(paths, &selection.here(), expression.shallow, effects);
+                selection.test(&Found::Everything);
             }
-            continue;
-        };
-        if matches!(text, "-H" | "-L" | "-P" | "-E" | "-X" | "-s" | "-x") || text.starts_with("-O") {
-            continue;
-        }
-        if !in_expression && !text.starts_with('-') && !matches!(text, "(" | ")" | "!" | ",") {
-            paths.push(word.clone());
-            continue;
-        }
-        if text == "-f" && !in_expression {
-            paths.extend(words_left.next().cloned());
-            continue;
-        }
-        in_expression = text != "-D";
-        match text {
-            "!" | "-not" => {
-                negated = true;
-                continue;
-            }
-            // each side of an `or` finds its own files
-            "-o" | "-or" | "," => (narrowed, name) = (false, None),
-            "(" | ")" => {}
-            "-delete" => delete(&paths, narrowed, name.as_ref(), shallow, effects),
-            "-exec" | "-execdir" | "-ok" | "-okdir" => {
-                let mut inner = Vec::new();
-                for word in words_left.by_ref() {
-                    let ends = match word.as_known() {
-                        Some(b";") => true,
-                        Some(b"+") => inner.last().and_then(Value::as_known) == Some(b"{}"),
-                        _ => false,
-                    };
-                    if ends {
-                        break;
-                    }
-                    inner.push(word.clone());
-                }
+            Step::Exec { inner, in_directory } => {
                 let before = effects.len();
-                start(&inner, &paths, narrowed, name.as_ref(), shallow, context, effects);
+                start(&inner, paths, &selection.here(), expression.shallow, context, effects);
                 // where it stands itself, at least; what is found is named by its whole path here
-                if text.ends_with("dir")
-                    && let [directory] = starts_at(&paths).as_slice()
+                if in_directory
+                    && let [directory] = starts_at(paths).as_slice()
                     && (directory.prefix().starts_with(b"/") || !inner.iter().any(has_place))
                 {
                     happen_in(directory, effects.get_mut(before..).unwrap_or_default());
                 }
+                selection.test(&Found::Everything);
             }
-            "-fprint" | "-fprint0" | "-fls" | "-fprintf" => {
-                if let Some(path) = words_left.next() {
-                    effects.push(Effect::Write { path: path.clone(), how: Operation::Overwrite });
-                }
-                if text == "-fprintf" {
-                    words_left.next();
-                }
+            Step::Write(path) => {
+                let write = |path| Effect::Write { path, how: Operation::Overwrite };
+                effects.extend(path.map(write));
+                selection.test(&Found::Everything);
             }
-            "-files0-from" => paths.push(
-                words_left
-                    .next()
-                    .map_or_else(Value::default, |file| words::unknown(&format!("the names in {file}"))),
-            ),
-            _ if PLAIN.contains(&text) => {}
-            _ if NARROW.contains(&text) => narrowed |= !negated,
-            "-maxdepth" => {
-                shallow =
-                    words_left.next().is_some_and(|depth| matches!(depth.as_known(), Some(b"0" | b"1")));
-            }
-            _ if WITH_VALUE.contains(&text) => {
-                words_left.next();
-            }
-            _ if NARROW_BY.contains(&text) || text.starts_with("-newer") => {
-                let pattern = words_left.next().and_then(Value::as_known);
-                let everything = pattern.is_some_and(is_everything);
-                if let ("-name", Some(pattern), false, false) = (text, pattern, negated, everything) {
-                    name = Some(Value::from([Piece::glob(pattern)]));
-                }
-                narrowed |= !negated && !everything;
-            }
-            _ => return unreadable(program, word, context, effects),
+            Step::Unreadable(word) => return unreadable(program, word, context, effects),
+            other => other.narrow(&mut selection),
         }
-        negated = false;
     }
 }
 
@@ -268,38 +338,17 @@ fn starts_at(paths: &[Value]) -> Vec<Value> {
     if paths.is_empty() { vec![Value::known(".")] } else { paths.to_vec() }
 }
 
-/// What is found below a directory, where tests narrow it: by its name, in the directory itself and further down, or not
-/// known.
-fn found_below(path: &Value, name: Option<&Value>, shallow: bool) -> Vec<Value> {
-    let Some(name) = name else { return vec![words::below(path, "{}")] };
-    let slash = Value::known("/");
-    let mut found = Vec::with_capacity(2);
-    let active = |bytes: &[u8]| bytes.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
-    let is_one = !name.pieces.iter().any(|piece| matches!(piece, Piece::Glob(name) if active(name)));
-    // the one file of a name is meant; of a pattern, all that lie below
-    if shallow || is_one {
-        found.push(words::concat(&[path, &slash, name]));
-    }
-    if !shallow {
-        found.push(words::concat(&[path, &slash, &words::below(&Value::known("."), "{}"), &slash, name]));
-    }
-    found
-}
-
 /// Whether a word of a command stands for what is found.
 fn has_place(word: &Value) -> bool {
     let found = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == b"{}");
     word.pieces.iter().any(|piece| matches!(piece, Piece::Known(bytes) if found(bytes)))
 }
 
-fn delete(paths: &[Value], narrowed: bool, name: Option<&Value>, shallow: bool, effects: &mut Vec<Effect>) {
+fn delete(paths: &[Value], found: &Found, shallow: bool, effects: &mut Vec<Effect>) {
+    let recursive = *found == Found::Everything;
     for path in starts_at(paths) {
-        if !narrowed {
-            effects.push(Effect::Delete { path, recursive: true, how: Operation::Remove });
-            continue;
-        }
-        let found = found_below(&path, name, shallow).into_iter();
-        effects.extend(found.map(|path| Effect::Delete { path, recursive: false, how: Operation::Remove }));
+        let below = found.below(&path, shallow).into_iter();
+        effects.extend(below.map(|path| Effect::Delete { path, recursive, how: Operation::Remove }));
     }
 }
 
@@ -307,8 +356,7 @@ fn delete(paths: &[Value], narrowed: bool, name: Option<&Value>, shallow: bool, 
 fn start(
     inner: &[Value],
     paths: &[Value],
-    narrowed: bool,
-    name: Option<&Value>,
+    found: &Found,
     shallow: bool,
     context: &Context<'_>,
     effects: &mut Vec<Effect>,
@@ -323,10 +371,9 @@ fn start(
         effects.push(Effect::Unreadable { program: "find".to_owned(), word });
     }
     for path in paths.into_iter().take(taken) {
-        let all = if narrowed { found_below(&path, name, shallow) } else { vec![path.clone()] };
-        for found in all {
-            let argv: Vec<Value> = inner.iter().map(|word| replaced(word, b"{}", &found)).collect();
-            if !narrowed {
+        for one in found.below(&path, shallow) {
+            let argv: Vec<Value> = inner.iter().map(|word| replaced(word, b"{}", &one)).collect();
+            if *found == Found::Everything {
                 whole_tree(&argv, &path, context, effects);
             }
             effects.push(exec(argv, "find"));
@@ -377,40 +424,90 @@ pub(super) fn fd(arguments: &[Value], context: &Context<'_>, effects: &mut Vec<E
     if command.is_empty() {
         return;
     }
+    let asked: Vec<Value> = arguments.iter().take(at).chain(after.iter().skip(1)).cloned().collect();
+    let (found, paths) = asked_of_fd(&asked);
+    for path in paths {
+        for one in found.below(&path, false) {
+            let mut argv: Vec<Value> = command.iter().map(|word| replaced(word, b"{}", &one)).collect();
+            if !argv.contains(&one) {
+                argv.push(one);
+            }
+            if found == Found::Everything {
+                whole_tree(&argv, &path, context, effects);
+            }
+            effects.push(exec(argv, "fd"));
+        }
+    }
+}
+
+/// What `fd` prints.
+pub(in super::super) fn listed_by_fd(arguments: &[Value]) -> Listing {
+    let (found, paths) = asked_of_fd(arguments);
+    let prints_else = |word: &Value| {
+        let word = word.as_str().unwrap_or("-x");
+        let starts = |option: &str| word.starts_with(option);
+        starts("-x") || starts("-X") || starts("--exec") || starts("--format") || starts("-l") || starts("--list")
+    };
+    let exact = paths.len() <= MAX_COMMANDS && !arguments.iter().any(prints_else);
+    Listing { names: printed_names(&found, &paths, false), exact }
+}
+
+/// What `fd` finds and where it looks, by its options and operands.
+fn asked_of_fd(arguments: &[Value]) -> (Found, Vec<Value>) {
     // the first operand is the pattern, the others are where it looks; a value of an option is none of them
     let mut operands = Vec::new();
-    let mut narrowed = false;
-    let mut rest = arguments.iter().take(at).chain(after.iter().skip(1));
+    let mut found = Found::Everything;
+    let mut extensions: Option<Found> = None;
+    let (mut glob, mut literal, mut whole_path) = (false, false, false);
+    let mut extension = |name: Option<&[u8]>| {
+        let named = name.map_or(Found::Some, |name| Found::named(&[b"*.", name].concat()));
+        extensions = Some(extensions.take().map_or(named.clone(), |before| before.or(&named)));
+    };
+    let mut rest = arguments.iter();
     while let Some(word) = rest.next() {
         match word.as_str() {
             Some("--search-path" | "--base-directory" | "-C") => {
                 operands.push(Value::known("."));
                 operands.extend(rest.next().cloned());
             }
+            Some("-e" | "--extension") => extension(rest.next().and_then(Value::as_known)),
             Some(option) if FD_VALUES.contains(&option) => {
-                narrowed |= !matches!(option, "-t" | "--type" | "-j" | "--threads" | "-d" | "--max-depth");
+                if !matches!(option, "-t" | "--type" | "-j" | "--threads" | "-d" | "--max-depth") {
+                    found = found.and(&Found::Some);
+                }
                 rest.next();
             }
-            Some(option) if option.starts_with('-') => {
-                narrowed |= option.starts_with("-e") || option.starts_with("--ext");
+            Some("-g" | "--glob") => glob = true,
+            Some("-F" | "--fixed-strings") => literal = true,
+            Some("-p" | "--full-path") => whole_path = true,
+            Some(option) if option.starts_with("-e") || option.starts_with("--ext") => {
+                let name = option.strip_prefix("-e").or_else(|| option.strip_prefix("--extension="));
+                extension(name.map(str::as_bytes));
             }
+            Some(option) if option.starts_with('-') && option.len() > 1 => {}
             _ => operands.push(word.clone()),
         }
     }
-    narrowed |=
-        operands.first().is_some_and(|pattern| !matches!(pattern.as_known(), Some(b"." | b"" | b".*")));
-    let below = operands.get(1..).unwrap_or_default();
-    for path in starts_at(below) {
-        let found = if narrowed { words::below(&path, "{}") } else { path.clone() };
-        let mut argv: Vec<Value> = command.iter().map(|word| replaced(word, b"{}", &found)).collect();
-        if !argv.contains(&found) {
-            argv.push(found);
-        }
-        if !narrowed {
-            whole_tree(&argv, &path, context, effects);
-        }
-        effects.push(exec(argv, "fd"));
+    let pattern = operands.first().filter(|word| !matches!(word.as_known(), Some(b"." | b"" | b".*")));
+    if let Some(pattern) = pattern {
+        let named = match pattern.as_known() {
+            Some(pattern) if glob && is_everything(pattern) => Found::Everything,
+            _ if whole_path => Found::Some,
+            Some(pattern) if glob => Found::named(pattern),
+            Some(pattern) if literal && !pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[')) => {
+                Found::named(&[b"*", pattern, b"*"].concat())
+            }
+            Some(pattern) if !literal => {
+                found::pattern_of(pattern).map_or(Found::Some, |pattern| Found::named(&pattern))
+            }
+            _ => Found::Some,
+        };
+        found = found.and(&named);
     }
+    if let Some(extensions) = extensions {
+        found = extensions.and(&found);
+    }
+    (found, starts_at(operands.get(1..).unwrap_or_default()))
 }
 
 /// The word with each `hole` in its known bytes filled.

@@ -9,6 +9,9 @@ use super::find::replaced;
 use super::{MAX_COMMANDS, exec};
 use crate::shell::{Dialect, Input, Piece, Unknown, Value};
 
+/// What the words of a command stand for that `xargs` takes from its standard input.
+pub const READ: &str = "what xargs reads";
+
 /// Words that only standard input knows: as many as there are, and any of them may be an option.
 fn later(source: &str) -> Value {
     Value::unknown(Unknown {
@@ -56,7 +59,7 @@ pub(super) fn xargs(
         effects.push(Effect::Flood { what: "xargs -P 0".to_owned() });
     }
     let Some(input) = input else {
-        let unknown = later("what xargs reads");
+        let unknown = file.map_or_else(|| later(READ), |file| later(&format!("the words in {file}")));
         effects.push(exec(filled(&parsed, hole.as_deref(), &[unknown]), "xargs"));
         return;
     };

@@ -2,13 +2,16 @@
 
 mod data;
 mod find;
+mod found;
 mod git;
 mod jobs;
 mod launch;
 pub(super) mod remote;
 mod signals;
 
-pub(super) use find::found;
+pub(super) use find::{listed_by_fd, listed_by_find};
+pub use found::Listing;
+pub use jobs::READ;
 pub(crate) use signals::fits_nearly_all;
 
 use super::effect::{Effect, Target};
