@@ -112,6 +112,11 @@ impl Path {
         matches!(self.components.first(), Some(Component::Deep))
     }
 
+    /// Whether each component is a name.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.components.iter().all(|component| matches!(component, Component::Name(_)))
+    }
+
     /// The path without trailing components that take a directory's whole content: `/usr/*` is `/usr`.
     pub(crate) fn without_broad_tail(&self) -> &[Component] {
         let mut components = self.components.as_slice();

@@ -8,8 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Facts;
-use super::reader;
-use crate::programs::{self, Effect, READ}; crate::programs::{Effect, fits_nearly_all};
+use super::classify::{Ground, classify};
+use super::place::Path;
+use super::{PathClass, reader};
+use crate::programs::{self, Effect, READ, fits_nearly_all};
 use crate::shell::{self, Budget, COUNTED, Input, Invocation, Piece, Unknown, Value};
 
 /// Sources that are told apart for one hole.
@@ -67,7 +69,12 @@ impl Sources<'_> {
         let at = value.pieces.iter().position(|piece| matches!(piece, Piece::Unknown(_)))?;
         let Some(Piece::Unknown(hole)) = value.pieces.get(at) else { return None };
         let holes = value.pieces.iter().filter(|piece| matches!(piece, Piece::Unknown(_))).count();
-        let all_listed = if hole.source == READ && holes == 1 { self.listed() } else { None };
+        let all_listed = match hole.source.as_str() {
+            _ if holes != 1 => None,
+            READ => self.listed(),
+            "$(git rev-parse --show-toplevel)" => self.toplevel(value),
+            _ => None,
+        };
         let exact = all_listed.is_some();
         let listed = if all_listed.is_some() {
             all_listed
@@ -97,6 +104,17 @@ impl Sources<'_> {
             filled
         };
         Some((listed.into_iter().take(MOST).map(fill).collect(), exact))
+    }
+
+    /// The root of the repository, which is a workspace or stands above it. Where there is no repository nothing stands for it:
+    /// what follows must then be nothing of the machine's.
+    fn toplevel(&self, value: &Value) -> Option<Vec<Value>> {
+        let [Piece::Unknown(_), Piece::Known(rest)] = value.pieces.as_slice() else { return None };
+        let alone = Path::literal(&String::from_utf8_lossy(rest));
+        let classes = classify(&alone, &Ground::new(self.facts));
+        let nothing = classes.without(&[PathClass::Elsewhere]).is_empty();
+        let roots = self.facts.workspaces.iter().map(|root| Value::known(root.as_bytes()));
+        (rest.first() == Some(&b'/') && nothing && !rest.split(|byte| *byte == b'/').any(|part| part == b"..")).then(|| roots.collect())
     }
 
     /// What arrives on standard input, where all of it is what `find` and its like print.

@@ -8,6 +8,7 @@ mod acts;
 mod built;
 mod endless;
 mod follow;
+mod made;
 mod written;
 
 use std::cell::OnceCell;
@@ -25,7 +26,7 @@ use super::{ClassSet, Command, Decision, Facts, Finding, Judgement, PathClass};
 use super::{aliases, hardline, opaque, reader, text};
 use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
 use crate::shell::{
-    self, Budget, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, Span, Value, Written,
+    self, Budget, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, Span, Step, Value, Written,
 };
 
 /// What a command does, as far as it can be known before running, with the findings that no policy is asked about.
@@ -98,6 +99,12 @@ struct Walk<'f> {
     received: Vec<Path>,
     /// What the text wrote, and what is in it.
     written: Vec<Written>,
+    /// The request, where it is a text, and the commands at its top once somebody has asked.
+    text: Rc<str>,
+    steps: Option<Vec<Step>>,
+    /// What it has made so far, and whether it has moved something since.
+    made: Vec<made::Made>,
+    moved: bool,
     /// Scripts that it put into a package, for a package manager to run.
     scripts: Vec<Value>,
     /// Sources that the text compiled.
@@ -173,6 +180,10 @@ impl<'f> Walk<'f> {
             hashed: Vec::new(),
             received: Vec::new(),
             written: Vec::new(),
+            text: Rc::from(""),
+            steps: None,
+            made: Vec::new(),
+            moved: false,
             scripts: Vec::new(),
             compiled: Vec::new(),
             unnamed: Vec::new(),
@@ -241,6 +252,7 @@ impl<'f> Walk<'f> {
             return self.refuse("parse.unreadable", span, reason, "");
         }
         self.deceptive(text, span);
+        self.text = Rc::from(text);
         let evaluation =
             shell::read(text, None, &reader::of_request(self.facts, &self.start.cwd), &mut self.budget);
         let tasks = self.tasks(evaluation, span, &Around::nothing(), true);

@@ -160,7 +160,11 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "**/test-results/**", "**/test-output/**", "**/playwright-report/**", "**/bin/Debug/**",
             "**/bin/Release/**", "**/result", "**/package-lock.json", "**/Cargo.lock", "**/poetry.lock", "**/uv.lock", "**/Pipfile.lock", "**/composer.lock", "**/Gemfile.lock", "**/go.sum", "**/yarn.lock", "**/pnpm-lock.yaml", "**/bun.lockb", "**/*.tsbuildinfo", "**/.ipynb_checkpoints/**", "**/site/**",
             "**/_site/**", "**/public/build/**", "**/.serverless/**", "**/.vite/**", "**/.output/**",
-            "**/storybook-static/**", "**/*.whl", "**/*.gem",
+            "**/storybook-static/**", "**/*.whl", "**/*.gem", "**/.tsbuildinfo", "**/coverage.out", "**/coverage.txt", "**/lcov.info",
+            "**/cover.out", "**/junit.xml", "**/junit-*.xml", "**/test-results.xml", "**/.vitepress/cache/**", "**/.vitepress/dist/**",
+            "**/.docusaurus/**", "**/.pnpm-store/**", "**/perf.data", "**/perf.data.old", "**/flamegraph.svg", "**/*.prof",
+            "**/*.stackdump", "**/.phpunit.result.cache", "**/.astro/**", "**/.wrangler/**", "**/.expo/**", "**/.swc/**",
+            "**/*.aux", "**/*.fls", "**/*.fdb_latexmk", "**/*.synctex.gz",
         ],
     ),
 ];

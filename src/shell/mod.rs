@@ -12,12 +12,14 @@ mod ast;
 mod eval;
 pub mod invocation;
 mod parse;
+mod steps;
 pub mod value;
 
 pub use ast::Script;
 pub use eval::{Budget, Context, ReadError, TooMuch, evaluate, read};
 pub use invocation::{Evaluation, Input, Invocation, Oddity, Origin, Redirect, RedirectKind, Written};
 pub use parse::{Limits, ParseError, parse};
+pub use steps::{Step, steps};
 pub(crate) use value::COUNTED;
 pub use value::{Bytes, Piece, Pieces, Unknown, Value};
 

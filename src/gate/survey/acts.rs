@@ -44,6 +44,8 @@ impl Walk<'_> {
         {
             place.look_below(&ground);
         }
+        self.recognise_made(&mut act, task);
+        self.learn_made(&act, task);
         match &act.effect {
             Effect::Fetch { .. } => *gives = (*gives).max(Feed::Network),
             Effect::Read { .. } if act.may_be().has(PathClass::Credential) => {
