@@ -12,7 +12,7 @@ use super::classify::{Ground, classify};
 use super::place::Path;
 use super::{PathClass, reader};
 use crate::programs::{self, Effect, READ, fits_nearly_all};
-use crate::shell::{self, Budget, COUNTED, Input, Invocation, Piece, Unknown, Value};
+use crate::shell::{self, Budget, COUNTED, Input, Invocation, Piece, Unknown, Value, Written};
 
 /// Sources that are told apart for one hole.
 const MOST: usize = 16;
@@ -27,6 +27,8 @@ pub(super) struct Sources<'w> {
     pub(super) invocations: &'w [Rc<Invocation>],
     pub(super) stdin: &'w Input,
     pub(super) cwd: &'w Arc<Value>,
+    /// The files that the text wrote.
+    pub(super) written: &'w [Written],
 }
 
 impl Sources<'_> {
@@ -73,6 +75,7 @@ impl Sources<'_> {
             _ if holes != 1 => None,
             READ => self.listed(),
             "$(git rev-parse --show-toplevel)" => self.toplevel(value),
+            source if value.pieces.len() == 1 => self.own_processes(source),
             _ => None,
         };
         let exact = all_listed.is_some();
@@ -133,9 +136,7 @@ impl Sources<'_> {
 
     /// `$(...)`: its text is read, and its last command asked.
     fn of_substitution(&mut self, hole: &Unknown) -> Option<Vec<Value>> {
-        let inner = hole.source.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
-        let inner =
-            inner.or_else(|| hole.source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))?;
+        let inner = substituted(&hole.source)?;
         let context = reader::of_request(self.facts, self.cwd);
         let evaluation = shell::read(inner, None, &context, self.budget).ok()?;
         let last = evaluation.invocations.last()?;
@@ -152,15 +153,30 @@ impl Sources<'_> {
         printed(self.invocations.iter().find(lists)?, self.invocations, 0)
     }
 
+    /// What a shell has started itself, as `kill` is given it: `$(jobs -p)`, `$(cat server.pid)` of a file into which the text
+    /// has put `$!`.
+    fn own_processes(&self, source: &str) -> Option<Vec<Value>> {
+        let inner = substituted(source)?.trim();
+        let file = inner.strip_prefix("cat ").or_else(|| inner.strip_prefix('<')).map(str::trim);
+        let holds_own = |file: &Written| {
+            let content = file.content.as_ref().map_or(&[] as &[Piece], |content| content.pieces.as_slice());
+            let own = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.source == "$!");
+            matches!(content, [piece] | [piece, Piece::Known(_)] if own(piece))
+        };
+        let is_own = match file {
+            Some(path) => {
+                let mut of_name = self.written.iter().filter(|file| *file.path == *path.as_bytes()).peekable();
+                of_name.peek().is_some() && of_name.all(holds_own)
+            }
+            None => matches!(inner, "jobs -p" | "jobs -pr" | "jobs -rp"),
+        };
+        let own = Unknown { source: "what this shell has started".to_owned(), ..Unknown::default() };
+        is_own.then(|| vec![Value::unknown(own)])
+    }
+
     /// `kill $(lsof -ti:3000)`
     fn asks_for_listeners(&self, value: &Value) -> bool {
-        let of_port = |source: &str| {
-            let inner = source.trim_start_matches("$(").trim_start_matches('`');
-            let mut words = inner.split_ascii_whitespace();
-            words.next().is_some_and(|word| word == "lsof" || word.ends_with("/lsof"))
-                && words.any(|word| word.starts_with("-") && word.contains("i:"))
-                && !inner.contains(['|', ';', '&'])
-        };
+        let of_port = |source: &str| substituted(source).is_some_and(lists_a_port);
         value.pieces.iter().all(|piece| matches!(piece, Piece::Unknown(hole) if of_port(&hole.source)))
     }
 
@@ -168,6 +184,54 @@ impl Sources<'_> {
     fn of_input(&self, input: Input) -> Option<Vec<Value>> {
         input_of(&input, self.invocations, 0)
     }
+}
+
+/// The text of a substitution.
+fn substituted(source: &str) -> Option<&str> {
+    let inner = source.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
+    inner.or_else(|| source.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))
+}
+
+/// Whether a text is an `lsof` that lists who uses some port and nobody else: its selections add up.
+fn lists_a_port(text: &str) -> bool {
+    let mut words = text.split_ascii_whitespace();
+    if !words.next().is_some_and(|word| word == "lsof" || word.ends_with("/lsof")) {
+        return false;
+    }
+    let address = |word: &str| {
+        let port = word.rsplit_once(':').map(|(_, port)| port.trim_matches(['"', '{', '}']));
+        let port = port.map(|port| port.strip_prefix("$").unwrap_or(port).trim_start_matches('{'));
+        port.is_some_and(|port| {
+            let proper = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ',' | '-');
+            !port.is_empty() && port.chars().all(proper)
+        })
+    };
+    let mut named = false;
+    let mut waits = false;
+    for word in words {
+        let word = word.trim_start_matches('"');
+        if std::mem::take(&mut waits) {
+            named |= address(word);
+            if !address(word) {
+                return false;
+            }
+            continue;
+        }
+        if word == "2>/dev/null" {
+            continue;
+        }
+        let Some(letters) = word.strip_prefix('-') else { return false };
+        let known = letters.trim_start_matches(['t', 'n', 'P', 'a', 'w']);
+        match known.split_at_checked(1) {
+            None => {}
+            // `-i :3000`, `-s tcp:listen`
+            Some(("i" | "s", "")) => waits = true,
+            Some(("i", rest)) if address(rest) => named = true,
+            Some(("s", rest)) if address(rest) => {}
+            _ => return false,
+        }
+    }
+    named && !waits
 }
 
 fn input_of<I: Borrow<Invocation>>(input: &Input, invocations: &[I], depth: usize) -> Option<Vec<Value>> {

@@ -633,6 +633,7 @@ impl<'f> Walk<'f> {
             invocations: &invocations,
             stdin: &task.invocation.stdin,
             cwd: &task.invocation.cwd,
+            written: &self.written,
         };
         sources.spread(effect)
     }

@@ -154,7 +154,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "**/*.tmp", "**/*.temp", "**/*.o", "**/*.obj", "**/*.a", "**/*.so", "**/*.pyc", "**/*.pyo", "**/*.class",
             "**/*.gcda", "**/*.gcno", "**/*.rlib", "**/*.d", "**/*.swp", "**/*.swo", "**/*~", "**/*.bak", "**/*.orig",
             "**/*.rej", "**/.DS_Store", "**/Thumbs.db", "**/a.out", "**/core", "**/core.[0-9]*", "**/nohup.out",
-            "**/*.pid", "**/*.lock.tmp", "**/*.log", "**/npm-debug.log*", "**/yarn-error.log", "**/.stack-work/**",
+            "**/*.pid", "**/.*.pid", "**/*.lock.tmp", "**/*.log", "**/npm-debug.log*", "**/yarn-error.log", "**/.stack-work/**",
             "**/dist-newstyle/**", "**/zig-cache/**", "**/.zig-cache/**", "**/zig-out/**", "**/elm-stuff/**",
             "**/.dart_tool/**", "**/DerivedData/**", "**/.sass-cache/**", "**/.eslintcache", "**/.hypothesis/**",
             "**/test-results/**", "**/test-output/**", "**/playwright-report/**", "**/bin/Debug/**",
