@@ -390,7 +390,7 @@ impl Details {
             Write,
         };
         no(self.path.is_some(), &[Delete, Write, Read, Metadata, RunFile, Device, Mount, Send], "path")
-            .or_else(|| no(self.host.is_some(), &[Fetch, Send, Listen], "host"))
+            .or_else(|| no(self.host.is_some(), &[Fetch, Send, Listen, Remote], "host"))
             .or_else(|| no(self.redirected == Some(true), &[Delete, Write, Read, Fetch, Send], "redirected"))
             .or_else(|| no(self.recursive.is_some(), &[Delete, Metadata], "recursive"))
             .or_else(|| no(self.how.is_some(), &[Delete, Write, Device, Package], "how"))

@@ -33,6 +33,7 @@ pub(super) fn matches(wanted: &Many<HostPattern>, effect: &Effect, sureness: Sur
     let url = match effect {
         Effect::Fetch { url } | Effect::Send { url, .. } => url,
         Effect::Listen { address } => address,
+        Effect::Remote { resource, .. } => resource,
         _ => return false,
     };
     let Some(host) = host_of(url) else { return sureness == Sureness::May };
@@ -62,6 +63,10 @@ fn host_of(url: &Value) -> Option<Vec<u8>> {
         return None;
     }
     let host = second.unwrap_or(first);
+    // `http DELETE :3000/items` is this machine's; programs that do not know the short form refuse it
+    if text.first() == Some(&b':') && host.len() > 1 && host.iter().skip(1).all(u8::is_ascii_digit) {
+        return Some(b"localhost".to_vec());
+    }
     let host = match host.strip_prefix(b"[") {
         Some(rest) => rest.split(|byte| *byte == b']').next()?,
         None => host.split(|byte| *byte == b':').next()?,
@@ -85,6 +90,9 @@ mod tests {
             ("https://a@b@example.org/", None),
             ("https://good.example\\.evil.example/", None),
             ("https://good.example%2eevil.example/", None),
+            (":3000/items", Some("localhost")),
+            ("user@:3000/items", None),
+            ("http://127.0.0.1:80@example.org/", Some("example.org")),
             ("", None),
         ] {
             let found = host_of(&Value::known(url.as_bytes().to_vec()));

@@ -113,6 +113,8 @@ pub(super) struct Verbs {
     pub(super) destroys: String,
     pub(super) changes: String,
     pub(super) reads: String,
+    /// Of those that change, names of what is changed too: `gcloud run services list`.
+    pub(super) nouns: String,
 }
 
 /// A table as it is written.
@@ -138,6 +140,7 @@ struct Table {
     destroys: Option<String>,
     changes: Option<String>,
     reads: Option<String>,
+    nouns: String,
     effects: Vec<String>,
     sub: BTreeMap<String, Self>,
     examples: Vec<(String, String)>,
@@ -355,6 +358,7 @@ fn compile(name: &str, table: Table) -> Result<Program, String> {
             destroys: table.destroys.unwrap_or_default(),
             changes: table.changes.unwrap_or_default(),
             reads: table.reads.unwrap_or_default(),
+            nouns: table.nouns,
         });
     let _ = table.note;
     Ok(Program {

@@ -24,12 +24,23 @@ pub(in super::super) fn effects(
     {
         return;
     }
+    if asks_for_help(context.argv) {
+        return;
+    }
+    let is_in = |word: &Value, list: &str| {
+        word.as_known().is_some_and(|word| {
+            list.split_whitespace().any(|pattern| words::wildcard(pattern.as_bytes(), word))
+        })
+    };
+    let verb = |word: &&Value| {
+        is_in(word, &verbs.reads) || word.as_known().is_none_or(|_| is_in(word, &verbs.destroys) || is_in(word, &verbs.changes))
+    };
     for (at, word) in parsed.operands.iter().take(VERB_DEPTH).enumerate() {
-        let is = |list: &str| {
-            word.as_known().is_some_and(|word| {
-                list.split_whitespace().any(|pattern| words::wildcard(pattern.as_bytes(), word))
-            })
-        };
+        let is = |list: &str| is_in(word, list);
+        // what is called so is looked at, or changed by the verb behind it
+        if is(&verbs.nouns) && parsed.operands.iter().take(VERB_DEPTH).skip(at + 1).any(|word| verb(&word)) {
+            continue;
+        }
         if is(&verbs.reads) {
             return;
         }
@@ -53,6 +64,16 @@ pub(in super::super) fn effects(
             return;
         }
     }
+}
+
+/// `gh pr merge --help`. Behind an option it may be that one's value.
+fn asks_for_help(argv: &[Value]) -> bool {
+    let options = argv.iter().take_while(|word| word.as_known() != Some(b"--"));
+    let pairs = options.clone().zip(options.skip(1));
+    let is_help = |(before, word): (&Value, &Value)| {
+        word.as_known() == Some(b"--help") && before.as_known().is_some_and(|before| !before.starts_with(b"-"))
+    };
+    pairs.into_iter().any(is_help)
 }
 
 /// `aws s3 cp s3://bucket/key .`: what comes from there changes files here alone.
