@@ -22,6 +22,8 @@ pub(crate) struct Ground {
     pub(crate) workspaces: Vec<Path>,
     /// Whether the user's home is one: `/` is the home of service users.
     has_home: bool,
+    /// Whether this is a container, where a build's output is that wherever it lies.
+    contained: bool,
 }
 
 /// A set of path patterns, read from the tables, with an index: nearly all entries start with a literal name, and nearly
@@ -177,6 +179,7 @@ impl Ground {
         let homes = homes.filter(|other| *other != home && !is_of_service(other));
         Self {
             has_home: !home.components.is_empty(),
+            contained: false,
             homes: homes.filter(|home| !home.components.is_empty()).collect(),
             workspaces: facts.workspaces.iter().map(|root| Path::literal(root)).collect(),
             home: Arc::new(home),
@@ -184,8 +187,8 @@ impl Ground {
     }
 
     /// The same homes without the workspaces: for what runs on another host or in a container.
-    pub(crate) fn elsewhere(&self) -> Self {
-        Self { workspaces: Vec::new(), ..self.clone() }
+    pub(crate) fn elsewhere(&self, contained: bool) -> Self {
+        Self { workspaces: Vec::new(), contained, ..self.clone() }
     }
 
     /// Whether this is a home as a whole, or may be: a home by name, `/root`, or any direct child of `/home`.
@@ -281,7 +284,9 @@ pub(crate) fn classify(path: &Path, ground: &Ground) -> ClassSet {
             classes = classes.without(&[PathClass::System]);
         }
     } else {
-        classes = classes.without(&[PathClass::Build]);
+        if !ground.contained {
+            classes = classes.without(&[PathClass::Build]);
+        }
         let somewhere = ClassSet::of(&[
             PathClass::Root,
             PathClass::System,

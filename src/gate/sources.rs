@@ -117,7 +117,10 @@ impl Sources<'_> {
         let classes = classify(&alone, &Ground::new(self.facts));
         let nothing = classes.without(&[PathClass::Elsewhere]).is_empty();
         let roots = self.facts.workspaces.iter().map(|root| Value::known(root.as_bytes()));
-        (rest.first() == Some(&b'/') && nothing && !rest.split(|byte| *byte == b'/').any(|part| part == b"..")).then(|| roots.collect())
+        (rest.first() == Some(&b'/')
+            && nothing
+            && !rest.split(|byte| *byte == b'/').any(|part| part == b".."))
+        .then(|| roots.collect())
     }
 
     /// What arrives on standard input, where all of it is what `find` and its like print.
@@ -165,7 +168,8 @@ impl Sources<'_> {
         };
         let is_own = match file {
             Some(path) => {
-                let mut of_name = self.written.iter().filter(|file| *file.path == *path.as_bytes()).peekable();
+                let mut of_name =
+                    self.written.iter().filter(|file| *file.path == *path.as_bytes()).peekable();
                 of_name.peek().is_some() && of_name.all(holds_own)
             }
             None => matches!(inner, "jobs -p" | "jobs -pr" | "jobs -rp"),

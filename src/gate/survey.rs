@@ -6,6 +6,7 @@
 
 mod acts;
 mod built;
+mod deceptive;
 mod endless;
 mod follow;
 mod made;
@@ -90,6 +91,7 @@ struct Walk<'f> {
     start: Rc<Start>,
     /// For what runs on another host or in a container: neither this directory nor these workspaces are there.
     elsewhere: OnceCell<Arc<Ground>>,
+    contained: OnceCell<Arc<Ground>>,
     links: Vec<(Path, Path)>,
     /// Programs that the text put under another name.
     programs: Vec<(Path, Value)>,
@@ -99,6 +101,8 @@ struct Walk<'f> {
     received: Vec<Path>,
     /// What the text wrote, and what is in it.
     written: Vec<Written>,
+    /// Whether it holds characters that deceive where they stand in names.
+    marked: bool,
     /// The request, where it is a text, and the commands at its top once somebody has asked.
     text: Rc<str>,
     steps: Option<Vec<Step>>,
@@ -149,6 +153,8 @@ struct Around {
     mounts: Option<Rc<Vec<(Path, Path)>>>,
     /// Whether that is a container with processes of its own.
     apart: bool,
+    /// Whether it runs in a container that has nothing of this machine's and is gone afterwards.
+    discarded: bool,
     /// The programs that started each other, outermost first.
     via: Vec<String>,
     /// Files that the texts around it wrote, with their content.
@@ -161,7 +167,7 @@ impl Around {
     /// Here, and nothing around it.
     fn nothing() -> Rc<Self> {
         let (via, files, within) = (Vec::new(), Vec::new(), Vec::new());
-        Rc::new(Self { target: Target::Here, mounts: None, apart: false, via, files, within })
+        Rc::new(Self { target: Target::Here, mounts: None, apart: false, discarded: false, via, files, within })
     }
 
     fn mounts(&self) -> &[(Path, Path)] {
@@ -175,11 +181,13 @@ impl<'f> Walk<'f> {
             facts,
             start: Start::of(facts),
             elsewhere: OnceCell::new(),
+            contained: OnceCell::new(),
             links: Vec::new(),
             programs: Vec::new(),
             hashed: Vec::new(),
             received: Vec::new(),
             written: Vec::new(),
+            marked: false,
             text: Rc::from(""),
             steps: None,
             made: Vec::new(),
@@ -284,21 +292,6 @@ impl<'f> Walk<'f> {
             hint: hint.to_owned(),
             run_under: String::new(),
         });
-    }
-
-    fn deceptive(&mut self, shown: &str, span: Span) {
-        if let Some(what) = text::deception(shown) {
-            let reason = format!("the text holds {what}: what is shown is not what runs");
-            self.found(
-                "text.deceptive",
-                Decision::Ask,
-                span,
-                &[],
-                "shows one thing and runs another".to_owned(),
-                &reason,
-                "write plain ASCII",
-            );
-        }
     }
 
     /// Turns an evaluation into tasks, and its oddities into findings. `outer` is where the text stands in the request,
@@ -440,6 +433,9 @@ impl<'f> Walk<'f> {
         if task.invocation.argv.first().and_then(Value::as_str) == Some("--") {
             let invocation = Rc::make_mut(&mut task.invocation);
             Arc::make_mut(&mut invocation.argv).remove(0);
+        }
+        if self.marked {
+            self.deceptive_words(&task);
         }
         let mut inner = self.reading(&task);
         if let Some(original) = self.original(&task) {

@@ -36,7 +36,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
         PathClass::Stream,
         &[
             "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/tty[0-9]*",
-            "/dev/pts/**", "/dev/ptmx", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/**", "/dev/console",
+            "/dev/pts/**", "/dev/ptmx", "/dev/stdin", "/dev/stdout/**", "/dev/stderr/**", "/dev/fd/**", "/dev/console",
             "/proc/*/fd/**", "/proc/*/task/*/fd/**", "/dev/tcp/**", "/dev/udp/**",
         ],
     ),
@@ -84,7 +84,7 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "~/.config/filezilla/**", "~/.ansible/vault*", "~/.rhosts", "~/.smbcredentials",
             "~/.config/containers/auth.json", "~/.kde/share/apps/kwallet/**", "~/.local/share/kwalletd/**",
             "~/.config/keybase/**", "~/.secrets/**", "~/.pki/**", "~/.cert/**", "**/.env", "**/.env.local",
-            "**/.env.prod*", "**/.env.dev*", "**/.env.stag*", "**/.env.test", "**/.envrc.private", "**/id_rsa",
+            "**/.env.prod*", "**/.env.dev*", "**/.env.stag*", "**/.envrc.private", "**/id_rsa",
             "**/id_ed25519", "**/id_ecdsa", "**/id_dsa", "**/id_*_sk", "**/*.p12", "**/*.pfx", "**/*.kdbx",
             "**/*.jks", "**/*.keystore", "**/*.key", "**/*key.pem", "**/.vault-token", "**/.git-credentials", "**/.netrc", "**/.pgpass",
             "**/.vault_pass*", "**/credentials.json", "**/service-account*.json", "**/service_account*.json",

@@ -117,20 +117,67 @@ fn has_no_shape(c: char) -> bool {
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
+/// What is deceptive about a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deception {
+    /// Wherever it stands.
+    Anywhere(&'static str),
+    /// In the name of a program, an option or a path; people write it in messages and documents.
+    InNames(&'static str),
+}
+
 /// What is deceptive about a text, if anything: the first kind of character that shows as something else than it is.
-pub(super) fn deception(text: &str) -> Option<&'static str> {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r')) {
+pub(super) fn deception(text: &str) -> Option<Deception> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
         return None;
     }
     let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r');
     if text.chars().any(control) {
-        return Some("control characters");
+        return Some(Deception::Anywhere("control characters"));
+    }
+    // a terminal writes what follows over what stands before, but for the end of a line
+    let bytes = text.as_bytes();
+    if bytes.windows(2).any(|pair| pair.first() == Some(&b'\r') && pair.last() != Some(&b'\n')) {
+        return Some(Deception::Anywhere("carriage returns"));
     }
     if text.is_ascii() {
         return None;
     }
     let chars: Vec<char> = text.chars().collect();
-    (0..chars.len()).find_map(|index| deceives(&chars, index))
+    let mut in_names = None;
+    for index in 0..chars.len() {
+        match deceives(&chars, index) {
+            Some(what) if !is_written(&chars, index) => return Some(Deception::Anywhere(what)),
+            Some(what) => in_names = in_names.or(Some(Deception::InNames(what))),
+            None => {}
+        }
+    }
+    in_names
+}
+
+/// Whether people write the character at this place in ordinary text: the blanks of French, dashes and minus signs, wide
+/// letters, soft hyphens between letters, the marks of writing from right to left beside such letters.
+fn is_written(chars: &[char], index: usize) -> bool {
+    let around = || [before(chars, index), chars.get(index + 1)].into_iter().flatten();
+    let right_to_left =
+        |c: &char| matches!(u32::from(*c), 0x0590..=0x08ff | 0xfb1d..=0xfdff | 0xfe70..=0xfefc);
+    match chars.get(index).map_or(0, |c| u32::from(*c)) {
+        0x00ad => around().count() == 2 && around().all(|c| c.is_alphabetic()),
+        0x061c | 0x200e | 0x200f => around().any(right_to_left),
+        0x00a0
+        | 0x2002..=0x200a
+        | 0x202f
+        | 0x205f
+        | 0x3000
+        | 0x2010..=0x2015
+        | 0x2212
+        | 0xff0d
+        | 0xff10..=0xff19
+        | 0xff21..=0xff3a
+        | 0xff41..=0xff5a
+        | 0x1d400..=0x1d7ff => true,
+        _ => false,
+    }
 }
 
 /// Whether the character at this place shows as nothing, as something else, or turns what follows around.
@@ -143,7 +190,10 @@ fn deceives(chars: &[char], index: usize) -> Option<&'static str> {
     Some(match u32::from(c) {
         // Joiners belong to many scripts and to emoji; beside ASCII they only hide.
         0x200c | 0x200d if joins(chars, index) => return None,
-        0xfe0f if is_text(before(chars, index)) => return None,
+        0xfe0f if is_text(before(chars, index)) || is_keycap(chars, index) => return None,
+        0xe0061..=0xe007f if is_flag(chars, index) => return None,
+        // In front of an option it stands for one dash or two.
+        0x2013..=0x2015 if begins_option(chars, index) => "dashes that look like ASCII",
         0x061c | 0x200e | 0x200f | 0x202a..=0x202e | 0x2066..=0x2069 => {
             "characters that turn the direction of writing"
         }
@@ -185,6 +235,34 @@ fn deceives(chars: &[char], index: usize) -> Option<&'static str> {
         _ if looks_latin(c) && in_mixed_word(chars, index) => "letters that look like ASCII",
         _ => return None,
     })
+}
+
+/// Whether a dash begins a word as the dashes of an option do.
+fn begins_option(chars: &[char], index: usize) -> bool {
+    let outside = |c: &char| c.is_whitespace() || matches!(c, '\'' | '"' | '=' | '(' | '`');
+    before(chars, index).is_none_or(outside)
+        && chars.get(index + 1).is_some_and(|c| {
+            c.is_ascii_alphanumeric() || matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+        })
+}
+
+/// Whether this makes a picture of the digit in front of it: `1` in a box.
+fn is_keycap(chars: &[char], index: usize) -> bool {
+    before(chars, index).is_some_and(|c| matches!(c, '0'..='9' | '#' | '*'))
+        && chars.get(index + 1) == Some(&'\u{20e3}')
+}
+
+/// Whether tags are those of the flags of England, Scotland or Wales, which are the only ones that fonts draw.
+fn is_flag(chars: &[char], index: usize) -> bool {
+    /// Tags of one flag, with the one that ends them.
+    const TAGS: usize = 6;
+    let start = (0..TAGS)
+        .filter_map(|back| index.checked_sub(back + 1))
+        .find(|at| chars.get(*at) == Some(&'\u{1f3f4}'));
+    let tags = start.and_then(|at| chars.get(at + 1..at + 1 + TAGS)).unwrap_or_default();
+    let read: String =
+        tags.iter().filter_map(|c| char::from_u32(u32::from(*c).checked_sub(0xe0000)?)).collect();
+    matches!(read.as_str(), "gbeng\u{7f}" | "gbsct\u{7f}" | "gbwls\u{7f}")
 }
 
 /// Signs of other scripts that are wide as these are, and look like ASCII beside it.
@@ -278,6 +356,40 @@ mod tests {
         ] {
             assert_eq!(deception(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_people_write_deceives_in_names_alone() {
+        let rendered = |text: &str| render(text) != text;
+        for text in [
+            "Corrige\u{a0}: \u{e9}t\u{e9}",
+            "5 \u{2212} 3",
+            "\u{ff21}\u{ff30}\u{ff29}\u{3092}\u{4fee}\u{6b63}",
+            "\u{5e2}\u{5d1}\u{200e} v1",
+            "foo\u{ad}bar",
+            "rm \u{2013}rf x",
+        ] {
+            assert!(matches!(deception(text), Some(Deception::InNames(_))) && rendered(text), "{text:?}");
+        }
+        for text in [
+            "a\u{200e}b",
+            "\u{202e}x",
+            "ls src\recho",
+            "x\u{e0067}",
+            "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0068}\u{e007f}",
+            "a\u{a0}b\u{200b}",
+        ] {
+            assert!(matches!(deception(text), Some(Deception::Anywhere(_))) && rendered(text), "{text:?}");
+        }
+        for text in [
+            "1\u{fe0f}\u{20e3}",
+            "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+            "pages 3\u{2013}5",
+            "a \u{2013} b",
+        ] {
+            assert!(deception(text).is_none() && !rendered(text), "{text:?}");
+        }
+        assert_eq!(deception("a\r\nb\r\n"), None);
     }
 
     #[test]

@@ -244,13 +244,16 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
         // as in `CC=clang make`
     } else if FILES.contains(&name) {
         if matches!(name, "BASH_ENV" | "ENV" | "PYTHONSTARTUP" | "MAKEFILES") {
-            effects.push(Effect::RunFile { path: value.clone(), language: None });
+            if !value.pieces.is_empty() {
+                effects.push(Effect::RunFile { path: value.clone(), language: None });
+            }
         } else if !value.pieces.is_empty() {
             effects.push(Effect::Persist { what: name.to_owned(), value: value.clone() });
         }
     } else if INJECTIONS.contains(&name) || name.starts_with("GIT_CONFIG_VALUE_") || name.starts_with("LD_") {
         // an unquoted IFS change at the top of a script is common and no injection of code
-        if name != "IFS" && name != "CDPATH" && !only_tunes(name, value) {
+        let unset = name.starts_with("LD_") && value.pieces.is_empty();
+        if name != "IFS" && name != "CDPATH" && !unset && !only_tunes(name, value) {
             effects.push(Effect::Persist { what: name.to_owned(), value: value.clone() });
         }
     }

@@ -119,7 +119,9 @@ mod tests {
         for text in ["true || mkdir x && rm x", "false && mkdir x; rm x", "false && mkdir x || rm x"] {
             assert_eq!(of(text).get(1), Some(&(false, false)), "{text}");
         }
-        for text in ["if true; then mkdir x; fi; rm x", "(mkdir x) && rm x", "for i in 1; do mkdir x; done; rm x"] {
+        for text in
+            ["if true; then mkdir x; fi; rm x", "(mkdir x) && rm x", "for i in 1; do mkdir x; done; rm x"]
+        {
             assert_eq!(of(text).len(), 1, "{text}");
         }
         let defining = parse("f() { :; }; mkdir x && rm x", Dialect::Bash, false, Limits::default()).unwrap();

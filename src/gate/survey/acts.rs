@@ -1,7 +1,7 @@
 //! From an effect to an act: where it happens, what flows into it, and what the gate itself finds.
 
 use super::*;
-use crate::programs::SecretNames;
+use crate::programs::{Operation, SecretNames};
 
 impl Walk<'_> {
     /// Records an act, and the gate's own findings on it.
@@ -65,6 +65,18 @@ impl Walk<'_> {
         act.settled = self.survey.findings.len() > before;
         self.survey.findings.extend(opaque::findings(&act));
         self.survey.findings.extend(opaque::device(&act, base));
+        // what a container loses that is gone afterwards is nobody's
+        let of_container = matches!(
+            act.effect,
+            Effect::Delete { .. }
+                | Effect::Write { .. }
+                | Effect::Metadata { .. }
+                | Effect::Package { action: Operation::Install | Operation::Uninstall, .. }
+                | Effect::Persist { .. }
+        );
+        if task.around.discarded && of_container {
+            return;
+        }
         if self.was_received(&act) {
             self.survey.findings.push(opaque::received(&act));
         }
@@ -154,8 +166,11 @@ impl Walk<'_> {
     pub(super) fn ground_of(&self, target: &Target) -> Arc<Ground> {
         match target {
             Target::Here | Target::User(_) => Arc::clone(&self.start.ground),
-            Target::Host(_) | Target::Container(_) => {
-                Arc::clone(self.elsewhere.get_or_init(|| Arc::new(self.start.ground.elsewhere())))
+            Target::Host(_) => {
+                Arc::clone(self.elsewhere.get_or_init(|| Arc::new(self.start.ground.elsewhere(false))))
+            }
+            Target::Container(_) => {
+                Arc::clone(self.contained.get_or_init(|| Arc::new(self.start.ground.elsewhere(true))))
             }
         }
     }

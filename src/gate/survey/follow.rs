@@ -46,6 +46,9 @@ impl Walk<'_> {
         let mut around = Around::clone(&task.around);
         self.mount(task, &target, &mut around);
         around.apart |= has_own_processes(&task.invocation.argv, &target);
+        if !matches!(target, Target::Here | Target::User(_)) {
+            around.discarded = matches!(target, Target::Container(_)) && is_discarded(starter);
+        }
         around.via.push(via);
         around.target = inner_target(&around.target, target);
         Some(Task { invocation: Rc::new(invocation), around: Rc::new(around), group: task.group, guess })
@@ -79,7 +82,9 @@ impl Walk<'_> {
             reader::of_script(self.facts, &task.invocation, dialect, arguments, holes, &self.written, here);
         let span = task.invocation.span;
         let evaluation = shell::read(&readable, Some(span), &context, &mut self.budget);
-        let mut around = Around { target, ..Around::clone(&task.around) };
+        let stays = matches!(target, Target::Container(_)) && target == task.around.target;
+        let discarded = task.around.discarded && stays;
+        let mut around = Around { target, discarded, ..Around::clone(&task.around) };
         around.via.push(program_name(&task.invocation).to_owned());
         around.within.push(readable.into());
         around.files.extend(task.invocation.files.iter().cloned().map(Rc::new));
@@ -186,6 +191,61 @@ fn has_own_processes(starter: &[Value], target: &Target) -> bool {
         }
     };
     !name.starts_with(['/', '.', '~']) && !starter.iter().take(MOST_OPTIONS).enumerate().any(shares)
+}
+
+/// Whether a command is `docker run --rm` with nothing of this machine's inside: every option is looked at, up to the image.
+fn is_discarded(invocation: &Invocation) -> bool {
+    const FLAGS: [&str; 11] = [
+        "-i",
+        "-t",
+        "-it",
+        "-ti",
+        "--rm",
+        "--init",
+        "-q",
+        "--quiet",
+        "--interactive",
+        "--tty",
+        "--read-only",
+    ];
+    const VALUED: [&str; 18] = [
+        "-e",
+        "--env",
+        "--name",
+        "-w",
+        "--workdir",
+        "-u",
+        "--user",
+        "--platform",
+        "--entrypoint",
+        "--pull",
+        "-h",
+        "--hostname",
+        "-m",
+        "--memory",
+        "--cpus",
+        "--network",
+        "--tmpfs",
+        "--label",
+    ];
+    let mut words = invocation.argv.iter().skip(1).map(|word| word.as_str().unwrap_or("-"));
+    if !matches!(program_name(invocation), "docker" | "podman" | "nerdctl") || words.next() != Some("run") {
+        return false;
+    }
+    let mut removed = false;
+    while let Some(word) = words.next() {
+        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        match name {
+            _ if FLAGS.contains(&word) => removed |= word == "--rm",
+            _ if VALUED.contains(&name) => {
+                if value.is_none() {
+                    words.next();
+                }
+            }
+            _ => return removed && !word.starts_with('-'),
+        }
+    }
+    false
 }
 
 /// The directory and its name in the container, where the word (with the one behind it) puts one there.

@@ -17,7 +17,8 @@ use crate::shell::{self, Limits, Origin, Step, Value};
 const MOST: usize = 64;
 
 /// Programs that make a program of sources.
-const COMPILERS: &[&str] = &["gcc", "g++", "cc", "c++", "clang", "clang++", "tcc", "gfortran", "rustc", "go", "zig", "nvcc"];
+const COMPILERS: &[&str] =
+    &["gcc", "g++", "cc", "c++", "clang", "clang++", "tcc", "gfortran", "rustc", "go", "zig", "nvcc"];
 
 /// One thing that the text made.
 #[derive(Debug)]
@@ -80,7 +81,8 @@ impl Walk<'_> {
             let place = Place::resolve(word, &base);
             let classes = place.may_be();
             let in_workspace = classes.has(PathClass::Workspace) && !classes.has(PathClass::Unknown);
-            in_workspace || word.as_known().is_some_and(|path| self.written.iter().any(|file| *file.path == *path))
+            in_workspace
+                || word.as_known().is_some_and(|path| self.written.iter().any(|file| *file.path == *path))
         };
         self.received.is_empty() && task.invocation.argv.iter().skip(1).all(own)
     }

@@ -229,6 +229,8 @@ impl Walk<'_> {
         for ((directory, name), content) in files.take(MOST_FOLLOWED) {
             match (program, name) {
                 ("make" | "gmake" | "bmake", b"Makefile" | b"makefile" | b"GNUmakefile" | b"BSDmakefile")
+                    if only_shows(&task.invocation, content) => {}
+                ("make" | "gmake" | "bmake", b"Makefile" | b"makefile" | b"GNUmakefile" | b"BSDmakefile")
                 | ("just", b"justfile" | b"Justfile" | b".justfile") => {
                     read.push((Language::Make, content.clone()));
                 }
@@ -272,6 +274,17 @@ impl Walk<'_> {
             script(language, text, &[], task, found);
         }
     }
+}
+
+/// `make -n`, of a makefile that starts nothing while it is read, nor against that option.
+fn only_shows(invocation: &Invocation, content: &Value) -> bool {
+    let asked = |word: &Value| matches!(word.as_str(), Some("-n" | "--dry-run" | "--just-print" | "--recon"));
+    let starts = |text: &str| {
+        ["$(shell", "${shell", "!=", "+", "$(MAKE", "${MAKE", "include"]
+            .iter()
+            .any(|sign| text.contains(sign))
+    };
+    invocation.argv.iter().any(asked) && content.as_str().is_some_and(|text| !starts(text))
 }
 
 /// Learns the scripts that a command puts into a package: `npm pkg set scripts.x='...'`.

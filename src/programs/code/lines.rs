@@ -60,7 +60,8 @@ fn sed_command(text: &[u8], from: usize, effects: &mut Vec<Effect>) -> usize {
                         effects.push(shell(Value::known(plain)));
                         // what is left of the line stands around it
                         let regex = text.get(from_regex..middle.saturating_sub(1)).unwrap_or_default();
-                        if !matches!(regex, b".*" | b"^.*$" | b"^.*" | b".*$") || replacement.contains(&b'&') {
+                        if !matches!(regex, b".*" | b"^.*$" | b"^.*" | b".*$") || replacement.contains(&b'&')
+                        {
                             effects.push(shell(super::words::unknown("the line that sed reads")));
                         }
                     }

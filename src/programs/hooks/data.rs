@@ -194,8 +194,19 @@ pub(super) fn database(
         super::super::code::effects(Language::Sql, &Value::known(text.clone()), context, effects);
     }
     let is_loss = |word: &Value| {
+        // what these do goes on from what is there
+        let onwards = [
+            b"migrate:latest".as_slice(),
+            b"migrate:up",
+            b"migrate:status",
+            b"migrate:list",
+            b"migrate:make",
+        ];
         word.as_known().is_some_and(|word| {
-            LOSSES.iter().any(|pattern| words::wildcard(pattern.as_bytes(), &word.to_ascii_lowercase()))
+            !onwards.contains(&word)
+                && LOSSES
+                    .iter()
+                    .any(|pattern| words::wildcard(pattern.as_bytes(), &word.to_ascii_lowercase()))
         })
     };
     if let Some(at) = arguments.iter().position(is_loss) {

@@ -128,7 +128,10 @@ enum Step<'a> {
     Close,
     Test(Found),
     Delete,
-    Exec { inner: Vec<Value>, in_directory: bool },
+    Exec {
+        inner: Vec<Value>,
+        in_directory: bool,
+    },
     Print,
     /// Prints something else than the name.
     PrintElse,
@@ -204,9 +207,11 @@ impl<'a> Expression<'a> {
                 }
                 "-files0-from" => {
                     let file = self.words.next();
-                    self.paths.push(file.map_or_else(Value::default, |file| {
-                        words::unknown(&format!("the names in {file}"))
-                    }));
+                    self.paths.push(
+                        file.map_or_else(Value::default, |file| {
+                            words::unknown(&format!("the names in {file}"))
+                        }),
+                    );
                     continue;
                 }
                 "-print" | "-print0" => Step::Print,
@@ -446,7 +451,12 @@ pub(in super::super) fn listed_by_fd(arguments: &[Value]) -> Listing {
     let prints_else = |word: &Value| {
         let word = word.as_str().unwrap_or("-x");
         let starts = |option: &str| word.starts_with(option);
-        starts("-x") || starts("-X") || starts("--exec") || starts("--format") || starts("-l") || starts("--list")
+        starts("-x")
+            || starts("-X")
+            || starts("--exec")
+            || starts("--format")
+            || starts("-l")
+            || starts("--list")
     };
     let exact = paths.len() <= MAX_COMMANDS && !arguments.iter().any(prints_else);
     Listing { names: printed_names(&found, &paths, false), exact }

@@ -13,6 +13,28 @@ pub(super) fn checkout(program: &Program, arguments: &[Value], effects: &mut Vec
     if parsed.help || has("-b") || has("--orphan") || has("-B") {
         return;
     }
+    // One side of a conflict, of a file that a package manager writes anew from the project's own.
+    let locks = [
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "yarn.lock",
+        "pnpm-lock.yaml",
+        "bun.lock",
+        "Cargo.lock",
+        "poetry.lock",
+        "uv.lock",
+        "Pipfile.lock",
+        "composer.lock",
+        "Gemfile.lock",
+        "go.sum",
+    ];
+    let is_lock = |word: &Value| {
+        word.as_str().is_some_and(|path| locks.contains(&path.rsplit('/').next().unwrap_or(path)))
+    };
+    let picks_side = has("--ours") || has("--theirs");
+    if picks_side && !parsed.operands.is_empty() && parsed.operands.iter().all(is_lock) {
+        return;
+    }
     let separated = arguments.iter().any(|word| word.as_known() == Some(b"--"));
     let is_path = |word: &Value| match word.as_str() {
         Some(text) => {
@@ -27,8 +49,7 @@ pub(super) fn checkout(program: &Program, arguments: &[Value], effects: &mut Vec
     if (separated && !parsed.operands.is_empty())
         || parsed.operands.len() > 1
         || parsed.operands.first().is_some_and(is_path)
-        || has("--ours")
-        || has("--theirs")
+        || picks_side
         || has("--pathspec-from-file")
     {
         effects.push(Effect::Repository { action: "checkout --".to_owned(), target: Value::default() });

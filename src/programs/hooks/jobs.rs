@@ -136,6 +136,9 @@ fn filled(parsed: &Parsed, hole: Option<&[u8]>, items: &[Value]) -> Vec<Value> {
     }
 }
 
+/// What stands for an item in a command of `parallel`.
+const HOLES: [&str; 7] = ["{}", "{.}", "{/}", "{//}", "{/.}", "{1}", "{2}"];
+
 /// Adds what GNU `parallel` starts: its command is text for a shell.
 pub(super) fn parallel(
     program: &Program,
@@ -163,6 +166,7 @@ pub(super) fn parallel(
             _ => items.push(word.clone()),
         }
     }
+    let given = !items.is_empty();
     if items.is_empty() {
         items = match &context.invocation.stdin {
             Input::Known(bytes) => {
@@ -176,6 +180,30 @@ pub(super) fn parallel(
     if items.len() > MAX_COMMANDS {
         items = vec![words::join(&items)];
     }
+    // Unless it is told not to, it quotes what it reads: each is one word of a plain command line.
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _./,:=@%+-{}".contains(byte);
+    let is_plain = text.as_known().is_some_and(|text| !text.is_empty() && text.iter().all(plain));
+    let as_text = ["--pipe", "-q", "-m", "-X", "--xargs", "--colsep", "-C", "--arg-sep"];
+    let asked = |name: &&str| program.grammar.find(name).is_some_and(|id| parsed.has(id));
+    if is_plain
+        && !given
+        && !as_text.iter().any(|name| asked(&name))
+        && matches!(items.as_slice(), [item] if item.as_known().is_none())
+    {
+        let mut argv: Vec<Value> = text.as_known().and_then(words::split).unwrap_or_default();
+        let has_hole = argv.iter().any(|word| word.prefix().contains(&b'{'));
+        for word in &mut argv {
+            for hole in HOLES {
+                *word =
+                    items.first().map_or_else(Value::default, |item| replaced(word, hole.as_bytes(), item));
+            }
+        }
+        if !has_hole {
+            argv.append(&mut items);
+        }
+        effects.push(exec(argv, "parallel"));
+        items.clear();
+    }
     for item in items {
         let has_hole =
             text.pieces.iter().any(|piece| matches!(piece, Piece::Known(bytes) if bytes.contains(&b'{')));
@@ -183,7 +211,7 @@ pub(super) fn parallel(
             (true, _) => item,
             (false, true) => {
                 let mut line = text.clone();
-                for hole in ["{}", "{.}", "{/}", "{//}", "{/.}", "{1}", "{2}"] {
+                for hole in HOLES {
                     line = replaced(&line, hole.as_bytes(), &item);
                 }
                 line

@@ -33,7 +33,8 @@ pub(in super::super) fn effects(
         })
     };
     let verb = |word: &&Value| {
-        is_in(word, &verbs.reads) || word.as_known().is_none_or(|_| is_in(word, &verbs.destroys) || is_in(word, &verbs.changes))
+        is_in(word, &verbs.reads)
+            || word.as_known().is_none_or(|_| is_in(word, &verbs.destroys) || is_in(word, &verbs.changes))
     };
     for (at, word) in parsed.operands.iter().take(VERB_DEPTH).enumerate() {
         let is = |list: &str| is_in(word, list);
@@ -71,7 +72,8 @@ fn asks_for_help(argv: &[Value]) -> bool {
     let options = argv.iter().take_while(|word| word.as_known() != Some(b"--"));
     let pairs = options.clone().zip(options.skip(1));
     let is_help = |(before, word): (&Value, &Value)| {
-        word.as_known() == Some(b"--help") && before.as_known().is_some_and(|before| !before.starts_with(b"-"))
+        word.as_known() == Some(b"--help")
+            && before.as_known().is_some_and(|before| !before.starts_with(b"-"))
     };
     pairs.into_iter().any(is_help)
 }
