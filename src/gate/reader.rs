@@ -31,6 +31,7 @@ pub(super) fn of_request<'f>(facts: &'f Facts, cwd: &Arc<Value>) -> Context<'f> 
         extglob: false,
         aliases: false,
         posix: false,
+        standing: facts.workspaces.iter().chain([&facts.cwd]).cloned().collect(),
     }
 }
 
@@ -48,6 +49,8 @@ pub(super) fn of_script<'f>(
     context.dialect = dialect;
     context.variables.extend(invocation.exported.iter().chain(&invocation.assignments).cloned());
     context.variables.extend(holes);
+    // what ran before it may have taken them away
+    context.standing.clear();
     context.arguments = Some(Cow::Owned(arguments.to_vec()));
     context.stdin = invocation.stdin.clone();
     context.files = files.to_vec();

@@ -10,6 +10,7 @@ mod braces;
 mod builtins;
 mod calls;
 mod constants;
+mod context;
 mod escapes;
 mod expand;
 mod field;
@@ -26,92 +27,23 @@ mod report;
 mod simple;
 mod spawning;
 mod state;
+mod surely;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::ast::{Assign, Assigned, Id, Kind, Node, PartKind, Script, Slice, Target};
-use super::{
-    Dialect, Evaluation, Input, Limits, Oddity, Origin, ParseError, Redirect, Span, Unknown, Value, Written,
-    parse,
-};
+use super::{Dialect, Evaluation, Input, Limits, Oddity, Origin, ParseError, Redirect, Span, Value, parse};
+pub use context::Context;
+
 use readings::{initial, numbered};
 use state::{Slot, Slots, Variables, hole};
-
-/// What the shell that will run a text starts with.
-#[derive(Debug, Clone)]
-pub struct Context<'a> {
-    /// The grammar.
-    pub dialect: Dialect,
-    /// The directory in which it starts.
-    pub cwd: Arc<Value>,
-    /// Home directory of the user.
-    pub home: Cow<'a, str>,
-    /// Login name.
-    pub user: Cow<'a, str>,
-    /// User id.
-    pub uid: u32,
-    /// Other users' homes, for `~name`.
-    pub homes: Cow<'a, BTreeMap<String, String>>,
-    /// The environment.
-    pub environment: Cow<'a, BTreeMap<String, String>>,
-    /// More of the environment, before it: variables whose values may not be known.
-    pub variables: BTreeMap<String, Value>,
-    /// Whether a variable that is in neither is known to be unset; otherwise nothing is known of it.
-    pub others_unset: bool,
-    /// `$0`, `$1`, ...; `None` where they are not known.
-    pub arguments: Option<Cow<'a, [Value]>>,
-    /// What standard input is.
-    pub stdin: Input,
-    /// Files that a text around this one wrote.
-    pub files: Vec<Written>,
-    /// Whether `shopt -s extglob` is in force (`bash -O extglob`).
-    pub extglob: bool,
-    /// Whether aliases are expanded (`shopt -s expand_aliases`; a POSIX shell always does).
-    pub aliases: bool,
-    /// Whether bash reads as POSIX has it (`bash --posix`), which is not to say that it is another shell.
-    pub posix: bool,
-}
-
-impl Context<'_> {
-    /// What a variable holds at the start; `None` where the environment does not have it.
-    fn variable(&self, name: &str) -> Option<Value> {
-        let more = self.variables.get(name).cloned();
-        more.or_else(|| self.environment.get(name).map(|value| Value::known(value.as_bytes())))
-    }
-
-    fn has_variable(&self, name: &str) -> bool {
-        self.variables.contains_key(name) || self.environment.contains_key(name)
-    }
-}
-
-impl Default for Context<'_> {
-    fn default() -> Self {
-        Self {
-            dialect: Dialect::Bash,
-            cwd: Arc::new(Value::unknown(Unknown { source: "$PWD".to_owned(), ..Unknown::default() })),
-            home: Cow::Borrowed("/"),
-            user: Cow::Borrowed(""),
-            uid: 65534,
-            homes: Cow::Owned(BTreeMap::new()),
-            environment: Cow::Owned(BTreeMap::new()),
-            variables: BTreeMap::new(),
-            others_unset: true,
-            arguments: None,
-            stdin: Input::Inherited,
-            files: Vec::new(),
-            extglob: false,
-            aliases: false,
-            posix: false,
-        }
-    }
-}
 
 /// What judging one request may cost in all: every text found inside another text is paid from the same budget.
 #[derive(Debug, Clone)]
@@ -368,6 +300,11 @@ struct Evaluator<'a> {
     calls: Vec<Call>,
     aliases: HashMap<String, String>,
     expand_aliases: bool,
+    /// Something was made `readonly`.
+    has_read_only: bool,
+    /// Commands that were asked whether they may have taken a directory away, and whether one may.
+    looked_at: usize,
+    disturbed: bool,
     /// Variables to which a value is assigned as arithmetic (`declare -i`).
     integers: BTreeSet<String>,
     /// `set -o posix`
@@ -423,6 +360,9 @@ impl<'a> Evaluator<'a> {
             functions: HashMap::new(),
             calls: Vec::new(),
             aliases: HashMap::new(),
+            has_read_only: false,
+            looked_at: 0,
+            disturbed: false,
             integers: BTreeSet::new(),
             expand_aliases: context.aliases || context.posix || context.dialect == Dialect::Posix,
             posix: context.posix,

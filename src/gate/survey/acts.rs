@@ -343,7 +343,8 @@ pub(super) fn keeps_to_programs(effect: &Effect, base: &Base) -> bool {
         own || entry.starts_with('/') && classes.meets(where_programs_are) && !classes.has(PathClass::Temp)
     };
     matches!(what.as_str(), "PATH" | "LD_LIBRARY_PATH" | "DYLD_LIBRARY_PATH")
-        && value.as_str().is_some_and(|path| path.split(':').all(ordinary))
+        // `export A=/x PATH=$A/bin` reads `$A` before it is set
+        && value.with_unset_empty().as_str().is_some_and(|path| path.split(':').all(ordinary))
 }
 
 /// The name of the program without its directories; empty where it is not known.

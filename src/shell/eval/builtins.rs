@@ -258,6 +258,7 @@ impl Evaluator<'_> {
             .filter(|prefix| prefix.starts_with(b"-"))
             .flat_map(|prefix| prefix.iter().skip(1).copied())
             .collect();
+        self.has_read_only |= builtin == "readonly" || options.contains(&b'r');
         let exports = builtin == "export" && !options.contains(&b'n') || options.contains(&b'x');
         for value in args {
             let prefix = value.prefix();

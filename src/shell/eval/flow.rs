@@ -32,7 +32,12 @@ impl Evaluator<'_> {
             }
         }
         let Some(item) = all.get(next as usize) else { return Ok(()) };
-        if joined && chain.is_none() {
+        let certain = before == Some(Then::And)
+            && next
+                .checked_sub(1)
+                .and_then(|last| all.get(last as usize))
+                .is_some_and(|last| self.surely_succeeds(&script, last.node));
+        if joined && chain.is_none() && !certain {
             chain = Some(self.variables.mark());
             self.place.conditional += 1;
         }
