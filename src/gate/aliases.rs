@@ -10,6 +10,9 @@ const MOST: usize = 64;
 pub(super) fn learn(invocation: &Invocation, base: &Base, links: &mut Vec<(Path, Path)>) {
     let Some((program, arguments)) = invocation.argv.split_first() else { return };
     let Some(program) = program.as_str().map(|word| word.rsplit('/').next().unwrap_or(word)) else { return };
+    if program == "mknod" {
+        return learn_node(arguments, base, links);
+    }
     if !matches!(program, "ln" | "mount" | "cp") {
         return;
     }
@@ -19,7 +22,12 @@ pub(super) fn learn(invocation: &Invocation, base: &Base, links: &mut Vec<(Path,
         |letter: char| options.iter().any(|option| !option.starts_with("--") && option.contains(letter));
     let long = |name: &str| options.iter().any(|option| option.starts_with(name));
     let makes = match program {
-        "ln" | "cp" => short('s') || long("--symb"),
+        "ln" | "cp" if short('s') || long("--symb") => true,
+        // a second name of the same file, which what is written to one is written to
+        "ln" | "cp" => {
+            let linked = program == "ln" || short('l') || long("--link");
+            linked && arguments.iter().any(|word| word.prefix().starts_with(b"/"))
+        }
         _ => long("--bind") || long("--rbind") || long("--move") || short('B') || short('R') || short('o'),
     };
     if !makes {
@@ -43,6 +51,17 @@ pub(super) fn learn(invocation: &Invocation, base: &Base, links: &mut Vec<(Path,
         links.remove(0);
     }
     links.push((name, source));
+}
+
+/// `mknod x b 8 0`: whatever its name, it is a disk.
+fn learn_node(arguments: &[Value], base: &Base, links: &mut Vec<(Path, Path)>) {
+    let mut operands = arguments.iter().filter(|word| word.prefix().first() != Some(&b'-'));
+    let (Some(name), Some(kind)) = (operands.next(), operands.next()) else { return };
+    let named = Place::resolve(name, base).readings.into_iter().next().map(|reading| reading.path);
+    let Some(named) = named.filter(|path| !path.is_loose()) else { return };
+    if kind.as_known() == Some(b"b") && links.len() < MOST {
+        links.push((named, Path::literal("/dev/sda")));
+    }
 }
 
 /// Learns the names under which a command puts a program: `cp /bin/rm ./x`, `ln -s /bin/rm x`.

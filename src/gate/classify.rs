@@ -198,6 +198,7 @@ impl Ground {
             || self.homes.iter().any(same)
             || matches!(path, [only] if only.may_be(b"root"))
             || matches!(path, [first, second] if first.may_be(b"home") && !self.is_workspace_part(second))
+            || matches!(path, [Component::Name(first), _] if **first == *b"Users")
     }
 
     /// Whether a workspace lies at this child of `/home`: `/home/runner` may be the workspace of a build host.

@@ -255,11 +255,12 @@ fn kills_all(target: &Value, signal: &Value, program: &[u8]) -> bool {
 
 /// Whether packages are removed without which nothing on the machine runs, or all of them.
 fn loses_the_system(manager: &str, names: &[Value]) -> bool {
-    const OF_THE_SYSTEM: &[&str] = &["apt", "dpkg", "dnf", "rpm", "pacman", "apk", "xbps"];
+    const OF_THE_SYSTEM: &[&str] = &["apt", "dpkg", "dnf", "rpm", "pacman", "apk", "xbps", "emerge"];
     OF_THE_SYSTEM.contains(&manager)
         && names.iter().filter_map(Value::as_str).any(|name| {
             let name = name.split([':', '=']).next().unwrap_or(name);
-            tables::ESSENTIAL_PACKAGES.contains(&name)
+            matches!(name, "*" | ".*" | "^.*$" | "?*" | "~i" | "*.*")
+                || tables::ESSENTIAL_PACKAGES.contains(&name)
         })
 }
 

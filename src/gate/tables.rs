@@ -187,6 +187,9 @@ pub(super) const CRITICAL_TREES: &[&str] = &[
     "/lib/systemd", "/usr/lib/systemd", "/lib/*-linux-gnu", "/usr/lib/*-linux-gnu", "/lib/firmware",
     "/usr/lib/firmware", "/lib/security", "/usr/lib/python3*", "/nix/store", "/nix/var", "/sys/firmware",
     "/sys/firmware/efi", "/sys/firmware/efi/efivars", "/dev/disk", "/dev/mapper", "/dev/block", "/dev/pts",
+    // macOS, and drives of Windows as WSL mounts them
+    "/Users", "/System", "/System/Library", "/Library", "/Applications", "/mnt/[c-z]", "/mnt/[c-z]/{Users,Windows,ProgramData}",
+    "/mnt/[c-z]/Windows/System32", "/cygdrive/[c-z]", "/cygdrive/[c-z]/{Users,Windows}",
 ];
 
 /// Files without which the machine does not start, does not let anybody in, or does not run programs.
@@ -217,7 +220,7 @@ pub(super) const VOLUME_MANAGERS: &[&str] = &[
 #[rustfmt::skip]
 pub(super) const ESSENTIAL_PACKAGES: &[&str] = &[
     "libc6", "glibc", "musl", "libc-bin", "coreutils", "bash", "dash", "busybox", "util-linux", "dpkg", "apt", "rpm", "pacman",
-    "apk-tools", "base-files", "base-passwd", "filesystem", "init", "systemd", "systemd-sysv", "sysvinit-core", "openrc",
+    "apk-tools", "base", "base-files", "base-passwd", "filesystem", "init", "systemd", "systemd-sysv", "sysvinit-core", "openrc",
     "login", "passwd", "shadow", "sed", "grep", "tar", "libsystemd0", "libpam-runtime", "pam", "mount", "e2fsprogs",
 ];
 

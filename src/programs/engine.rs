@@ -42,7 +42,10 @@ fn command(
         effects.push(Effect::RunFile { path: word.clone(), language: None });
     }
     for program in &found.programs {
-        let context = Context { invocation, knowledge, argv: &invocation.argv, cwd: None, depth: 0 };
+        // `GIT_WORK_TREE=/ git clean`
+        let tree = || invocation.assignments.iter().rev().find(|(name, _)| name == "GIT_WORK_TREE");
+        let cwd = if program.name == "git" { tree().map(|(_, tree)| tree.clone()) } else { None };
+        let context = Context { invocation, knowledge, argv: &invocation.argv, cwd, depth: 0 };
         let before = effects.len();
         run(program, arguments, &context, effects);
         if found.runs_file {

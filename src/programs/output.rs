@@ -38,6 +38,21 @@ fn output_of_other(invocation: &Invocation) -> Option<Value> {
         "git" if arguments.first().and_then(Value::as_known) == Some(b"ls-files") => {
             Some(words::below(&Value::known("."), "what git lists"))
         }
+        // every package
+        "rpm"
+            if arguments
+                .iter()
+                .filter_map(Value::as_str)
+                .any(|word| word.starts_with('-') && word.contains('q') && word.contains('a')) =>
+        {
+            Some(Value::known("*"))
+        }
+        "pacman" if arguments.iter().all(|word| matches!(word.as_str(), Some("-Q" | "-Qq"))) => {
+            Some(Value::known("*"))
+        }
+        "dpkg" if arguments.iter().any(|word| word.as_str() == Some("--get-selections")) => {
+            Some(Value::known("*"))
+        }
         "yes" => Some(endless()),
         "seq" => {
             let last = arguments.last().and_then(Value::as_str)?;

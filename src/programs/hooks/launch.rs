@@ -339,6 +339,16 @@ pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
         return;
     }
     for (at, address) in parsed.operands.iter().enumerate() {
+        // a path by itself is opened as it stands
+        if address.prefix().starts_with(b"/") || address.prefix().starts_with(b"./") {
+            let path = match address.as_str().and_then(|text| text.split_once(',')) {
+                Some((path, _)) => Value::known(path),
+                None => address.clone(),
+            };
+            let how = Operation::Overwrite;
+            effects.push(if at > 0 { Effect::Write { path, how } } else { Effect::Read { path } });
+            continue;
+        }
         let Some((kind, rest)) = super::super::words::cut(address, b':') else {
             if address.as_known().is_none() {
                 effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() });
