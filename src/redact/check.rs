@@ -14,12 +14,16 @@ pub(super) enum Check {
     NotNumber,
     /// A letter and a digit.
     Mixed,
-    /// A digit, or capitals in the middle of a word: what prose and identifiers seldom have.
+    /// A digit, capitals in the middle of a word, or many consonants in a row: what prose and identifiers seldom have.
     Random,
     /// No stand-in for a secret: `<token>`, `${TOKEN}`, `your-api-key`, `xxxx`, `password`.
     Real,
     /// No name of something in a program: `self.token`, `TOKEN_LENGTH`, `crate::key`.
     NotCode,
+    /// No hexadecimal number, UUID or time: what tells sessions and requests apart in records.
+    NotId,
+    /// No sentence, where it has blanks: a word of letters and digits in it, or four plain words and more.
+    Phrase,
     /// Not an absolute or relative path, and no URL: `TOKEN=/run/secrets/token`.
     NotPath,
 }
@@ -35,9 +39,12 @@ impl Check {
             Self::Random => {
                 secret.iter().any(u8::is_ascii_digit)
                     || secret.windows(2).filter(|pair| is_case_change(pair)).count() > 2
+                    || has_no_vowels(secret)
             }
             Self::Real => is_real(secret),
             Self::NotCode => !is_code(secret),
+            Self::NotId => !secret.iter().all(|byte| byte.is_ascii_hexdigit() || b"-:.TZ".contains(byte)),
+            Self::Phrase => is_phrase(secret),
             Self::NotPath => !is_path(secret),
         }
     }
@@ -45,6 +52,33 @@ impl Check {
 
 fn is_case_change(pair: &[u8]) -> bool {
     matches!(pair, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase())
+}
+
+/// Seven consonants in a row, which no word has. Names in capitals are of letters that stand for words.
+fn has_no_vowels(secret: &[u8]) -> bool {
+    let is_vowel = |byte: &u8| !byte.is_ascii_lowercase() || b"aeiouy".contains(byte);
+    secret.split(is_vowel).any(|consonants| consonants.len() >= 7)
+}
+
+/// Words of sentences, which nobody draws for a phrase.
+const PROSE: &[&str] = &[
+    "the", "and", "for", "must", "with", "not", "this", "that", "are", "has", "was", "from", "use", "enter",
+    "password", "secret", "token", "key", "invalid", "missing", "required", "cannot", "please", "you", "new",
+    "old", "can", "will", "should", "have",
+];
+
+fn is_phrase(secret: &[u8]) -> bool {
+    if !secret.contains(&b' ') {
+        return true;
+    }
+    let words: Vec<&[u8]> = secret.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).collect();
+    let is_prose = |word: &&[u8]| PROSE.iter().any(|prose| prose.as_bytes().eq_ignore_ascii_case(word));
+    let is_odd =
+        |word: &&[u8]| word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_alphabetic);
+    let is_plain = |word: &&[u8]| word.len() > 1 && word.iter().all(u8::is_ascii_lowercase);
+    words.len() <= 16
+        && !words.iter().any(is_prose)
+        && (words.iter().any(is_odd) || (words.len() > 3 && words.iter().all(is_plain)))
 }
 
 /// Words that stand where a secret would, whole.
@@ -87,6 +121,10 @@ const STAND_INS: &[&str] = &[
     "user",
 ];
 
+/// What is said before the digest of something.
+const DIGESTS: &[&str] =
+    &["sha1:", "sha1-", "sha256:", "sha256-", "sha384:", "sha384-", "sha512:", "sha512-", "md5:"];
+
 const LONGEST_STAND_IN: usize = 9;
 
 /// Parts that only a stand-in has.
@@ -128,16 +166,41 @@ fn is_real(secret: &[u8]) -> bool {
     if secret.len() <= LONGEST_STAND_IN && STAND_INS.iter().any(is_stand_in) {
         return false;
     }
+    // `false1`, `Token2`: people do have passwords like `password1`.
+    let stem = secret.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last + 1);
+    let (stem, digits) = secret.split_at(stem);
+    let is_numbered = |word: &&str| !word.starts_with('p') && word.as_bytes().eq_ignore_ascii_case(stem);
+    if digits.len() <= 2 && stem.len() <= LONGEST_STAND_IN && STAND_INS.iter().any(is_numbered) {
+        return false;
+    }
+    if DIGESTS.iter().any(|digest| secret.starts_with(digest.as_bytes())) {
+        return false;
+    }
     !parts.as_ref().is_some_and(|parts| parts.is_match(secret))
 }
 
 fn is_path(secret: &[u8]) -> bool {
     let starts = |start: &[u8]| secret.starts_with(start);
-    starts(b"/")
+    (starts(b"/") && !is_base64(secret))
         || starts(b"./")
         || starts(b"../")
         || starts(b"~/")
         || secret.windows(3).any(|part| part == b"://")
+}
+
+/// One character in 64 of a key in base64 is a slash, the first one too; a path has no part that looks like what is between them.
+fn is_base64(secret: &[u8]) -> bool {
+    let is_mixed = |part: &[u8]| {
+        part.len() >= 12
+            && part.iter().any(u8::is_ascii_digit)
+            && part.iter().any(u8::is_ascii_uppercase)
+            && part.iter().any(u8::is_ascii_lowercase)
+    };
+    secret.len() >= 20
+        && secret.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte))
+        && (secret.ends_with(b"=")
+            || secret.contains(&b'+')
+            || secret.split(|byte| *byte == b'/').any(is_mixed))
 }
 
 /// Words joined by `.`, `::`, `_` or `-`, each a plain lower-case, upper-case or capitalised word with at most two
@@ -193,17 +256,50 @@ mod tests {
     fn checks_tell_secrets_from_words() {
         expect(Check::NotNumber, &["1a", "hunter"], &["100", "4_096", "0.5"]);
         expect(Check::Mixed, &["hunter2", "a1"], &["hunter", "12345"]);
-        expect(Check::Random, &["abc1", "aBcDeFgH"], &["authentication", "camelCase"]);
+        expect(
+            Check::Random,
+            &["abc1", "aBcDeFgH", "qwzxkbvtaoei"],
+            &["authentication", "camelCase", "XMLHTTPSTRList", "catchphrase"],
+        );
+        expect(
+            Check::NotId,
+            &["k7Qm2ZxV9bTf4RnW", "7e2a9c4g"],
+            &["266e160a8c9b177d", "550e8400-e29b-41d4-a716-446655440000", "2024-01-01T00-00-00Z"],
+        );
+        expect(
+            Check::Phrase,
+            &["hunter2", "correct horse battery staple", "horse 9staple"],
+            &["two words", "Enter your password", "must be at least 8 characters", "one two three Four"],
+        );
         expect(
             Check::Real,
             &["hunter2", "s3cr3t"],
-            &["<token>", "${TOKEN}", "your-key-1", "xxxxxxxx", "PASSWORD"],
+            &[
+                "<token>",
+                "${TOKEN}",
+                "your-key-1",
+                "xxxxxxxx",
+                "PASSWORD",
+                "false1",
+                "Token2",
+                "sha256:7e2a9c",
+            ],
         );
         expect(
             Check::NotCode,
             &["hunter2", "a8f-x9q2k"],
             &["self.token2", "TOKEN_LENGTH", "a::b", "next-token"],
         );
-        expect(Check::NotPath, &["a/b+c"], &["/run/secrets/x", "./x", "https://x"]);
+        expect(
+            Check::NotPath,
+            &["a/b+c", "/k7Qm2ZxV9bTf4RnW/c8Hs1JpL6", "/k7qm2zxv9btf4rnw8chs1=="],
+            &[
+                "/run/secrets/x",
+                "./x",
+                "https://x",
+                "/usr/lib/python3/SomeModule/Another",
+                "/var/lib/secrets/of/it/all",
+            ],
+        );
     }
 }

@@ -9,7 +9,7 @@ use regex_automata::util::primitives::StateID;
 use super::rules::{Before, Rule};
 use super::run::{Run, WINDOW, count, in_lines, is_final, run, run_lead};
 use super::search::Search;
-use super::{Rules, Secret, Span, Stream, encoding, escape};
+use super::{Rules, Secret, Span, Stream, encoding, escape, quote};
 
 /// Values shorter than this are not looked for: they would be found everywhere.
 const SHORTEST_VALUE: usize = 8;
@@ -248,9 +248,30 @@ impl Engine {
                     Run::Done(None) | Run::Full(..) => return Verdict::No,
                     Run::Starved(end) => return Verdict::More { from: end.unwrap_or(buffer.len()) },
                 };
+                let behind = start;
                 match escape::skip(buffer, start, ended) {
                     Some(next) => start = next,
                     None => return Verdict::More { from: start },
+                }
+                if rule.quoted {
+                    match quote::end(
+                        buffer.get(..behind).unwrap_or_default(),
+                        buffer.get(start..).unwrap_or_default(),
+                    ) {
+                        quote::End::At(length) => {
+                            let secret = buffer.get(start..start + length).unwrap_or_default();
+                            let holds =
+                                !secret.is_empty() && rule.checks.iter().all(|check| check.holds(secret));
+                            let (end, target) = (start + length, Target::Rule(index));
+                            return if holds {
+                                Verdict::Secret(Found { start, end, target, open: None })
+                            } else {
+                                Verdict::No
+                            };
+                        }
+                        quote::End::More if !ended => return Verdict::More { from: start },
+                        quote::End::More | quote::End::None => {}
+                    }
                 }
             }
         }

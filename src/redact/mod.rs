@@ -19,6 +19,7 @@ mod example;
 mod lines;
 mod messages;
 mod notation;
+mod quote;
 mod rules;
 mod run;
 mod search;

@@ -99,6 +99,8 @@ pub struct Source {
     whole: bool,
     #[serde(default)]
     lines: bool,
+    #[serde(default)]
+    quoted: bool,
     masks: Vec<String>,
     leaves: Vec<String>,
 }
@@ -149,6 +151,8 @@ pub(super) struct Rule {
     pub(super) whole: bool,
     /// A key in lines, each of which may have something in front of it.
     pub(super) lines: bool,
+    /// Where a quote stands before the secret, that goes on to the one that closes it.
+    pub(super) quoted: bool,
     masks: Vec<String>,
     leaves: Vec<String>,
 }
@@ -337,6 +341,7 @@ impl Rule {
             short: source.short,
             whole: source.whole,
             lines: source.lines,
+            quoted: source.quoted,
             masks: source.masks,
             leaves: source.leaves,
         })
