@@ -1,4 +1,4 @@
-//! Text inside base64 and hexadecimal.
+//! Text inside base64, base32 and hexadecimal, in UTF-8 or UTF-16.
 
 use core::ops::Range;
 
@@ -8,6 +8,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// Shorter words carry no phrase.
 const SHORTEST: usize = 24;
+
+/// How far lines of one word may be indented.
+const MOST_INDENT: usize = 16;
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -61,11 +64,14 @@ fn word(rest: &[u8]) -> (usize, Vec<u8>) {
             Some([b'\n', ..]) => 1,
             _ => break,
         };
+        // Lines may stand in a list or a block of code.
         let next = rest.get(at + end..).unwrap_or_default();
-        if !(60..=128).contains(&length) || !next.first().copied().is_some_and(is_letter) {
+        let indent =
+            next.iter().take(MOST_INDENT).take_while(|byte| matches!(byte, b' ' | b'\t' | b'>')).count();
+        if !(60..=128).contains(&length) || !next.get(indent).copied().is_some_and(is_letter) {
             break;
         }
-        at += end;
+        at += end + indent;
     }
     (at, letters)
 }
@@ -76,8 +82,10 @@ const fn is_letter(byte: u8) -> bool {
 
 fn decode(letters: &[u8]) -> Option<Vec<u8>> {
     if letters.iter().all(u8::is_ascii_hexdigit) {
-        let decoded: Vec<u8> = letters.chunks_exact(2).filter_map(hex).collect();
-        return is_text(&decoded).then_some(decoded);
+        return text_of(letters.chunks_exact(2).filter_map(hex).collect());
+    }
+    if letters.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7')) {
+        return text_of(base32(letters));
     }
     // A word of lower-case letters, a path, a constant: no encoder writes that.
     if !letters.iter().any(u8::is_ascii_uppercase) || !letters.iter().any(u8::is_ascii_lowercase) {
@@ -87,8 +95,44 @@ fn decode(letters: &[u8]) -> Option<Vec<u8>> {
     let engine = GeneralPurpose::new(alphabet, LENIENT);
     // One letter over is of another word.
     let whole = if letters.len() % 4 == 1 { letters.len() - 1 } else { letters.len() };
-    let decoded = engine.decode(letters.get(..whole)?).ok()?;
-    is_text(&decoded).then_some(decoded)
+    text_of(engine.decode(letters.get(..whole)?).ok()?)
+}
+
+/// RFC 4648, section 6: five bits a letter.
+fn base32(letters: &[u8]) -> Vec<u8> {
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::with_capacity(letters.len() * 5 / 8));
+    for letter in letters {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            digit => digit.saturating_sub(b'2') + 26,
+        };
+        bits = bits << 5 | u32::from(value & 31);
+        count += 5;
+        if count >= 8 {
+            count -= 8;
+            bytes.extend((bits >> count).to_le_bytes().first());
+            bits &= (1 << count) - 1;
+        }
+    }
+    bytes
+}
+
+/// What was decoded, where it is text.
+fn text_of(decoded: Vec<u8>) -> Option<Vec<u8>> {
+    if is_text(&decoded) {
+        return Some(decoded);
+    }
+    // UTF-16 of what is mostly ASCII has every second byte nought; PowerShell takes its commands so.
+    let pairs: Vec<[u8; 2]> = decoded.chunks_exact(2).filter_map(|pair| pair.try_into().ok()).collect();
+    let high =
+        |at: usize| pairs.iter().filter(|pair| pair.get(at) == Some(&0)).count() * 10 >= pairs.len() * 8;
+    let units: Vec<u16> = match (high(1), high(0)) {
+        (true, false) => pairs.into_iter().map(u16::from_le_bytes).collect(),
+        (false, true) => pairs.into_iter().map(u16::from_be_bytes).collect(),
+        _ => return None,
+    };
+    let text = String::from_utf16_lossy(&units).into_bytes();
+    is_text(&text).then_some(text)
 }
 
 fn hex(pair: &[u8]) -> Option<u8> {

@@ -1,13 +1,17 @@
 //! The passes over a text.
 
 use super::rules::{Phrase, Rules};
-use super::{Finding, Severity, encoded, fold, hidden, invisible};
+use super::{Finding, Kind, Severity, encoded, escaped, fold, hidden, invisible};
+use core::ops::Range;
 
 /// An expression looks at one window at a time.
 const WINDOW: usize = 1024;
 
 /// How far a window reaches into the next: more than any phrase is long.
 const OVERLAP: usize = 512;
+
+/// How much of what stands right before a phrase may make it an innocent one.
+const BEFORE: usize = 64;
 
 /// How deep encodings may be nested.
 const DEPTH: usize = 3;
@@ -34,71 +38,191 @@ impl Hit {
 }
 
 /// Everything in a text.
-pub(super) fn find(rules: &Rules, text: &[u8]) -> Vec<Hit> {
+pub(super) fn find(rules: &Rules, kind: Kind, text: &[u8]) -> Vec<Hit> {
     let mut hits = Vec::new();
-    let parts = hidden::find(text);
-    phrases(rules, text, &mut |phrase, at, length| {
-        hits.push(hit(phrase, text, at, length));
+    let look = Look { rules, kind, hidden: &hidden::find(text) };
+    look.phrases(text, &|at| at, &mut |phrase, at, length| {
+        hits.push(look.hit(phrase, text, at, length, at));
     });
     if !text.is_ascii() {
         invisible::find(text, &mut hits);
-        folded(rules, text, &mut hits);
+        look.folded(text, &mut hits);
     }
-    for hit in &mut hits {
-        if hidden::covers(&parts, hit.at) && !hit.rule.starts_with("invisible") {
-            hit.rule.push_str("+hidden");
-            hit.severity = Severity::High;
-        }
-    }
-    decoded(rules, text, 0, DEPTH, &mut hits);
+    look.escaped(text, &mut hits);
+    look.decoded(text, 0, DEPTH, &mut hits);
     hits
 }
 
-/// Phrases in the text as it is.
-fn phrases(rules: &Rules, text: &[u8], found: &mut dyn FnMut(&Phrase, usize, usize)) {
-    // For each phrase, up to where it has been looked for.
-    let mut done = vec![0; rules.phrases.len()];
-    for word in rules.words.find_iter(text) {
-        for &index in rules.of_word.get(word.pattern().as_usize()).map_or(&[][..], Vec::as_slice) {
-            let (Some(phrase), Some(done)) = (rules.phrases.get(index), done.get_mut(index)) else {
-                continue;
-            };
-            if word.end() <= *done {
-                continue;
-            }
-            let from = word.start().saturating_sub(OVERLAP).max(done.saturating_sub(OVERLAP));
-            let to = (word.end() + WINDOW).min(text.len());
-            let window = text.get(from..to).unwrap_or_default();
-            for place in phrase.expression.find_iter(window) {
-                let innocent = phrase.unless.as_ref().is_some_and(|unless| unless.is_match(place.as_bytes()));
-                if !innocent && is_word(text, from + place.start()) {
-                    found(phrase, from + place.start(), place.len());
+/// What a text is looked at with.
+struct Look<'a> {
+    rules: &'a Rules,
+    kind: Kind,
+    /// What people do not see of it.
+    hidden: &'a [Range<usize>],
+}
+
+impl Look<'_> {
+    /// Phrases in a text, whose places `origin` gives in the text that is scanned.
+    fn phrases(
+        &self,
+        text: &[u8],
+        origin: &dyn Fn(usize) -> usize,
+        found: &mut dyn FnMut(&Phrase, usize, usize),
+    ) {
+        let rules = self.rules;
+        let Ok(words) = rules.words.try_find_overlapping_iter(text) else { return };
+        // For each phrase, up to where it has been looked for.
+        let mut done = vec![0; rules.phrases.len()];
+        for word in words {
+            for &index in rules.of_word.get(word.pattern().as_usize()).map_or(&[][..], Vec::as_slice) {
+                let (Some(phrase), Some(done)) = (rules.phrases.get(index), done.get_mut(index)) else {
+                    continue;
+                };
+                if word.end() <= *done && !phrase.begins
+                    || phrase.hidden && !hidden::covers(self.hidden, origin(word.start()))
+                {
+                    continue;
+                }
+                // What begins with the word is looked at from there; anything else, where the word may stand in it.
+                let back = if phrase.begins { 0 } else { OVERLAP };
+                let from = word.start().saturating_sub(back).max(done.saturating_sub(OVERLAP));
+                let to = (word.end() + WINDOW).min(text.len());
+                let window = text.get(from..to).unwrap_or_default();
+                for place in phrase.expression.find_iter(window) {
+                    let at = from + place.start();
+                    if is_word(text, at) && !is_innocent(phrase, text, at, place.as_bytes()) {
+                        found(phrase, at, place.len());
+                    }
+                }
+                if !phrase.begins {
+                    *done = if to == text.len() { to } else { to - OVERLAP };
                 }
             }
-            *done = if to == text.len() { to } else { to - OVERLAP };
+        }
+    }
+
+    /// A finding at a place in a text, and where that is in the text that is scanned.
+    fn hit(&self, phrase: &Phrase, text: &[u8], at: usize, length: usize, origin: usize) -> Hit {
+        let unseen = hidden::covers(self.hidden, origin);
+        // Every text of a configuration stands in quotation marks.
+        let quoted = self.kind != Kind::Configuration && !phrase.literal && is_quoted(text, at, length);
+        let severity = match () {
+            () if unseen => phrase.severity_hidden(self.kind),
+            () if quoted => phrase.severity(self.kind).lowered(),
+            () => phrase.severity(self.kind),
+        };
+        Hit {
+            rule: if unseen { format!("{}+hidden", phrase.id) } else { phrase.id.clone() },
+            severity,
+            reason: phrase.reason.clone(),
+            at: origin,
+            length,
+            text: shown(text.get(at..at + length).unwrap_or_default()),
+        }
+    }
+
+    /// Phrases in the text as it looks, where it looks other than it is.
+    fn folded(&self, text: &[u8], hits: &mut Vec<Hit>) {
+        let odd = |from: usize| {
+            let at = text.get(from..)?.iter().position(|byte| !byte.is_ascii())?;
+            Some(from + at)
+        };
+        windows(text, &odd, &mut |from, window| {
+            if let Some(folded) = fold::fold(window) {
+                self.changed(from, window, &folded, hits);
+            }
+        });
+    }
+
+    /// Phrases in the text with its escapes undone, and that as it looks.
+    fn escaped(&self, text: &[u8], hits: &mut Vec<Hit>) {
+        let controls = self.kind == Kind::Configuration;
+        windows(text, &|from| escaped::next(text, from, controls), &mut |from, window| {
+            let Some(undone) = escaped::undo(window) else { return };
+            self.changed(from, window, &undone, hits);
+            if let Some(mut folded) = fold::fold(&undone.text) {
+                for offset in &mut folded.offsets {
+                    *offset = u32::try_from(undone.origin(*offset as usize)).unwrap_or(u32::MAX);
+                }
+                self.changed(from, window, &folded, hits);
+            }
+        });
+    }
+
+    /// Phrases in a window that was written otherwise.
+    fn changed(&self, from: usize, window: &[u8], folded: &fold::Folded, hits: &mut Vec<Hit>) {
+        let origin = |at: usize| from + folded.origin(at);
+        self.phrases(&folded.text, &origin, &mut |phrase, at, length| {
+            let (first, last) = (folded.origin(at), folded.origin((at + length).saturating_sub(1)));
+            let original = window.get(first..=last).unwrap_or_default();
+            let written = folded.text.get(at..at + length).unwrap_or_default();
+            // What was not changed was found before.
+            if original == written {
+                return;
+            }
+            let mut hit = self.hit(phrase, &folded.text, at, length, from + first);
+            hit.length = last + 1 - first;
+            // An innocent accent or dash is no disguise: letters or invisible characters are, and escapes for either.
+            let escapes = (at..at + length).any(|at| {
+                let (byte, written) = (folded.text.get(at), window.get(folded.origin(at)));
+                matches!(written, Some(b'&' | b'%' | b'\\'))
+                    && byte != written
+                    && byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b' ')
+            });
+            if escapes || !phrase.foreign && is_disguised(original) {
+                hit.rule.push_str(if escapes { "+encoded" } else { "+folded" });
+                hit.severity = hit.severity.raised();
+                hit.text = shown(original);
+            }
+            hits.push(hit);
+        });
+    }
+
+    /// Findings inside encodings, at the place of the encoding.
+    fn decoded(&self, text: &[u8], base: usize, depth: usize, hits: &mut Vec<Hit>) {
+        if depth == 0 {
+            return;
+        }
+        for (place, inner) in encoded::find(text) {
+            let (at, length) = if depth == DEPTH { (place.start, place.len()) } else { (base, place.len()) };
+            self.phrases(&inner, &|_| at, &mut |phrase, start, found| {
+                hits.push(Hit {
+                    rule: format!("{}+encoded", phrase.id),
+                    severity: phrase.severity(self.kind).raised(),
+                    reason: format!("{} (in an encoding)", phrase.reason),
+                    at,
+                    length,
+                    text: shown(inner.get(start..start + found).unwrap_or_default()),
+                });
+            });
+            self.decoded(&inner, at, depth - 1, hits);
         }
     }
 }
 
-/// Whether no letter stands right before.
-fn is_word(text: &[u8], at: usize) -> bool {
-    let before = at.checked_sub(1).and_then(|before| text.get(before));
-    !before.is_some_and(u8::is_ascii_alphanumeric)
+/// Each window around a place that `next` finds, which together hold all of them.
+fn windows(text: &[u8], next: &dyn Fn(usize) -> Option<usize>, each: &mut dyn FnMut(usize, &[u8])) {
+    let mut start = 0;
+    while let Some(odd) = next(start) {
+        let from = odd.saturating_sub(OVERLAP).max(start.saturating_sub(OVERLAP));
+        let from = boundary(text, from);
+        let to = boundary(text, (odd + WINDOW * 2).min(text.len()));
+        each(from, text.get(from..to).unwrap_or_default());
+        start = to.max(odd + 1);
+    }
 }
 
-fn hit(phrase: &Phrase, text: &[u8], at: usize, length: usize) -> Hit {
-    let severity = match phrase.literal || !is_quoted(text, at, length) {
-        true => phrase.severity,
-        false => phrase.severity.lowered(),
-    };
-    Hit {
-        rule: phrase.id.clone(),
-        severity,
-        reason: phrase.reason.clone(),
-        at,
-        length,
-        text: shown(text.get(at..at + length).unwrap_or_default()),
-    }
+/// Whether something in a phrase, or right before it, makes it an innocent one.
+fn is_innocent(phrase: &Phrase, text: &[u8], at: usize, found: &[u8]) -> bool {
+    let before = text.get(at.saturating_sub(BEFORE)..at).unwrap_or_default();
+    phrase.unless.as_ref().is_some_and(|unless| unless.is_match(found))
+        || phrase.unless_before.as_ref().is_some_and(|unless| unless.is_match(before))
+}
+
+/// Whether what begins with a letter has none right before it.
+fn is_word(text: &[u8], at: usize) -> bool {
+    let letter = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+    !letter(Some(at)) || !letter(at.checked_sub(1))
 }
 
 /// Whether a phrase stands in quotation marks or as code, as an example does: a mark shortly before it on its line, and
@@ -132,42 +256,6 @@ fn is_quoted(text: &[u8], at: usize, length: usize) -> bool {
     marked || single
 }
 
-/// Phrases in the text as it looks, where it looks other than it is.
-fn folded(rules: &Rules, text: &[u8], hits: &mut Vec<Hit>) {
-    let mut start = 0;
-    while start < text.len() {
-        // The next byte that is not ASCII, and a window around it.
-        let Some(odd) = text.get(start..).and_then(|rest| rest.iter().position(|byte| !byte.is_ascii()))
-        else {
-            return;
-        };
-        let from = (start + odd).saturating_sub(OVERLAP).max(start.saturating_sub(OVERLAP));
-        let from = boundary(text, from);
-        let to = boundary(text, (start + odd + WINDOW * 4).min(text.len()));
-        let window = text.get(from..to).unwrap_or_default();
-        if let Some(folded) = fold::fold(window) {
-            phrases(rules, &folded.text, &mut |phrase, at, length| {
-                let (first, last) = (folded.origin(at), folded.origin((at + length).saturating_sub(1)));
-                let original = window.get(first..=last).unwrap_or_default();
-                // What folding did not change was found before.
-                if original.is_ascii() {
-                    return;
-                }
-                let mut hit = hit(phrase, &folded.text, at, length);
-                (hit.at, hit.length) = (from + first, last + 1 - first);
-                // An innocent accent or dash is no disguise: letters or invisible characters are.
-                if is_disguised(original) {
-                    hit.rule.push_str("+folded");
-                    hit.severity = hit.severity.raised();
-                    hit.text = shown(original);
-                }
-                hits.push(hit);
-            });
-        }
-        start = to.max(start + odd + 1);
-    }
-}
-
 /// Whether there are letters among what was folded, or nothing to see.
 fn is_disguised(original: &[u8]) -> bool {
     String::from_utf8_lossy(original)
@@ -181,27 +269,6 @@ fn boundary(text: &[u8], at: usize) -> usize {
         at.checked_sub(*back).and_then(|at| text.get(at)).is_none_or(|byte| byte & 0xc0 != 0x80)
     });
     at - back.unwrap_or(0).min(at)
-}
-
-/// Findings inside encodings, at the place of the encoding.
-fn decoded(rules: &Rules, text: &[u8], base: usize, depth: usize, hits: &mut Vec<Hit>) {
-    if depth == 0 {
-        return;
-    }
-    for (place, inner) in encoded::find(text) {
-        let (at, length) = if depth == DEPTH { (place.start, place.len()) } else { (base, place.len()) };
-        phrases(rules, &inner, &mut |phrase, start, found| {
-            hits.push(Hit {
-                rule: format!("{}+encoded", phrase.id),
-                severity: phrase.severity.raised(),
-                reason: format!("{} (in an encoding)", phrase.reason),
-                at,
-                length,
-                text: shown(inner.get(start..start + found).unwrap_or_default()),
-            });
-        });
-        decoded(rules, &inner, at, depth - 1, hits);
-    }
 }
 
 /// Gives each hit its line and column; they come in order.

@@ -9,9 +9,10 @@ use unicode_normalization::UnicodeNormalization;
 use super::invisible;
 
 /// The folded text, and for each of its bytes the offset of the character that it came from.
+#[derive(Debug)]
 pub(super) struct Folded {
     pub(super) text: Vec<u8>,
-    offsets: Vec<u32>,
+    pub(super) offsets: Vec<u32>,
 }
 
 impl Folded {
@@ -99,6 +100,10 @@ fn look_alike(c: char) -> char {
         '\u{3f2}' => 'c',
         '\u{3f3}' => 'j',
         '\u{3b3}' => 'y',
+        // Latin letters that do not come apart.
+        '\u{d8}' | '\u{f8}' => 'o',
+        '\u{110}' | '\u{111}' => 'd',
+        '\u{141}' | '\u{142}' => 'l',
         // Cyrillic.
         '\u{410}' | '\u{430}' => 'a',
         '\u{412}' | '\u{432}' => 'b',

@@ -9,10 +9,13 @@ use regex::bytes::{Regex, RegexBuilder};
 /// Longest part: an unclosed comment does not hide the rest of a book from its quoting.
 const LONGEST: usize = 64 << 10;
 
+/// Longest tag that is looked at.
+const LONGEST_TAG: usize = 1024;
+
 #[allow(clippy::unwrap_used, reason = "a test looks at it")]
-static ELEMENT: LazyLock<Regex> = LazyLock::new(|| {
+static STYLE: LazyLock<Regex> = LazyLock::new(|| {
     RegexBuilder::new(
-        r#"<[a-z][a-z0-9]{0,15}\s[^<>]{0,300}?(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?:[^.]|$)|color\s*:\s*(?:white|\#fff|transparent)|\bhidden[\s>=]|aria-hidden)[^<>]{0,300}>?"#,
+        r#"(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*[01](?:[^.0-9]|$)|opacity\s*:\s*0(?:[^.]|$)|color\s*[:=]\s*["']?(?:white|\#fff|transparent|rgba?\(\s*255\s*,\s*255\s*,\s*255)|(?:left|right|top|text-indent)\s*:\s*-\d{3}|clip(?:-path)?\s*:\s*(?:rect\(\s*0|inset\(\s*(?:50|100)%)|[\s"']hidden(?:[\s>=]|$)|aria-hidden)"#,
     )
     .unicode(false)
     .case_insensitive(true)
@@ -36,43 +39,41 @@ pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
         at = end;
     }
     // Link definitions that link to nothing: `[//]: # (text)`.
-    for start in memmem::find_iter(text, b"[//]: #") {
-        let line =
-            text.get(start..).and_then(|rest| memchr::memchr(b'\n', rest)).unwrap_or(text.len() - start);
-        parts.push(start..start + line.min(LONGEST));
-    }
-    // Only where one of the words stands is the expression asked.
     let mut done = 0;
-    for word in ELEMENT_WORDS.find_iter(text) {
-        if word.start() < done {
+    for start in memmem::find_iter(text, b"[//]: #") {
+        if start >= done {
+            let rest = text.get(start..(start + LONGEST).min(text.len())).unwrap_or_default();
+            done = start + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            parts.push(start..done);
+        }
+    }
+    let mut close = 0;
+    for start in memchr::memchr_iter(b'<', text) {
+        let Some(open) = tag(text, start) else { continue };
+        if !text.get(start..open).is_some_and(|tag| STYLE.is_match(tag)) {
             continue;
         }
-        let from = word.start().saturating_sub(320);
-        let window = text.get(from..(word.end() + 320).min(text.len())).unwrap_or_default();
-        if let Some(found) = ELEMENT.find(window) {
-            let open = from + found.end();
-            let close = text
-                .get(open..(open + LONGEST).min(text.len()))
-                .and_then(|rest| memmem::find(rest, b"</"))
-                .map_or(open, |found| open + found);
-            parts.push(from + found.start()..close);
-            done = open;
+        if close < open {
+            let rest = text.get(open..).unwrap_or_default();
+            close = open + memmem::find(rest, b"</").unwrap_or(rest.len());
         }
+        parts.push(start..close.min(open + LONGEST));
     }
     parts.sort_by_key(|part| part.start);
     parts
 }
 
-#[allow(clippy::unwrap_used, reason = "a test looks at it")]
-static ELEMENT_WORDS: LazyLock<aho_corasick::AhoCorasick> = LazyLock::new(|| {
-    aho_corasick::AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .build(["none", "hidden", "font-size", "opacity", "color"].map(|word| match word {
-            "none" => "display",
-            other => other,
-        }))
-        .unwrap()
-});
+/// Where a tag with attributes that begins at a place ends.
+fn tag(text: &[u8], start: usize) -> Option<usize> {
+    let rest = text.get(start + 1..(start + LONGEST_TAG).min(text.len()))?;
+    if !rest.first()?.is_ascii_alphabetic() {
+        return None;
+    }
+    let length = memchr::memchr2(b'<', b'>', rest).unwrap_or(rest.len());
+    let inner = rest.get(..length)?;
+    memchr::memchr3(b' ', b'\n', b'\t', inner)?;
+    Some(start + 1 + length)
+}
 
 /// Whether a place lies in one of the parts.
 pub(super) fn covers(parts: &[Range<usize>], at: usize) -> bool {

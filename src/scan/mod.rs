@@ -1,10 +1,11 @@
 //! A scan of the files that agents read as instructions, for text that is there to take an agent over. Pure.
 //!
-//! Three things are looked for: phrases (`policies/scan.toml`: rules as data, with examples of both kinds), characters that
-//! a person does not see, and encodings that carry either. Phrases are looked for in the text as it is, in the text as it
-//! looks (compatibility forms, look-alike letters and invisible characters folded: [`fold`]), and inside base64 and
-//! hexadecimal. What stands in a comment or a hidden element counts for more; what is quoted, as documentation of attacks
-//! quotes it, counts for less.
+//! Three things are looked for: phrases (`policies/scan.toml` and `policies/scan-languages.toml`: rules as data, with examples
+//! of both kinds), characters that a person does not see, and encodings that carry either. Phrases are looked for in the text
+//! as it is, in the text as it looks (compatibility forms, look-alike letters and invisible characters folded: [`fold`]), with
+//! its escapes undone ([`escaped`]), and inside base64, base32 and hexadecimal. What stands in a comment or a hidden element
+//! counts for more; what is quoted, as documentation of attacks quotes it, counts for less. What a text is for counts as well:
+//! a command that installs something is what a README is there to show, and what a hook's configuration runs unasked.
 //!
 //! The whole text is scanned, in time linear in it: words find candidates in one pass, and each rule's expression then
 //! looks once at each window in which one of its words stands. A scan is no boundary. It finds what is known, says so, and
@@ -20,9 +21,11 @@
 
 mod encoded;
 mod engine;
+mod escaped;
 mod fold;
 mod hidden;
 mod invisible;
+mod languages;
 mod rules;
 
 use schemars::JsonSchema;
@@ -70,6 +73,18 @@ impl Severity {
     }
 }
 
+/// What a text is to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Kind {
+    /// It does what stands there.
+    #[default]
+    Instructions,
+    /// It, or the program that it runs in, starts what stands there.
+    Configuration,
+    /// It reads what stands there, as people do.
+    Document,
+}
+
 /// Something found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
@@ -90,9 +105,14 @@ pub struct Finding {
 /// Most findings of one text; the highest are kept, and the last says how many there are.
 const MOST: usize = 256;
 
-/// Scans a text, which need not be UTF-8. Findings come in the order of the text.
+/// Scans a text of instructions, which need not be UTF-8. Findings come in the order of the text.
 pub fn scan(rules: &Rules, text: &[u8]) -> Vec<Finding> {
-    let mut found = engine::find(rules, text);
+    scan_as(rules, Kind::Instructions, text)
+}
+
+/// Scans a text of some kind: [`Rules::kind`] tells the kind by a path.
+pub fn scan_as(rules: &Rules, kind: Kind, text: &[u8]) -> Vec<Finding> {
+    let mut found = engine::find(rules, kind, text);
     // One place, one finding for each rule: the surest, and then the one that says more.
     found.sort_by(|one, other| {
         (one.at, &one.rule, other.severity, other.rule.len()).cmp(&(

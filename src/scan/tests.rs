@@ -208,6 +208,12 @@ fn agent_files_are_known_by_their_paths() {
         "skills/x/SKILL.md",
         "readme.md",
         ".claude/settings.json",
+        "AGENTS.override.md",
+        ".openhands/microagents/repo.md",
+        ".trae/rules/project_rules.md",
+        ".opencode/agent/x.md",
+        "CONTRIBUTING.md",
+        ".vscode/tasks.json",
     ] {
         assert!(rules.is_agent_file(path), "{path}");
     }
