@@ -167,7 +167,15 @@ impl Around {
     /// Here, and nothing around it.
     fn nothing() -> Rc<Self> {
         let (via, files, within) = (Vec::new(), Vec::new(), Vec::new());
-        Rc::new(Self { target: Target::Here, mounts: None, apart: false, discarded: false, via, files, within })
+        Rc::new(Self {
+            target: Target::Here,
+            mounts: None,
+            apart: false,
+            discarded: false,
+            via,
+            files,
+            within,
+        })
     }
 
     fn mounts(&self) -> &[(Path, Path)] {

@@ -5,18 +5,57 @@
 
 /// Headers of endless loops, without blanks and in lower case.
 const HEADERS: &[&str] = &[
-    "whiletrue", "while(true)", "while1", "while(1)", "while!0", "for(;;)", "for{", "loop{", "loopdo", "untilfalse", "while[1]",
-    "while{1}", "while{true}",
+    "whiletrue",
+    "while(true)",
+    "while1",
+    "while(1)",
+    "while!0",
+    "for(;;)",
+    "for{",
+    "loop{",
+    "loopdo",
+    "untilfalse",
+    "while[1]",
+    "while{1}",
+    "while{true}",
 ];
 /// Calls that start something and return at once.
-const STARTS: &[&str] =
-    &["popen(", "spawn", "process(", "thread(", "fork(", "fork;", "fork}", "start-process", "startprocess", "forkpty("];
+const STARTS: &[&str] = &[
+    "popen(",
+    "spawn",
+    "process(",
+    "thread(",
+    "fork(",
+    "fork;",
+    "fork}",
+    "start-process",
+    "startprocess",
+    "forkpty(",
+];
 /// Calls that start something in the background where their text says so.
-const TEXTS: &[&str] = &["system", "exec", "shell_exec", "passthru", "execute(", "run(", "call(", "sh(", "getline", "open("];
+const TEXTS: &[&str] =
+    &["system", "exec", "shell_exec", "passthru", "execute(", "run(", "call(", "sh(", "getline", "open("];
 /// Words by which a loop waits or ends.
 const ENDS: &[&str] = &[
-    "sleep", "wait", "join", "accept", "recv", "break", "communicate", "poll", "input(", "readline", "stdin", "queue", ".get(",
-    "await", "return", "exit", "last", "select", "sync",
+    "sleep",
+    "wait",
+    "join",
+    "accept",
+    "recv",
+    "break",
+    "communicate",
+    "poll",
+    "input(",
+    "readline",
+    "stdin",
+    "queue",
+    ".get(",
+    "await",
+    "return",
+    "exit",
+    "last",
+    "select",
+    "sync",
 ];
 
 /// Whether a text starts processes without end.

@@ -26,13 +26,11 @@ const MOST_LOOKED_AT: usize = 256;
 /// Files that never end.
 const ENDLESS: &[&[u8]] = &[b"/dev/zero", b"/dev/urandom", b"/dev/random", b"/dev/full"];
 /// Programs that return at once, and say that all is well.
-const AT_ONCE: &[&[u8]] = &[
-    b":", b"true", b"echo", b"printf", b"date", b"pwd", b"id", b"whoami", b"uname", b"hostname", b"uptime",
-];
+const AT_ONCE: &[&[u8]] =
+    &[b":", b"true", b"echo", b"printf", b"date", b"pwd", b"id", b"whoami", b"uname", b"hostname", b"uptime"];
 /// Others that return at once.
-const QUICK: &[&[u8]] = &[
-    b"disown", b"let", b"bg", b"export", b"local", b"declare", b"set", b"shift", b"unset", b"test", b"[",
-];
+const QUICK: &[&[u8]] =
+    &[b"disown", b"let", b"bg", b"export", b"local", b"declare", b"set", b"shift", b"unset", b"test", b"["];
 const SHELLS: &[&[u8]] = &[b"sh", b"bash", b"dash", b"zsh", b"ksh", b"ash"];
 
 /// What a body does each time round.
@@ -74,7 +72,9 @@ impl Evaluator<'_> {
             Some(_) => return Rounds::Few,
             None => {}
         }
-        let Some(Kind::List { items }) = script.node(condition).map(|node| node.kind) else { return Rounds::Few };
+        let Some(Kind::List { items }) = script.node(condition).map(|node| node.kind) else {
+            return Rounds::Few;
+        };
         let last = script.items.get(items.range()).and_then(<[_]>::last);
         let kind = last.and_then(|item| script.node(item.node)).map(|node| node.kind);
         let text = script.node(condition).map_or(&[][..], |node| script.bytes(node.span));
@@ -93,13 +93,18 @@ impl Evaluator<'_> {
     /// Rounds of `while read`: one for each line of standard input.
     fn rounds_of_input(&self) -> Rounds {
         match &self.place.stdin {
-            Input::File(path) if path.as_known().is_some_and(|path| ENDLESS.contains(&path)) => Rounds::Endless,
+            Input::File(path) if path.as_known().is_some_and(|path| ENDLESS.contains(&path)) => {
+                Rounds::Endless
+            }
             Input::Known(bytes) => of_count(bytes.iter().filter(|byte| **byte == b'\n').count() as u64),
             Input::Pipe(writers) => {
-                let argv = |index: &usize| self.out.invocations.get(*index).map(|writer| writer.argv.as_slice());
+                let argv =
+                    |index: &usize| self.out.invocations.get(*index).map(|writer| writer.argv.as_slice());
                 writers.iter().take(DEEPEST_GROUP).filter_map(argv).map(rounds_of_writer).fold(
                     Rounds::Few,
-                    |most, rounds| if most == Rounds::Endless || rounds == Rounds::Few { most } else { rounds },
+                    |most, rounds| {
+                        if most == Rounds::Endless || rounds == Rounds::Few { most } else { rounds }
+                    },
                 )
             }
             _ => Rounds::Few,
@@ -150,7 +155,10 @@ impl Evaluator<'_> {
                 }
                 _ => body.waits = true,
             }
-        } else if AT_ONCE.contains(&program) || QUICK.contains(&program) || program == b"exec" && rest.is_empty() {
+        } else if AT_ONCE.contains(&program)
+            || QUICK.contains(&program)
+            || program == b"exec" && rest.is_empty()
+        {
             body.starts |= names_process(script, node, words);
         } else if detaches(program, &rest) {
             body.starts = true;
@@ -189,7 +197,8 @@ impl Evaluator<'_> {
         let mut bomb = None;
         for word in reading.argv.iter().skip(1).take(DEEPEST_GROUP).filter_map(Value::as_str) {
             let mut tokens = word.split(|letter: char| letter.is_whitespace() || ";&|(){}".contains(letter));
-            let Some(call) = tokens.find_map(|token| self.calls.iter().find(|call| call.name == token)) else {
+            let Some(call) = tokens.find_map(|token| self.calls.iter().find(|call| call.name == token))
+            else {
                 continue;
             };
             let beside = self.place.background > call.background || backgrounds(word.as_bytes()) || many;
@@ -231,9 +240,8 @@ fn names_process(script: &Script, node: &Node, words: &[Id]) -> bool {
         Target::Word(word) => Some(word),
         Target::HereDoc(_) => None,
     });
-    let is_process = |word: Id| {
-        script.parts(word).iter().any(|part| matches!(part.kind, PartKind::Process { .. }))
-    };
+    let is_process =
+        |word: Id| script.parts(word).iter().any(|part| matches!(part.kind, PartKind::Process { .. }));
     words.iter().copied().chain(targets).any(is_process)
 }
 
@@ -263,7 +271,9 @@ fn backgrounds(text: &[u8]) -> bool {
     let at = |index: usize| text.get(index).copied().unwrap_or_default();
     let alone = (0..text.len()).any(|index| {
         let before = index.checked_sub(1).map(at).unwrap_or_default();
-        at(index) == b'&' && !matches!(before, b'&' | b'>' | b'<' | b'\\') && !matches!(at(index + 1), b'&' | b'>')
+        at(index) == b'&'
+            && !matches!(before, b'&' | b'>' | b'<' | b'\\')
+            && !matches!(at(index + 1), b'&' | b'>')
     });
     alone && !text.windows(4).any(|part| part == b"wait") && !text.windows(6).any(|part| part == b"sleep 0")
 }
@@ -312,14 +322,19 @@ fn rounds_of_list(script: &Script, words: Slice) -> Rounds {
         ways.iter().any(|way| text.windows(way.len()).any(|part| part == *way))
     };
     let texts = ids.iter().filter_map(|word| script.word(*word)).map(|word| script.bytes(word.span));
-    texts.filter(|text| makes(text)).map(|text| of_count(largest(text))).find(|rounds| *rounds != Rounds::Few).unwrap_or(Rounds::Few)
+    texts
+        .filter(|text| makes(text))
+        .map(|text| of_count(largest(text)))
+        .find(|rounds| *rounds != Rounds::Few)
+        .unwrap_or(Rounds::Few)
 }
 
 /// `for ((;;))`, `for ((i = 0; i < 100000; i++))`, `for ((i = 1; i > 0; i++))`.
 fn rounds_of_arithmetic(script: &Script, words: Slice) -> Rounds {
-    let mut texts = script.ids(words).iter().map(|word| {
-        script.word(*word).map_or(&[][..], |word| script.bytes(word.span)).trim_ascii()
-    });
+    let mut texts = script
+        .ids(words)
+        .iter()
+        .map(|word| script.word(*word).map_or(&[][..], |word| script.bytes(word.span)).trim_ascii());
     let (first, condition, step) = (texts.next(), texts.next(), texts.next().unwrap_or_default());
     let condition = condition.unwrap_or_default();
     if condition.is_empty() {

@@ -201,8 +201,7 @@ pub(super) fn means_the_call(
         (_, b"command") => qualifier(&["shell-"]),
         (
             Language::Other,
-            b"call" | b"execute" | b"delete" | b"remove" | b"open" | b"copy" | b"move"
-            | b"fetch",
+            b"call" | b"execute" | b"delete" | b"remove" | b"open" | b"copy" | b"move" | b"fetch",
         ) => false,
         (Language::Editor, _) => {
             matches!(word, b"system" | b"delete" | b"writefile" | b"popen" | b"execute_shell")
