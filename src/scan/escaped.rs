@@ -42,7 +42,7 @@ pub(super) fn undo(window: &[u8]) -> Option<Folded> {
 }
 
 fn round(text: &[u8]) -> Option<Folded> {
-    self::next(text, 0, true)?;
+    next(text, 0, true)?;
     let mut undone = Folded { text: Vec::with_capacity(text.len()), offsets: Vec::with_capacity(text.len()) };
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {

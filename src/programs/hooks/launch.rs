@@ -293,7 +293,7 @@ pub(super) fn python(
         for text in rest {
             super::super::code::effects(Language::Python, text, context, effects);
         }
-        let text = super::super::words::join(rest);
+        let text = words::join(rest);
         effects.push(Effect::Script {
             language: Language::Python,
             text,
@@ -349,7 +349,7 @@ pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
             effects.push(if at > 0 { Effect::Write { path, how } } else { Effect::Read { path } });
             continue;
         }
-        let Some((kind, rest)) = super::super::words::cut(address, b':') else {
+        let Some((kind, rest)) = words::cut(address, b':') else {
             if address.as_known().is_none() {
                 effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() });
             }
@@ -361,7 +361,7 @@ pub(super) fn socat(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
             None => rest,
         };
         match String::from_utf8_lossy(&kind).to_uppercase().as_str() {
-            "EXEC" => match plain.as_known().and_then(super::super::words::split) {
+            "EXEC" => match plain.as_known().and_then(words::split) {
                 Some(argv) => effects.push(exec(argv, "socat")),
                 None => {
                     effects.push(Effect::Unreadable { program: program.name.clone(), word: address.clone() });

@@ -373,7 +373,7 @@ impl Evaluator<'_> {
         let old = self.variables.get(name).cloned();
         let outer = old.unwrap_or_else(|| vec![super::initial(self.context, name)]);
         let returns = self.tasks.iter_mut().rev().find_map(|task| match task {
-            super::Task::Return { locals } => Some(locals),
+            Task::Return { locals } => Some(locals),
             _ => None,
         });
         if let Some(locals) = returns

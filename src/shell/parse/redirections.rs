@@ -5,6 +5,9 @@ use super::heredocs::Pending;
 use super::words::Context;
 use super::{Done, Frame, Parser, Step, Stop, is_name, is_name_start, number};
 
+/// Here-documents whose bodies are still to come.
+const MOST_HEREDOCS: usize = 16;
+
 impl Parser {
     /// Begins a redirection where one stands under the cursor: the operator is taken, the word behind it asked for.
     pub(super) fn begin_redirection(&mut self) -> Result<bool, Stop> {
@@ -109,6 +112,10 @@ impl Parser {
             }
             if delimiter.contains(&b'\n') {
                 return self.fail("the delimiter of a here-document must be plain");
+            }
+            // bash takes no more of one line (HEREDOC_MAX)
+            if self.pending.len() >= MOST_HEREDOCS {
+                return self.fail("more than 16 here-documents on one line");
             }
             let doc = self.new_heredoc();
             self.pending.push(Pending { doc, delimiter, quoted, strip, level: self.level });
