@@ -161,6 +161,12 @@ impl Log {
             broken: None,
         };
         let _lock = log.lock()?;
+        // Made anew they say nothing of the records that are there.
+        let has_records = log.file.metadata().is_ok_and(|about| about.len() > 0);
+        for key in [KEY_FILE, SIGNING_KEY_FILE].into_iter().filter(|key| has_records && !dir.join(key).exists()) {
+            let path = dir.join(key);
+            tracing::error!(path = %path.display(), "a key of the audit log is gone and is made anew: digests or checkpoints so far cannot be held against it");
+        }
         log.key = Key::new(keys::read_or_make(&log.directory, dir, KEY_FILE)?);
         // Made with the log, not when the first checkpoint is due: by then the disk may be full.
         log.signer()?;

@@ -276,6 +276,7 @@ fn what_leads_elsewhere_is_refused() {
         "elsewhere/evil",
         "config/a\\..\\evil",
         "config/",
+        "state/audit/a/b.jsonl",
     ] {
         let forged = forged(&[(name, b"x", 0o644)], same);
         let error = refused(&forged.1);
@@ -288,6 +289,61 @@ fn what_leads_elsewhere_is_refused() {
     assert!(refused(&link.1).contains("no plain file"));
     let set_id = forged(&[("config/a.toml", b"x", 0o644)], |it| it["entries"][0]["mode"] = 0o4755.into());
     assert!(refused(&set_id.1).contains("no place"));
+}
+
+#[test]
+fn a_name_that_is_a_file_and_a_directory_is_refused() {
+    for names in [["config/foo", "config/foo/bar.toml"], ["config/foo/bar.toml", "config/foo"]] {
+        let members = names.map(|name| (name, b"x".as_slice(), 0o644));
+        let error = refused(&forged(&members, |_| {}).1);
+        assert!(error.contains("a file in it and a directory"), "{error}");
+    }
+}
+
+#[test]
+fn many_small_members_are_no_way_around_the_ratio() {
+    let zeroes = vec![0_u8; 4 << 20];
+    let names: Vec<String> = (0..20).map(|number| format!("config/{number}.toml")).collect();
+    let members: Vec<(&str, &[u8], u32)> =
+        names.iter().map(|name| (name.as_str(), zeroes.as_slice(), 0o644)).collect();
+    let error = refused(&forged(&members, |_| {}).1);
+    assert!(error.contains("times its size"), "{error}");
+}
+
+#[test]
+fn an_import_that_fails_leaves_the_one_before_it_to_be_undone() {
+    let (from, other) = (furnished(), furnished());
+    fs::write(other.places.config.join("execward.toml"), "[limits]\nsessions = 9\n").expect("written");
+    let staged = stage(&other.places, &taken(&from, None), None).expect("whole");
+    apply(&other.places, &staged).expect("in place");
+    // One that cannot be put in place: a directory stands where a file would be.
+    fs::write(from.places.config.join("later.toml"), "x").expect("written");
+    let path = from.directory.path().join("later.zip");
+    take(&from.places, &path, None, &mut |_, _| {}).expect("taken");
+    let staged = stage(&other.places, &path, None).expect("whole");
+    fs::create_dir(other.places.config.join("later.toml.import-new")).expect("made");
+    apply(&other.places, &staged).expect_err("it fails");
+    assert!(!unfinished(&other.places.state));
+    undo(&other.places).expect("the one before is undone");
+    let text = fs::read_to_string(other.places.config.join("execward.toml")).expect("read");
+    assert_eq!(text, "[limits]\nsessions = 9\n");
+}
+
+#[test]
+fn what_a_backup_leaves_out_is_said_and_a_broken_one_leaves_nothing() {
+    let home = furnished();
+    let path = home.directory.path().join("said.zip");
+    let taken = take(&home.places, &path, None, &mut |_, _| {}).expect("taken");
+    assert!(taken.left_out.contains(&home.places.config.join("link.toml")), "{:?}", taken.left_out);
+    let broken = home.directory.path().join("broken.zip");
+    fs::set_permissions(home.places.state.join("state.db"), fs::Permissions::from_mode(0o600)).expect("ours");
+    fs::write(home.places.state.join("state.db"), "no database at all, and longer than its header is")
+        .expect("written");
+    take(&home.places, &broken, None, &mut |_, _| {}).expect_err("there is no copy of that");
+    let left = fs::read_dir(home.directory.path()).expect("listed").flatten();
+    let left: Vec<_> =
+        left.map(|it| it.file_name()).filter(|it| it.to_string_lossy().contains("broken")).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::Check;
 use crate::sys::process;
 
-/// 2025-01-01: no clock that is right shows an earlier time to this program.
-const EARLIEST: Duration = Duration::from_secs(1_735_689_600);
+/// 2026-01-01: no clock that is right shows an earlier time to this program.
+const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
 
 /// The landlock ABI from which on signals and abstract sockets are held back too (Linux 6.12).
 const SCOPED: u32 = 6;
