@@ -305,8 +305,8 @@ struct Evaluator<'a> {
     /// Commands that were asked whether they may have taken a directory away, and whether one may.
     looked_at: usize,
     disturbed: bool,
-    /// Variables to which a value is assigned as arithmetic (`declare -i`).
-    integers: BTreeSet<String>,
+    /// Variables to which a value is assigned as arithmetic or in other letters (`declare -i`, `-u`, `-l`, `-c`).
+    attributes: HashMap<String, u8>,
     /// `set -o posix`
     posix: bool,
     extglob: bool,
@@ -363,7 +363,7 @@ impl<'a> Evaluator<'a> {
             has_read_only: false,
             looked_at: 0,
             disturbed: false,
-            integers: BTreeSet::new(),
+            attributes: HashMap::new(),
             expand_aliases: context.aliases || context.posix || context.dialect == Dialect::Posix,
             posix: context.posix,
             extglob: context.extglob,
@@ -538,7 +538,7 @@ impl<'a> Evaluator<'a> {
                     self.end_call(&call);
                 }
                 for (name, old) in locals {
-                    self.integers.remove(&name);
+                    self.attributes.remove(&name);
                     self.variables.set(&name, old.unwrap_or_else(|| vec![Slot::Unset]));
                 }
                 Ok(())

@@ -56,26 +56,7 @@ impl Evaluator<'_> {
                 self.move_to(old);
             }
             "export" | "declare" | "typeset" | "local" | "readonly" => self.declare(name, args, reading),
-            "unset" => {
-                for value in args {
-                    if let Some(text) =
-                        value.as_str().filter(|text| !text.starts_with('-')).map(str::to_owned)
-                    {
-                        if text.contains('[') {
-                            self.reparse_subscript(&text);
-                        }
-                        self.assign_slot(&text, Slot::Unset);
-                        let covered = self.covered(&text);
-                        if !covered.is_empty() {
-                            let mut slots = vec![Slot::Unset];
-                            super::state::unite(&mut slots, &covered, &text);
-                            self.set(&text, slots);
-                        }
-                        self.functions.remove(&text);
-                        self.exported.remove(&text);
-                    }
-                }
-            }
+            "unset" => self.unset(args),
             "set" => self.set_options(args),
             "shift" => self.shift(args),
             "read" => self.read_builtin(args, index),
@@ -115,7 +96,9 @@ impl Evaluator<'_> {
             }
             "let" => {
                 for value in args {
-                    if let Some(bytes) = value.as_known().map(<[u8]>::to_vec) {
+                    // `let x=y*2`: what names no file stays as it is
+                    if !value.has_unknown() {
+                        let bytes = value.text().into_owned().into_bytes();
                         self.check_names(&bytes);
                         arith::evaluate(&bytes, self);
                         self.apply_deferred();
@@ -303,16 +286,8 @@ impl Evaluator<'_> {
                 {
                     continue;
                 }
-                if options.contains(&b'i') {
-                    content = self.calculated(&name, content);
-                } else if options.contains(&b'u') {
-                    content = content
-                        .as_known()
-                        .map_or(content.clone(), |bytes| Value::known(bytes.to_ascii_uppercase()));
-                } else if options.contains(&b'l') {
-                    content = content
-                        .as_known()
-                        .map_or(content.clone(), |bytes| Value::known(bytes.to_ascii_lowercase()));
+                for kind in options.iter().filter(|option| b"iulc".contains(option)) {
+                    content = self.converted(&name, *kind, content);
                 }
                 let target = content.as_str().map(str::to_owned);
                 let slot = match target {
@@ -333,8 +308,8 @@ impl Evaluator<'_> {
             } else if builtin == "local" && self.covered(&name).is_empty() {
                 self.assign_slot(&name, Slot::Unset);
             }
-            if options.contains(&b'i') {
-                self.integers.insert(name.clone());
+            for kind in options.iter().filter(|option| b"iulc".contains(option)) {
+                self.attributes.insert(name.clone(), *kind);
             }
             if exports {
                 self.exported.insert(name);
@@ -387,35 +362,93 @@ impl Evaluator<'_> {
         let mut rest = args;
         while let Some((first, tail)) = rest.split_first() {
             match first.as_known() {
-                Some(b"--") => {
-                    self.assign_slot("@", Slot::Array(numbered(tail.to_vec(), 1)));
-                    return;
-                }
-                Some(option @ (b"-o" | b"+o")) => {
-                    if tail.first().and_then(Value::as_known) == Some(b"posix") {
-                        self.posix = option == b"-o";
-                        self.expand_aliases |= self.posix;
+                Some(b"--") => return self.set_parameters(tail),
+                Some(b"-") if tail.is_empty() => return,
+                Some(b"-") => return self.set_parameters(tail),
+                Some([sign @ (b'-' | b'+'), letters @ ..]) if !letters.is_empty() => {
+                    rest = tail;
+                    // `-euo pipefail`
+                    if letters.contains(&b'o') {
+                        if tail.first().and_then(Value::as_known) == Some(b"posix") {
+                            self.posix = *sign == b'-';
+                            self.expand_aliases |= self.posix;
+                        }
+                        rest = tail.split_first().map_or(tail, |(_, tail)| tail);
                     }
-                    rest = tail.split_first().map_or(tail, |(_, tail)| tail);
                 }
-                Some([b'-' | b'+', _, ..]) => rest = tail,
-                _ => {
-                    let splits = rest.iter().any(|value| {
-                        value
-                            .pieces
-                            .iter()
-                            .any(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.splits))
-                    });
-                    let slot = if splits {
-                        Slot::Scalar(hole("$@", false))
-                    } else {
-                        Slot::Array(numbered(rest.to_vec(), 1))
-                    };
-                    self.assign_slot("@", slot);
-                    return;
-                }
+                _ => return self.set_parameters(rest),
             }
         }
+    }
+
+    fn set_parameters(&mut self, values: &[Value]) {
+        // an unquoted word of variables that nothing sets is none
+        let unset = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.unset && hole.splits);
+        let splits = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.splits);
+        let values = values.iter().filter(|value| value.pieces.is_empty() || !value.pieces.iter().all(unset));
+        let values: Vec<Value> = values.cloned().collect();
+        let slot = if values.iter().any(|value| value.pieces.iter().any(splits)) {
+            Slot::Scalar(hole("$@", false))
+        } else {
+            Slot::Array(numbered(values, 1))
+        };
+        self.assign_slot("@", slot);
+    }
+
+    fn unset(&mut self, args: &[Value]) {
+        let names = |flag: &[u8]| args.iter().any(|value| value.as_known() == Some(flag));
+        let (functions, variables) = (names(b"-f"), names(b"-v"));
+        for value in args {
+            let Some(text) = value.as_str().filter(|text| !text.starts_with('-')).map(str::to_owned) else {
+                continue;
+            };
+            if functions {
+                self.functions.remove(&text);
+                continue;
+            }
+            if text.contains('[') {
+                self.reparse_subscript(&text);
+            }
+            if let Some((name, key)) = text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+                self.unset_element(name, key);
+                continue;
+            }
+            // a function goes where no variable has the name
+            if !variables
+                && !matches!(self.variables.get(&text), Some(slots) if !slots.contains(&Slot::Unset))
+            {
+                self.functions.remove(&text);
+            }
+            self.assign_slot(&text, Slot::Unset);
+            let covered = self.covered(&text);
+            if !covered.is_empty() {
+                let mut slots = vec![Slot::Unset];
+                super::state::unite(&mut slots, &covered, &text);
+                self.set(&text, slots);
+            }
+            self.exported.remove(&text);
+        }
+    }
+
+    /// `unset 'a[1]'`
+    fn unset_element(&mut self, name: &str, key: &str) {
+        let Slot::Array(mut items) = self.slot(name) else {
+            return self.assign_slot(name, super::state::unknown_slot(name));
+        };
+        let slot = match arith::evaluate(key.as_bytes(), self) {
+            _ if matches!(key, "@" | "*") => Slot::Unset,
+            Some(index) if index >= 0 && !key.bytes().any(|byte| byte.is_ascii_alphabetic()) => {
+                let index = index.to_string().into_bytes();
+                items.retain(|(known, _)| *known != index);
+                Slot::Array(items)
+            }
+            _ if items.iter().any(|(known, _)| known == key.as_bytes()) => {
+                items.retain(|(known, _)| known != key.as_bytes());
+                Slot::Array(items)
+            }
+            _ => super::state::unknown_slot(name),
+        };
+        self.assign_slot(name, slot);
     }
 
     fn shift(&mut self, args: &[Value]) {

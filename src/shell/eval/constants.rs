@@ -233,7 +233,7 @@ fn base64(input: &[u8]) -> Option<Vec<u8>> {
             b'+' => 62,
             b'/' => 63,
             b'=' => break,
-            b'\n' | b'\r' | b' ' => continue,
+            b'\n' => continue,
             _ => return None,
         };
         bits = bits << 6 | u32::from(value);
@@ -340,7 +340,7 @@ fn cut(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
     if low == 0 || high < low {
         return None;
     }
-    Some(lines(input, |line, out| {
+    let mut cut = lines(input, |line, out| {
         if fields {
             if !line.contains(&delimiter) {
                 out.extend_from_slice(line);
@@ -355,7 +355,11 @@ fn cut(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
         } else {
             out.extend(line.iter().skip(low - 1).take((high - low).saturating_add(1)));
         }
-    }))
+    });
+    if !input.is_empty() && !input.ends_with(b"\n") {
+        cut.push(b'\n');
+    }
+    Some(cut)
 }
 
 fn ends(head: bool, args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {

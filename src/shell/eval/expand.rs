@@ -296,10 +296,10 @@ impl Evaluator<'_> {
                     let cwd = self.variable_value(CWD);
                     fields.current.value(&cwd, true);
                 }
-                b"-" => {
-                    let old = self.variable_value("OLDPWD");
-                    fields.current.value(&old, true);
-                }
+                b"-" => match self.element("OLDPWD", None) {
+                    Some(old) => fields.current.value(&old, true),
+                    None => fields.current.text(b"~-", false),
+                },
                 name => match std::str::from_utf8(name).ok().and_then(|name| self.home_of(name)) {
                     Some(home) => fields.current.text(home.as_bytes(), true),
                     None => {
@@ -421,7 +421,7 @@ impl Evaluator<'_> {
                                     let last = items.last().and_then(|(key, _)| {
                                         std::str::from_utf8(key).ok()?.parse::<i64>().ok()
                                     });
-                                    last.map(|last| last + 1 + index)
+                                    last.map(|last| last.saturating_add(1).saturating_add(index))
                                         .unwrap_or(index)
                                         .to_string()
                                         .into_bytes()
@@ -461,7 +461,7 @@ impl Numbers for Evaluator<'_> {
                     Some(0)
                 } else {
                     arith::parse_number(text.strip_prefix('-').unwrap_or(text))
-                        .map(|number| if text.starts_with('-') { -number } else { number })
+                        .map(|number| if text.starts_with('-') { number.wrapping_neg() } else { number })
                 }
             }
             _ => None,

@@ -169,11 +169,9 @@ impl Evaluator<'_> {
                 self.spawning(&script, ix, &node);
                 let name = String::from_utf8_lossy(script.bytes(name)).into_owned();
                 if !values.is_empty() {
-                    if self.integers.contains(&name) {
+                    if self.attributes.contains_key(&name) {
                         for slot in &mut values {
-                            if let Slot::Scalar(value) = slot {
-                                *value = self.calculated(&name, std::mem::take(value));
-                            }
+                            *slot = self.by_attribute(&name, slot.clone());
                         }
                     }
                     self.set(&name, values);

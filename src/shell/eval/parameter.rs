@@ -83,7 +83,7 @@ impl Evaluator<'_> {
             _ => Value::default(),
         };
         if let Some(text) = range.as_known() {
-            self.check_names(&text.to_vec());
+            self.check_names(text);
         }
         // The words of an array or of the positional parameters.
         let many = matches!(name.as_str(), "@" | "*")
@@ -221,7 +221,11 @@ impl Evaluator<'_> {
                 let Some(operand) = param.operand else { return Ok(()) };
                 if kind == b'=' {
                     // What is assigned is what is split: `${x=a b}` is two words.
-                    let value = self.single(script, ix, operand, true)?;
+                    let value = if part.quoted {
+                        self.quoted_operand(script, ix, operand)?
+                    } else {
+                        self.single(script, ix, operand, true)?
+                    };
                     self.put(&value, part.quoted, fields);
                     self.deferred.push((name, Slot::Scalar(value)));
                     return Ok(());
@@ -269,9 +273,18 @@ impl Evaluator<'_> {
             fields.operand = outer;
             return done;
         }
-        let value = self.single(script, ix, word, false)?;
+        let value = self.quoted_operand(script, ix, word)?;
         fields.current.value(&value, true);
         Ok(())
+    }
+
+    /// An operand in quotes: a tilde is one there, also at the start.
+    fn quoted_operand(&mut self, script: &Script, ix: Ix, word: Id) -> Result<Value, TooMuch> {
+        let mut inside = Fields::default();
+        self.parts(script, ix, script.parts(word), &mut inside, false, false)?;
+        let value = inside.current.plain();
+        self.spend(value.weight() / 64)?;
+        Ok(value)
     }
 
     /// Applies an operator to a value.

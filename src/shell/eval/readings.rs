@@ -36,7 +36,7 @@ impl Evaluator<'_> {
     }
 
     /// What is assigned, by what is known of the variable: arithmetic, an alias, a mode.
-    fn by_attribute(&mut self, name: &str, slot: Slot) -> Slot {
+    pub(super) fn by_attribute(&mut self, name: &str, slot: Slot) -> Slot {
         match (name, &slot) {
             ("BASH_ALIASES", Slot::Array(items)) => {
                 let known = |(key, value): &(Vec<u8>, Value)| {
@@ -53,26 +53,42 @@ impl Evaluator<'_> {
                     self.check_names(&bytes);
                 }
             }
-            (_, Slot::Scalar(value)) if self.integers.contains(name) => {
-                return Slot::Scalar(self.calculated(name, value.clone()));
+            (_, Slot::Scalar(value)) => {
+                if let Some(kind) = self.attributes.get(name).copied() {
+                    return Slot::Scalar(self.converted(name, kind, value.clone()));
+                }
             }
-            (_, Slot::Array(items)) if self.integers.contains(name) => {
-                let items = items.clone();
-                let number = |(key, value)| (key, self.calculated(name, value));
-                return Slot::Array(items.into_iter().map(number).collect());
+            (_, Slot::Array(items)) => {
+                if let Some(kind) = self.attributes.get(name).copied() {
+                    let convert = |(key, value): &(Vec<u8>, Value)| {
+                        (key.clone(), self.converted(name, kind, value.clone()))
+                    };
+                    return Slot::Array(items.iter().map(convert).collect());
+                }
             }
             _ => {}
         }
         slot
     }
 
-    /// A value that is assigned as arithmetic.
-    pub(super) fn calculated(&mut self, name: &str, value: Value) -> Value {
+    /// A value that is assigned as arithmetic, or in other letters.
+    pub(super) fn converted(&mut self, name: &str, kind: u8, value: Value) -> Value {
         let Some(bytes) = value.as_known().map(<[u8]>::to_vec) else { return number(&format!("${name}")) };
-        self.check_names(&bytes);
-        match super::arith::evaluate(&bytes, self) {
-            Some(number) => Value::known(number.to_string()),
-            None => number(&format!("${name}")),
+        match kind {
+            b'u' => Value::known(bytes.to_ascii_uppercase()),
+            b'l' => Value::known(bytes.to_ascii_lowercase()),
+            b'c' => {
+                let mut bytes = bytes.to_ascii_lowercase();
+                bytes.iter_mut().take(1).for_each(u8::make_ascii_uppercase);
+                Value::known(bytes)
+            }
+            _ => {
+                self.check_names(&bytes);
+                match super::arith::evaluate(&bytes, self) {
+                    Some(number) => Value::known(number.to_string()),
+                    None => number(&format!("${name}")),
+                }
+            }
         }
     }
 
@@ -95,6 +111,10 @@ impl Evaluator<'_> {
 
     /// What a variable holds in the current reading.
     pub(super) fn slot(&mut self, name: &str) -> Slot {
+        // what the same command has assigned: `${x:=a} $x`
+        if let Some((_, slot)) = self.deferred.iter().rev().find(|(known, _)| known == name) {
+            return slot.clone();
+        }
         let mut name = name.to_owned();
         for _ in 0..8 {
             let slot = match self.variables.get(&name) {
@@ -193,7 +213,7 @@ pub(super) fn taken_in(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A number that is not known.
-pub(super) fn number(source: &str) -> Value {
+fn number(source: &str) -> Value {
     Value::unknown(Unknown { source: source.to_owned(), ..Unknown::default() })
 }
 

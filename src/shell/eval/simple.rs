@@ -136,7 +136,7 @@ impl Evaluator<'_> {
                     Slot::Scalar(value) if assign.append => vec![(b"0".to_vec(), value)],
                     _ => Vec::new(),
                 };
-                let mut next = items.len();
+                let mut next = next_index(&items);
                 for element in script.assigns.get(elements.range()).unwrap_or(&[]) {
                     let Assigned::Word(word) = element.value else { continue };
                     match element.subscript {
@@ -149,7 +149,7 @@ impl Evaluator<'_> {
                             if let Some(index) =
                                 std::str::from_utf8(&key).ok().and_then(|key| key.parse::<usize>().ok())
                             {
-                                next = index + 1;
+                                next = index.saturating_add(1);
                             }
                             items.retain(|(known, _)| *known != key);
                             items.push((key, value));
@@ -157,12 +157,12 @@ impl Evaluator<'_> {
                         None => {
                             for value in self.arguments(script, ix, word)? {
                                 items.push((next.to_string().into_bytes(), value));
-                                next += 1;
+                                next = next.saturating_add(1);
                             }
                         }
                     }
                 }
-                Slot::Array(items)
+                Slot::Array(in_order(items))
             }
             Assigned::Word(word) => {
                 let value = self.single(script, ix, word, true)?;
@@ -195,7 +195,7 @@ impl Evaluator<'_> {
                             Some((_, old)) => *old = value,
                             None => items.push((key, value)),
                         }
-                        Slot::Array(items)
+                        Slot::Array(in_order(items))
                     }
                 }
             }
@@ -479,6 +479,23 @@ impl Evaluator<'_> {
         }
         Ok(())
     }
+}
+
+fn index_of(key: &[u8]) -> Option<usize> {
+    std::str::from_utf8(key).ok()?.parse().ok()
+}
+
+/// The number behind the last of an array.
+fn next_index(items: &[(Vec<u8>, Value)]) -> usize {
+    items.last().and_then(|(key, _)| index_of(key)).map_or(items.len(), |last| last.saturating_add(1))
+}
+
+/// The items of an array by their numbers, in whatever order they were assigned.
+fn in_order(mut items: Vec<(Vec<u8>, Value)>) -> Vec<(Vec<u8>, Value)> {
+    if items.iter().all(|(key, _)| index_of(key).is_some()) {
+        items.sort_by_key(|(key, _)| index_of(key));
+    }
+    items
 }
 
 pub(super) fn concat(mut first: Value, second: Value) -> Value {

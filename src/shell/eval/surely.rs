@@ -105,7 +105,7 @@ impl Evaluator<'_> {
                 _ => false,
             })
         };
-        let free = !self.has_read_only && self.integers.is_empty();
+        let free = !self.has_read_only && self.attributes.is_empty();
         script.assigns.get(assigns.range()).unwrap_or(&[]).iter().all(|assign| match assign.value {
             Assigned::Word(word) => {
                 let name = script.bytes(assign.name);
