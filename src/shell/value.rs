@@ -206,6 +206,13 @@ impl Value {
         value
     }
 
+    /// Whether it is no word at all where nothing unseen sets what it is made of: unquoted, of unset variables alone.
+    pub(super) fn is_no_word(&self) -> bool {
+        let unset =
+            |piece: &Piece| matches!(piece, Piece::Unknown(unknown) if unknown.unset && unknown.splits);
+        !self.pieces.is_empty() && self.pieces.iter().all(unset)
+    }
+
     /// Whether any part is a variable that nothing sets.
     pub fn has_unset(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.unset))

@@ -1,6 +1,6 @@
 //! Builtins that change what the rest of the text means, or run text that they are given.
 
-use super::super::{Input, Origin, Piece, Value};
+use super::super::{Dialect, Input, Origin, Piece, Value};
 use super::simple::Reading;
 use super::state::{CWD, Slot, hole};
 use super::{Evaluator, Task, TooMuch, arith, constants, numbered};
@@ -177,8 +177,7 @@ impl Evaluator<'_> {
         }
         let searched = if push { Vec::new() } else { self.searched(&target) };
         // `cd $unset` is `cd`, which goes home
-        let nothing = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.unset && hole.splits);
-        let home = !push && !target.pieces.is_empty() && target.pieces.iter().all(nothing);
+        let home = !push && target.is_no_word();
         self.move_to(target);
         if home {
             let mut slots = vec![self.slot(CWD)];
@@ -263,11 +262,14 @@ impl Evaluator<'_> {
                 self.opaque("a declaration of a name that is not known");
                 continue;
             }
-            if builtin == "local"
-                || !self.calls.is_empty()
-                    && matches!(builtin, "declare" | "typeset")
-                    && !options.contains(&b'g')
-            {
+            let inside = !self.calls.is_empty();
+            if builtin == "local" && !inside && self.context.dialect == Dialect::Bash {
+                // it fails outside functions, and assigns nothing
+                continue;
+            }
+            let local = builtin == "local"
+                || inside && matches!(builtin, "declare" | "typeset") && !options.contains(&b'g');
+            if local {
                 self.make_local(&name);
             }
             if length < prefix.len() {
@@ -305,7 +307,7 @@ impl Evaluator<'_> {
                     self.reparse_value(&text, "a prompt");
                 }
                 self.assign_slot(&name, slot);
-            } else if builtin == "local" && self.covered(&name).is_empty() {
+            } else if local && self.covered(&name).is_empty() {
                 self.assign_slot(&name, Slot::Unset);
             }
             for kind in options.iter().filter(|option| b"iulc".contains(option)) {
@@ -382,10 +384,8 @@ impl Evaluator<'_> {
     }
 
     fn set_parameters(&mut self, values: &[Value]) {
-        // an unquoted word of variables that nothing sets is none
-        let unset = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.unset && hole.splits);
-        let splits = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.splits);
-        let values = values.iter().filter(|value| value.pieces.is_empty() || !value.pieces.iter().all(unset));
+        let splits = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.splits && !hole.unset);
+        let values = values.iter().filter(|value| !value.is_no_word());
         let values: Vec<Value> = values.cloned().collect();
         let slot = if values.iter().any(|value| value.pieces.iter().any(splits)) {
             Slot::Scalar(hole("$@", false))
@@ -408,6 +408,10 @@ impl Evaluator<'_> {
             }
             if text.contains('[') {
                 self.reparse_subscript(&text);
+            }
+            if names(b"-n") {
+                self.set(&text, vec![Slot::Unset]);
+                continue;
             }
             if let Some((name, key)) = text.strip_suffix(']').and_then(|text| text.split_once('[')) {
                 self.unset_element(name, key);
@@ -432,7 +436,11 @@ impl Evaluator<'_> {
 
     /// `unset 'a[1]'`
     fn unset_element(&mut self, name: &str, key: &str) {
-        let Slot::Array(mut items) = self.slot(name) else {
+        let slot = self.slot(name);
+        if slot == Slot::Unset {
+            return;
+        }
+        let Slot::Array(mut items) = slot else {
             return self.assign_slot(name, super::state::unknown_slot(name));
         };
         let slot = match arith::evaluate(key.as_bytes(), self) {

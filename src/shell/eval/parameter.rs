@@ -7,8 +7,9 @@ use super::escapes::ansi_c;
 use super::expand::{Fields, source};
 use super::field::{Bit, Field, Pattern};
 use super::replacement;
+use super::simple::index_of;
 use super::state::{Slot, hole};
-use super::{Evaluator, Ix, TooMuch};
+use super::{Evaluator, Ix, TooMuch, numbered};
 
 /// What `${x?}` and `${x:?}` stand for wherever the shell goes on.
 fn passed(value: Option<Value>, colon: bool, source: &str) -> Value {
@@ -108,12 +109,23 @@ impl Evaluator<'_> {
             } else {
                 subscript.as_ref().and_then(Value::as_known) == Some(b"*")
             };
-            let items = match self.slot(&array) {
-                Slot::Array(items) => Some(items.into_iter().map(|(_, value)| value).collect::<Vec<_>>()),
-                Slot::Scalar(value) if array != "@" => Some(vec![value]),
+            let kept = match self.slot(&array) {
+                Slot::Array(items) => Some(items),
+                Slot::Scalar(value) if array != "@" => Some(numbered(vec![value], 0)),
                 Slot::Unset if array != "@" => Some(Vec::new()),
                 _ => None,
             };
+            let kept = match (param.op, kept) {
+                (Op::Substring, Some(mut items)) => {
+                    if array == "@" {
+                        // Positional parameters count from `$0`.
+                        items.insert(0, (b"0".to_vec(), self.zero()));
+                    }
+                    Some(self.slice(items, &range).unwrap_or_else(|| vec![hole(&source, false)]))
+                }
+                (_, kept) => kept.map(|items| items.into_iter().map(|(_, value)| value).collect()),
+            };
+            let items: Option<Vec<Value>> = kept;
             let Some(mut items) = items else {
                 // Nobody knows how many there are.
                 if let Op::Default(..) = param.op
@@ -145,22 +157,7 @@ impl Evaluator<'_> {
                         return Ok(());
                     }
                 }
-                Op::Substring => {
-                    if array == "@" {
-                        // Positional parameters count from `$0`.
-                        items.insert(0, self.zero());
-                    }
-                    match self.range(&range, items.len()) {
-                        Some((from, to)) => {
-                            items = items
-                                .get(from.min(items.len())..to.min(items.len()).max(from.min(items.len())))
-                                .unwrap_or(&[])
-                                .to_vec();
-                        }
-                        None => items = vec![hole(&source, false)],
-                    }
-                }
-                Op::None => {}
+                Op::None | Op::Substring => {}
                 _ => {
                     for item in &mut items {
                         *item = self.operate(script, ix, param, item.clone(), &range, &source)?;
@@ -430,6 +427,17 @@ impl Evaluator<'_> {
             Op::Transform(_) => unknown(),
             _ => value,
         })
+    }
+
+    /// The items of an array from an index on: it may have gaps.
+    fn slice(&mut self, items: Vec<(Vec<u8>, Value)>, range: &Value) -> Option<Vec<Value>> {
+        let last = match items.last() {
+            Some((key, _)) => index_of(key)?.checked_add(1)?,
+            None => return Some(Vec::new()),
+        };
+        let (from, to) = self.range(range, last)?;
+        let behind = items.into_iter().filter(|(key, _)| index_of(key).is_some_and(|index| index >= from));
+        Some(behind.map(|(_, value)| value).take(to.saturating_sub(from)).collect())
     }
 
     /// `offset` or `offset:length` within something of this length, as `from..to`.

@@ -155,7 +155,8 @@ impl Evaluator<'_> {
                             items.push((key, value));
                         }
                         None => {
-                            for value in self.arguments(script, ix, word)? {
+                            let values = self.arguments(script, ix, word)?;
+                            for value in values.into_iter().filter(|value| !value.is_no_word()) {
                                 items.push((next.to_string().into_bytes(), value));
                                 next = next.saturating_add(1);
                             }
@@ -481,7 +482,8 @@ impl Evaluator<'_> {
     }
 }
 
-fn index_of(key: &[u8]) -> Option<usize> {
+/// A key as the index that it is.
+pub(super) fn index_of(key: &[u8]) -> Option<usize> {
     std::str::from_utf8(key).ok()?.parse().ok()
 }
 
