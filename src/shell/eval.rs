@@ -7,6 +7,7 @@
 
 mod arith;
 mod braces;
+mod branches;
 mod builtins;
 mod calls;
 mod constants;
@@ -238,6 +239,8 @@ enum Task {
         mark: usize,
         invocations: usize,
     },
+    /// Of several ways in which one command may go: those to come, and what the others have made of the variables.
+    Ways(Box<branches::Ways>),
     Restore(Box<Place>),
     /// Begins a text inside the text.
     Enter(Origin),
@@ -513,6 +516,7 @@ impl<'a> Evaluator<'a> {
                 self.again(ix, condition, body, pass, mark, invocations);
                 Ok(())
             }
+            Task::Ways(ways) => self.next_way(*ways),
             Task::Restore(place) => {
                 self.place = *place;
                 Ok(())

@@ -213,6 +213,13 @@ impl Value {
         !self.pieces.is_empty() && self.pieces.iter().all(unset)
     }
 
+    /// Whether it may be several words, or none: it stands for no one item of a list.
+    pub(super) fn splits(&self) -> bool {
+        self.pieces
+            .iter()
+            .any(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.splits && !unknown.unset))
+    }
+
     /// Whether any part is a variable that nothing sets.
     pub fn has_unset(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Unknown(unknown) if unknown.unset))

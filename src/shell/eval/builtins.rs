@@ -100,8 +100,10 @@ impl Evaluator<'_> {
                     if !value.has_unknown() {
                         let bytes = value.text().into_owned().into_bytes();
                         self.check_names(&bytes);
-                        arith::evaluate(&bytes, self);
-                        self.apply_deferred();
+                        self.in_each_reading(|shell| {
+                            arith::evaluate(&bytes, shell);
+                            Ok(())
+                        })?;
                     }
                 }
             }
@@ -384,10 +386,9 @@ impl Evaluator<'_> {
     }
 
     fn set_parameters(&mut self, values: &[Value]) {
-        let splits = |piece: &Piece| matches!(piece, Piece::Unknown(hole) if hole.splits && !hole.unset);
         let values = values.iter().filter(|value| !value.is_no_word());
         let values: Vec<Value> = values.cloned().collect();
-        let slot = if values.iter().any(|value| value.pieces.iter().any(splits)) {
+        let slot = if values.iter().any(Value::splits) {
             Slot::Scalar(hole("$@", false))
         } else {
             Slot::Array(numbered(values, 1))
@@ -464,15 +465,22 @@ impl Evaluator<'_> {
             None => Some(1),
             Some(value) => value.as_str().and_then(|text| text.parse::<usize>().ok()),
         };
-        if let Slot::Array(items) = self.slot("@") {
-            let slot = match count {
-                Some(count) => {
-                    Slot::Array(numbered(items.into_iter().skip(count).map(|(_, value)| value).collect(), 1))
-                }
-                None => Slot::Scalar(hole("$@", false)),
-            };
-            self.assign_slot("@", slot);
-        }
+        let slots = self.variables.get("@").cloned();
+        let slots = slots.unwrap_or_else(|| vec![super::initial(self.context, "@")]);
+        let shifted = |slot: Slot| match (slot, count) {
+            // with fewer it fails, and shifts nothing
+            (Slot::Array(items), Some(count))
+                if items.iter().take(count).any(|(_, value)| value.splits()) =>
+            {
+                Slot::Scalar(hole("$@", false))
+            }
+            (Slot::Array(items), Some(count)) if count <= items.len() => {
+                Slot::Array(numbered(items.into_iter().skip(count).map(|(_, value)| value).collect(), 1))
+            }
+            (Slot::Array(_), None) => Slot::Scalar(hole("$@", false)),
+            (slot, _) => slot,
+        };
+        self.set("@", slots.into_iter().map(shifted).collect());
     }
 
     fn eval(&mut self, args: &[Value], reading: &Reading) -> Result<(), TooMuch> {

@@ -388,16 +388,23 @@ impl Evaluator<'_> {
                 return Some(self.zero());
             }
             return match self.slot("@") {
+                // behind what may be any number of words nobody knows the numbers
+                Slot::Array(items) if items.iter().take(index - 1).any(|(_, value)| value.splits()) => {
+                    Some(hole(&format!("${name}"), false))
+                }
                 Slot::Array(items) => items
                     .get(index - 1)
                     .map(|(_, value)| value.clone())
                     .or_else(|| Some(hole(&format!("${name}"), true))),
+                Slot::Scalar(all) => Some(hole(&format!("${name}"), all.has_unset())),
                 _ => Some(hole(&format!("${name}"), true)),
             };
         }
         match (name, self.slot(name)) {
             ("#", _) => Some(match self.slot("@") {
-                Slot::Array(items) => Value::known(items.len().to_string()),
+                Slot::Array(items) if !items.iter().any(|(_, value)| value.splits()) => {
+                    Value::known(items.len().to_string())
+                }
                 _ => Value::unknown(Unknown { source: "$#".to_owned(), ..Unknown::default() }),
             }),
             (_, Slot::Unset) => None,
@@ -432,6 +439,11 @@ impl Evaluator<'_> {
                         }
                     }
                 };
+                let index = super::simple::index_of(&key);
+                let before = |known: &[u8]| super::simple::index_of(known) < index;
+                if items.iter().any(|(known, value)| value.splits() && before(known)) {
+                    return Some(hole(&format!("${{{name}}}"), false));
+                }
                 items.into_iter().find(|(known, _)| *known == key).map(|(_, value)| value)
             }
             (_, Slot::Reference(_)) => Some(hole(&format!("${name}"), false)),

@@ -75,6 +75,10 @@ impl Field {
                 value.push(match bit {
                     Bit::Text(bytes, _) => Piece::Known(bytes),
                     Bit::Glob(bytes) => Piece::Glob(bytes),
+                    // quotes beside it make a word of what is nothing otherwise
+                    Bit::Hole(unknown) if unknown.unset && self.quoted => {
+                        Piece::from(Unknown { splits: false, ..unknown })
+                    }
                     Bit::Hole(unknown) => Piece::from(unknown),
                 });
             }

@@ -206,13 +206,17 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn cond(&mut self, script: &Script, ix: Ix, words: Slice) -> Result<(), TooMuch> {
+        self.in_each_reading(|shell| shell.condition(script, ix, words))?;
+        self.walk_found()
+    }
+
+    /// What a condition evaluates in one reading of its variables.
+    fn condition(&mut self, script: &Script, ix: Ix, words: Slice) -> Result<(), TooMuch> {
         let ids = script.ids(words);
         let mut values = Vec::with_capacity(ids.len());
         for word in ids {
             values.push(self.single(script, ix, *word, false)?);
         }
-        self.picks.clear();
-        self.apply_deferred();
         for (index, value) in values.iter().enumerate() {
             match value.as_known() {
                 Some(b"-eq" | b"-ne" | b"-lt" | b"-le" | b"-gt" | b"-ge") => {
@@ -233,6 +237,6 @@ impl Evaluator<'_> {
                 _ => {}
             }
         }
-        self.walk_found()
+        Ok(())
     }
 }

@@ -76,7 +76,31 @@ impl Evaluator<'_> {
         let script = self.script(ix);
         let Some(node) = script.node(id).copied() else { return Ok(()) };
         self.span = self.span_of(ix, node.span);
-        let (redirects, stdin, stdout) = self.redirects(&script, ix, node.redirs)?;
+        self.picks.clear();
+        let (mut redirects, mut stdin, mut stdout) = self.redirects(&script, ix, node.redirs)?;
+        for round in 0.. {
+            if !self.next_picks() {
+                break;
+            }
+            self.overflow = round >= simple::READINGS;
+            let (more, input, out) = self.redirects(&script, ix, node.redirs)?;
+            redirects.extend(more);
+            stdout |= out;
+            // what is read may be any of them, one behind the other is all of them
+            stdin = match (stdin, input) {
+                (Some(Input::Known(mut all)), Some(Input::Known(bytes))) => {
+                    all.extend(bytes);
+                    Some(Input::Known(all))
+                }
+                (Some(Input::Known(_)) | None, input) => input,
+                (stdin, _) => stdin,
+            };
+            if self.overflow {
+                break;
+            }
+        }
+        self.overflow = false;
+        self.picks.clear();
         self.surround(&redirects, stdin, stdout);
         let mut words = Words::new();
         own_words(&script, &node, &mut words);
@@ -149,20 +173,32 @@ impl Evaluator<'_> {
             }
             Kind::For { name, words, body } | Kind::Select { name, words, body } => {
                 let mut values = Slots::new();
-                match words {
-                    Some(words) => {
-                        for word in script.ids(words) {
-                            for value in self.expanded(&script, ix, *word, true)? {
-                                state::unite(&mut values, &[Slot::Scalar(value)], "for");
+                self.picks.clear();
+                for round in 0.. {
+                    match words {
+                        Some(words) => {
+                            for word in script.ids(words) {
+                                for value in self.expanded(&script, ix, *word, true)? {
+                                    state::unite(&mut values, &[Slot::Scalar(value)], "for");
+                                }
                             }
                         }
+                        None => match self.slot("@") {
+                            Slot::Array(items) => {
+                                let items: Slots =
+                                    items.into_iter().map(|(_, value)| Slot::Scalar(value)).collect();
+                                state::unite(&mut values, &items, "for");
+                            }
+                            _ => state::unite(&mut values, &[Slot::Scalar(hole("$@", false))], "for"),
+                        },
                     }
-                    None => match self.slot("@") {
-                        Slot::Array(items) => {
-                            values.extend(items.into_iter().map(|(_, value)| Slot::Scalar(value)));
-                        }
-                        _ => values.push(Slot::Scalar(hole("$@", false))),
-                    },
+                    if !self.next_picks() {
+                        break;
+                    }
+                    if round >= simple::READINGS {
+                        state::unite(&mut values, &[state::unknown_slot("for")], "for");
+                        break;
+                    }
                 }
                 self.picks.clear();
                 self.apply_deferred();
@@ -182,17 +218,13 @@ impl Evaluator<'_> {
                 self.begin_loop(ix, None, body);
             }
             Kind::Case { word, arms } => {
-                self.single(&script, ix, word, false)?;
-                self.picks.clear();
-                self.apply_deferred();
+                self.in_each_reading(|shell| shell.single(&script, ix, word, false).map(|_| ()))?;
                 let mark = self.variables.mark();
                 self.tasks.push(Task::Arms { ix, arms, next: 0, mark, branches: Vec::new() });
             }
             Kind::Cond { words } => self.cond(&script, ix, words)?,
             Kind::Arith { word } => {
-                self.arithmetic(&script, ix, word)?;
-                self.picks.clear();
-                self.apply_deferred();
+                self.in_each_reading(|shell| shell.arithmetic(&script, ix, word).map(|_| ()))?;
                 self.walk_found()?;
             }
             Kind::Function { name, body } => {

@@ -126,7 +126,8 @@ impl Evaluator<'_> {
                 (_, kept) => kept.map(|items| items.into_iter().map(|(_, value)| value).collect()),
             };
             let items: Option<Vec<Value>> = kept;
-            let Some(mut items) = items else {
+            let any_number = items.iter().flatten().any(Value::splits);
+            let Some(mut items) = items.filter(|_| !(any_number && param.op == Op::Length)) else {
                 // Nobody knows how many there are.
                 if let Op::Default(..) = param.op
                     && let Some(operand) = param.operand
@@ -431,6 +432,9 @@ impl Evaluator<'_> {
 
     /// The items of an array from an index on: it may have gaps.
     fn slice(&mut self, items: Vec<(Vec<u8>, Value)>, range: &Value) -> Option<Vec<Value>> {
+        if items.iter().any(|(_, value)| value.splits()) {
+            return None;
+        }
         let last = match items.last() {
             Some((key, _)) => index_of(key)?.checked_add(1)?,
             None => return Some(Vec::new()),

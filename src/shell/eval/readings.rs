@@ -84,9 +84,14 @@ impl Evaluator<'_> {
             }
             _ => {
                 self.check_names(&bytes);
+                let picked = self.picks.len();
                 match super::arith::evaluate(&bytes, self) {
-                    Some(number) => Value::known(number.to_string()),
-                    None => number(&format!("${name}")),
+                    Some(number) if self.picks.len() == picked => Value::known(number.to_string()),
+                    // not known, or not the same in each reading
+                    _ => {
+                        self.picks.truncate(picked);
+                        number(&format!("${name}"))
+                    }
                 }
             }
         }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::super::ast::{Assign, Assigned, Kind, Node, RedirOp, Script, Slice, Target};
 use super::super::{Input, Piece, Redirect, RedirectKind, Span, Value};
+use super::branches::{self, Way};
 use super::expand::plain;
 use super::report::flatten;
 use super::state::{CWD, Slot};
-use super::{Evaluator, Ix, Task, TooMuch, arith, numbered};
+use super::{Evaluator, Function, Ix, Task, TooMuch, arith, numbered};
 
 /// Most readings of one command, for alternatives of the variables in it.
-const READINGS: usize = 64;
+pub(super) const READINGS: usize = 64;
 
 /// Aliases that may stand one behind the other in one command.
 const MOST_ALIASES: usize = 4;
@@ -54,16 +55,14 @@ impl Evaluator<'_> {
         }
         self.picks.clear();
         self.overflow = false;
-        let several = readings.len() > 1;
-        self.place.conditional += u32::from(several);
-        for (number, reading) in readings.into_iter().enumerate() {
-            self.reading = number;
-            self.apply_there(reading, script, ix, node)?;
-            self.picks.clear();
+        if readings.len() == 1 {
+            for reading in readings {
+                self.apply_there(reading, script, ix, node)?;
+            }
+            return self.walk_found();
         }
-        self.place.conditional -= u32::from(several);
-        self.reading = 0;
-        self.walk_found()
+        self.ways(branches::of_readings(ix, node, readings));
+        Ok(())
     }
 
     pub(super) fn reading(
@@ -297,7 +296,7 @@ impl Evaluator<'_> {
 
     /// Reports one reading of a command and does to the state what the shell would.
     /// Applies a reading in the directory that is a part of it.
-    fn apply_there(
+    pub(super) fn apply_there(
         &mut self,
         reading: Reading,
         script: &Rc<Script>,
@@ -459,26 +458,31 @@ impl Evaluator<'_> {
             self.surround(&reading.redirects, reading.stdin, reading.stdout);
         }
         let arguments: Vec<Value> = reading.argv.into_iter().skip(1).collect();
-        for function in functions.iter().rev() {
-            self.spend(1)?;
-            self.enter(name, function, Some(arguments.clone()));
-            let mut names = vec![Value::known(name)];
-            names.extend(match self.slot("FUNCNAME") {
-                Slot::Array(items) => items.into_iter().map(|(_, value)| value).collect(),
-                _ => Vec::new(),
-            });
-            self.variables.set("FUNCNAME", vec![Slot::Array(numbered(names, 0))]);
-            // With several definitions each runs from the same place.
-            if functions.len() > 1 {
-                break;
-            }
+        if let [function] = functions.as_slice()
+            && !uncertain
+        {
+            self.enter_as(name, function, arguments);
+            return Ok(());
         }
-        if functions.len() > 1 {
-            for function in functions.iter().rev().skip(1) {
-                self.enter(name, function, Some(arguments.clone()));
-            }
+        self.spend(functions.len() * (1 + arguments.len()))?;
+        let call = |function| Way::Call(name.to_owned(), function, arguments.clone());
+        let mut ways: Vec<Way> = functions.into_iter().map(call).collect();
+        if uncertain {
+            ways.push(Way::Nothing);
         }
+        self.ways(ways);
         Ok(())
+    }
+
+    /// Walks a function that is called by its name.
+    pub(super) fn enter_as(&mut self, name: &str, function: &Function, arguments: Vec<Value>) {
+        self.enter(name, function, Some(arguments));
+        let mut names = vec![Value::known(name)];
+        names.extend(match self.slot("FUNCNAME") {
+            Slot::Array(items) => items.into_iter().map(|(_, value)| value).collect(),
+            _ => Vec::new(),
+        });
+        self.variables.set("FUNCNAME", vec![Slot::Array(numbered(names, 0))]);
     }
 }
 

@@ -162,7 +162,13 @@ impl Parser {
         }
         let pattern = matches!(op, Op::Strip(..) | Op::Replace(_) | Op::Case(..));
         self.push(Frame::Param { param, start, quoted, stage: ParamStage::Operand });
-        self.push_word(Context::Brace { slash: matches!(op, Op::Replace(_)), quoted, pattern })
+        self.push_word(Context::Brace { slash: matches!(op, Op::Replace(_)), quoted, pattern })?;
+        if op == Op::Replace(b'/') && self.at(self.pos) == b'/' {
+            // `${x///}`: a third slash is the pattern, or its beginning
+            self.literal(self.pos, self.pos + 1, true)?;
+            self.pos += 1;
+        }
+        Ok(())
     }
 
     /// A subscript or operand has ended.
