@@ -12,7 +12,7 @@ mod follow;
 mod made;
 mod written;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -113,6 +113,8 @@ struct Walk<'f> {
     scripts: Vec<Value>,
     /// Sources that the text compiled.
     compiled: Vec<Value>,
+    /// How many bytes of written files may still be read again.
+    unread: Cell<usize>,
     /// What it wrote to files whose names are known only when it runs.
     unnamed: Vec<(String, Value)>,
     budget: Budget,
@@ -202,6 +204,7 @@ impl<'f> Walk<'f> {
             moved: false,
             scripts: Vec::new(),
             compiled: Vec::new(),
+            unread: Cell::new(built::MOST_READ),
             unnamed: Vec::new(),
             budget: Budget::default(),
             commands: 0,

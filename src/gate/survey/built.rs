@@ -6,6 +6,9 @@ use super::{Task, Walk, program_name};
 use crate::programs::{self, Effect, Knowledge, Language, Target};
 use crate::shell::{Dialect, Input, Invocation, Redirect, RedirectKind, Value, Written};
 
+/// How many bytes of files are read for the commands of one request.
+pub(super) const MOST_READ: usize = 8 << 20;
+
 /// How many files are followed in one command.
 const MOST_FOLLOWED: usize = 32;
 
@@ -77,7 +80,9 @@ impl Walk<'_> {
                 };
                 let files = self.written.iter().filter(|file| is_module(&file.path));
                 for content in files.filter_map(|file| file.content.as_ref()).take(MOST_FOLLOWED) {
-                    found.extend(code(*language, content, task));
+                    if self.follows(content, &mut found) {
+                        found.extend(code(*language, content, task));
+                    }
                 }
             }
         }
@@ -107,7 +112,7 @@ impl Walk<'_> {
                 "zig" => first == Some("run") && ends(&[b".zig", b".c"]),
                 _ => false,
             };
-            if starts {
+            if starts && self.follows(content, found) {
                 found.extend(source(content));
             }
             match (program, name) {
@@ -240,6 +245,22 @@ impl Walk<'_> {
             .iter()
             .filter(move |(own, _)| !name.is_empty() && *own == name)
             .map(|(_, content)| content)
+    }
+}
+
+impl Walk<'_> {
+    /// Whether so much may still be looked at again: every command that runs them reads the files once more.
+    fn follows(&self, text: &Value, found: &mut Vec<Effect>) -> bool {
+        let left = self.unread.get();
+        let weight = text.as_known().map_or(64, <[u8]>::len);
+        self.unread.set(left.saturating_sub(weight));
+        if left < weight {
+            found.push(Effect::Unreadable {
+                program: "the text".to_owned(),
+                word: Value::known("more files than are read"),
+            });
+        }
+        left >= weight
     }
 }
 

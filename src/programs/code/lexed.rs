@@ -25,6 +25,7 @@ pub(super) fn lexed(language: Language, text: &[u8]) -> Option<Lexed> {
         at: 0,
         last: b'\n',
         word: (0, 0),
+        doubts: 0,
         lexed: Lexed { plain: text.to_vec(), code: text.to_vec() },
     };
     while lexer.at < text.len() {
@@ -71,8 +72,13 @@ struct Lexer<'t> {
     last: u8,
     /// The last word, where it ends right before this place or before blanks.
     word: (usize, usize),
+    /// Slashes that may be more than one thing.
+    doubts: usize,
     lexed: Lexed,
 }
+
+/// How many slashes of a text may be more than one thing.
+const MOST_DOUBTS: usize = 64;
 
 impl Lexer<'_> {
     fn rest(&self) -> &[u8] {
@@ -335,7 +341,15 @@ impl Lexer<'_> {
         let operators: &[&[u8]] =
             &[b"do", b"else", b"delete", b"instanceof", b"new", b"yield", b"await", b"default", b"extends"];
         let value = is_word(self.last) && !operators.contains(&word) || matches!(self.last, b']' | b'"');
-        let sure = self.language == Language::JavaScript && value;
+        if self.language == Language::JavaScript && value {
+            self.goes_to(self.at + 1, b'/');
+            return Some(());
+        }
+        // each of these is looked behind
+        self.doubts += 1;
+        if self.doubts > MOST_DOUBTS {
+            return None;
+        }
         let rest = self.rest().get(1..)?;
         let rest = match self.language {
             Language::JavaScript | Language::Awk => {
@@ -343,7 +357,7 @@ impl Lexer<'_> {
             }
             _ => rest,
         };
-        if !sure && let Some(again) = rest.iter().position(|byte| *byte == b'/') {
+        if let Some(again) = rest.iter().position(|byte| *byte == b'/') {
             let last = rest.iter().rposition(|byte| *byte == b'/').unwrap_or(again);
             let between = rest.get(..last)?;
             let odd = |byte: &u8| matches!(byte, b'\'' | b'"' | b'`' | b'#');

@@ -215,6 +215,12 @@ pub(super) fn sql(text: &[u8], effects: &mut Vec<Effect>) {
             .or(rest(b".sy "))
         {
             effects.push(shell(Value::known(command)));
+        } else if let Some(command) = rest(b".import ").and_then(|source| {
+            let at = source.iter().position(|byte| *byte == b'|')?;
+            source.get(at + 1..)
+        }) {
+            let end = command.iter().position(|byte| matches!(byte, b'\'' | b'"')).unwrap_or(command.len());
+            effects.push(shell(Value::known(command.get(..end).unwrap_or_default())));
         } else if let Some(path) =
             rest(b"\\i ").or(rest(b".read ")).or(rest(b"source ")).or(rest(b"\\. ")).or(rest(b"\\ir "))
         {
@@ -346,7 +352,7 @@ pub(super) fn editor(text: &[u8], effects: &mut Vec<Effect>) {
             let modifier = [
                 "silent!", "silent", "sil!", "sil", "execute", "exe", "exec", "read", "write", "r", "w",
                 "norm", "bufdo", "argdo", "windo", "g//", "terminal", "term", "ter", "shell", "pipe",
-                "exec!", "make", "grep", "|",
+                "exec!", "make", "grep", "|", "platform",
             ]
             .into_iter()
             .find(|word| {
@@ -376,6 +382,12 @@ pub(super) fn editor(text: &[u8], effects: &mut Vec<Effect>) {
             write(path, effects);
         }
     }
+    // kak's `%sh{command}`
+    for at in memchr::memmem::find_iter(text, b"%sh{") {
+        let command = text.get(at + 4..).unwrap_or_default();
+        let end = command.iter().position(|byte| *byte == b'}').unwrap_or(command.len());
+        effects.push(shell(Value::known(command.get(..end).unwrap_or_default())));
+    }
     // `| !command` behind another command
     for (at, _) in text.windows(2).enumerate().filter(|(_, pair)| *pair == b"|!" || *pair == b":!") {
         let command = text.get(at + 2..).unwrap_or_default();
@@ -393,6 +405,18 @@ pub(super) fn build(text: &[u8], effects: &mut Vec<Effect>) {
             let command = command.trim_ascii();
             if let Some(command) = command.strip_prefix(b"=") {
                 effects.push(shell(Value::known(command.trim_ascii())));
+            }
+        }
+    }
+    // what TeX hands to a shell, and a macro of m4 whose argument is not quoted
+    for start in [b"write18{".as_slice(), b"syscmd("] {
+        let close = if start.ends_with(b"{") { b'}' } else { b')' };
+        for at in memchr::memmem::find_iter(text, start) {
+            let command = text.get(at + start.len()..).unwrap_or_default();
+            let end = command.iter().position(|byte| *byte == close).unwrap_or(command.len());
+            let command = command.get(..end).unwrap_or_default();
+            if !command.starts_with(b"`") && !command.starts_with(b"\"") {
+                effects.push(shell(Value::known(command)));
             }
         }
     }

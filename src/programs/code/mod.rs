@@ -7,6 +7,8 @@
 
 mod compiled;
 mod floods;
+mod foreign;
+mod given;
 mod inert;
 mod lexed;
 mod lines;
@@ -44,7 +46,7 @@ pub fn code_effects(
 
 /// Adds what can be seen in a code text.
 pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
-    let bytes = flattened(text);
+    let bytes = given::with_given(language, flattened(text), text, context);
     if !matches!(language, Language::Shell(_) | Language::OtherShell | Language::Sql)
         && floods::floods(&bytes)
     {
@@ -53,12 +55,23 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
     match language {
         Language::Shell(_) => {}
         // near enough to bash for commands that destroy
-        Language::OtherShell => effects.push(shell(text.clone())),
+        Language::OtherShell => {
+            effects.push(shell(text.clone()));
+            effects.extend(foreign::as_bash(&bytes).map(|text| shell(Value::known(text))));
+        }
         Language::Sed => lines::sed(&bytes, effects),
         Language::Make => lines::make(&bytes, effects),
         Language::Sql => lines::sql(&bytes, effects),
         Language::Editor => {
             lines::editor(&bytes, effects);
+            if memchr::memmem::find(&bytes, b"lua ").is_some() {
+                calls(Language::Lua, &bytes, context, 0, effects);
+            }
+            calls(language, &bytes, context, 0, effects);
+        }
+        Language::Python => {
+            let seen = lexed::lexed(language, &bytes);
+            foreign::notebook(seen.as_ref().map_or(bytes.as_slice(), |seen| &seen.code), effects);
             calls(language, &bytes, context, 0, effects);
         }
         Language::Other => {
@@ -130,6 +143,14 @@ fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, e
     }
     if let Some((directory, _)) = &found.entered {
         happen_in(directory, effects.get_mut(before..).unwrap_or_default());
+    }
+    // `exec(open("/dev/stdin").read())`
+    if depth == 0
+        && let Input::Known(bytes) = &context.invocation.stdin
+        && memchr::memmem::find(text, b"stdin").is_some()
+        && scan::runs_literals(language, text)
+    {
+        calls(language, bytes, context, depth + 1, effects);
     }
     if depth < MAX_DEPTH {
         for decoded in found.decoded {

@@ -1,6 +1,7 @@
 //! Finds calls by their names and reads their literal arguments.
 
 mod arguments;
+mod awk;
 mod bound;
 mod executes;
 mod literals;
@@ -10,13 +11,15 @@ mod writes;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+pub(super) use executes::runs_literals;
+pub(super) use literals::from_base64;
 pub(in crate::programs) use literals::literals;
 pub(super) use writes::{Write, writes};
 
 use arguments::{Arguments, LISTED, arguments, value};
 use bound::Bound;
 use executes::{evaluates, only_shows};
-use literals::{from_base64, from_hex, perl_quote, quoted, unescaped};
+use literals::{from_hex, perl_quote, quoted, unescaped};
 use names::{CALLS, Call, is_called, means_the_call};
 
 use super::super::effect::{Effect, Language, Operation, Target};
@@ -99,7 +102,9 @@ pub(super) fn calls_in(language: Language, text: &[u8], code: &[u8]) -> Found {
     // `from os import system as s`, `s = os.system`
     let mut renamed: Vec<(&[u8], Call, &[u8])> = Vec::new();
     while let Some(byte) = code.get(at) {
-        if *byte == b'`' && commands_in_backquotes(language) {
+        // zx, Bun: $`command`
+        let tagged = language == Language::JavaScript && at > 0 && code.get(at - 1) == Some(&b'$');
+        if *byte == b'`' && (tagged || commands_in_backquotes(language)) {
             // m4 closes a backquote with a quote
             let closes = |byte: &u8| *byte == b'`' || (*byte == b'\'' && language == Language::Other);
             let end = text.iter().skip(at + 1).position(closes).map_or(text.len(), |end| at + 1 + end);
@@ -168,7 +173,7 @@ pub(super) fn calls_in(language: Language, text: &[u8], code: &[u8]) -> Found {
         happens(&bound, call, word, &arguments, before, text, &mut found);
     }
     if language == Language::Awk {
-        awk_pipes(text, &mut found);
+        awk::pipes(text, &mut found);
     }
     found.settle();
     found
@@ -247,7 +252,8 @@ fn happens(
             let listed = literals.iter().any(|literal| literal.contains(&LISTED));
             let recursive = call == Call::DeleteTree
                 || contains(&arguments.raw, b"recursive")
-                || listed && !contains(text, b"if ");
+                || language == Language::Editor && literals.iter().any(|part| part == b"rf")
+                || listed && !*bound.chooses.get_or_init(|| chooses(text));
             let how = if word.starts_with(b"truncate") { Operation::Truncate } else { Operation::Remove };
             if let Some(command) = in_home(arguments, recursive) {
                 found.effects.push(shell(Value::known(command)));
@@ -271,6 +277,15 @@ fn happens(
                 true => Effect::Read { path: value(&path) },
                 false => Effect::Write { path: value(&path), how: Operation::Overwrite },
             }));
+        }
+        Call::Write
+            if word == b"open"
+                && before.ends_with(b"os.")
+                && (contains(&arguments.raw, b"O_WRONLY") || contains(&arguments.raw, b"O_RDWR")) =>
+        {
+            let path = literals.first().map(|path| value(path));
+            found.writes_unknown |= path.is_none();
+            found.effects.extend(path.map(|path| Effect::Write { path, how: Operation::Overwrite }));
         }
         Call::Write => {
             let known = arguments.first == Some(true);
@@ -296,9 +311,22 @@ fn happens(
                         .iter()
                         .any(|part| part.starts_with(b"|") || part.ends_with(b"|") || *part == b"-|")
                 {
+                    found.starts = true;
+                    // `open F, "-|", "rm", "-rf", "/"`
+                    let behind = literals.iter().position(|part| matches!(part.as_slice(), b"-|" | b"|-"));
+                    if let Some([_, _, _, ..]) = behind.and_then(|at| literals.get(at..)) {
+                        let argv = literals.iter().skip(behind.unwrap_or(0) + 1).cloned().map(Value::known);
+                        found.effects.push(Effect::Exec {
+                            argv: argv.collect::<Vec<_>>().into(),
+                            via: "code".to_owned(),
+                            target: Target::Here,
+                            assignments: Vec::new(),
+                            cwd: None,
+                        });
+                        return;
+                    }
                     let command = literals.last().cloned().unwrap_or_default();
                     let command: Vec<u8> = command.into_iter().filter(|byte| *byte != b'|').collect();
-                    found.starts = true;
                     found.effects.push(shell(Value::known(command)));
                     return;
                 }
@@ -352,6 +380,19 @@ fn happens(
                 .extend(literals.first().map(|url| Effect::Fetch { url: Value::known(url.clone()) }));
         }
     }
+}
+
+/// Whether a walk leaves out some of what it finds: what it asks of the kind of a file leaves out nothing that counts.
+fn chooses(text: &[u8]) -> bool {
+    const KINDS: &[&[u8]] =
+        &[b"is_file", b"isfile", b"is_dir", b"isdir", b"exists", b"islink", b"is_symlink"];
+    let asks = memchr::memmem::find_iter(text, b"if ").any(|at| {
+        let rest = text.get(at + 3..).unwrap_or_default();
+        let near = rest.get(..48).unwrap_or(rest);
+        let line = near.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        !KINDS.iter().any(|kind| contains(line, kind))
+    });
+    asks || contains(text, b"glob('*.") || contains(text, b"glob(\"*.")
 }
 
 /// `kill(pid, signal)`, and the other way round in Perl and Ruby.
@@ -496,73 +537,4 @@ fn receiver(bound: &Bound<'_>, before: &[u8]) -> Option<Vec<u8>> {
     let inner = before.get(..before.len() - 1)?;
     let start = inner.iter().rposition(|byte| *byte == quote)?;
     inner.get(start + 1..).map(<[u8]>::to_vec)
-}
-
-/// awk: `"command" | getline`, `print | "command"`, `print > "file"`.
-fn awk_pipes(text: &[u8], found: &mut Found) {
-    let mut at = 0;
-    let mut last: Option<Vec<u8>> = None;
-    let mut operator: Option<u8> = None;
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b'"' => {
-                let (literal, end) = quoted(text, at);
-                match operator {
-                    Some(b'|') => {
-                        found.starts = true;
-                        // any literal may be what is printed to it
-                        found.computed |= is_shell(&literal);
-                        found.effects.push(shell(Value::known(literal.clone())));
-                    }
-                    Some(b'>') if printing(text, at) => {
-                        let path = Value::known(literal.clone());
-                        found.effects.push(Effect::Write { path, how: Operation::Overwrite });
-                    }
-                    _ => {}
-                }
-                last = Some(literal);
-                operator = None;
-                at = end;
-                continue;
-            }
-            b'|' if text.get(at + 1) == Some(&b'|') => at += 1,
-            b'|' | b'>' => {
-                let rest = text.get(at + 1..).unwrap_or_default().trim_ascii_start();
-                found.starts |= byte == b'|';
-                if byte == b'|' && rest.starts_with(b"getline") {
-                    match last.take() {
-                        Some(command) => found.effects.push(shell(Value::known(command))),
-                        None => found.computed = true,
-                    }
-                } else if byte == b'|' && !rest.starts_with(b"\"") && !rest.starts_with(b"&") {
-                    found.computed = true;
-                }
-                operator = Some(byte);
-            }
-            b' ' | b'\t' | b'&' => {}
-            _ => operator = None,
-        }
-        at += 1;
-    }
-    if contains(text, b"while") && contains(text, b"system") && contains(text, b"&") {
-        found.effects.push(Effect::Flood { what: "starts commands in the background in a loop".to_owned() });
-    }
-}
-
-/// Whether a command is a shell that reads what it runs.
-fn is_shell(command: &[u8]) -> bool {
-    let first = command.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
-    let name = first.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    matches!(
-        name,
-        b"sh" | b"bash" | b"dash" | b"zsh" | b"ksh" | b"ash" | b"busybox" | b"xargs" | b"sudo" | b"ssh"
-    )
-}
-
-/// Whether a `>` belongs to a print statement rather than to a comparison.
-fn printing(text: &[u8], at: usize) -> bool {
-    let before = text.get(..at).unwrap_or_default();
-    let start =
-        before.iter().rposition(|byte| matches!(byte, b'{' | b';' | b'\n' | b'}')).map_or(0, |at| at + 1);
-    contains(before.get(start..).unwrap_or_default(), b"print")
 }

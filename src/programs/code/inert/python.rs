@@ -2,6 +2,7 @@
 
 use super::{asks_for_credentials, changes_data, names_a_change, words, writes_named_files};
 use crate::programs::Language;
+use crate::programs::code::foreign::is_notebook;
 
 /// Modules that neither start anything nor write or connect by themselves. Those that do are words of [`FORBIDDEN`], and what
 /// is in neither list is the project's or was installed for it: it runs as in a test.
@@ -342,7 +343,7 @@ pub(super) fn is_inert(text: &str) -> bool {
                     "__name__" | "__version__" | "__file__" | "__doc__" | "__main__" | "__future__"
                 ))
     };
-    if asks_for_credentials(text) {
+    if asks_for_credentials(text) || is_notebook(text) {
         return false;
     }
     if hides_a_write(text) {

@@ -156,8 +156,9 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
     let mut at = from;
     let mut depth = 0_usize;
     let mut join = Join::No;
-    // within the parentheses of `os.path.join`
+    // within the parentheses of `os.path.join`, and of what is put into a format
     let mut path_join = None;
+    let mut format_join = None;
     let mut named = false;
     let python = language == Language::Python;
     while let Some(&byte) = text.get(at) {
@@ -169,6 +170,9 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
             b'(' | b'[' | b'{' => {
                 depth += 1;
                 arguments.list |= byte == b'[';
+                if byte == b'(' && join == Join::Format {
+                    format_join = Some(depth);
+                }
                 if byte == b'[' {
                     join = Join::No;
                 }
@@ -179,6 +183,9 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                 }
                 if path_join == Some(depth) {
                     path_join = None;
+                }
+                if format_join == Some(depth) {
+                    format_join = None;
                 }
                 depth -= 1;
             }
@@ -201,6 +208,16 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                 }
                 *budget = budget.saturating_sub(end.saturating_sub(at));
                 at = end;
+                // `"/ fr- mr"[::-1]`, `"/ fr- mr".reverse`
+                let turned = [b"[::-1]".as_slice(), b".reverse"]
+                    .into_iter()
+                    .find(|turn| text.get(at..).is_some_and(|rest| rest.starts_with(turn)));
+                if let Some(turn) = turned
+                    && let Some(last) = arguments.literals.last_mut()
+                {
+                    last.reverse();
+                    at += turn.len();
+                }
                 join = if python || language == Language::Awk { Join::Next } else { Join::No };
                 continue;
             }
@@ -212,7 +229,11 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                 if depth <= 1 {
                     arguments.ends();
                 }
-                join = if path_join.is_some() { Join::Path } else { Join::No };
+                join = match (path_join, format_join) {
+                    (Some(_), _) => Join::Path,
+                    (_, Some(_)) => Join::Format,
+                    _ => Join::No,
+                };
                 named = false;
             }
             b' ' | b'\t' => {}
@@ -243,6 +264,15 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                     if python && length <= 2 && matches!(next, Some(b'\'' | b'"')) {
                         continue;
                     }
+                    if let Some((literal, behind)) = letters(word, text, at) {
+                        match arguments.literals.last_mut() {
+                            Some(last) if last.is_empty() => *last = literal,
+                            _ => arguments.put(&literal, join),
+                        }
+                        at = behind;
+                        join = Join::No;
+                        continue;
+                    }
                     // what a module is called is no part of what it is asked for
                     if word == b"require"
                         && let Some(end) =
@@ -263,8 +293,10 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                             *budget -= other.size();
                             arguments.names.push(word.to_vec());
                             arguments.names.extend(other.names.iter().cloned());
-                            arguments.merge(other, if join == Join::Next { Join::No } else { join });
-                            join = Join::No;
+                            // awk puts what stands side by side together
+                            let awk = language == Language::Awk;
+                            arguments.merge(other, if join == Join::Next && !awk { Join::No } else { join });
+                            join = if awk { Join::Next } else { Join::No };
                         }
                         Some(_) => named = false,
                         None => {
@@ -296,6 +328,23 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
     }
     arguments.raw.splice(0..0, raw.iter().copied());
     arguments
+}
+
+/// The letters of `chr(114)`, `map(chr, [114, 109])`, `fromCharCode(114, 109)`, and the place behind them.
+fn letters(word: &[u8], text: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
+    if !matches!(word, b"chr" | b"fromCharCode") {
+        return None;
+    }
+    let open = |byte: &u8| matches!(byte, b'(' | b'[' | b',' | b' ');
+    let start = at + text.get(at..)?.iter().take_while(|byte| open(byte)).count();
+    let numeral = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b',' | b' ');
+    let length = text.get(start..)?.iter().take_while(|byte| numeral(byte)).count();
+    let numbers = std::str::from_utf8(text.get(start..start + length)?).ok()?;
+    let letters: Option<Vec<u8>> = numbers.split(',').map(|number| number.trim().parse().ok()).collect();
+    let closes = matches!(text.get(start + length), Some(b')' | b']'));
+    // the parenthesis that `chr` opened by itself is behind it
+    let own = text.get(at) == Some(&b'(');
+    letters.filter(|_| closes).map(|letters| (letters, start + length + usize::from(own)))
 }
 
 /// `os.path.join`, `path.join`, `File.join`: what stands in front of `join`.

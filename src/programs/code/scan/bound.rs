@@ -3,7 +3,7 @@
 //! This follows plain assignments only, and takes the last one before a name is used. What it misses stays computed,
 //! and is asked about.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use super::arguments::{Arguments, COMPUTED, LISTED, arguments};
 use super::{HOMES, contains, is_word};
@@ -11,6 +11,10 @@ use crate::programs::effect::Language;
 
 /// How many assignments of a text are remembered.
 const MOST: usize = 64;
+
+/// How many functions of a text are looked into, and how many mentions of each.
+const MOST_FUNCTIONS: usize = 8;
+const MOST_CALLS: usize = 16;
 
 /// How many names one loop gives out.
 const MOST_TOGETHER: usize = 4;
@@ -33,6 +37,9 @@ const LISTS_PATHS: &[&[u8]] = &[
 pub(super) struct Bound<'a> {
     pub(super) language: Language,
     entries: Vec<(usize, &'a [u8], Arguments)>,
+    functions: usize,
+    /// Whether a walk leaves out some of what it finds.
+    pub(super) chooses: OnceCell<bool>,
     /// How many bytes may still be put into literals.
     spare: Cell<usize>,
 }
@@ -42,10 +49,13 @@ const SPARE: usize = 1 << 16;
 
 impl<'a> Bound<'a> {
     pub(super) fn new(language: Language, text: &'a [u8], budget: &mut usize) -> Self {
-        let mut bound = Self { language, entries: Vec::new(), spare: Cell::new(SPARE) };
-        if language == Language::Awk {
-            return bound;
-        }
+        let mut bound = Self {
+            language,
+            entries: Vec::new(),
+            functions: 0,
+            chooses: OnceCell::new(),
+            spare: Cell::new(SPARE),
+        };
         let mut at = 0;
         while let Some(&byte) = text.get(at) {
             if bound.entries.len() >= MOST || *budget == 0 {
@@ -73,11 +83,50 @@ impl<'a> Bound<'a> {
                 if plain(&mut given) {
                     bound.entries.push((start, word, given));
                 }
+            } else if matches!(word, b"def" | b"function") {
+                bound.parameters(text, end, budget);
             } else if matches!(word, b"in" | b"of") {
                 bound.loop_over(text, start, end, budget);
             }
         }
         bound
+    }
+
+    /// `def wipe(path)`: a parameter stands for what the text calls it with. Of several, the one nearest to the root counts.
+    fn parameters(&mut self, text: &'a [u8], from: usize, budget: &mut usize) {
+        let rest = text.get(from..).unwrap_or_default();
+        let blank = rest.len() - rest.trim_ascii_start().len();
+        let rest = rest.get(blank..).unwrap_or_default();
+        let length = rest.iter().take_while(|byte| is_word(**byte)).count();
+        let (name, rest) = rest.split_at(length);
+        if name.is_empty() || self.functions >= MOST_FUNCTIONS {
+            return;
+        }
+        self.functions += 1;
+        let Some(rest) = rest.strip_prefix(b"(") else { return };
+        let list = rest.split(|byte| *byte == b')').next().unwrap_or_default();
+        let names = list.split(|byte| *byte == b',').map(|name| {
+            let name = name.trim_ascii();
+            name.split(|byte| !is_word(*byte)).next().unwrap_or_default()
+        });
+        let mut calls: Vec<Arguments> = Vec::new();
+        for at in memchr::memmem::find_iter(text, name).take(MOST_CALLS) {
+            let called = at != from + blank
+                && text.get(at + length) == Some(&b'(')
+                && !at.checked_sub(1).and_then(|at| text.get(at)).is_some_and(|byte| is_word(*byte));
+            if called {
+                calls.push(arguments(text, at + length, self, budget));
+            }
+        }
+        for (place, name) in names.enumerate().filter(|(_, name)| !name.is_empty()).take(MOST_TOGETHER) {
+            let plain = |call: &&Arguments| !call.computed && !call.list && call.count == call.literals.len();
+            let mut given: Vec<&Vec<u8>> =
+                calls.iter().filter(plain).filter_map(|call| call.literals.get(place)).collect();
+            given.sort_by_key(|literal| (!literal.starts_with(b"/"), literal.len()));
+            let mut stands = Arguments { computed: given.is_empty(), ..Arguments::default() };
+            stands.literals.extend(given.first().map(|literal| literal.to_vec()));
+            self.entries.push((from, name, stands));
+        }
     }
 
     /// `for a, b in LIST`: each name stands for any of the list.

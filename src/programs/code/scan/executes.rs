@@ -178,6 +178,11 @@ pub(super) fn evaluates(language: Language, plain: &[u8], code: &[u8]) -> bool {
         })
 }
 
+/// Whether a text names what runs text as code.
+pub(in crate::programs::code) fn runs_literals(language: Language, text: &[u8]) -> bool {
+    evaluates(language, text, text)
+}
+
 fn words(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {

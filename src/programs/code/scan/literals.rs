@@ -127,7 +127,7 @@ pub(super) fn from_hex(literal: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Base64 of either alphabet, leniently: a decoder may be lenient too.
-pub(super) fn from_base64(literal: &[u8]) -> Vec<u8> {
+pub(in crate::programs::code) fn from_base64(literal: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut bits = 0_u32;
     let mut count = 0;

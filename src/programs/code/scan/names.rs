@@ -83,6 +83,13 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("run", Call::Start),
     ("call", Call::Start),
     ("start_process", Call::Start),
+    ("spawn_command_line_sync", Call::Start),
+    ("spawn_command_line_async", Call::Start),
+    ("runCommand", Call::Start),
+    ("EXEC", Call::Start),
+    ("doShellScript", Call::Start),
+    ("deleteDir", Call::DeleteTree),
+    ("deleteRecursively", Call::DeleteTree),
     ("rmtree", Call::DeleteTree),
     ("remove_tree", Call::DeleteTree),
     ("rm_rf", Call::DeleteTree),
@@ -174,7 +181,10 @@ pub(super) fn means_the_call(
         (
             Language::JavaScript,
             b"exec" | b"spawn" | b"run" | b"Command" | b"shell" | b"execute" | b"fork",
-        ) => has(&["child_process", "Deno", "Bun", "execa", "shelljs", "zx"]),
+        ) => has(&["child_process", "Deno", "Bun", "execa", "shelljs", "zx"]) || qualifier(&["os."]),
+        (_, b"runCommand" | b"EXEC" | b"doShellScript") => {
+            language == Language::JavaScript && (word != b"runCommand" || !before.ends_with(b"."))
+        }
         (
             Language::JavaScript,
             b"rm" | b"rmdir" | b"unlink" | b"truncate" | b"rename" | b"remove" | b"copy" | b"open",
