@@ -69,6 +69,10 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
             }
             calls(language, &bytes, context, 0, effects);
         }
+        Language::Perl => {
+            opened(&bytes, context, effects);
+            calls(language, &bytes, context, 0, effects);
+        }
         Language::Python => {
             let seen = lexed::lexed(language, &bytes);
             foreign::notebook(seen.as_ref().map_or(bytes.as_slice(), |seen| &seen.code), effects);
@@ -86,6 +90,21 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
 /// Adds what text of a makefile starts.
 pub(super) fn make(text: &Value, effects: &mut Vec<Effect>) {
     lines::make(&flattened(text), effects);
+}
+
+/// Perl opens the files that it is given by their names, and a name with a pipe is a command: `perl -ne print 'rm x |'`.
+fn opened(text: &[u8], context: &Context<'_>, effects: &mut Vec<Effect>) {
+    let words = context.invocation.argv.iter().skip(1);
+    let reads = words
+        .clone()
+        .any(|word| word.prefix().starts_with(b"-") && word.prefix().iter().any(|byte| b"np".contains(byte)));
+    if !reads && memchr::memmem::find(text, b"<").is_none() {
+        return;
+    }
+    for word in words.filter_map(Value::as_known).map(<[u8]>::trim_ascii).filter(|word| *word != text) {
+        let command = word.strip_suffix(b"|").or(word.strip_prefix(b"|"));
+        effects.extend(command.map(|command| shell(Value::known(command))));
+    }
 }
 
 /// The text with holes as NUL bytes, which no language takes for a part of a word.

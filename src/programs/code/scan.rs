@@ -134,6 +134,10 @@ pub(super) fn calls_in(language: Language, text: &[u8], code: &[u8]) -> Found {
             at += 1;
         }
         let word = text.get(start..at).unwrap_or_default();
+        // awk: `1system("x")`
+        let glued = language == Language::Awk && byte.is_ascii_digit() && word.ends_with(b"system");
+        let start = if glued { at - b"system".len() } else { start };
+        let word = text.get(start..at).unwrap_or_default();
         if word == b"qx"
             && language == Language::Perl
             && let Some((command, end)) = perl_quote(text, start)

@@ -348,7 +348,8 @@ fn awk(text: &str) -> bool {
         && !text.contains('@')
         && !redirects(text)
         && words(text).all(|word| {
-            !matches!(word, "system" | "getline" | "ENVIRON" | "close" | "fflush" | "load" | "include")
+            !word.ends_with("system")
+                && !matches!(word, "getline" | "ENVIRON" | "close" | "fflush" | "load" | "include")
         })
 }
 
