@@ -11,14 +11,14 @@ mod writes;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub(super) use executes::runs_literals;
+pub(super) use executes::{evaluates, runs_literals};
 pub(super) use literals::from_base64;
 pub(in crate::programs) use literals::literals;
 pub(super) use writes::{Write, writes};
 
 use arguments::{Arguments, LISTED, arguments, value};
 use bound::Bound;
-use executes::{evaluates, only_shows};
+use executes::only_shows;
 use literals::{from_hex, perl_quote, quoted, unescaped};
 use names::{CALLS, Call, is_called, means_the_call};
 

@@ -112,6 +112,12 @@ pub(super) fn is_inert(text: &str) -> bool {
     if letters || text.contains("\\u") || text.contains("\\x") || asks_for_credentials(text) {
         return false;
     }
+    // what is told and no more
+    let text = &["process.versions.v8", "require.resolve(", "module.paths", "globalThis.crypto"]
+        .iter()
+        .fold(text.to_owned(), |seen, known| {
+            seen.replace(known, if known.ends_with('(') { "safe(" } else { "safe" })
+        });
     let Some(foreign) = imports(text) else { return false };
     if computes_members(text) || !words(text).all(|word| !FORBIDDEN.contains(&word)) {
         return false;

@@ -3,10 +3,12 @@
 //! Nothing here trusts a tokenizer: a forbidden word counts wherever it stands, also inside a string or a pattern,
 //! because a quote that is misread could hide it.
 
+mod awk;
 mod javascript;
 mod python;
 
 use super::super::effect::{Effect, Language};
+use super::lexed::{Lexed, lexed};
 use super::scan;
 use crate::shell::Value;
 
@@ -21,35 +23,131 @@ pub fn is_inert(language: Language, text: &Value) -> bool {
     let Some(text) = text.as_str().filter(|text| text.len() <= MAX_TEXT) else { return false };
     match language {
         Language::Python => python::is_inert(text),
-        Language::JavaScript => javascript::is_inert(text),
+        Language::JavaScript => javascript::is_inert(&with_names(language, text)),
         Language::Perl => {
-            !text.contains('`')
-                && !text.contains('<')
-                && !text.contains('&')
+            // options that only hold the author to something
+            let seen = data_apart(language, text).map(|(_, code)| without(&code, PERL_PRAGMAS));
+            let seen = seen.as_deref().unwrap_or(text);
+            let conjoined = seen
+                .replace("&&", "")
+                .replace("<>", "")
+                .replace("<STDIN>", "")
+                .replace("<=", "")
+                .replace("< ", "");
+            let derefs = conjoined.replace("->[", "").replace("->{", "");
+            !seen.contains('`')
+                && !conjoined.contains(['<', '&'])
                 && !text.contains("/e")
                 && !text.contains("}e")
-                && !text.contains("::")
-                && !text.contains("->")
-                && words(text).all(|word| !PERL.contains(&word))
+                && !seen.contains("::")
+                && !derefs.contains("->")
+                && !(seen.contains("->") && (seen.contains("](") || seen.contains("}(")))
+                && words(seen).all(|word| !PERL.contains(&word))
         }
         Language::Ruby => {
-            !text.contains('`')
-                && !text.contains("%x")
-                && !text.contains("::")
-                && words(text).all(|word| !RUBY.contains(&word))
+            let plain = |seen: &str| {
+                !seen.contains('`')
+                    && !seen.contains("%x")
+                    && !seen.contains("::")
+                    && !["inject(\"", "inject('", "reduce(\"", "reduce('"]
+                        .iter()
+                        .any(|call| seen.contains(call))
+                    && words(seen).all(|word| !RUBY.contains(&word))
+            };
+            match data_apart(language, text) {
+                Some((plain_text, code)) => {
+                    plain(&ruby_reads(&plain_text, &code)) && reads_named_files(language, text)
+                }
+                None => plain(text),
+            }
         }
         Language::Php => {
-            !text.contains('`')
-                && !text.contains('$')
-                && words(text).all(|word| PHP.contains(&word) || is_number(word))
-                || php_echo(text)
+            let plain = |seen: &str| {
+                !seen.contains(['`', '$']) && words(seen).all(|word| PHP.contains(&word) || is_number(word))
+            };
+            let apart = || data_apart(language, text).is_some_and(|(_, code)| plain(&code));
+            (plain(text) || apart()) && reads_named_files(language, text) || php_echo(text)
         }
         Language::Lua => words(text).all(|word| !LUA.contains(&word)),
-        Language::Awk => awk(text),
+        Language::Awk => awk(text) || awk::is_inert(text),
         Language::Sed => sed(text),
         Language::Editor => editor(text),
         _ => false,
     }
+}
+
+/// A text without comments, and its code without what stands in literals, where nothing in it runs what they hold.
+fn data_apart(language: Language, text: &str) -> Option<(String, String)> {
+    let lexed = lexed(language, text.as_bytes())?;
+    if scan::evaluates(language, &lexed.plain, &lexed.code) {
+        return None;
+    }
+    Some((String::from_utf8(lexed.plain).ok()?, String::from_utf8(lexed.code).ok()?))
+}
+
+/// A text without comments, and without what stands in literals that may look like code; all of it where that cannot be told.
+fn with_names(language: Language, text: &str) -> String {
+    let Some(Lexed { plain, code }) = lexed(language, text.as_bytes()) else { return text.to_owned() };
+    if scan::evaluates(language, &plain, &code) {
+        return text.to_owned();
+    }
+    let mut seen = plain;
+    let mut at = 0;
+    // what is blank in the code and was not in the text stands in a literal
+    while at < seen.len() {
+        let hidden = |at: usize| seen.get(at) != code.get(at) || seen.get(at) == Some(&b' ');
+        let mut end = at;
+        while end < seen.len() && hidden(end) {
+            end += 1;
+        }
+        let content = seen.get_mut(at..end).unwrap_or_default();
+        if content.iter().any(|byte| matches!(byte, b'(' | b'`' | b'\n')) {
+            content.fill(b' ');
+        }
+        at = end + 1;
+    }
+    String::from_utf8(seen).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Pragmas of Perl.
+const PERL_PRAGMAS: &[&str] = &["use strict", "use warnings", "use utf8", "use feature", "use v5", "BEGIN"];
+
+fn without(text: &str, parts: &[&str]) -> String {
+    parts.iter().fold(text.to_owned(), |seen, part| seen.replace(part, ""))
+}
+
+/// Modules of Ruby that compute.
+const RUBY_MODULES: &[&str] =
+    &["json", "date", "time", "set", "csv", "digest", "securerandom", "pp", "bigdecimal", "prime"];
+
+/// The code of a text without the modules that it asks for, and without calls that read files, whose files are seen.
+fn ruby_reads(plain: &str, code: &str) -> String {
+    let mut seen = without(code, &["File.read(", "File.readlines(", "File.exist?(", "File.basename("]);
+    let asked: Vec<&str> = plain
+        .match_indices("require ")
+        .filter_map(|(at, word)| {
+            let rest = plain.get(at + word.len()..)?.trim_start();
+            let quote = rest.chars().next().filter(|letter| matches!(letter, '"' | '\''))?;
+            rest.get(1..)?.split(quote).next()
+        })
+        .collect();
+    if asked.len() == words(code).filter(|word| *word == "require").count()
+        && asked.iter().all(|name| RUBY_MODULES.contains(name))
+    {
+        seen = seen.replace("require ", "");
+    }
+    seen
+}
+
+/// Whether all that a text was seen to do is to read files that it names.
+fn reads_named_files(language: Language, text: &str) -> bool {
+    let found = scan::calls_anywhere(language, text.as_bytes());
+    let named = |effect: &Effect| matches!(effect, Effect::Read { path } if path.as_str().is_some_and(|path| !path.contains(':') && !path.starts_with('|')));
+    let code = data_apart(language, text).map_or_else(|| text.to_owned(), |(_, code)| code);
+    let calls =
+        ["File.read(", "File.readlines(", "file_get_contents("].iter().map(|call| code.matches(call).count());
+    let reads = found.effects.iter().filter(|effect| named(effect)).count();
+    calls.sum::<usize>() <= reads
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -285,6 +383,14 @@ const RUBY: &[&str] = &[
     "Pathname",
     "Tempfile",
     "StringIO_",
+    "to_sym",
+    "intern",
+    "alias_method",
+    "public_method",
+    "instance_method",
+    "singleton_method",
+    "singleton_class",
+    "alias",
 ];
 
 const PHP: &[&str] = &[
@@ -307,6 +413,53 @@ const PHP: &[&str] = &[
     "php_sapi_name",
     "phpinfo",
     "php_uname",
+    "php",
+    "print_r",
+    "var_dump",
+    "var_export",
+    "json_decode",
+    "file_get_contents",
+    "true",
+    "false",
+    "null",
+    "count",
+    "strtoupper",
+    "strtolower",
+    "ucfirst",
+    "implode",
+    "explode",
+    "array_keys",
+    "array_values",
+    "array_sum",
+    "array_merge",
+    "array_unique",
+    "in_array",
+    "range",
+    "max",
+    "min",
+    "round",
+    "floor",
+    "ceil",
+    "abs",
+    "number_format",
+    "sprintf",
+    "printf",
+    "str_replace",
+    "str_repeat",
+    "substr",
+    "trim",
+    "strrev",
+    "ini_get",
+    "extension_loaded",
+    "get_loaded_extensions",
+    "function_exists",
+    "class_exists",
+    "PHP_VERSION_ID",
+    "JSON_PRETTY_PRINT",
+    "crc32",
+    "hash",
+    "microtime",
+    "memory_get_usage",
 ];
 
 /// `echo "text";` with one literal and nothing in it that PHP expands.

@@ -22,6 +22,9 @@ pub(super) fn pipes(text: &[u8], found: &mut Found) {
                         found.computed |= is_shell(&literal);
                         found.effects.push(shell(Value::known(literal.clone())));
                     }
+                    Some(b'<') if asking(text, at) => {
+                        found.effects.push(Effect::Read { path: Value::known(literal.clone()) });
+                    }
                     Some(b'>') if printing(text, at) => {
                         let path = Value::known(literal.clone());
                         found.effects.push(Effect::Write { path, how: Operation::Overwrite });
@@ -34,7 +37,7 @@ pub(super) fn pipes(text: &[u8], found: &mut Found) {
                 continue;
             }
             b'|' if text.get(at + 1) == Some(&b'|') => at += 1,
-            b'|' | b'>' => {
+            b'|' | b'>' | b'<' => {
                 let rest = text.get(at + 1..).unwrap_or_default().trim_ascii_start();
                 found.starts |= byte == b'|';
                 if byte == b'|'
@@ -67,6 +70,12 @@ fn is_shell(command: &[u8]) -> bool {
         name,
         b"sh" | b"bash" | b"dash" | b"zsh" | b"ksh" | b"ash" | b"busybox" | b"xargs" | b"sudo" | b"ssh"
     )
+}
+
+/// Whether a `<` belongs to a getline rather than to a comparison.
+fn asking(text: &[u8], at: usize) -> bool {
+    let near = text.get(at.saturating_sub(64)..at).unwrap_or_default();
+    contains(near, b"getline") || !near.iter().any(|byte| matches!(byte, b'{' | b';' | b'\n' | b'}'))
 }
 
 /// Whether a `>` belongs to a print statement rather than to a comparison.

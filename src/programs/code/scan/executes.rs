@@ -148,7 +148,7 @@ const LUA: &[&str] =
     &["load", "loadstring", "loadfile", "dofile", "require", "_G", "_ENV", "debug", "package", "vim", "ffi"];
 
 /// Whether a text names what runs literals as code, or reaches a call by a way that is not followed.
-pub(super) fn evaluates(language: Language, plain: &[u8], code: &[u8]) -> bool {
+pub(in crate::programs::code) fn evaluates(language: Language, plain: &[u8], code: &[u8]) -> bool {
     let names = match language {
         Language::Python => PYTHON,
         Language::JavaScript => JAVASCRIPT,
@@ -165,7 +165,7 @@ pub(super) fn evaluates(language: Language, plain: &[u8], code: &[u8]) -> bool {
             contains(code, b"&{") || contains(code, b"&$") || contains(code, b"->$") || contains(code, b"*{")
         }
         Language::Php => {
-            calls_variable(code) || contains(code, b"](") || contains(code, b"new $") || names_a_call(plain)
+            calls_variable(code) || calls_value(code) || contains(code, b"new $") || names_a_call(plain)
         }
         _ => contains(code, b"]("),
     };
@@ -191,6 +191,12 @@ fn words(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         at += text.get(at..)?.iter().take_while(|byte| is_word(**byte)).count();
         Some((start, text.get(start..at)?))
     })
+}
+
+/// `"system"("x")`, `(f)("x")`, `[$a, "b"]("x")`
+fn calls_value(code: &[u8]) -> bool {
+    let bare: Vec<u8> = code.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    [b"\"(".as_slice(), b"'(", b")(", b"](", b"}("].iter().any(|call| contains(&bare, call))
 }
 
 /// `$name(`

@@ -118,6 +118,9 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("truncate", Call::Delete),
     ("truncateSync", Call::Delete),
     ("readFileSync", Call::Read),
+    ("read", Call::Read),
+    ("readlines", Call::Read),
+    ("file_get_contents", Call::Read),
     ("readdirSync", Call::Read),
     ("directory", Call::DeleteTree),
     ("file", Call::Delete),
@@ -201,6 +204,7 @@ pub(super) fn means_the_call(
         (Language::Lua, b"exec" | b"delete" | b"copy" | b"move") => false,
         (Language::Lua, b"remove" | b"rename" | b"execute") => qualifier(&["os."]),
         (Language::Awk, _) => matches!(word, b"system"),
+        (_, b"read" | b"readlines") => language == Language::Ruby && qualifier(&["File."]),
         // a Rakefile
         (Language::Ruby, b"sh") => has(&["task"]),
         (Language::Other, b"Command") => qualifier(&["exec."]),
