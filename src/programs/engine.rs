@@ -38,6 +38,15 @@ fn command(
     effects: &mut Vec<Effect>,
 ) {
     let found = program_word::find(word, knowledge);
+    let script = word.as_known().and_then(|word| {
+        [b"/etc/init.d/".as_slice(), b"/etc/rc.d/"]
+            .into_iter()
+            .find_map(|directory| word.strip_prefix(directory))
+    });
+    if let Some(service) = script.filter(|_| arguments.first().and_then(Value::as_str) != Some("status")) {
+        let action = arguments.first().map_or_else(|| "init script".to_owned(), Value::to_string);
+        effects.push(Effect::Service { action, name: Value::known(service) });
+    }
     if found.runs_file {
         effects.push(Effect::RunFile { path: word.clone(), language: None });
     }

@@ -321,7 +321,12 @@ impl Filling<'_> {
                     effects.push(Effect::Delete { path: self.placed(value), recursive, how });
                 }
                 Verb::Write(how) => self.write(value, how, into.as_deref(), effects),
-                Verb::Read => effects.push(Effect::Read { path: self.placed(value) }),
+                Verb::Read => {
+                    // `@file`, as clients of HTTP name what they send
+                    let value =
+                        if value.prefix().contains(&b'@') && self.sends() { sent_file(value) } else { value };
+                    effects.push(Effect::Read { path: self.placed(value) });
+                }
                 Verb::Metadata(attribute) => effects.push(Effect::Metadata {
                     path: self.placed(value),
                     recursive,
@@ -332,7 +337,15 @@ impl Filling<'_> {
                     self.run_stdin(template, language, effects);
                 }
                 Verb::Run(language) => effects.push(Effect::RunFile { path: self.placed(value), language }),
-                Verb::Fetch => effects.push(Effect::Fetch { url: value }),
+                Verb::Fetch => {
+                    // the machine's own files, whoever asks for them
+                    let file = value
+                        .as_str()
+                        .and_then(|url| url.strip_prefix("file://"))
+                        .map(|rest| Value::known(rest.strip_prefix("localhost").unwrap_or(rest)));
+                    effects.extend(file.map(|path| Effect::Read { path }));
+                    effects.push(Effect::Fetch { url: value });
+                }
                 Verb::Send => {
                     let path = self.setting_value(template, Setting::Path);
                     let path = path.map(|path| self.placed(sent_file(path)));
@@ -364,6 +377,11 @@ impl Filling<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the program sends as well.
+    fn sends(&self) -> bool {
+        self.program.effects.iter().any(|template| template.verb == Verb::Send)
     }
 
     /// A destination may be a directory: then a file of the same name appears in it.

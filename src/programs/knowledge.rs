@@ -32,6 +32,7 @@ pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("interpreters", include_str!("../../policies/programs/interpreters.toml")),
     ("processes", include_str!("../../policies/programs/processes.toml")),
     ("builds", include_str!("../../policies/programs/builds.toml")),
+    ("agents", include_str!("../../policies/programs/agents.toml")),
     ("hardware", include_str!("../../policies/programs/hardware.toml")),
     ("runners", include_str!("../../policies/programs/runners.toml")),
     ("execward", include_str!("../../policies/programs/execward.toml")),

@@ -96,6 +96,9 @@ pub(super) fn redis(
 /// Words that lose data wherever a client takes them as a command.
 const LOSSES: &[&str] = &[
     "drop",
+    "down-to",
+    "--down",
+    "downgrade",
     "delete",
     "truncate",
     "flush*",

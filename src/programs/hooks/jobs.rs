@@ -46,6 +46,7 @@ pub(super) fn xargs(
     };
     // `xargs -a <(...)`
     let file = value("-a");
+    effects.extend(file.map(|file| Effect::Read { path: file.clone() }));
     let given = context.invocation.files.iter().find(|(name, _)| Some(name) == file).map(|(_, input)| input);
     let input = match given.unwrap_or(&context.invocation.stdin) {
         Input::Known(bytes) if file.is_none() || given.is_some() => {

@@ -8,6 +8,7 @@ mod jobs;
 mod launch;
 pub(super) mod remote;
 mod signals;
+mod transfer;
 
 pub(super) use find::{listed_by_fd, listed_by_find};
 pub use found::Listing;
@@ -50,6 +51,7 @@ pub(super) fn run(
         "redis" => data::redis(program, arguments, context, effects),
         "database" => data::database(program, arguments, context, effects),
         "cmake" => data::cmake(arguments, context, effects),
+        "transfer" => return transfer::transfer(program, arguments, context, effects),
         "flock" => launch::flock(program, arguments, effects),
         "remote-script" => {
             remote::scripts(program, arguments, effects);
