@@ -10,6 +10,7 @@ mod deceptive;
 mod endless;
 mod follow;
 mod made;
+mod leaks;
 mod written;
 
 use std::cell::{Cell, OnceCell};
@@ -568,6 +569,7 @@ impl<'f> Walk<'f> {
                 "bound it with `head -c`",
             );
         }
+        self.leaks(task, &all);
         let mut inner = Vec::new();
         aliases::learn(invocation, &base, &mut self.links);
         aliases::learn_program(invocation, &base, &mut self.programs);

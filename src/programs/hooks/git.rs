@@ -56,6 +56,16 @@ pub(super) fn checkout(program: &Program, arguments: &[Value], effects: &mut Vec
     }
 }
 
+/// `git show REVISION:PATH`, `git diff --no-index FILES`: what prints the content of files.
+pub(super) fn show(program: &Program, arguments: &[Value], effects: &mut Vec<Effect>) {
+    let parsed = program.grammar.parse(arguments);
+    let files = program.grammar.find("--no-index").is_some_and(|id| parsed.has(id));
+    for word in &parsed.operands {
+        let path = if files { Some(word.clone()) } else { words::behind(word, b':') };
+        effects.extend(path.filter(|path| !path.pieces.is_empty()).map(|path| Effect::Read { path }));
+    }
+}
+
 /// `git clone ext::COMMAND`: a transport that is a command.
 pub(super) fn transport(arguments: &[Value], effects: &mut Vec<Effect>) {
     for word in arguments.iter().filter(|word| word.prefix().starts_with(b"ext::")) {

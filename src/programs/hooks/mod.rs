@@ -37,6 +37,10 @@ pub(super) fn run(
             git::checkout(program, arguments, effects);
             return false;
         }
+        "git-show" => {
+            git::show(program, arguments, effects);
+            return false;
+        }
         "git-transport" => {
             git::transport(arguments, effects);
             return false;
