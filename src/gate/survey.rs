@@ -11,6 +11,7 @@ mod endless;
 mod follow;
 mod made;
 mod leaks;
+mod scheduled;
 mod written;
 
 use std::cell::{Cell, OnceCell};
@@ -110,6 +111,8 @@ struct Walk<'f> {
     /// What it has made so far, and whether it has moved something since.
     made: Vec<made::Made>,
     moved: bool,
+    /// Bytes of what will be run later that may still be read.
+    scheduled: Cell<usize>,
     /// Scripts that it put into a package, for a package manager to run.
     scripts: Vec<Value>,
     /// Sources that the text compiled.
@@ -203,6 +206,7 @@ impl<'f> Walk<'f> {
             steps: None,
             made: Vec::new(),
             moved: false,
+            scheduled: Cell::new(LONGEST),
             scripts: Vec::new(),
             compiled: Vec::new(),
             unread: Cell::new(built::MOST_READ),

@@ -28,8 +28,8 @@ mod tests;
 
 pub use effect::{Attribute, Effect, Language, Operation, Target};
 pub use engine::{effects, is_guess};
-pub(crate) use hooks::fits_nearly_all;
 pub use hooks::{Listing, READ};
+pub(crate) use hooks::{cron_command, fits_nearly_all};
 pub use knowledge::{Knowledge, KnowledgeError};
 pub use output::{literals, output, runs_input};
 pub use secret_names::SecretNames;

@@ -31,7 +31,7 @@ const HOOKS: &[&[u8]] = &[
 
 /// Files that are remembered for one request, and how much of them is followed in one command.
 const MOST_FILES: usize = 1024;
-const MOST_FOLLOWED: usize = 32;
+pub(super) const MOST_FOLLOWED: usize = 32;
 
 impl Walk<'_> {
     /// Remembers what a text writes.
@@ -84,7 +84,12 @@ impl Walk<'_> {
                     }
                     found.push(effect);
                 }
-                _ => found.push(effect),
+                _ => {
+                    if !self.written.is_empty() {
+                        self.scheduled(&effect, task, base, &mut found);
+                    }
+                    found.push(effect);
+                }
             }
         }
         if !self.written.is_empty() || !self.scripts.is_empty() {
@@ -398,7 +403,7 @@ fn commands_of(text: &[u8]) -> Vec<Value> {
 }
 
 /// Whether a path may be the one that was written.
-fn is(path: &Path, written: &[u8]) -> bool {
+pub(super) fn is(path: &Path, written: &[u8]) -> bool {
     if !written.starts_with(b"/") || path.is_loose() {
         return matches!(path.components.last(), Some(last) if last.may_be(split(written).1));
     }

@@ -251,7 +251,7 @@ pub(super) fn crontab(
         match piece {
             Piece::Known(bytes) => {
                 for line in bytes.split(|byte| *byte == b'\n') {
-                    effects.extend(cron_command(line).map(script));
+                    effects.extend(cron_command(line, false).map(script));
                 }
             }
             _ => effects.push(script(words::unknown("the lines of the crontab"))),
@@ -261,14 +261,14 @@ pub(super) fn crontab(
     true
 }
 
-/// The command of a line of a crontab(5).
-fn cron_command(line: &[u8]) -> Option<Value> {
+/// The command of a line of a crontab(5); in the system's a user stands before it.
+pub(crate) fn cron_command(line: &[u8], user: bool) -> Option<Value> {
     let line = line.trim_ascii();
     if line.is_empty() || line.starts_with(b"#") {
         return None;
     }
     let mut rest = line;
-    for _ in 0..if line.starts_with(b"@") { 1 } else { 5 } {
+    for _ in 0..if line.starts_with(b"@") { 1 } else { 5 } + usize::from(user) {
         let end = rest.iter().position(u8::is_ascii_whitespace)?;
         rest = rest.get(end..)?.trim_ascii_start();
     }

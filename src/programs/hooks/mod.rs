@@ -13,6 +13,7 @@ mod transfer;
 pub(super) use find::{listed_by_fd, listed_by_find};
 pub use found::Listing;
 pub use jobs::READ;
+pub(crate) use jobs::cron_command;
 pub(crate) use signals::fits_nearly_all;
 
 use super::effect::{Effect, Target};
