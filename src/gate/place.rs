@@ -412,7 +412,9 @@ impl Walker<'_> {
     /// Follows the links that are known: those of `/proc`, and those that the text makes.
     fn follow(&mut self) {
         let components = self.path.components.as_slice();
-        if components.len() >= 3 && components.first().is_some_and(|first| first.may_be(b"proc")) {
+        // where a directory is not known at all it may be `/proc`, too, and hardly ever is
+        let of_processes = |first: &Component| !matches!(first, Component::Deep) && first.may_be(b"proc");
+        if components.len() >= 3 && components.first().is_some_and(of_processes) {
             let link = match components {
                 [_, _, last] | [_, _, Component::Name(_), _, last] => Some(last),
                 _ => None,

@@ -38,7 +38,16 @@ impl Walk<'_> {
             exported: starter.exported.clone(),
             redirects: here.cloned().collect(),
             stdin: starter.stdin.clone(),
-            cwd: cwd.map_or_else(|| Arc::clone(&starter.cwd), |cwd| Arc::new(join(&starter.cwd, &cwd))),
+            cwd: match (cwd, &target) {
+                // there it is another directory, of which only an option tells
+                (Some(cwd), Target::Container(_)) if cwd.prefix().starts_with(b"/") => Arc::new(cwd),
+                (None, Target::Container(name)) if !name.starts_with('/') => {
+                    let source = "$PWD".to_owned();
+                    Arc::new(Value::unknown(shell::Unknown { source, ..shell::Unknown::default() }))
+                }
+                (Some(cwd), _) => Arc::new(join(&starter.cwd, &cwd)),
+                (None, _) => Arc::clone(&starter.cwd),
+            },
             background: starter.background,
             origin: starter.origin.clone(),
             files: starter.files.clone(),

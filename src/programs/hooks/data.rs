@@ -1,6 +1,6 @@
 //! Clients of databases whose commands are words, and build tools with a toolbox of their own.
 
-use super::super::effect::{Effect, Language};
+use super::super::effect::{Effect, Language, Target};
 use super::super::engine::{self, Context};
 use super::super::knowledge::Program;
 use super::super::words;
@@ -242,8 +242,23 @@ pub(super) fn cmake(arguments: &[Value], context: &Context<'_>, effects: &mut Ve
                     effects.push(Effect::RunFile { path: path.clone(), language: Some(Language::Other) });
                 }
             }
+            Some(b"--test-command") => {
+                effects.push(exec(rest.by_ref().cloned().collect(), "ctest"));
+            }
             Some(b"-E") => {
                 let mut argv: Vec<Value> = rest.by_ref().cloned().collect();
+                // `cmake -E chdir DIRECTORY COMMAND...`
+                if argv.first().and_then(Value::as_known) == Some(b"chdir") && argv.len() > 2 {
+                    let directory = argv.get(1).cloned();
+                    effects.push(Effect::Exec {
+                        argv: argv.split_off(2).into(),
+                        via: "cmake".to_owned(),
+                        target: Target::Here,
+                        assignments: Vec::new(),
+                        cwd: directory,
+                    });
+                    continue;
+                }
                 // the tools of `cmake -E` under their names in the system
                 if let Some(first) = argv.first_mut() {
                     let name = match first.as_known() {
