@@ -385,8 +385,9 @@ impl<'f> Walk<'f> {
                 self.found(rule, Decision::Hardline, *span, &[], effect, reason, "");
             }
             Oddity::Crowd { span } => {
-                let effect = "a loop starts process after process, and waits for none".to_owned();
-                let reason = "more processes than the machine may bear";
+                let effect =
+                    "a loop starts process after process, or fills a file, and waits for nothing".to_owned();
+                let reason = "more than the machine may bear";
                 self.found(
                     "opaque.growth",
                     Decision::Ask,

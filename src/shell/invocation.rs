@@ -134,7 +134,7 @@ pub enum Oddity {
         /// Its definition.
         span: Span,
     },
-    /// A loop that starts more processes at once than a machine may bear.
+    /// A loop that starts more processes at once than a machine may bear, or adds to a file without end.
     Crowd {
         /// The loop.
         span: Span,

@@ -83,6 +83,8 @@ const COMMON: &[(&str, &str)] = &[
     ("login", "/bin/login -p --"),
     ("containerd", "/usr/bin/containerd"),
 ];
+/// The longest pattern that is tried; nobody writes a longer one for a name.
+const LONGEST_PATTERN: usize = 256;
 /// The most bytes that the automaton of a pattern may take; a larger one is nobody's name.
 const MOST_OF_PATTERN: usize = 1 << 16;
 
@@ -91,6 +93,9 @@ pub(crate) fn fits_nearly_all(pattern: &str, full: bool, exact: bool, any_case: 
     // one letter is in nearly every name
     if pattern.chars().count() <= 1 && !exact {
         return true;
+    }
+    if pattern.len() > LONGEST_PATTERN {
+        return false;
     }
     let whole = if exact { format!("^(?:{pattern})$") } else { pattern.to_owned() };
     let compiled =

@@ -3,7 +3,7 @@
 //! A loop counts where each round starts something in the background and waits for nothing. How many rounds there are is read
 //! off its condition, its list or what it reads. A function counts where it starts itself beside itself.
 
-use super::super::ast::{Id, Kind, Node, PartKind, Script, Slice, Target, Then};
+use super::super::ast::{Id, Kind, Node, PartKind, RedirOp, Script, Slice, Target, Then};
 use super::super::{Input, Oddity, Span, Value};
 use super::simple::Reading;
 use super::{Evaluator, Ix};
@@ -38,6 +38,8 @@ const SHELLS: &[&[u8]] = &[b"sh", b"bash", b"dash", b"zsh", b"ksh", b"ash"];
 struct Body {
     starts: bool,
     waits: bool,
+    /// It adds to a file.
+    grows: bool,
     looked_at: usize,
 }
 
@@ -55,10 +57,14 @@ impl Evaluator<'_> {
         }
         let mut found = Body::default();
         self.look_at(script, body, &mut found, 0);
-        if !found.starts || found.waits {
+        let grows = found.grows && rounds == Rounds::Endless;
+        if found.waits || !found.starts && !grows {
             return;
         }
         let span = self.span_of(ix, node.span);
+        if !found.starts {
+            return self.out.oddities.push(Oddity::Crowd { span });
+        }
         self.out.oddities.push(match rounds {
             Rounds::Endless => Oddity::SelfForking { name: "loop".to_owned(), span },
             _ => Oddity::Crowd { span },
@@ -160,6 +166,9 @@ impl Evaluator<'_> {
             || program == b"exec" && rest.is_empty()
         {
             body.starts |= names_process(script, node, words);
+            let redirs = script.redirs.get(node.redirs.range()).unwrap_or(&[]);
+            body.grows |=
+                redirs.iter().any(|redir| matches!(redir.op, RedirOp::Append | RedirOp::AppendBoth));
         } else if detaches(program, &rest) {
             body.starts = true;
         } else {
