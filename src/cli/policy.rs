@@ -49,7 +49,8 @@ fn reload(at: &At, screen: Screen) -> Exit {
         .connect(Socket::Operator)
         .and_then(|mut client| client.ask::<rpc::Policy>("policy/reload", &rpc::Nothing {}));
     let text = |policy: &rpc::Policy| {
-        let mut text = format!("{}, {} rules, digest {}\n", policy.source, policy.rules, policy.digest);
+        let rules = counted(policy.rules, "rule");
+        let mut text = format!("{}, {rules}, digest {}\n", policy.source, policy.digest);
         if !policy.restart.is_empty() {
             let sections = policy.restart.join(", ");
             text.push_str(&format!(
@@ -59,6 +60,11 @@ fn reload(at: &At, screen: Screen) -> Exit {
         text
     };
     done(reloaded.map(|policy| at.say(&policy, text, screen)).map_err(Trouble::from), screen)
+}
+
+/// `1 rule`, `2 rules`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The schema as it is committed.

@@ -469,6 +469,23 @@ impl PathGlob {
         Some((first, self.parts.get(1).and_then(NamePattern::literal)))
     }
 
+    /// As it was written, below this home where it stands below one.
+    pub(crate) fn written(&self, home: &str) -> String {
+        let start = if self.from_home { home } else { "" };
+        let parts: String = self.parts.iter().map(|part| format!("/{part}")).collect();
+        format!("{start}{parts}{}", if self.open { "/**" } else { "" })
+    }
+
+    /// Whether every path of another pattern is one of this one, as far as their words tell.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let named = self.parts.iter().zip(&other.parts).all(|(own, theirs)| theirs.surely_is(own));
+        let enough = match self.open {
+            true => other.parts.len() >= self.parts.len(),
+            false => other.parts.len() == self.parts.len() && !other.open,
+        };
+        self.from_home == other.from_home && enough && named
+    }
+
     /// Whether the path may be one of the pattern's. A part of the path that is itself a pattern may be anything.
     pub(crate) fn may_match(&self, path: &Path, home: &Path) -> bool {
         let mut components = path.components.as_slice();

@@ -57,6 +57,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
 /// What a rule or an exception speaks of. All that is given must hold.
 #[derive(Debug, Clone, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(expecting = "a table of conditions, such as { program = \"git\" }")]
 pub(crate) struct Condition {
     /// The program's name without directories; `*` and `?` are patterns.
     pub(crate) program: Option<Many<String>>,
@@ -81,6 +82,7 @@ pub(crate) struct Condition {
 /// The shape of an argument list. A pattern stands for one argument each; `*` never spans two.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[serde(expecting = "a table such as { first = \"push\", none = \"--dry-run\" }")]
 pub(crate) struct Arguments {
     /// The arguments, all of them in order; a pattern stands for an option only where it begins with `-` itself.
     pub(crate) exactly: Option<Vec<String>>,
@@ -120,6 +122,7 @@ pub(crate) struct Effects(pub(crate) Vec<(Kind, Details)>);
 /// What must hold of an effect.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(expecting = "a table of what must hold of the effect, such as { path = \"workspace\" }")]
 pub(crate) struct Details {
     /// Classes and path patterns; `!` before one means that it must not be that.
     pub(crate) path: Option<Many<Selector>>,
@@ -150,12 +153,12 @@ pub(crate) struct Details {
 /// A path condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Selector {
-    negated: bool,
-    what: Selected,
+    pub(super) negated: bool,
+    pub(super) what: Selected,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Selected {
+pub(super) enum Selected {
     Class(PathClass),
     Glob(PathGlob),
 }
@@ -173,11 +176,25 @@ impl Details {
     }
 }
 
+impl Selector {
+    /// A path that it asks for, as it is written, with the home of examples in the place of `~`.
+    pub(super) fn pattern(&self) -> Option<String> {
+        match &self.what {
+            Selected::Glob(glob) if !self.negated => Some(glob.written("/home/user")),
+            _ => None,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Selector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let (negated, name) = text.strip_prefix('!').map_or((false, text.as_str()), |rest| (true, rest));
         let what = if name.starts_with('/') || name.starts_with("~/") {
+            if name.split('/').any(|part| matches!(part, "." | "..")) {
+                let message = format!("`{name}` leads nowhere: a path in a policy has no `.` and no `..`");
+                return Err(D::Error::custom(message));
+            }
             Selected::Glob(PathGlob::parse(name))
         } else {
             Selected::Class(PathClass::from_name(name).ok_or_else(|| {
@@ -241,55 +258,6 @@ impl Condition {
             && self.principal.is_none()
             && self.session.is_none()
             && self.backend.is_none()
-    }
-
-    /// Whether this condition, by its words, holds wherever the other one does. A no is no proof.
-    pub(crate) fn covers(&self, other: &Self) -> bool {
-        fn within<T: PartialEq>(own: &Option<Many<T>>, other: &Option<Many<T>>) -> bool {
-            let Some(own) = own else { return true };
-            other.as_ref().is_some_and(|other| other.0.iter().all(|item| own.0.contains(item)))
-        }
-        let arguments = self.arguments.is_none() || self.arguments == other.arguments;
-        let effects = self.effect.as_ref().is_none_or(|own| {
-            other.effect.as_ref().is_some_and(|other| {
-                other.0.iter().all(|(kind, details)| {
-                    own.0
-                        .iter()
-                        .any(|(wide, open)| wide == kind && (*open == Details::default() || open == details))
-                })
-            })
-        });
-        within(&self.program, &other.program)
-            && arguments
-            && effects
-            && within(&self.target, &other.target)
-            && within(&self.via, &other.via)
-            && within(&self.fed, &other.fed)
-            && within(&self.principal, &other.principal)
-            && within(&self.session, &other.session)
-            && within(&self.backend, &other.backend)
-    }
-
-    /// Why no act can meet the condition, where its words tell.
-    pub(crate) fn contradiction(&self) -> Option<String> {
-        if let Some(shape) = &self.arguments {
-            let none = shape.none.iter().flat_map(|none| &none.0);
-            for pattern in none {
-                let any = shape.any.as_ref().is_some_and(|any| any.0.iter().all(|one| one == pattern));
-                let all = shape.all.as_ref().is_some_and(|all| all.0.contains(pattern));
-                if any || all {
-                    return Some(format!("`{pattern}` is asked for and excluded among its arguments"));
-                }
-            }
-        }
-        let effects = self.effect.as_ref()?;
-        let dead = |details: &Details| details.contradiction();
-        let reasons: Vec<Option<String>> = effects
-            .0
-            .iter()
-            .map(|(kind, details)| dead(details).or_else(|| details.foreign(*kind)))
-            .collect();
-        if reasons.iter().all(Option::is_some) { reasons.into_iter().next().flatten() } else { None }
     }
 
     /// Whether the act is one that the condition speaks of.
@@ -370,18 +338,8 @@ impl Effects {
 }
 
 impl Details {
-    /// Why no path can meet it, where its words tell.
-    fn contradiction(&self) -> Option<String> {
-        let selectors = &self.path.as_ref()?.0;
-        let mut positive = selectors.iter().filter(|selector| !selector.negated).peekable();
-        positive.peek()?;
-        positive
-            .all(|wanted| selectors.iter().any(|other| other.negated && other.what == wanted.what))
-            .then(|| "a path is asked for and excluded".to_owned())
-    }
-
     /// What is asked that an effect of this kind never has.
-    fn foreign(&self, kind: Kind) -> Option<String> {
+    pub(super) fn foreign(&self, kind: Kind) -> Option<String> {
         let no = |asked: bool, has: &[Kind], what: &str| {
             (asked && !has.contains(&kind)).then(|| format!("no effect of this kind has `{what}`"))
         };

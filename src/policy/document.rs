@@ -58,7 +58,7 @@ impl From<Verdict> for Decision {
 
 /// A `[[rule]]`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table: [[rule]]")]
 pub(super) struct RuleDocument {
     #[schemars(with = "String")]
     pub(super) id: Spanned<String>,
@@ -119,7 +119,7 @@ pub(super) struct SecretDocument {
 
 /// A command with the verdict that the whole policy must give.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { command = \"ls\", expect = \"allow\" }")]
 pub(super) struct Example {
     /// Shell text.
     #[serde(default)]
@@ -153,8 +153,8 @@ pub(super) struct Example {
 }
 
 impl Document {
-    /// That nothing stands in it but rules, profiles, shapes of secrets and includes; else the name of what does.
-    pub(super) fn only_rules(&self) -> Result<(), &'static str> {
+    /// What stands in it beside rules, profiles, shapes of secrets and includes, by name.
+    pub(super) fn sections(&self) -> Vec<&'static str> {
         let Self {
             include: _,
             environment,
@@ -179,7 +179,7 @@ impl Document {
             ("scan", *scan != ScanSection::default()),
             ("default", *default != Verdict::default()),
         ];
-        sections.iter().find(|(_, stands)| *stands).map_or(Ok(()), |(name, _)| Err(*name))
+        sections.iter().filter(|(_, stands)| *stands).map(|(name, _)| *name).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be wrong with a policy, shown at the place where it is.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 /// A policy that cannot be used. [`std::fmt::Display`] renders the line, a caret and a hint, without colour.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +38,8 @@ impl PolicyError {
             Some(span) => title.element(
                 Snippet::source(text).path(name).annotation(AnnotationKind::Primary.span(span.clone())),
             ),
-            None => Group::with_title(title),
+            // the file at least
+            None => Group::with_title(title).element(Origin::path(name)),
         }];
         if !hint.is_empty() {
             groups.push(Group::with_title(Level::HELP.with_name("hint").secondary_title(hint)));

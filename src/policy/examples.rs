@@ -22,6 +22,14 @@ pub(super) fn hold(
         let message = "an example has either `command` or `argv`".to_owned();
         return Err(Mistake::new(example.span(), message, "`command` is shell text, `argv` a list of words"));
     };
+    let empty = match &command {
+        Command::Shell(text) => text.trim().is_empty(),
+        Command::Argv(argv) => argv.is_empty(),
+    };
+    if empty {
+        let message = "the command of an example is empty".to_owned();
+        return Err(Mistake::new(example.span(), message, "an empty command is refused before it is judged"));
+    }
     let mut judgement = policy.judge(&command, &facts);
     if let Some(upper) = upper {
         let upper = upper.judge(&command, &facts);

@@ -3,6 +3,7 @@
 use super::rule::Rule;
 use super::{Policy, Role};
 use crate::gate::{self, Command, Decision, Facts, Judgement};
+use crate::programs::Effect;
 
 /// Most commands that are tried in search of one that is allowed.
 const MOST_TRIED: usize = 400;
@@ -80,14 +81,31 @@ impl Policy {
             Command::Argv(argv) => argv.clone(),
             Command::Shell(text) => plain_words(text)?,
         };
-        let allowed = |argv: &Vec<String>| {
-            !argv.is_empty() && self.judge(&Command::Argv(argv.clone()), facts).decision == Decision::Allow
+        // Judged as what was asked for: a text is read by a shell, to which `if` is no program.
+        let as_asked = |argv: &[String]| match command {
+            Command::Argv(_) => Command::Argv(argv.to_vec()),
+            Command::Shell(_) => Command::Shell(shell_words::join(argv)),
         };
-        let near = variants(&words);
-        let twice = near.iter().flat_map(|near| variants(near));
+        let unread =
+            |act: &gate::Act| matches!(act.effect, Effect::Opaque { .. } | Effect::Unreadable { .. });
+        let allowed = |argv: &Vec<String>| {
+            let command = as_asked(argv);
+            !argv.is_empty()
+                && self.judge(&command, facts).decision == Decision::Allow
+                // of what is not known, nobody can say that it is a way to do anything
+                && !gate::survey(&command, facts).acts().iter().any(unread)
+        };
+        let survey = gate::survey(command, facts);
+        let started: Vec<Vec<String>> =
+            survey.acts().iter().filter(|act| act.is_start()).map(gate::Act::words).collect();
+        let near = variants(&words, &started);
+        let twice = near.iter().flat_map(|near| variants(near, &started));
         let tried = near.iter().cloned().chain(twice).filter(|argv| *argv != words).take(MOST_TRIED);
-        // The program alone is no way to do anything.
-        let says_something = |argv: &Vec<String>| argv.len() > 1 || argv.first() != words.first();
+        // The program alone, or without what it was to be done to, is no way to do anything.
+        let operands = |argv: &[String]| argv.iter().skip(1).any(|word| !word.starts_with('-'));
+        let says_something = |argv: &Vec<String>| {
+            argv.first() != words.first() || argv.len() > 1 && operands(argv) == operands(&words)
+        };
         if let Some(argv) = tried.filter(says_something).find(&allowed) {
             return Some(shell_words::join(argv));
         }
@@ -115,8 +133,9 @@ fn plain_words(text: &str) -> Option<Vec<String>> {
     (!text.contains(special)).then(|| text.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Commands that differ in one thing, the likeliest first.
-fn variants(words: &[String]) -> Vec<Vec<String>> {
+/// Commands that differ in one thing, the likeliest first. `started` are those that the command is known to start: without its
+/// wrapper a command is one of them.
+fn variants(words: &[String], started: &[Vec<String>]) -> Vec<Vec<String>> {
     let Some((program, rest)) = words.split_first() else { return Vec::new() };
     let with = |rest: Vec<String>| std::iter::once(program.clone()).chain(rest).collect::<Vec<String>>();
     let mut all = Vec::new();
@@ -148,7 +167,7 @@ fn variants(words: &[String]) -> Vec<Vec<String>> {
         all.push(with(other));
     }
     // Without the wrapper.
-    if !rest.is_empty() {
+    if started.iter().any(|started| started == rest) {
         all.push(rest.to_vec());
     }
     // Without an operand.

@@ -29,6 +29,35 @@ const GRAVE: [&str; 16] = [
     "echo x >> ~/.bashrc",
 ];
 
+/// Variables by which whoever sets them has code of theirs run in every program of a kind. With a star they do not pass; by
+/// their names they do.
+const INJECTING: [&str; 24] = [
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "LD_LIBRARY_PATH",
+    "GCONV_PATH",
+    "BASH_ENV",
+    "ENV",
+    "PROMPT_COMMAND",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "PYTHONSTARTUP",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "NODE_OPTIONS",
+    "PERL5OPT",
+    "PERL5LIB",
+    "PERL5DB",
+    "RUBYOPT",
+    "RUBYLIB",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "DOTNET_STARTUP_HOOKS",
+    "GIT_EXEC_PATH",
+    "GIT_SSH_COMMAND",
+];
+
 /// What is wrong with a rule.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Lint {
@@ -58,6 +87,8 @@ pub enum Kind {
     Untested,
     /// It has no examples.
     NoExamples,
+    /// A variable passes that injects code into programs.
+    Injection,
 }
 
 impl Kind {
@@ -69,6 +100,7 @@ impl Kind {
             Self::Broad => "broad",
             Self::Untested => "untested",
             Self::NoExamples => "no-examples",
+            Self::Injection => "injection",
         }
     }
 }
@@ -85,7 +117,7 @@ impl Policy {
         let examples: Vec<&Vec<super::document::Example>> =
             self.layers.iter().flat_map(|layer| &layer.examples).collect();
         let heard = self.heard();
-        let mut lints = Vec::new();
+        let mut lints = self.injections();
         for (at, (role, rule)) in rules.iter().enumerate() {
             let mut found = |kind, message: String, witness: Option<String>| {
                 let (layer, rule) = (role.name(), rule.id().to_owned());
@@ -95,7 +127,7 @@ impl Policy {
                 found(Kind::Unreachable, format!("it can never speak: {why}"), None);
                 continue;
             }
-            if rule.except.iter().any(|except| except.covers(&rule.condition)) {
+            if rule.condition.is_covered_by(&rule.except) {
                 found(
                     Kind::Unreachable,
                     "its exception takes away everything that it speaks of".into(),
@@ -110,7 +142,7 @@ impl Policy {
                 found(Kind::Shadowed, message, witness);
             }
             if rule.decision == Verdict::Allow
-                && let Some(witness) = broad(rule)
+                && let Some(witness) = self.broad(rule)
             {
                 let message = "it allows what should not be allowed by the way";
                 found(Kind::Broad, message.into(), Some(witness));
@@ -129,6 +161,32 @@ impl Policy {
             }
         }
         lints
+    }
+
+    /// Variables that are passed on and decide what programs load: whoever sets them runs code in each command.
+    fn injections(&self) -> Vec<Lint> {
+        let layer = self.layers.first().map_or("system", |layer| layer.role.name());
+        let lints = self.profiles().flat_map(|profile| {
+            let injecting = profile.pass.iter().filter(|name| INJECTING.contains(&name.as_str()));
+            injecting.map(move |name| Lint {
+                layer,
+                rule: if profile.name == super::profile::DEFAULT {
+                    "[environment]".to_owned()
+                } else {
+                    format!("[profile.{}.environment]", profile.name)
+                },
+                kind: Kind::Injection,
+                message: format!("`{name}` passes, and decides what other programs load or run"),
+                witness: None,
+            })
+        });
+        let mut found: Vec<Lint> = Vec::new();
+        for lint in lints {
+            if !found.iter().any(|other| other.message == lint.message) {
+                found.push(lint);
+            }
+        }
+        found
     }
 
     /// For each rule, how many of the policy's examples have it speak: the coverage of `policy test`.
@@ -162,10 +220,26 @@ impl Policy {
         heard
     }
 
+    /// A grave command that a rule has run: it speaks of what the command does, and the policy as a whole allows it.
+    fn broad(&self, rule: &Rule) -> Option<String> {
+        let facts = example_facts(None, &BTreeMap::new());
+        let runs = |text: &&&str| {
+            let command = Command::Shell((**text).to_owned());
+            let survey = crate::gate::survey(&command, &facts);
+            // The start of a program is harmless by itself; what it does is not.
+            survey.acts().iter().any(|act| !act.is_start() && rule.speaks_of(act, &facts))
+                && self.judge(&command, &facts).decision == Decision::Allow
+        };
+        GRAVE.iter().find(runs).map(|text| (*text).to_owned())
+    }
+
     /// A rule that by its condition speaks wherever this one does, and is at least as strict.
     fn shadow(rules: &[(Role, &Rule)], at: usize, heard: Option<&Heard>) -> Option<(String, Option<String>)> {
         let (_, rule) = rules.get(at)?;
-        let witness = || heard.and_then(|heard| heard.commands.first().cloned());
+        let witness = |other: &Rule| {
+            let heard = heard.and_then(|heard| heard.commands.first().cloned());
+            heard.or_else(|| example_of(rule, other))
+        };
         for (index, (_, other)) in rules.iter().enumerate() {
             let stricter = Decision::from(other.decision) > Decision::from(rule.decision)
                 || (other.decision == rule.decision && index < at);
@@ -176,11 +250,44 @@ impl Policy {
                 && other.except.is_empty()
                 && other.condition.covers(&rule.condition)
             {
-                return Some((other.id().to_owned(), witness()));
+                return Some((other.id().to_owned(), witness(other)));
             }
         }
         None
     }
+}
+
+/// A command of which both rules speak, put together from the words of the first.
+fn example_of(rule: &Rule, other: &Rule) -> Option<String> {
+    let facts = example_facts(None, &BTreeMap::new());
+    let plain = |pattern: &String| pattern.replace("/**", "/x").replace(['*', '?'], "x");
+    let list = |many: Option<&Vec<String>>| many.into_iter().flatten().map(plain).collect::<Vec<_>>();
+    let programs = list(rule.condition.program.as_ref().map(|many| &many.0));
+    let shape = rule.condition.arguments.as_ref();
+    let mut arguments = list(shape.and_then(|shape| shape.exactly.as_ref()));
+    arguments.extend(list(shape.and_then(|shape| shape.first.as_ref().map(|many| &many.0))));
+    arguments.extend(list(shape.and_then(|shape| shape.all.as_ref().map(|many| &many.0))));
+    arguments
+        .extend(list(shape.and_then(|shape| shape.any.as_ref().map(|many| &many.0))).into_iter().take(1));
+    let paths: Vec<String> = rule.paths().iter().map(|path| plain(path)).collect();
+    let programs = if programs.is_empty() {
+        ["rm", "touch", "cat", "chmod 600", "mv"].map(str::to_owned).to_vec()
+    } else {
+        programs
+    };
+    let commands = programs.iter().flat_map(|program| {
+        let words = |path: Option<&String>| {
+            let words =
+                program.split(' ').map(str::to_owned).chain(arguments.iter().cloned()).chain(path.cloned());
+            words.collect::<Vec<_>>()
+        };
+        std::iter::once(words(None)).chain(paths.iter().map(|path| words(Some(path)))).collect::<Vec<_>>()
+    });
+    let speaks = |argv: &Vec<String>| {
+        let survey = crate::gate::survey(&Command::Argv(argv.clone()), &facts);
+        survey.acts().iter().any(|act| rule.speaks_of(act, &facts) && other.speaks_of(act, &facts))
+    };
+    commands.take(64).find(speaks).map(shell_words::join)
 }
 
 /// Where a rule spoke.
@@ -189,18 +296,4 @@ struct Heard {
     commands: Vec<String>,
     /// Whether one of its own examples is among them.
     own: bool,
-}
-
-/// A grave command of which a rule that allows speaks.
-fn broad(rule: &Rule) -> Option<String> {
-    let facts = example_facts(None, &BTreeMap::new());
-    GRAVE
-        .iter()
-        .find(|text| {
-            let command = Command::Shell((**text).to_owned());
-            let survey = crate::gate::survey(&command, &facts);
-            // The start of a program is harmless by itself; what it does is not.
-            survey.acts().iter().any(|act| !act.is_start() && rule.speaks_of(act, &facts))
-        })
-        .map(|text| (*text).to_owned())
 }

@@ -10,9 +10,11 @@ use toml::Spanned;
 use super::document::{Document, RuleDocument, Verdict};
 use super::examples::hold;
 use super::index::Index;
-use super::rule::Rule;
-use super::sections::{Approval, Later, Scan};
-use super::{Backend, BackendName, Choice, Layer, Policy, PolicyError, Profile, Role, profile, secrets};
+use super::rule::{Rule, is_plain};
+use super::sections::{Approval, Later, LimitsSection, Scan};
+use super::{
+    Backend, BackendName, Choice, Layer, Policy, PolicyError, Profile, Role, profile, secrets, spans,
+};
 use crate::redact;
 
 /// The longest policy that is read, with everything that it includes: 4 MiB, some 20,000 rules.
@@ -65,7 +67,9 @@ struct Source {
 
 impl Source {
     fn refuse(&self, mistake: &Mistake) -> PolicyError {
-        PolicyError::at(&self.name, &self.text, mistake.span.clone(), &mistake.message, mistake.hint)
+        let keys: Vec<&str> = mistake.keys.iter().map(String::as_str).collect();
+        let span = mistake.span.clone().or_else(|| spans::of(&self.text, &keys, mistake.element.as_deref()));
+        PolicyError::at(&self.name, &self.text, span, &mistake.message, mistake.hint)
     }
 }
 
@@ -133,22 +137,30 @@ impl<'a> Loader<'a> {
             }
             let asked = include.get_ref();
             let found = find(asked, &source.name).map_err(|error| {
-                refuse(format!("`{asked}` is not included: {error}"), "name a file beside this one")
+                let absent = error.to_ascii_lowercase().contains("no such file");
+                let hint = if absent { "name a file beside this one" } else { "" };
+                refuse(format!("`{asked}` is not included: {error}"), hint)
             })?;
             if above.contains(&found.name) {
                 return Err(refuse(format!("`{asked}` includes itself"), "take one of the two lines out"));
             }
-            if !sources.iter().any(|source| source.name == found.name) {
+            let name = found.name.clone();
+            if !sources.iter().any(|source| source.name == name) {
                 self.read(found, above, sources)?;
+            }
+            // What holds is said by the file that includes; what it leaves out must not be taken for what it includes.
+            let included = sources.iter().find(|source| source.name == name);
+            let sections = included.map(|source| source.document.sections()).unwrap_or_default();
+            if let Some(section) = sections.iter().find(|section| !spans::says(&source.text, section)) {
+                let section =
+                    if *section == "default" { "`default`".to_owned() } else { format!("[{section}]") };
+                let message = format!(
+                    "`{asked}` has {section}, and only rules, profiles and shapes of secrets are included"
+                );
+                return Err(refuse(message, "write it here too, as it shall hold: what stands here counts"));
             }
         }
         above.pop();
-        if !above.is_empty() {
-            source.document.only_rules().map_err(|section| {
-                let message = format!("an included file has no [{section}]: it brings rules and profiles");
-                source.refuse(&Mistake { span: None, message, hint: "write it in the file that includes it" })
-            })?;
-        }
         sources.push(source);
         Ok(())
     }
@@ -162,7 +174,9 @@ impl<'a> Loader<'a> {
         let scan = document
             .scan
             .over(if self.beneath.is_some() { Scan::everything() } else { Scan::default() })
-            .map_err(|message| main.refuse(&Mistake { span: None, message, hint: ACCEPT_HINT }))?;
+            .map_err(|(message, wrong)| {
+                main.refuse(&Mistake::of(&["scan", "accept"], message, ACCEPT_HINT).element(&wrong))
+            })?;
         let mut profiles = BTreeMap::new();
         for source in sources {
             named_profiles(&source.document, &base, &mut profiles)
@@ -209,12 +223,11 @@ impl<'a> Loader<'a> {
 
     /// The profile of the sections at the top. In a lower layer, what they do not say takes nothing away.
     fn base(self, document: &Document) -> Result<Profile, Mistake> {
-        let plain = |message: String, hint| Mistake { span: None, message, hint };
         let unsaid = if self.beneath.is_some() { Profile::everything() } else { Profile::default() };
         for root in document.workspace.roots.iter().flatten() {
             if !root.starts_with('/') {
                 let message = format!("the workspace root `{root}` is not an absolute path");
-                return Err(plain(message, "start it with `/`"));
+                return Err(Mistake::of(&["workspace", "roots"], message, "start it with `/`").element(root));
             }
         }
         let stated = Profile {
@@ -222,10 +235,14 @@ impl<'a> Loader<'a> {
             masked: document.sandbox.masked.clone(),
             ..Profile::default()
         };
-        proper(&stated).map_err(|(message, hint)| plain(message, hint))?;
+        proper(&stated).map_err(|improper| improper.at(&[]))?;
+        usable(&document.limits, &[])?;
         let network = match &document.network {
             Some(section) => {
-                section.network().map_err(|message| plain(format!("[network]: {message}"), NETWORK_HINT))?
+                let mistake = |message| {
+                    Mistake::of(&["network", "allow"], format!("[network]: {message}"), NETWORK_HINT)
+                };
+                section.network().map_err(mistake)?
             }
             None => unsaid.network,
         };
@@ -235,7 +252,7 @@ impl<'a> Loader<'a> {
                 _ if document.sandbox.launcher.is_some() => {
                     if document.sandbox.backend.is_some() {
                         let message = "[sandbox]: `launcher` stands in place of `backend`".to_owned();
-                        return Err(plain(message, "leave one of them out"));
+                        return Err(Mistake::of(&["sandbox", "backend"], message, "leave one of them out"));
                     }
                     Backend::Launcher(document.sandbox.launcher.clone().unwrap_or_default())
                 }
@@ -339,6 +356,14 @@ impl<'a> Loader<'a> {
                 let hint = "say in a few words what would go wrong: the person who is asked reads it";
                 return Err(Mistake::new(inner.reason.span(), "the reason is empty".to_owned(), hint));
             }
+            let deceives = |text: &str| self.role == Role::Project && !is_plain(text);
+            if deceives(inner.reason.get_ref()) || deceives(&inner.hint) {
+                // whoever is asked reads it, and whoever asks may have written it
+                let span = if deceives(&inner.hint) { rule.span() } else { inner.reason.span() };
+                let message =
+                    "the reason or the hint has more than one line, or characters that deceive".to_owned();
+                return Err(Mistake::new(span, message, "write one line of plain text"));
+            }
             if inner.condition().is_empty() {
                 let hint = "say of what it speaks: `effect`, `program`, `arguments`, ...; for everything, set `default`";
                 return Err(Mistake::new(rule.span(), format!("the rule `{id}` has no condition"), hint));
@@ -414,13 +439,27 @@ const ACCEPT_HINT: &str = "`execward scan` prints it behind the name of each fil
 
 pub(super) struct Mistake {
     span: Option<std::ops::Range<usize>>,
+    /// Where no span is kept: the keys that lead to it, and the element of a list.
+    keys: Vec<String>,
+    element: Option<String>,
     message: String,
     hint: &'static str,
 }
 
 impl Mistake {
     pub(super) fn new(span: std::ops::Range<usize>, message: String, hint: &'static str) -> Self {
-        Self { span: Some(span), message, hint }
+        Self { span: Some(span), keys: Vec::new(), element: None, message, hint }
+    }
+
+    /// A mistake in what these keys lead to.
+    fn of(keys: &[&str], message: String, hint: &'static str) -> Self {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        Self { span: None, keys, element: None, message, hint }
+    }
+
+    /// The same, in this element of the list.
+    fn element(self, element: &str) -> Self {
+        Self { element: Some(element.to_owned()), ..self }
     }
 }
 
@@ -446,10 +485,11 @@ fn named_profiles(
         let stated = section.get_ref();
         if let Some(environment) = &stated.environment {
             let own = Profile { pass: environment.pass.clone(), ..Profile::default() };
-            proper(&own).map_err(|(message, hint)| refuse(&message, hint))?;
+            proper(&own).map_err(|improper| improper.at(&["profile", name]))?;
         }
         let own = Profile { masked: stated.masked.clone(), ..Profile::default() };
-        proper(&own).map_err(|(message, hint)| refuse(&message, hint))?;
+        proper(&own).map_err(|improper| improper.at(&["profile", name]))?;
+        usable(&stated.limits, &["profile", name])?;
         let mut profile = stated.over(name, base).map_err(|message| refuse(message, NETWORK_HINT))?;
         profile.selectable = profile.beyond(base).is_empty() || stated.selectable;
         if profiles.insert(name.clone(), profile).is_some() {
@@ -462,14 +502,16 @@ fn named_profiles(
 const NETWORK_HINT: &str = "as in `network = { mode = \"proxy\", allow = [\"registry.npmjs.org:443\"] }`";
 
 /// What the types cannot say of a profile's own lists.
-fn proper(profile: &Profile) -> Result<(), (String, &'static str)> {
+fn proper(profile: &Profile) -> Result<(), Improper> {
     for name in &profile.pass {
         let stem = name.strip_suffix('*').unwrap_or(name);
         if stem.is_empty() || !stem.chars().all(|c: char| c.is_ascii_alphanumeric() || c == '_') {
-            return Err((
-                format!("`{name}` is not the name of a variable"),
-                "a name is letters, digits and `_`; a trailing `*` stands for any rest",
-            ));
+            return Err(Improper {
+                keys: ["environment", "pass"].as_slice(),
+                value: name.clone(),
+                what: "is not the name of a variable",
+                hint: "a name is letters, digits and `_`; a trailing `*` stands for any rest",
+            });
         }
     }
     for path in &profile.masked {
@@ -479,14 +521,60 @@ fn proper(profile: &Profile) -> Result<(), (String, &'static str)> {
             || rest.contains('\0')
             || rest.split('/').any(|part| matches!(part, "" | "." | ".."))
         {
-            return Err((
-                format!("`{path}` cannot be masked"),
-                "name it by an absolute path, below the home (`~/x`) or below the workspace (`x/y`)",
-            ));
+            return Err(Improper {
+                keys: ["masked"].as_slice(),
+                value: path.clone(),
+                what: "cannot be masked",
+                hint: "name it by an absolute path, below the home (`~/x`) or below the workspace (`x/y`)",
+            });
         }
     }
     Ok(())
 }
+
+/// An element of a list that cannot be one.
+struct Improper {
+    /// Where the list is in a profile; at the top, what is masked stands in [sandbox].
+    keys: &'static [&'static str],
+    value: String,
+    what: &'static str,
+    hint: &'static str,
+}
+
+impl Improper {
+    fn at(self, section: &[&str]) -> Mistake {
+        let Self { keys, value, what, hint } = self;
+        let top: &[&str] = if section.is_empty() && keys.len() == 1 { &["sandbox"] } else { &[] };
+        let whole: Vec<&str> = [section, top, keys].concat();
+        let message = match section {
+            [_, profile] => format!("profile `{profile}`: `{value}` {what}"),
+            _ => format!("`{value}` {what}"),
+        };
+        Mistake::of(&whole, message, hint).element(&value)
+    }
+}
+
+/// Limits under which no command can run are refused: whoever writes a zero means something else.
+fn usable(limits: &LimitsSection, section: &[&str]) -> Result<(), Mistake> {
+    const HINT: &str =
+        "leave it out for what holds elsewhere; to have nothing run, write `default = \"deny\"`";
+    let wrong = [
+        ("time", limits.time.is_some_and(|time| time.is_zero())),
+        ("cpu", limits.cpu.is_some_and(|cpu| cpu.as_secs() == 0)),
+        ("idle", limits.idle.is_some_and(|idle| idle.is_zero())),
+        ("memory", limits.memory.is_some_and(|memory| memory.0 < LEAST_MEMORY)),
+        ("processes", limits.processes == Some(0)),
+        ("open-files", limits.open_files.is_some_and(|files| files < LEAST_FILES)),
+    ];
+    let Some((key, _)) = wrong.into_iter().find(|(_, wrong)| *wrong) else { return Ok(()) };
+    let keys = [section, &["limits", key]].concat();
+    Err(Mistake::of(&keys, format!("no command can run with this `{key}`"), HINT))
+}
+
+/// A program with its libraries does not start in less.
+const LEAST_MEMORY: u64 = 1 << 20;
+/// The three standard descriptors, and one to load a library through.
+const LEAST_FILES: u32 = 4;
 
 /// Over everything that a verdict depends on: execward's version, what stands above, and each file with its length.
 fn digest(role: Role, upper: Option<&Policy>, sources: &[Source]) -> [u8; 32] {

@@ -9,6 +9,7 @@
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub(crate) mod condition;
+mod cover;
 mod destination;
 mod document;
 mod error;
@@ -25,6 +26,7 @@ mod rule;
 mod schema;
 mod secrets;
 mod sections;
+mod spans;
 mod units;
 
 pub use destination::{Allowlist, Destination};

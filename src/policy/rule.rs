@@ -27,8 +27,8 @@ impl Rule {
             decision: document.decision,
             run_under: document.run_under.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default(),
             secrets: document.secrets.iter().map(|secret| secret.get_ref().clone()).collect(),
-            reason: document.reason.get_ref().clone(),
-            hint: document.hint.clone(),
+            reason: one_line(document.reason.get_ref()),
+            hint: one_line(&document.hint),
         }
     }
 
@@ -41,6 +41,13 @@ impl Rule {
         let names = self.condition.program.as_ref()?;
         let literal = |name: &String| !name.contains(['*', '?', '[', '\\']);
         names.0.iter().all(literal).then_some(names.0.as_slice())
+    }
+
+    /// The paths that the rule's effects name, as patterns.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let effects = self.condition.effect.iter().flat_map(|effects| &effects.0);
+        let many = effects.filter_map(|(_, details)| details.path.as_ref());
+        many.flat_map(|many| &many.0).filter_map(super::condition::Selector::pattern).collect()
     }
 
     /// Whether the rule may speak of effects of this kind, by its number.
@@ -93,4 +100,18 @@ impl Rule {
             ..gate::finding(act, &self.id, self.decision.into(), &self.reason, &self.hint)
         })
     }
+}
+
+/// A text as it stands in a verdict: in one line, with nothing in it that a terminal would obey or that shows as something else.
+/// Lines of its own could pass for lines of the verdict.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    let line = words.join(" ");
+    if is_plain(&line) { line } else { gate::render(&line) }
+}
+
+/// Whether a text is shown as it stands, but for backslashes.
+pub(super) fn is_plain(text: &str) -> bool {
+    gate::render(&text.replace('\\', "/")) == text.replace('\\', "/")
 }

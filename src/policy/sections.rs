@@ -99,13 +99,14 @@ impl Scan {
 }
 
 impl ScanSection {
-    /// This in place of the other where it is given. The error is a sentence.
-    pub(super) fn over(&self, base: Scan) -> Result<Scan, String> {
+    /// This in place of the other where it is given. The error is a sentence, and what is wrong.
+    pub(super) fn over(&self, base: Scan) -> Result<Scan, (String, String)> {
         let digest = |text: &str| {
             text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
         if let Some(wrong) = self.accept.iter().flatten().find(|accepted| !digest(accepted)) {
-            return Err(format!("[scan]: `{wrong}` is not a SHA-256 in lower-case hexadecimal"));
+            let message = format!("[scan]: `{wrong}` is not a SHA-256 in lower-case hexadecimal");
+            return Err((message, wrong.clone()));
         }
         Ok(Scan {
             on_hit: self.on_hit.unwrap_or(base.on_hit),

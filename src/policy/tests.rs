@@ -4,6 +4,7 @@ use super::examples::example_facts;
 use super::*;
 use crate::gate::Decision;
 
+mod mistakes;
 mod properties;
 
 #[test]
@@ -112,10 +113,20 @@ fn profiles_differ_from_the_sections_at_the_top() {
         ("[profile.default]\n", "is what the sections at the top say", Some(1)),
         ("[profile.\"A b\"]\n", "is not the name of a profile", Some(1)),
         ("[profile.x]\nnetwork = { mode = \"proxy\" }\n", "needs `allow`", Some(1)),
-        ("[profile.x]\nmasked = [\"../x\"]\n", "cannot be masked", Some(1)),
-        ("[profile.x]\nenvironment = { pass = [\"*\"] }\n", "is not the name of a variable", Some(1)),
+        ("[profile.x]\nmasked = [\"../x\"]\n", "cannot be masked", Some(2)),
+        ("[profile.x]\nenvironment = { pass = [\"*\"] }\n", "is not the name of a variable", Some(2)),
         ("[profile.x.network]\nmode = \"proxy\"\nallow = [\"x\"]\n", "is not a destination", Some(3)),
-        ("[network]\nallow = []\n", "give `mode", None),
+        ("[network]\nallow = []\n", "give `mode", Some(2)),
+        ("[network]\nmode = \"none\"\nallow = [\"a.example:1\"]\n", "[network]", Some(3)),
+        ("\n[workspace]\nroots = [\"/a\",\n\"rel\"]\n", "not an absolute path", Some(4)),
+        ("[environment]\npass = [\"A=B\"]\n", "not the name of a variable", Some(2)),
+        ("[scan]\naccept = [\"xyz\"]\n", "not a SHA-256", Some(2)),
+        ("[sandbox]\nmasked = [\"/\"]\n", "cannot be masked", Some(2)),
+        ("[limits]\nmemory = \"0\"\n", "no command can run", Some(2)),
+        ("[limits]\nprocesses = 0\n", "no command can run", Some(2)),
+        ("[limits]\nopen-files = 0\n", "no command can run", Some(2)),
+        ("[limits]\ntime = \"0s\"\n", "no command can run", Some(2)),
+        ("[profile.x]\nlimits = { time = \"0s\" }\n", "no command can run", Some(2)),
     ] {
         let error = error(text);
         assert!(error.message().contains(message), "{error}");
@@ -371,6 +382,7 @@ fn files_are_included_within_bounds() {
         ("circle", "include = [\"circle\"]\n"),
         ("section", "[limits]\ntime = \"1s\"\n"),
         ("wrong", "\n\nnonsense = 1\n"),
+        ("strict", include_str!("../../policies/strict.toml")),
     ]);
     let find = |name: &str, _: &str| {
         let text = files.get(name).map(|text| (*text).to_owned()).or_else(|| {
@@ -388,13 +400,19 @@ fn files_are_included_within_bounds() {
         ("include = [\"circle\"]\n", "includes itself"),
         ("include = [\"deep0\"]\n", "deep"),
         ("include = [\"none\"]\n", "there is no such file"),
-        ("include = [\"section\"]\n", "has no [limits]"),
+        ("include = [\"section\"]\n", "`section` has [limits]"),
+        ("include = [\"strict\"]\n[limits]\n[network]\n[approval]\n", "`strict` has `default`"),
         ("include = [\"wrong\"]\n", "unknown field `nonsense`"),
     ] {
         let error = load(text, Role::System).unwrap_err();
         assert!(error.message().contains(message), "{error}");
     }
     assert!(load("include = [\"wrong\"]\n", Role::System).unwrap_err().to_string().contains("wrong:3:1"));
+    // What it says of sections is the including file's to say.
+    let own = "include = [\"strict\"]\ndefault = \"ask\"\n[limits]\ntime = \"1m\"\n[network]\nmode = \"none\"\n[approval]\n";
+    let strict = load(own, Role::System).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(strict.base().limits.time.as_secs(), 60);
+    assert!(load(&own.replace("[limits]\ntime", "[limits]\ngrace"), Role::System).is_ok());
     let project = load("include = [\"b\"]\n", Role::Project).unwrap_err();
     assert!(
         project.message().contains("includes nothing") && !project.to_string().contains("bb"),
@@ -433,46 +451,6 @@ fn an_empty_list_never_means_everything() {
     ] {
         assert!(error(&format!("{rule}{empty}\n")).message().contains("empty"), "{empty}");
     }
-}
-
-#[test]
-fn mistakes_that_load_are_found() {
-    let rule = |id: &str, body: &str, decision: &str| {
-        format!("[[rule]]\nid = \"{id}\"\ndecision = \"{decision}\"\nreason = \"r\"\n{body}\n")
-    };
-    let text = format!(
-        "default = \"ask\"\n{}{}{}{}{}{}",
-        rule(
-            "twice",
-            "program = \"rm\"\neffect = \"delete\"\nexamples = [{ command = \"rm build/x\", expect = \"deny\" }]",
-            "ask"
-        ),
-        rule(
-            "wide",
-            "effect = \"delete\"\nexamples = [{ command = \"rm build/x\", expect = \"deny\" }]",
-            "deny"
-        ),
-        rule("never", "effect = { delete = { path = [\"home\", \"!home\"] } }", "deny"),
-        rule("foreign", "effect = { power = { path = \"home\" } }", "deny"),
-        rule("open", "program = \"*\"\nexamples = [{ command = \"ls\", expect = \"allow\" }]", "allow"),
-        rule("untried", "program = \"zip\"\nexamples = [{ command = \"ls\", expect = \"allow\" }]", "ask"),
-    );
-    let policy = Policy::parse(&text, "p.toml").unwrap();
-    let lints = policy.lint();
-    let kinds: Vec<(&str, LintKind)> = lints.iter().map(|lint| (lint.rule.as_str(), lint.kind)).collect();
-    assert_eq!(
-        kinds,
-        [
-            ("twice", LintKind::Shadowed),
-            ("never", LintKind::Unreachable),
-            ("foreign", LintKind::Unreachable),
-            ("open", LintKind::Broad),
-            ("untried", LintKind::Untested),
-        ]
-    );
-    assert_eq!(lints.first().and_then(|lint| lint.witness.as_deref()), Some("rm build/x"));
-    assert!(lints.iter().any(|lint| lint.kind == LintKind::Broad && lint.witness.is_some()));
-    assert_eq!(policy.coverage().get(1), Some(&("wide".to_owned(), 2)));
 }
 
 #[test]

@@ -192,8 +192,13 @@ impl PolicyFileError {
             Self::Read { error, .. } if error.kind() == ErrorKind::NotFound => {
                 "without --policy, the built-in policy holds where there is no policy file".to_owned()
             }
-            Self::Writable { what, .. } => {
-                format!("a policy belongs to root or to you: `chmod go-w {}`", what.display())
+            // what others may write is closed to them; what is another's must be taken over
+            Self::Writable { what, mode, .. } => {
+                let command = if mode & 0o022 == 0 { "chown root" } else { "chmod go-w" };
+                format!(
+                    "a policy belongs to root or to you, and nobody else writes to it: `{command} {}`",
+                    what.display()
+                )
             }
             _ => String::new(),
         }

@@ -7,7 +7,7 @@ use super::super::check;
 use super::super::exit::Exit;
 use super::super::run::listed;
 use super::super::screen::{Screen, print, shown};
-use super::{failed, mistaken};
+use super::{counted, failed, mistaken};
 use crate::approval::marked;
 use crate::policy::Explanation;
 use crate::stage::{Digest, Malformed};
@@ -34,10 +34,10 @@ pub(super) fn test(policy: &Source, json: bool, screen: Screen) -> Exit {
         format!("{value}\n")
     } else {
         let mut text = format!(
-            "{}: {} rules, and every example holds ({} examples, digest {digest})\n",
+            "{}: {}, and every example holds ({}, digest {digest})\n",
             policy.name(),
-            coverage.len(),
-            policy.examples(),
+            counted(number(coverage.len()), "rule"),
+            counted(number(policy.examples()), "example"),
         );
         let reached = coverage.len() - uncovered.len();
         let _ = writeln!(text, "rules that an example reaches: {reached} of {}", coverage.len());
@@ -47,6 +47,10 @@ pub(super) fn test(policy: &Source, json: bool, screen: Screen) -> Exit {
         text
     };
     print(screen, &text, Exit::SUCCESS)
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 pub(super) fn lint(policy: &Source, json: bool, screen: Screen) -> Exit {
