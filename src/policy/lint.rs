@@ -269,7 +269,7 @@ fn example_of(rule: &Rule, other: &Rule) -> Option<String> {
     arguments.extend(list(shape.and_then(|shape| shape.all.as_ref().map(|many| &many.0))));
     arguments
         .extend(list(shape.and_then(|shape| shape.any.as_ref().map(|many| &many.0))).into_iter().take(1));
-    let paths: Vec<String> = rule.paths().iter().map(|path| plain(path)).collect();
+    let paths: Vec<String> = rule.paths().iter().map(plain).collect();
     let programs = if programs.is_empty() {
         ["rm", "touch", "cat", "chmod 600", "mv"].map(str::to_owned).to_vec()
     } else {

@@ -9,8 +9,9 @@ use crate::shell::{RedirectKind, Span, Value};
 const PRINTING: [&str; 2] = ["echo", "printf"];
 /// Programs that are given a message in a word, behind one of these options.
 const TOLD: [&str; 9] = ["git", "gh", "glab", "hub", "tea", "hg", "jj", "svn", "sl"];
-const MESSAGES: [&str; 9] =
-    ["--message", "--title", "--body", "--notes", "--description", "--subject", "-t", "-b", "-d"];
+const MESSAGES: [&str; 6] = ["--message", "--title", "--body", "--notes", "--description", "--subject"];
+/// Of forges, where they name no branch.
+const SHORT: [&str; 3] = ["-t", "-b", "-d"];
 /// Programs that do no more with a here-document than to write it, or take it for a message.
 const WRITING: [&str; 12] =
     ["cat", "tee", "git", "gh", "glab", "hub", "tea", "hg", "jj", "wc", "sponge", "less"];
@@ -69,4 +70,5 @@ fn is_message(program: &str, word: &Value, before: Option<&Value>) -> bool {
         });
     PRINTING.contains(&program)
         || TOLD.contains(&program) && (short || MESSAGES.contains(&option) || attached)
+        || matches!(program, "gh" | "glab" | "hub" | "tea") && SHORT.contains(&option)
 }

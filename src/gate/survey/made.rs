@@ -78,6 +78,10 @@ impl Walk<'_> {
             if word == output || word.prefix().starts_with(b"-") {
                 return true;
             }
+            // arguments in a file: whatever is in it
+            if word.prefix().starts_with(b"@") {
+                return false;
+            }
             let place = Place::resolve(word, &base);
             let classes = place.may_be();
             let in_workspace = classes.has(PathClass::Workspace) && !classes.has(PathClass::Unknown);

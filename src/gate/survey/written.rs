@@ -285,7 +285,7 @@ impl Walk<'_> {
 fn only_shows(invocation: &Invocation, content: &Value) -> bool {
     let asked = |word: &Value| matches!(word.as_str(), Some("-n" | "--dry-run" | "--just-print" | "--recon"));
     let starts = |text: &str| {
-        ["$(shell", "${shell", "!=", "+", "$(MAKE", "${MAKE", "include"]
+        ["$(shell", "${shell", "!=", "+", "$(MAKE", "$(file", "$(guile", "${MAKE", "include"]
             .iter()
             .any(|sign| text.contains(sign))
     };

@@ -181,14 +181,25 @@ pub(super) fn parallel(
     if items.len() > MAX_COMMANDS {
         items = vec![words::join(&items)];
     }
+    // `{=...=}` is Perl.
+    let in_perl = |word: &Value| {
+        word.pieces
+            .iter()
+            .any(|piece| matches!(piece, Piece::Known(text) if text.windows(2).any(|pair| pair == b"{=")))
+    };
+    if let Some(word) = command.iter().find(|word| in_perl(word)) {
+        effects.push(Effect::Unreadable { program: program.name.clone(), word: word.clone() });
+    }
     // Unless it is told not to, it quotes what it reads: each is one word of a plain command line.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _./,:=@%+-{}".contains(byte);
-    let is_plain = text.as_known().is_some_and(|text| !text.is_empty() && text.iter().all(plain));
+    let is_plain = text.as_known().is_some_and(|text| {
+        !text.is_empty() && text.iter().all(plain) && !text.windows(2).any(|pair| pair == b"{=")
+    });
     let as_text = ["--pipe", "-q", "-m", "-X", "--xargs", "--colsep", "-C", "--arg-sep"];
-    let asked = |name: &&str| program.grammar.find(name).is_some_and(|id| parsed.has(id));
+    let asked = |name: &str| program.grammar.find(name).is_some_and(|id| parsed.has(id));
     if is_plain
         && !given
-        && !as_text.iter().any(|name| asked(&name))
+        && !as_text.iter().any(|name| asked(name))
         && matches!(items.as_slice(), [item] if item.as_known().is_none())
     {
         let mut argv: Vec<Value> = text.as_known().and_then(words::split).unwrap_or_default();
