@@ -270,15 +270,24 @@ fn is_everything(pattern: &[u8]) -> bool {
 /// How many words the commands that `-exec` starts may have in all before only the first are looked at.
 const MAX_WORDS: usize = 4096;
 
+/// Deletions that are told apart; an expression of more is taken to delete all that it looks at.
+const MOST_DELETIONS: usize = 64;
+
 /// Adds what a `find` command does.
 pub(super) fn find(program: &Program, arguments: &[Value], context: &Context<'_>, effects: &mut Vec<Effect>) {
     let mut expression = Expression::new(arguments);
     let mut selection = Selection::default();
+    let mut deletions = 0;
     while let Some(step) = expression.next() {
         let paths = &expression.paths;
         match step {
             Step::Delete => {
-                delete(paths, &selection.here(), expression.shallow, effects);
+                deletions += 1;
+                match deletions {
+                    ..MOST_DELETIONS => delete(paths, &selection.here(), expression.shallow, effects),
+                    MOST_DELETIONS => delete(paths, &Found::Everything, expression.shallow, effects),
+                    _ => {}
+                }
                 selection.test(&Found::Everything);
             }
             Step::Exec { inner, in_directory } => {
