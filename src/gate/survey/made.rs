@@ -4,6 +4,7 @@
 //! Only what stands at the top of the request counts, where the order of the text is the order in which it runs, and only what
 //! surely ran before: `false && echo > a; rm a` removes what was there.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{Task, Walk, program_name};
@@ -54,6 +55,12 @@ impl Walk<'_> {
     }
 
     fn how_made(&self, path: &Value, how: Operation, act: &Act, task: &Task) -> Option<How> {
+        // as it stands, and not in a reading in which something is taken to be empty
+        let (group, index) = task.group?;
+        let own = self.groups.get(group)?.invocations.get(index)?;
+        if !own.argv.contains(path) && !own.redirects.iter().any(|redirect| redirect.target == *path) {
+            return None;
+        }
         let program = program_name(&task.invocation);
         let arguments = task.invocation.argv.get(1..).unwrap_or_default();
         match how {
@@ -142,7 +149,16 @@ impl Walk<'_> {
                 return Vec::new();
             }
             let script = shell::parse(&self.text, self.facts.dialect, false, Limits::default());
-            script.map_or_else(|_| Vec::new(), |script| shell::steps(&script))
+            let mut steps = script.map_or_else(|_| Vec::new(), |script| shell::steps(&script));
+            // what is read in several ways does one of them
+            let mut readings: HashMap<u32, usize> = HashMap::new();
+            for invocation in self.groups.first().iter().flat_map(|group| group.invocations.iter()) {
+                if invocation.origin == Origin::Plain {
+                    *readings.entry(invocation.span.start).or_default() += 1;
+                }
+            }
+            steps.retain(|step| readings.get(&step.start) == Some(&1));
+            steps
         });
         let at = steps.binary_search_by_key(&invocation.span.start, |step| step.start).ok()?;
         steps.get(at).copied()
