@@ -488,6 +488,22 @@ impl PathGlob {
 
     /// Whether the path may be one of the pattern's. A part of the path that is itself a pattern may be anything.
     pub(crate) fn may_match(&self, path: &Path, home: &Path) -> bool {
+        self.holds(path, home, |part, component| match component {
+            Component::Name(name) => part.may_be(name),
+            Component::Pattern(_) | Component::Deep => true,
+        })
+    }
+
+    /// Whether the path is one of the pattern's, whatever the patterns in it stand for.
+    pub(crate) fn surely_matches(&self, path: &Path, home: &Path) -> bool {
+        self.holds(path, home, |part, component| match component {
+            Component::Name(name) => part.may_be(name),
+            Component::Pattern(pattern) => pattern.surely_is(part),
+            Component::Deep => false,
+        }) && (!self.from_home || home.surely_holds(&path.components))
+    }
+
+    fn holds(&self, path: &Path, home: &Path, is: impl Fn(&NamePattern, &Component) -> bool) -> bool {
         let mut components = path.components.as_slice();
         if self.from_home {
             if !home.may_hold(components) {
@@ -497,10 +513,6 @@ impl PathGlob {
         }
         let enough =
             components.len() == self.parts.len() || (self.open && components.len() > self.parts.len());
-        enough
-            && self.parts.iter().zip(components).all(|(part, component)| match component {
-                Component::Name(name) => part.may_be(name),
-                Component::Pattern(_) | Component::Deep => true,
-            })
+        enough && self.parts.iter().zip(components).all(|(part, component)| is(part, component))
     }
 }

@@ -400,13 +400,17 @@ impl Details {
 /// Whether a path is among the selectors. Positive ones are alternatives; every negative one must hold.
 ///
 /// A place has several readings (holes, globs, several operands in one word): a rule that tightens is met when one
-/// reading meets it, an exception only when all do.
+/// reading meets it, an exception only when all do. A pattern in a path (`~/D*/x`) may be what a selector names, or surely is:
+/// what tightens looks for the first and is kept off by the second alone, and what loosens the other way round.
 fn path_matches(selectors: &Many<Selector>, act: &Act, sureness: Sureness) -> bool {
     let Some(place) = &act.place else { return false };
     let holds = |classes: ClassSet, below: ClassSet, path: &crate::gate::place::Path| {
         let is = |selector: &Selector, classes: ClassSet| match &selector.what {
             Selected::Class(class) => classes.has(*class),
-            Selected::Glob(glob) => glob.may_match(path, &place.home),
+            Selected::Glob(glob) => match (sureness, selector.negated) {
+                (Sureness::May, false) | (Sureness::Must, true) => glob.may_match(path, &place.home),
+                (Sureness::May, true) | (Sureness::Must, false) => glob.surely_matches(path, &place.home),
+            },
         };
         let mut positive = selectors.0.iter().filter(|selector| !selector.negated).peekable();
         let wanted = positive.peek().is_none() || positive.any(|selector| is(selector, classes | below));

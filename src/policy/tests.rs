@@ -477,3 +477,28 @@ fn the_committed_schema_is_current() {
 fn the_refusing_policy_refuses() {
     assert_eq!(judge(&Policy::refusing(), "ls").decision, Decision::Deny);
 }
+
+#[test]
+fn a_pattern_in_a_path_is_kept_off_by_what_it_surely_is() {
+    let text = r#"
+        [[rule]]
+        id = "keep"
+        effect = { delete = { path = ["/data/**", "!/data/tmp/**"] } }
+        except = [{ effect = { delete = { path = "/data/old/**" } } }]
+        decision = "deny"
+        reason = "r"
+    "#;
+    let policy = Policy::parse(text, "p.toml").unwrap();
+    let facts = example_facts(None, &BTreeMap::new());
+    for (command, decision) in [
+        ("rm /data/tmp/x", Decision::Allow),
+        ("rm /data/tmp/*", Decision::Allow),
+        ("rm /data/t*/x", Decision::Deny),
+        ("rm /data/old/*", Decision::Allow),
+        ("rm /data/o*/x", Decision::Deny),
+        ("rm /d*/x", Decision::Deny),
+    ] {
+        let judgement = policy.judge(&Command::Shell(command.to_owned()), &facts);
+        assert_eq!(judgement.decision, decision, "{command}");
+    }
+}
