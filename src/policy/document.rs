@@ -105,7 +105,7 @@ pub(super) struct RuleDocument {
 
 /// A secret that a rule gives.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct SecretDocument {
     /// Its name in the file of secrets.
     pub(super) name: String,

@@ -98,15 +98,21 @@ impl Policy {
         let survey = gate::survey(command, facts);
         let started: Vec<Vec<String>> =
             survey.acts().iter().filter(|act| act.is_start()).map(gate::Act::words).collect();
+        // With a word less than was asked for, something must be left that is done to something.
+        let operands = |argv: &[String]| argv.iter().skip(1).filter(|word| !word.starts_with('-')).count();
+        let has_object = |argv: &Vec<String>| {
+            started.contains(argv)
+                || argv.first() == words.first() && operands(argv) >= operands(&words)
+                || gate::survey(&as_asked(argv), facts).acts().iter().any(|act| act.place.is_some())
+        };
         let near = variants(&words, &started);
         let twice = near.iter().flat_map(|near| variants(near, &started));
         let tried = near.iter().cloned().chain(twice).filter(|argv| *argv != words).take(MOST_TRIED);
         // The program alone, or without what it was to be done to, is no way to do anything.
-        let operands = |argv: &[String]| argv.iter().skip(1).any(|word| !word.starts_with('-'));
         let says_something = |argv: &Vec<String>| {
-            argv.first() != words.first() || argv.len() > 1 && operands(argv) == operands(&words)
+            argv.first() != words.first() || argv.len() > 1 && (operands(argv) > 0) == (operands(&words) > 0)
         };
-        if let Some(argv) = tried.filter(says_something).find(&allowed) {
+        if let Some(argv) = tried.filter(says_something).find(|argv| allowed(argv) && has_object(argv)) {
             return Some(shell_words::join(argv));
         }
         let mut examples: Vec<(usize, Vec<String>)> = self
@@ -142,7 +148,8 @@ fn variants(words: &[String], started: &[Vec<String>]) -> Vec<Vec<String>> {
     // Below the workspace instead of elsewhere.
     for (at, word) in rest.iter().enumerate() {
         let name = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        if word.contains('/') && !name.is_empty() && name != ".." && name != "." {
+        // what holds a colon is more than a path: a mount, a URL, a place on another host
+        if word.contains('/') && !word.contains(':') && !name.is_empty() && name != ".." && name != "." {
             for place in ["build", "/tmp"] {
                 let mut other = rest.to_vec();
                 if let Some(slot) = other.get_mut(at) {
@@ -154,7 +161,8 @@ fn variants(words: &[String], started: &[Vec<String>]) -> Vec<Vec<String>> {
     }
     // Without an option.
     for (at, word) in rest.iter().enumerate() {
-        if word.starts_with('-') {
+        // a number behind a dash is what is asked for: `kill -9 -1`, `head -5`
+        if word.starts_with('-') && !word.bytes().skip(1).all(|byte| byte.is_ascii_digit()) {
             let mut other = rest.to_vec();
             other.remove(at);
             all.push(with(other));

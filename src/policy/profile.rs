@@ -372,7 +372,7 @@ pub enum NetworkMode {
 
 /// The `[network]` section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct NetworkSection {
     /// See [`NetworkMode`].
     pub mode: NetworkMode,
@@ -401,7 +401,7 @@ impl NetworkSection {
 
 /// The `[sandbox]` section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct SandboxSection {
     /// What sandboxes are made by where nothing else is asked for.
     pub backend: Option<BackendName>,
@@ -424,7 +424,7 @@ pub struct SandboxSection {
 
 /// A `[profile.NAME]`: in what it differs from the sections at the top.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct ProfileSection {
     /// What it is for, for people.
     pub description: String,

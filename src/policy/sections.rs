@@ -11,7 +11,7 @@ use crate::scan::Severity;
 
 /// Which variables reach a command.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct Environment {
     /// Names that pass beyond the built-in allowlist; a trailing `*` stands for any rest (`"LC_*"`). Naming a variable
     /// that looks like a credential, or one that injects code into programs, is how a policy says that it is meant.
@@ -20,7 +20,7 @@ pub struct Environment {
 
 /// Where commands may work.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct Workspace {
     /// Absolute directories below which a command may work. Left out, it may work in the directory in which it was asked
     /// for; an empty list permits none.
@@ -47,7 +47,7 @@ pub enum Later {
 
 /// The `[scan]` section: what a scan of the files that agents read as instructions leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct ScanSection {
     /// What happens when a session is opened in whose workspace something is found.
     pub on_hit: Option<OnHit>,
@@ -157,7 +157,7 @@ pub struct Limits {
 
 /// The `[limits]` section: what is left out stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case", expecting = "a table")]
 pub struct LimitsSection {
     /// Wall-clock time of a command (`"10m"`).
     #[serde(deserialize_with = "duration")]
@@ -262,7 +262,7 @@ impl Default for Approval {
 
 /// The `[approval]` section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct ApprovalSection {
     /// How long an answer is waited for (`"60s"`).
     #[serde(deserialize_with = "duration")]

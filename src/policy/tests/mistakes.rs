@@ -22,7 +22,9 @@ fn what_is_recommended_is_allowed_and_does_something() {
         assert!(program(&near) == program(text) || text.starts_with("sudo "), "{text}: {near}");
     }
     assert_eq!(nearest("npm publish").as_deref(), Some("npm publish --dry-run"));
-    assert_eq!(nearest("if"), None);
+    for text in ["if", "pip install requests", "terraform destroy"] {
+        assert_eq!(nearest(text), None, "{text}");
+    }
     assert_eq!(nearest("mkfs.ext4 /dev/sda"), None);
 }
 
