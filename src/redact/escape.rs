@@ -5,7 +5,7 @@
 pub(super) const LONGEST: usize = 48;
 
 /// Most bytes of sequences that are passed over at once.
-pub(super) const MOST_SKIPPED: usize = 128;
+pub(super) const MOST_SKIPPED: usize = 64;
 
 /// How ESC is written: as itself, and in what shows it as text.
 const INTRODUCERS: &[&[u8]] = &[

@@ -19,6 +19,10 @@ pub(super) enum End {
 pub(super) fn end(before: &[u8], text: &[u8]) -> End {
     let Some((quote @ (b'"' | b'\'' | b'`'), before)) = before.split_last() else { return End::None };
     let backslashes = |text: &[u8]| text.iter().rev().take_while(|byte| **byte == b'\\').count();
+    // `"TOKEN=") && ...`: this one closes what began before the name.
+    if text.first().is_some_and(|first| b"),;}]: +|&".contains(first)) {
+        return End::None;
+    }
     let outer = backslashes(before);
     let is_cut = text.len() >= LONGEST;
     let text = text.get(..LONGEST).unwrap_or(text);
@@ -57,6 +61,7 @@ mod tests {
             ("a=\"", "b c", End::More),
             ("a=\"", "b\nc\"", End::None),
             ("a=", "b\"", End::None),
+            ("a=\"", ") == f(\"b\"", End::None),
             ("", "b\"", End::None),
         ] {
             assert_eq!(end(before.as_bytes(), text.as_bytes()), expected, "{before}{text}");
