@@ -215,6 +215,13 @@ fn a_hostile_text_takes_linear_time() {
         "token: ",
         "-----BEGIN RSA PRIVATE KEY-----\n",
         "machine a login ",
+        "curl -u ",
+        "mysql a login ",
+        "host=a user=b ",
+        "cookie: a=b",
+        "TOKEN=\x1b[0m",
+        "> -----BEGIN EC PRIVATE KEY-----\n> a\n",
+        "\\u0022",
     ] {
         let text = part.repeat((1 << 20) / part.len());
         let start = std::time::Instant::now();
