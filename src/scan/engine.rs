@@ -88,7 +88,7 @@ impl Look<'_> {
                 let from = word.start().saturating_sub(back).max(done.saturating_sub(OVERLAP));
                 let to = (word.end() + WINDOW).min(text.len());
                 let window = text.get(from..to).unwrap_or_default();
-                for place in phrase.expression.find_iter(window) {
+                for place in phrase.expression.regex().into_iter().flat_map(|it| it.find_iter(window)) {
                     let at = from + place.start();
                     if is_word(text, at) && !is_innocent(phrase, text, at, place.as_bytes()) {
                         found(phrase, at, place.len());

@@ -22,6 +22,7 @@
 mod encoded;
 mod engine;
 mod escaped;
+mod expression;
 mod fold;
 mod hidden;
 mod invisible;

@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
+use super::expression::Expression;
 use super::languages::Language;
 use super::{Kind, Severity};
 
@@ -14,12 +14,6 @@ const BUILTIN: &str = concat!(
     "\n",
     include_str!("../../policies/scan-languages.toml")
 );
-
-/// Largest automaton of one expression, in bytes.
-const SIZE_LIMIT: usize = 2 << 20;
-
-/// Largest cache of one expression: bounded repetitions have many states, and one that runs out of room is slow.
-const CACHE_LIMIT: usize = 16 << 20;
 
 /// A word of one letter would find a candidate everywhere.
 const SHORTEST_WORD: usize = 2;
@@ -71,11 +65,11 @@ pub(super) struct Phrase {
     pub(super) hidden: bool,
     /// Letters beyond ASCII are how it is spelt, and no disguise.
     pub(super) foreign: bool,
-    pub(super) expression: Regex,
+    pub(super) expression: Expression,
     /// Where this matches in what was found, it is something innocent.
-    pub(super) unless: Option<Regex>,
+    pub(super) unless: Option<Expression>,
     /// Where this matches what stands right before it, it is something innocent.
-    pub(super) unless_before: Option<Regex>,
+    pub(super) unless_before: Option<Expression>,
     #[cfg_attr(not(test), expect(dead_code, reason = "run by a test"))]
     pub(super) hits: Vec<String>,
     #[cfg_attr(not(test), expect(dead_code, reason = "run by a test"))]
@@ -142,22 +136,6 @@ pub(super) struct RuleDocument {
     pub(super) misses: Vec<String>,
 }
 
-/// `_` outside of a class stands for what may be between two words: spaces, line ends, quotes, marks of a list.
-fn between(expression: &str) -> String {
-    let (mut written, mut class, mut escaped) = (String::new(), false, false);
-    for c in expression.chars() {
-        match c {
-            '_' if !class && !escaped => written.push_str("(?:[^0-9a-z]{1,12})"),
-            other => written.push(other),
-        }
-        if !escaped {
-            class = if class { c != ']' } else { c == '[' };
-        }
-        escaped = c == '\\' && !escaped;
-    }
-    written
-}
-
 impl Rules {
     /// The rules that are shipped.
     pub fn builtin() -> &'static Self {
@@ -194,16 +172,8 @@ impl Rules {
                     }
                 }
             }
-            let compile = |expression: &str| {
-                RegexBuilder::new(&between(expression))
-                    .unicode(false)
-                    .case_insensitive(true)
-                    .ignore_whitespace(true)
-                    .size_limit(SIZE_LIMIT)
-                    .dfa_size_limit(CACHE_LIMIT)
-                    .build()
-                    .map_err(|error| wrong(error.to_string()))
-            };
+            let compile =
+                |expression: &str| Expression::new(expression).map_err(|error| wrong(error.to_string()));
             let expression = match rule.begins {
                 true => compile(&format!("\\A(?:{})", rule.expression))?,
                 false => compile(&rule.expression)?,

@@ -30,6 +30,10 @@ fn the_examples_of_each_rule_hold() {
             "{} has no examples of both kinds",
             phrase.id
         );
+        let expressions = [Some(&phrase.expression), phrase.unless.as_ref(), phrase.unless_before.as_ref()];
+        for expression in expressions.into_iter().flatten() {
+            assert!(expression.regex().is_some(), "an expression of {} is too large", phrase.id);
+        }
         for (texts, expected) in [(&phrase.hits, true), (&phrase.misses, false)] {
             for text in texts {
                 let hit = scan(rules, text.as_bytes())
