@@ -15,7 +15,7 @@ const LONGEST_TAG: usize = 1024;
 #[allow(clippy::unwrap_used, reason = "a test looks at it")]
 static STYLE: LazyLock<Regex> = LazyLock::new(|| {
     RegexBuilder::new(
-        r#"(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*[01](?:[^.0-9]|$)|opacity\s*:\s*0(?:[^.]|$)|color\s*[:=]\s*["']?(?:white|\#fff|transparent|rgba?\(\s*255\s*,\s*255\s*,\s*255)|(?:left|right|top|text-indent)\s*:\s*-\d{3}|clip(?:-path)?\s*:\s*(?:rect\(\s*0|inset\(\s*(?:50|100)%)|[\s"']hidden(?:[\s>=]|$)|aria-hidden)"#,
+        r#"(?:display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*[01](?:[^.0-9]|$)|opacity\s*:\s*0(?:[^.]|$)|color\s*[:=]\s*["']?(?:white\b|\#fff(?:fff)?\b|transparent|rgba?\(\s*255\s*,\s*255\s*,\s*255)|(?:left|right|top|text-indent)\s*:\s*-\d{3}|clip(?:-path)?\s*:\s*(?:rect\(\s*0|inset\(\s*(?:50|100)%)|[\s"']hidden(?:[\s>=]|$)|aria-hidden)"#,
     )
     .unicode(false)
     .case_insensitive(true)
