@@ -163,7 +163,9 @@ impl Log {
         let _lock = log.lock()?;
         // Made anew they say nothing of the records that are there.
         let has_records = log.file.metadata().is_ok_and(|about| about.len() > 0);
-        for key in [KEY_FILE, SIGNING_KEY_FILE].into_iter().filter(|key| has_records && !dir.join(key).exists()) {
+        for key in
+            [KEY_FILE, SIGNING_KEY_FILE].into_iter().filter(|key| has_records && !dir.join(key).exists())
+        {
             let path = dir.join(key);
             tracing::error!(path = %path.display(), "a key of the audit log is gone and is made anew: digests or checkpoints so far cannot be held against it");
         }

@@ -11,7 +11,9 @@ use clap::{Args, Subcommand};
 use super::exit::Exit;
 use super::screen::{Screen, print, shown};
 use crate::ops::backup::{Places, share};
-use crate::supervisor::{CONFIG_VERSION, Local, config_schema, effective, look_over, migrate_config};
+use crate::supervisor::{
+    CONFIG_VERSION, EditError, Local, config_schema, effective, look_over, migrate_config,
+};
 
 const CHECK: &str = "\
 Everything is read that a daemon reads before it begins: execward.toml, the file of keys, the policy with its examples, the
@@ -129,8 +131,11 @@ fn show(of: &Of, screen: Screen) -> Result<Exit, Exit> {
 
 fn migrate(of: &Of, screen: Screen) -> Result<Exit, Exit> {
     let local = of.local(screen)?;
-    let migrated = migrate_config(of.config.as_deref(), &local);
-    let text = match migrated.map_err(|error| failed(&error.to_string(), "nothing was changed", screen))? {
+    let migrated = migrate_config(of.config.as_deref(), &local).map_err(|error| match error {
+        EditError::Config(error) => mistaken(&error, screen),
+        error => failed(&error.to_string(), "nothing was changed", screen),
+    });
+    let text = match migrated? {
         Some((version, kept)) => format!(
             "execward.toml was of version {version} and is of version {CONFIG_VERSION} now; what it was: {}\n",
             kept.display()

@@ -9,8 +9,8 @@ mod built;
 mod deceptive;
 mod endless;
 mod follow;
-mod made;
 mod leaks;
+mod made;
 mod scheduled;
 mod written;
 

@@ -129,6 +129,21 @@ pub fn give_back(directory: &Path, version: usize) -> Result<Option<PathBuf>, St
     Ok(Some(aside))
 }
 
+/// Whether there is no database, or one in which nothing has ever been made.
+pub(super) fn is_empty(path: &Path) -> bool {
+    let about = match fs::symlink_metadata(path) {
+        Err(error) => return error.kind() == std::io::ErrorKind::NotFound,
+        Ok(about) => about,
+    };
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let pages = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+    };
+    about.is_file() && (about.len() == 0 || pages().is_ok_and(|tables| tables == 0))
+}
+
 /// Looks at the database of a state directory, as whoever opens it would; its version. `None` where there has never been one.
 ///
 /// # Errors
@@ -137,20 +152,15 @@ pub fn examine(directory: &Path) -> Result<Option<usize>, StateError> {
     let path = directory.join(FILE);
     let wrong =
         |what: &str| StateError::Database { path: path.clone(), error: super::damage(what.to_owned()) };
-    let about = match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let gone = directory.join(super::THERE).exists();
-            return if gone { Err(wrong("it is gone")) } else { Ok(None) };
-        }
-        about => about.map_err(super::io("look at", &path))?,
-    };
+    if is_empty(&path) {
+        let is_gone = directory.join(super::THERE).exists();
+        return if is_gone { Err(wrong("it is gone, or empty")) } else { Ok(None) };
+    }
+    let about = fs::symlink_metadata(&path).map_err(super::io("look at", &path))?;
     if !about.is_file() {
         return Err(StateError::Exposed { path, what: "is not a file" });
     }
     super::believed(&path, &about)?;
-    if about.len() == 0 {
-        return Err(wrong("it is empty"));
-    }
     let version = check(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let looked = Connection::open_with_flags(&path, flags).and_then(|it| super::is_whole(&it, version));

@@ -142,9 +142,11 @@ fn a_database_that_is_gone_or_worked_on_is_reported_and_never_replaced_in_silenc
             let Some(mut daemon) = Daemon::start(Setup { config: ALONE, policy: "" }) else { return };
             daemon.kill();
             let path = daemon.path().join("state/state.db");
-            for beside in ["state.db-wal", "state.db-shm"] {
-                let _ = fs::remove_file(daemon.path().join("state").join(beside));
-            }
+            // Nobody else may have to find the rest of it.
+            rusqlite::Connection::open(&path)
+                .unwrap()
+                .pragma_update(None, "wal_checkpoint", "TRUNCATE")
+                .unwrap();
             damaged(&path);
             let doctor = owners(ground::execward())
                 .args(["doctor", "--json", "--state"])

@@ -37,12 +37,13 @@ fn is_fed_tree(invocation: &Invocation, invocations: &[Rc<Invocation>], depth: u
             let words = || writer.argv.iter().skip(1).filter_map(Value::as_str);
             match program_name(writer) {
                 "tar" | "gtar" | "bsdtar" => words().any(|word| {
-                    word == "--create" || !word.starts_with("--") && word.trim_start_matches('-').starts_with('c')
+                    word == "--create"
+                        || !word.starts_with("--") && word.trim_start_matches('-').starts_with('c')
                 }),
                 "zip" | "cpio" | "pax" | "7z" | "7za" => true,
                 "git" => words().any(|word| matches!(word, "bundle" | "archive" | "fast-export")),
-                "gzip" | "bzip2" | "xz" | "zstd" | "lz4" | "pigz" | "base64" | "gpg" | "openssl" | "age" | "pv"
-                | "split" | "xxd" | "cat" | "tee" => is_fed_tree(writer, invocations, depth + 1),
+                "gzip" | "bzip2" | "xz" | "zstd" | "lz4" | "pigz" | "base64" | "gpg" | "openssl" | "age"
+                | "pv" | "split" | "xxd" | "cat" | "tee" => is_fed_tree(writer, invocations, depth + 1),
                 _ => false,
             }
         })

@@ -52,8 +52,11 @@ impl Walk<'_> {
     pub(super) fn scheduled(&self, effect: &Effect, task: &Task, base: &Base, found: &mut Vec<Effect>) {
         match effect {
             Effect::Write { path, .. } => self.contents_of(path, None, base, found),
-            Effect::Service { action, .. } if action == "schedule" && program_name(&task.invocation) == "crontab" => {
-                let files = task.invocation.argv.iter().skip(1).filter(|word| !word.prefix().starts_with(b"-"));
+            Effect::Service { action, .. }
+                if action == "schedule" && program_name(&task.invocation) == "crontab" =>
+            {
+                let files =
+                    task.invocation.argv.iter().skip(1).filter(|word| !word.prefix().starts_with(b"-"));
                 for path in files.take(MOST_FOLLOWED) {
                     self.contents_of(path, Some(Form::Crontab { user: false }), base, found);
                 }
@@ -91,12 +94,15 @@ impl Walk<'_> {
                 (Form::Unit, Some(text)) => {
                     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
                     let commands = lines.filter_map(|line| {
-                        let (key, value) = line.split_at_checked(line.iter().position(|byte| *byte == b'=')?)?;
+                        let (key, value) =
+                            line.split_at_checked(line.iter().position(|byte| *byte == b'=')?)?;
                         key.starts_with(b"Exec").then(|| value.get(1..)).flatten()
                     });
                     // marks in front of the program are no part of it
                     let bare = |text: &[u8]| {
-                        let at = text.iter().position(|byte| !matches!(byte, b'-' | b'@' | b'+' | b'!' | b':' | b'|'));
+                        let at = text
+                            .iter()
+                            .position(|byte| !matches!(byte, b'-' | b'@' | b'+' | b'!' | b':' | b'|'));
                         script(Value::known(text.get(at.unwrap_or(0)..).unwrap_or_default()))
                     };
                     found.extend(commands.take(MOST_FOLLOWED).map(bare));

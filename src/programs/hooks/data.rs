@@ -226,7 +226,7 @@ pub(super) fn database(
         effects.push(Effect::Script {
             language: Language::Other,
             text,
-            target: super::super::effect::Target::Here,
+            target: Target::Here,
             arguments: Vec::new(),
         });
     }

@@ -25,9 +25,12 @@ pub(super) fn transfer(
         let options = ["-c", "-e"].iter().filter_map(|name| program.grammar.find(name));
         texts.extend(options.flat_map(|id| parsed.values(id).cloned()));
         effects.extend(
-            program.grammar.find("-f").into_iter().flat_map(|id| parsed.values(id)).map(|path| {
-                Effect::RunFile { path: path.clone(), language: None }
-            }),
+            program
+                .grammar
+                .find("-f")
+                .into_iter()
+                .flat_map(|id| parsed.values(id))
+                .map(|path| Effect::RunFile { path: path.clone(), language: None }),
         );
     }
     if !matches!(context.invocation.stdin, Input::Inherited | Input::Pipe(_)) {
@@ -75,7 +78,9 @@ fn command(line: &[u8], sent: &mut Vec<Value>, effects: &mut Vec<Effect>) {
     let operands: Vec<&Value> = rest.iter().filter(|word| !word.prefix().starts_with(b"-")).collect();
     match name.as_known() {
         Some(b"put" | b"mput" | b"reput" | b"send" | b"append") => sent.extend(operands.into_iter().cloned()),
-        Some(b"mirror") if has(&["-R", "--reverse"]) => sent.extend(operands.first().map(|path| (*path).clone())),
+        Some(b"mirror") if has(&["-R", "--reverse"]) => {
+            sent.extend(operands.first().map(|path| (*path).clone()))
+        }
         Some(b"mirror") => {
             let Some(to) = operands.get(1).or(operands.first()) else { return };
             if has(&["--delete", "-e", "--delete-first"]) {
