@@ -303,8 +303,10 @@ struct Evaluator<'a> {
     calls: Vec<Call>,
     aliases: HashMap<String, String>,
     expand_aliases: bool,
-    /// Something was made `readonly`.
-    has_read_only: bool,
+    /// An error may have ended the line.
+    line_ends: bool,
+    /// Variables that cannot be assigned to any more.
+    read_only: BTreeSet<String>,
     /// Commands that were asked whether they may have taken a directory away, and whether one may.
     looked_at: usize,
     disturbed: bool,
@@ -363,7 +365,8 @@ impl<'a> Evaluator<'a> {
             functions: HashMap::new(),
             calls: Vec::new(),
             aliases: HashMap::new(),
-            has_read_only: false,
+            line_ends: false,
+            read_only: BTreeSet::new(),
             looked_at: 0,
             disturbed: false,
             attributes: HashMap::new(),

@@ -6,6 +6,8 @@ pub(super) trait Numbers {
     fn number(&mut self, name: &str) -> Option<i64>;
     /// An assignment; `None` where the value is not known.
     fn assign(&mut self, name: &str, value: Option<i64>);
+    /// It cannot be evaluated: a division by zero, digits that are no number.
+    fn fail(&mut self);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,9 @@ const OPERATORS: [&str; 37] = [
 pub(super) fn evaluate(text: &[u8], numbers: &mut dyn Numbers) -> Option<i64> {
     let tokens = tokens(text);
     let Some(tokens) = tokens else {
+        if has_no_number(text) {
+            numbers.fail();
+        }
         forget(text, numbers);
         return None;
     };
@@ -60,7 +65,7 @@ fn single(tokens: &[Token], numbers: &mut dyn Numbers) -> Option<i64> {
             Some("") => right,
             Some(operator) => {
                 let left = numbers.number(name);
-                left.zip(right).and_then(|(left, right)| apply(operator, left, right))
+                left.zip(right).and_then(|(left, right)| checked(operator, left, right, numbers))
             }
             None => None,
         };
@@ -205,27 +210,42 @@ fn apply(operator: &str, left: i64, right: i64) -> Option<i64> {
     })
 }
 
+fn checked(operator: &str, left: i64, right: i64, numbers: &mut dyn Numbers) -> Option<i64> {
+    if right == 0 && matches!(operator, "/" | "%") {
+        numbers.fail();
+    }
+    apply(operator, left, right)
+}
+
+/// Whether digits stand in it that are no number: `08`.
+fn has_no_number(text: &[u8]) -> bool {
+    let words = text.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'#' | b'@' | b'_'));
+    let mut numbers = words.filter(|word| word.first().is_some_and(u8::is_ascii_digit));
+    numbers.any(|word| std::str::from_utf8(word).is_ok_and(|word| parse_number(word).is_none()))
+}
+
 /// Shunting-yard; `?:` is not followed.
 fn calculate(tokens: &[Token], numbers: &mut dyn Numbers) -> Option<i64> {
     let mut values: Vec<i64> = Vec::new();
     let mut operators: Vec<(&str, bool)> = Vec::new();
     let mut operand = true;
-    let reduce = |values: &mut Vec<i64>, (operator, unary): (&str, bool)| -> Option<()> {
-        let right = values.pop()?;
-        let value = if unary {
-            match operator {
-                "-" => right.wrapping_neg(),
-                "!" => i64::from(right == 0),
-                "~" => !right,
-                _ => right,
-            }
-        } else {
-            let left = values.pop()?;
-            apply(operator, left, right)?
+    let reduce =
+        |values: &mut Vec<i64>, (operator, unary): (&str, bool), numbers: &mut dyn Numbers| -> Option<()> {
+            let right = values.pop()?;
+            let value = if unary {
+                match operator {
+                    "-" => right.wrapping_neg(),
+                    "!" => i64::from(right == 0),
+                    "~" => !right,
+                    _ => right,
+                }
+            } else {
+                let left = values.pop()?;
+                checked(operator, left, right, numbers)?
+            };
+            values.push(value);
+            Some(())
         };
-        values.push(value);
-        Some(())
-    };
     for token in tokens {
         match token {
             Token::Number(number) if operand => {
@@ -233,14 +253,21 @@ fn calculate(tokens: &[Token], numbers: &mut dyn Numbers) -> Option<i64> {
                 operand = false;
             }
             Token::Name(name) if operand => {
-                values.push(numbers.number(name)?);
+                let Some(number) = numbers.number(name) else {
+                    // it may be divided by nothing
+                    if tokens.iter().any(|token| matches!(token, Token::Op("/" | "%"))) {
+                        numbers.fail();
+                    }
+                    return None;
+                };
+                values.push(number);
                 operand = false;
             }
             Token::Op("(") if operand => operators.push(("(", true)),
             Token::Op(")") if !operand => loop {
                 match operators.pop()? {
                     ("(", _) => break,
-                    operator => reduce(&mut values, operator)?,
+                    operator => reduce(&mut values, operator, numbers)?,
                 }
             },
             Token::Op(op @ ("-" | "+" | "!" | "~")) if operand => operators.push((op, true)),
@@ -254,7 +281,7 @@ fn calculate(tokens: &[Token], numbers: &mut dyn Numbers) -> Option<i64> {
                         break;
                     }
                     operators.pop();
-                    reduce(&mut values, (top, unary))?;
+                    reduce(&mut values, (top, unary), numbers)?;
                 }
                 operators.push((op, false));
                 operand = true;
@@ -266,7 +293,7 @@ fn calculate(tokens: &[Token], numbers: &mut dyn Numbers) -> Option<i64> {
         if operator.0 == "(" {
             return None;
         }
-        reduce(&mut values, operator)?;
+        reduce(&mut values, operator, numbers)?;
     }
     match values.as_slice() {
         [value] => Some(*value),

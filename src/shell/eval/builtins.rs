@@ -242,7 +242,7 @@ impl Evaluator<'_> {
             .filter(|prefix| prefix.starts_with(b"-"))
             .flat_map(|prefix| prefix.iter().skip(1).copied())
             .collect();
-        self.has_read_only |= builtin == "readonly" || options.contains(&b'r');
+        let read_only = builtin == "readonly" || options.contains(&b'r');
         let exports = builtin == "export" && !options.contains(&b'n') || options.contains(&b'x');
         for value in args {
             let prefix = value.prefix();
@@ -311,6 +311,10 @@ impl Evaluator<'_> {
                 self.assign_slot(&name, slot);
             } else if local && self.covered(&name).is_empty() {
                 self.assign_slot(&name, Slot::Unset);
+            }
+            // one that is a function's own ends with it
+            if read_only && !local {
+                self.read_only.insert(name.clone());
             }
             for kind in options.iter().filter(|option| b"iulc".contains(option)) {
                 self.attributes.insert(name.clone(), *kind);

@@ -480,6 +480,10 @@ impl Numbers for Evaluator<'_> {
         }
     }
 
+    fn fail(&mut self) {
+        self.ends_line();
+    }
+
     fn assign(&mut self, name: &str, value: Option<i64>) {
         let slot = match value {
             Some(value) => Slot::Scalar(Value::known(value.to_string())),

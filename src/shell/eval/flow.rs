@@ -20,8 +20,13 @@ impl Evaluator<'_> {
         let all = script.items.get(items.range()).unwrap_or(&[]);
         let before = next.checked_sub(1).and_then(|last| all.get(last as usize)).map(|item| item.then);
         let joined = matches!(before, Some(Then::And | Then::Or));
+        if next > 0 && !joined && self.begins_line(&script, ix, items, next) {
+            self.line_ends = false;
+        }
+        // what stands behind an error on its line may not run
+        let ended = self.line_ends && next > 0 && !joined && next < items.len;
         if !joined {
-            if let Some(mark) = chain.take() {
+            if let Some(mark) = chain.take_if(|_| !ended) {
                 self.place.conditional = self.place.conditional.saturating_sub(1);
                 let branch = self.variables.leave_branch(mark);
                 self.join(vec![branch], false);
@@ -37,7 +42,7 @@ impl Evaluator<'_> {
                 .checked_sub(1)
                 .and_then(|last| all.get(last as usize))
                 .is_some_and(|last| self.surely_succeeds(&script, last.node));
-        if joined && chain.is_none() && !certain {
+        if (ended || joined && !certain) && chain.is_none() {
             chain = Some(self.variables.mark());
             self.place.conditional += 1;
         }

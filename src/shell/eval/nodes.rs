@@ -224,7 +224,10 @@ impl Evaluator<'_> {
             }
             Kind::Cond { words } => self.cond(&script, ix, words)?,
             Kind::Arith { word } => {
+                // an error in it is its outcome, and no end of the line
+                let ends = self.line_ends;
                 self.in_each_reading(|shell| shell.arithmetic(&script, ix, word).map(|_| ()))?;
+                self.line_ends = ends;
                 self.walk_found()?;
             }
             Kind::Function { name, body } => {

@@ -58,7 +58,12 @@ impl Evaluator<'_> {
                 self.put(&hole(&source, false), part.quoted, fields);
                 return Ok(());
             }
-            let target = self.element(&name, subscript.as_ref()).unwrap_or_else(|| hole(&source, true));
+            let target = self.element(&name, subscript.as_ref());
+            if target.as_ref().is_none_or(|target| target.as_known().is_some_and(|name| !is_parameter(name)))
+            {
+                self.ends_line();
+            }
+            let target = target.unwrap_or_else(|| hole(&source, true));
             let Some(target) = target.as_str().map(str::to_owned) else {
                 self.put(&hole(&source, false), part.quoted, fields);
                 return Ok(());
@@ -463,12 +468,23 @@ impl Evaluator<'_> {
             None => total,
             Some(count) => {
                 let count = arith::evaluate(count.as_bytes(), self)?;
-                if count < 0 { total + count } else { offset.saturating_add(count) }
+                let end = if count < 0 { total + count } else { offset.saturating_add(count) };
+                if end < offset {
+                    self.ends_line();
+                }
+                end
             }
         };
         let from = usize::try_from(offset.clamp(0, total)).ok()?;
         Some((from, usize::try_from(end.clamp(0, total)).ok()?))
     }
+}
+
+/// Whether a parameter can have this name.
+fn is_parameter(name: &[u8]) -> bool {
+    let plain = name.split(|byte| *byte == b'[').next().unwrap_or(name);
+    let word = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    matches!(name, b"@" | b"*" | b"#" | b"?" | b"-" | b"$" | b"!") || !plain.is_empty() && word(plain)
 }
 
 /// A value without the bytes that it is known to begin with, where those are exactly the pattern.

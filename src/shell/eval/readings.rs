@@ -26,7 +26,7 @@ impl Evaluator<'_> {
             }
         }
         let slot = self.by_attribute(&name, slot);
-        if self.reading == 0 {
+        if self.reading == 0 && !self.read_only.contains(&name) {
             self.set(&name, vec![slot]);
         } else {
             let mut slots = self.variables.get(&name).cloned().unwrap_or_default();

@@ -9,6 +9,7 @@ use super::branches::{self, Way};
 use super::expand::plain;
 use super::report::flatten;
 use super::state::{CWD, Slot};
+use super::surely;
 use super::{Evaluator, Function, Ix, Task, TooMuch, arith, numbered};
 
 /// Most readings of one command, for alternatives of the variables in it.
@@ -317,6 +318,9 @@ impl Evaluator<'_> {
         }
         let Some(program) = reading.argv.first() else {
             for (name, slot) in &reading.assigns {
+                if self.read_only.contains(name) || surely::READ_ONLY.contains(&name.as_bytes()) {
+                    self.ends_line();
+                }
                 self.assign_slot(name, slot.clone());
                 if name == "PS4" || name == "PROMPT_COMMAND" {
                     self.prompt(slot);

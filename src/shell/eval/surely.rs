@@ -1,10 +1,10 @@
 //! Commands that surely succeed, so that what stands behind them and `&&` surely runs: `cd` to where the command started,
 //! which so many texts begin with, and what cannot fail.
 
-use super::super::Dialect;
 use super::super::ast::{Assigned, Id, Kind, PartKind, Script, Slice};
+use super::super::{Dialect, Span};
 use super::expand::plain;
-use super::{Evaluator, constants};
+use super::{Evaluator, Ix, constants};
 
 /// Commands in front of a `cd` that leave the directory where it is and as it is. Any other may have taken it away.
 const LEAVE_IT: &[&str] = &[
@@ -19,7 +19,7 @@ const TASKS: &[&str] = &[
     "status", "test", "vet",
 ];
 /// Variables that cannot be assigned to.
-const READ_ONLY: &[&[u8]] = &[
+pub(super) const READ_ONLY: &[&[u8]] = &[
     b"UID",
     b"EUID",
     b"PPID",
@@ -35,6 +35,9 @@ const EVERYWHERE: &[&str] = &["/", "/tmp"];
 impl Evaluator<'_> {
     /// Whether a command of a list surely succeeds. What is not known to, may fail.
     pub(super) fn surely_succeeds(&mut self, script: &Script, id: Id) -> bool {
+        if self.line_ends {
+            return false;
+        }
         let Some(node) = script.node(id).filter(|node| node.redirs.len == 0) else { return false };
         let Kind::Simple { assigns, words } = node.kind else { return false };
         if !self.only_sets(script, assigns) {
@@ -68,6 +71,26 @@ impl Evaluator<'_> {
             },
             _ => false,
         }
+    }
+
+    /// An error that may end a line (`$((1/0))`): what stands behind on it does not run then, and what comes next does.
+    pub(super) fn ends_line(&mut self) {
+        self.line_ends = true;
+    }
+
+    /// Whether an item of a list is the first on a line of the whole text.
+    pub(super) fn begins_line(&self, script: &Script, ix: Ix, items: Slice, next: u32) -> bool {
+        let outermost = script.node(script.root).is_some_and(|root| match root.kind {
+            Kind::List { items: all } => all == items,
+            _ => false,
+        });
+        let all = script.items.get(items.range()).unwrap_or(&[]);
+        let span = |index: Option<u32>| {
+            let item = all.get(index? as usize)?;
+            script.node(item.node).map(|node| node.span)
+        };
+        let (Some(last), Some(this)) = (span(next.checked_sub(1)), span(Some(next))) else { return false };
+        ix == 0 && outermost && script.bytes(Span { start: last.end, end: this.start }).contains(&b'\n')
     }
 
     fn stands(&mut self, path: Option<&[u8]>) -> bool {
@@ -105,7 +128,7 @@ impl Evaluator<'_> {
                 _ => false,
             })
         };
-        let free = !self.has_read_only && self.attributes.is_empty();
+        let free = self.read_only.is_empty() && self.attributes.is_empty();
         script.assigns.get(assigns.range()).unwrap_or(&[]).iter().all(|assign| match assign.value {
             Assigned::Word(word) => {
                 let name = script.bytes(assign.name);
