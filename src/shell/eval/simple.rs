@@ -461,7 +461,8 @@ impl Evaluator<'_> {
             self.tasks.push(Task::Restore(Box::new(self.place.clone())));
             self.surround(&reading.redirects, reading.stdin, reading.stdout);
         }
-        let arguments: Vec<Value> = reading.argv.into_iter().skip(1).collect();
+        let arguments = reading.argv.into_iter().skip(1);
+        let arguments: Vec<Value> = arguments.filter(|value| !value.is_no_word()).collect();
         if let [function] = functions.as_slice()
             && !uncertain
         {
