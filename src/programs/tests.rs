@@ -201,7 +201,7 @@ fn what_a_program_prints_reaches_xargs() {
 
 #[test]
 fn inert_code_only_computes_and_prints() {
-    use super::Language::{Awk, JavaScript, Perl, Python, Ruby, Sed};
+    use super::Language::{Awk, JavaScript, Perl, Php, Python, Ruby, Sed};
     let inert = |language, text: &str| super::code::is_inert(language, &Value::known(text));
     for (language, text) in [
         (Python, "print(1+1)"),
@@ -223,9 +223,18 @@ fn inert_code_only_computes_and_prints() {
             "import { readFileSync } from 'node:fs'; console.log(readFileSync(process.argv[2], 'utf8'))",
         ),
         (JavaScript, "const {add} = require('./dist/index.js'); console.log(add(1, 2))"),
+        (Python, "import subprocess\nprint(subprocess.run(['git', 'log'], capture_output=True).stdout)"),
+        (Python, "import shutil\nshutil.rmtree('build', ignore_errors=True)"),
+        (Python, "class A:\n    def __init__(self, x):\n        self.x = x\nprint(A(1).x)"),
+        (JavaScript, "// execSync('x')\nconsole.log(1)"),
         (Perl, "print if /rm -rf/"),
+        (Perl, "use strict; # system\nprint if /system\\(/"),
+        (Php, "echo strlen(\"system('x')\");"),
+        (Ruby, "# `reboot`\nputs 1"),
         (Ruby, "puts \"rm -rf /\""),
         (Awk, "$3 == 0 {print $1}"),
+        (Awk, "{print > \"x\"; print $1 | \"sort -u\"}"),
+        (Awk, "{printf(\"%s\", ($2 > 3) ? \"system\" : \"b\")}"),
         (Sed, "s/a/b/g"),
     ] {
         assert!(inert(language, text), "{language:?} {text}");
@@ -289,7 +298,12 @@ fn inert_code_only_computes_and_prints() {
         (JavaScript, "process.binding('fs')"),
         (Perl, "/'/; system(q(x)); /'/"),
         (Ruby, "`ls`"),
-        (Awk, "{print > \"x\"}"),
+        (Php, "\"system\"(\"x\");"),
+        (Python, "import subprocess\nc = ['git']\nc[0] = 'rm'\nsubprocess.run(c)"),
+        (Python, "import subprocess\nsubprocess.run(['bash'], input=x)"),
+        (Python, "import shutil\nshutil.rmtree('src')"),
+        (Awk, "{print > x}"),
+        (Awk, "{print | \"sh\"}"),
         (Awk, "BEGIN{system(\"x\")}"),
         (Awk, "\"x\" | getline"),
         (Sed, "1e x"),

@@ -308,7 +308,9 @@ fn happens(
                 _ => !known,
             };
             found.writes_unknown |= computed;
-            found.named.extend(arguments.names.iter().cloned().chain(receiver_name(before)));
+            let is_receiver = matches!(word, b"write_text" | b"write_bytes" | b"open" | b"write");
+            let file = receiver_name(before).filter(|_| is_receiver);
+            found.named.extend(arguments.names.iter().cloned().chain(file));
             if matches!(word, b"open" | b"fopen") {
                 if word == b"open"
                     && literals
@@ -334,7 +336,13 @@ fn happens(
                     found.effects.push(shell(Value::known(command)));
                     return;
                 }
+                // `open(os.path.join(a, b))`: the one literal is no mode
                 let reads = mode.is_empty()
+                    || language == Language::Python
+                        && !is_mode
+                        && arguments.count == 1
+                        && literals.len() == 1
+                        && !arguments.raw.contains(&b'*')
                     || mode.starts_with(b"r") && !mode.contains(&b'+')
                     || mode.starts_with(b"<");
                 let one_word = literals.first().is_some_and(|name| name.starts_with(b">"));
@@ -345,7 +353,8 @@ fn happens(
             }
             let target = match word {
                 b"write_text" | b"write_bytes" => None,
-                b"copyfile" | b"copy" | b"move" | b"rename" | b"renameSync" | b"symlink" => literals.get(1),
+                b"copyfile" | b"copytree" | b"copy2" | b"copy" | b"move" | b"rename" | b"renameSync"
+                | b"symlink" => literals.get(1),
                 _ => literals.iter().find(|part| !matches!(part.as_slice(), b">" | b">>" | b"+<")),
             };
             let path = match target {

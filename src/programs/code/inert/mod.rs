@@ -5,6 +5,7 @@
 
 mod awk;
 mod javascript;
+mod judged;
 mod python;
 
 use super::super::effect::{Effect, Language};

@@ -1,6 +1,6 @@
 //! Python that plainly only computes, reads, prints, and writes files that it names.
 
-use super::{asks_for_credentials, changes_data, names_a_change, words, writes_named_files};
+use super::{asks_for_credentials, changes_data, judged, names_a_change, words, writes_named_files};
 use crate::programs::Language;
 use crate::programs::code::foreign::is_notebook;
 
@@ -298,6 +298,19 @@ const TELLING: &[&str] = &[
     "zipfile.ZipFile(",
     "zipfile.is_zipfile(",
     "sys.path.insert(",
+    "re.compile(",
+    "import asyncio;",
+    "import asyncio\n",
+    "asyncio.run(",
+    "asyncio.sleep(",
+    "asyncio.gather(",
+    "asyncio.wait_for(",
+    "asyncio.create_task(",
+    "asyncio.Queue(",
+    "asyncio.Semaphore(",
+    "asyncio.Lock(",
+    "asyncio.Event(",
+    "multiprocessing.cpu_count(",
 ];
 
 /// What `os` gives that only tells, or that changes this process alone.
@@ -323,6 +336,9 @@ const OS: &[&str] = &[
     "os.curdir",
     "os.devnull",
     "os.getlogin(",
+    "os.urandom(",
+    "os.get_exec_path(",
+    "os.getloadavg(",
 ];
 
 pub(super) fn is_inert(text: &str) -> bool {
@@ -340,7 +356,29 @@ pub(super) fn is_inert(text: &str) -> bool {
                 || word == "_"
                 || matches!(
                     word,
-                    "__name__" | "__version__" | "__file__" | "__doc__" | "__main__" | "__future__"
+                    "__name__"
+                        | "__version__"
+                        | "__file__"
+                        | "__doc__"
+                        | "__main__"
+                        | "__future__"
+                        | "__init__"
+                        | "__repr__"
+                        | "__str__"
+                        | "__len__"
+                        | "__eq__"
+                        | "__lt__"
+                        | "__hash__"
+                        | "__iter__"
+                        | "__next__"
+                        | "__contains__"
+                        | "__getitem__"
+                        | "__enter__"
+                        | "__exit__"
+                        | "__add__"
+                        | "__table__"
+                        | "__annotations__"
+                        | "__all__"
                 ))
     };
     if asks_for_credentials(text) || is_notebook(text) {
@@ -351,7 +389,7 @@ pub(super) fn is_inert(text: &str) -> bool {
     }
     // Where only modules of Python's own are used, nothing evaluates a literal: what stands in one is data.
     if let Some(code) = without_literals(text, false)
-        && let Some(seen) = tells(&code)
+        && let Some(seen) = tells(&judged::without(text, code))
         && imports(&seen) == Some(false)
         && !seen.contains("sqlite3")
         && words(&seen).all(plain)
@@ -504,8 +542,17 @@ fn imports(text: &str) -> Option<bool> {
 /// The text without the calls that write files: those are seen by themselves.
 fn without_writes(text: &str) -> String {
     let mut seen = text.to_owned();
-    for call in ["execute(", ".write(", ".write_text(", ".write_bytes(", ".writelines(", "sys.stdout.write("]
-    {
+    for call in [
+        "savefig(",
+        "to_csv(",
+        "to_parquet(",
+        "execute(",
+        ".write(",
+        ".write_text(",
+        ".write_bytes(",
+        ".writelines(",
+        "sys.stdout.write(",
+    ] {
         seen = seen.replace(call, " safe(");
     }
     seen
@@ -513,7 +560,8 @@ fn without_writes(text: &str) -> String {
 
 /// Whether all files that are opened for more than reading are named, and are given something.
 fn files(text: &str) -> bool {
-    let opens = text.contains("open") || text.contains("write_");
+    let saves = ["savefig(", "to_csv(", "to_parquet("].iter().any(|call| text.contains(call));
+    let opens = saves || text.contains("open") || text.contains("write_");
     if !opens {
         return !moves(text);
     }
@@ -527,7 +575,7 @@ fn files(text: &str) -> bool {
         "write_bytes(b'')",
         "write_bytes(b\"\")",
     ];
-    let gives = ["write", "dump", "file="].iter().any(|word| text.contains(word));
+    let gives = saves || ["write", "dump", "file="].iter().any(|word| text.contains(word));
     bare == called
         && !empties.iter().any(|call| text.contains(call))
         && !moves(text)

@@ -264,6 +264,34 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                     if python && length <= 2 && matches!(next, Some(b'\'' | b'"')) {
                         continue;
                     }
+                    // the name of an argument stands for nothing
+                    let rest = text.get(at..).unwrap_or_default().trim_ascii_start();
+                    if python && depth > 0 && rest.starts_with(b"=") && !rest.starts_with(b"==") {
+                        // `args=["rm", "x"]` is the command all the same
+                        if word == b"args" {
+                            at = text.len() - rest.len() + 1;
+                        }
+                        continue;
+                    }
+                    if python
+                        && (matches!(word, b"True" | b"False" | b"None")
+                            || word.iter().all(u8::is_ascii_digit))
+                        && named
+                    {
+                        named = false;
+                        continue;
+                    }
+                    if python
+                        && word == b"subprocess"
+                        && named
+                        && let Some(constant) = [b".PIPE".as_slice(), b".DEVNULL", b".STDOUT"]
+                            .into_iter()
+                            .find(|constant| rest.starts_with(constant))
+                    {
+                        named = false;
+                        at += constant.len();
+                        continue;
+                    }
                     if let Some((literal, behind)) = letters(word, text, at) {
                         match arguments.literals.last_mut() {
                             Some(last) if last.is_empty() => *last = literal,

@@ -137,6 +137,12 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("fopen", Call::Write),
     ("createWriteStream", Call::Write),
     ("copyfile", Call::Write),
+    ("copytree", Call::Write),
+    ("copy2", Call::Write),
+    ("makedirs", Call::Write),
+    ("savefig", Call::Write),
+    ("to_csv", Call::Write),
+    ("to_parquet", Call::Write),
     ("copy", Call::Write),
     ("move", Call::Write),
     ("rename", Call::Write),
@@ -180,6 +186,9 @@ pub(super) fn means_the_call(
             qualifier(&["os.", "os').", "os\").", "sftp."])
                 || word == b"open" && !before.ends_with(b"urllib.request.url")
                 || (has(&["from os import"]) && !before.ends_with(b"."))
+        }
+        (_, b"copytree" | b"copy2" | b"makedirs" | b"savefig" | b"to_csv" | b"to_parquet") => {
+            language == Language::Python
         }
         (
             Language::JavaScript,

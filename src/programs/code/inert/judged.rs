@@ -1,0 +1,135 @@
+//! Calls of Python whose arguments are literals: what they do is judged by itself, and the rest of the text by what is left.
+
+use super::words;
+use crate::programs::code::scan;
+use crate::programs::{Effect, Language, Operation};
+
+/// Calls whose literal arguments are judged by themselves: as files that are written and deleted, and as commands.
+const JUDGED: &[&str] = &[
+    "shutil.rmtree(",
+    "shutil.copy(",
+    "shutil.copy2(",
+    "shutil.copyfile(",
+    "shutil.copytree(",
+    "shutil.move(",
+    "os.rename(",
+    "os.makedirs(",
+    "subprocess.run(",
+    "subprocess.check_output(",
+    "subprocess.check_call(",
+    "subprocess.PIPE",
+    "subprocess.DEVNULL",
+    "subprocess.STDOUT",
+    "subprocess.CalledProcessError",
+    "subprocess.TimeoutExpired",
+];
+
+/// Directories that builds make.
+const MADE: &[&str] = &[
+    "build",
+    "dist",
+    "out",
+    "target",
+    "node_modules",
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    "htmlcov",
+    "coverage",
+];
+
+/// What may give a command more than its words, or start it without end.
+const UNJUDGED: &[&str] =
+    &["input", "stdin", "env=", "executable", "preexec_fn", "while", "Thread", "Pool", "chdir", "*"];
+
+/// The code without calls that are judged by themselves, where all that they are given was seen.
+pub(super) fn without(text: &str, code: String) -> String {
+    if !JUDGED.iter().any(|call| code.contains(call)) || UNJUDGED.iter().any(|word| code.contains(word)) {
+        return code;
+    }
+    let calls = JUDGED.iter().filter(|call| call.ends_with('('));
+    if !calls
+        .flat_map(|call| code.match_indices(call))
+        .all(|(at, call)| is_given_literals(&code, at + call.len()))
+    {
+        return code;
+    }
+    let found = scan::calls(Language::Python, text.as_bytes());
+    let known = |effect: &Effect| match effect {
+        Effect::Write { path, .. } | Effect::Read { path } => path.as_known().is_some(),
+        Effect::Delete { path, how, .. } => {
+            *how == Operation::Move || path.as_str().is_some_and(|path| MADE.contains(&path))
+        }
+        Effect::Exec { argv, .. } => argv.iter().all(|word| word.as_known().is_some()),
+        Effect::Script { text, .. } => text.as_known().is_some(),
+        _ => false,
+    };
+    if found.computed || found.writes_unknown || found.exhausted || !found.effects.iter().all(known) {
+        return code;
+    }
+    let seen = JUDGED.iter().fold(code, |seen, call| seen.replace(call, " safe("));
+    // the modules themselves; what is left of them is a word that is not allowed
+    let imported = |statement: &str| {
+        let list = statement.trim().strip_prefix("import ")?;
+        list.split(',').any(|name| matches!(name.trim(), "shutil" | "subprocess")).then_some(())
+    };
+    let statements = seen.split_inclusive([';', '\n']).map(|statement| {
+        match imported(statement.trim_end_matches([';', '\n'])) {
+            Some(()) if !statement.contains(" as ") => {
+                statement.replace("shutil", "sys").replace("subprocess", "sys")
+            }
+            _ => statement.to_owned(),
+        }
+    });
+    statements.collect()
+}
+
+/// Whether the arguments that begin here are literals, lists of them, and plain options: a name may have been given more than
+/// was seen.
+fn is_given_literals(code: &str, from: usize) -> bool {
+    const OPTIONS: &[&str] = &[
+        "True",
+        "False",
+        "None",
+        "args",
+        "capture_output",
+        "text",
+        "check",
+        "timeout",
+        "shell",
+        "cwd",
+        "encoding",
+        "errors",
+        "universal_newlines",
+        "stdout",
+        "stderr",
+        "subprocess",
+        "PIPE",
+        "DEVNULL",
+        "STDOUT",
+        "ignore_errors",
+        "exist_ok",
+        "dirs_exist_ok",
+        "mode",
+    ];
+    let rest = code.get(from..).unwrap_or_default();
+    let mut depth = 1_usize;
+    let end = rest.find(|letter: char| {
+        match letter {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    let Some(given) = end.and_then(|end| rest.get(..end)) else { return false };
+    let bare: String = given.replace("subprocess.", "subprocess").split_whitespace().collect();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_'\",[]()=".contains(letter);
+    let named = |word: &str| {
+        let word = word.strip_prefix("subprocess").filter(|rest| !rest.is_empty()).unwrap_or(word);
+        OPTIONS.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    bare.chars().all(plain)
+        && !["\"[", "'[", ")[", "]["].iter().any(|part| bare.contains(part))
+        && words(&bare).all(named)
+}
