@@ -70,7 +70,9 @@ fn command(
     script_files(invocation, knowledge, effects);
     let started = effects.iter().any(|effect| matches!(effect, Effect::Exec { .. } | Effect::Script { .. }));
     if found.programs.is_empty() || !started {
-        quoted(&invocation.argv, found.programs.is_empty(), knowledge, effects);
+        // a script of the project is given texts as data far more often
+        let unknown = found.programs.is_empty() && !found.runs_file;
+        quoted(&invocation.argv, unknown, knowledge, effects);
     }
     if !found.programs.is_empty() && !started {
         after_dashes(&invocation.argv, knowledge, effects);
@@ -280,6 +282,11 @@ pub(super) fn guess(argv: &[Value], knowledge: &Knowledge, effects: &mut Vec<Eff
 
 /// A known program of which nothing says that it starts what stands behind `--` may do so all the same.
 fn after_dashes(argv: &[Value], knowledge: &Knowledge, effects: &mut Vec<Effect>) {
+    // what stands there is for a program of the project
+    let project = ["cargo", "npm", "pnpm", "yarn", "bun", "deno", "dotnet", "go", "gradle"];
+    if argv.first().and_then(Value::as_str).is_some_and(|name| project.contains(&name)) {
+        return;
+    }
     let Some(at) = argv.iter().position(|word| word.as_known() == Some(b"--")) else { return };
     let (Some(program), Some(tail)) = (argv.first(), argv.get(at + 1..)) else { return };
     let named = tail.first().and_then(program_word::standard_name);

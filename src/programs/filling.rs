@@ -205,11 +205,12 @@ impl Filling<'_> {
         if argv.first().and_then(Value::as_known) == Some(b"--") {
             argv.remove(0);
         }
-        // `setarch x86_64 -R command`: no program is called so
-        let options =
-            argv.iter().take_while(|word| word.prefix().starts_with(b"-") && word.as_known().is_some());
-        let options = options.count();
-        argv.drain(..options);
+        // `setarch x86_64 -R command`: no program is called so; behind an image these are words for its own program
+        if self.setting(template, Setting::Container).is_none() {
+            let is_option = |word: &&Value| word.prefix().starts_with(b"-") && word.as_known().is_some();
+            let options = argv.iter().take_while(is_option).count();
+            argv.drain(..options);
+        }
         if argv.is_empty() {
             return;
         }

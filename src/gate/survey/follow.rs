@@ -39,12 +39,8 @@ impl Walk<'_> {
             redirects: here.cloned().collect(),
             stdin: starter.stdin.clone(),
             cwd: match (cwd, &target) {
-                // there it is another directory, of which only an option tells
+                // a directory of the container
                 (Some(cwd), Target::Container(_)) if cwd.prefix().starts_with(b"/") => Arc::new(cwd),
-                (None, Target::Container(name)) if !name.starts_with('/') => {
-                    let source = "$PWD".to_owned();
-                    Arc::new(Value::unknown(shell::Unknown { source, ..shell::Unknown::default() }))
-                }
                 (Some(cwd), _) => Arc::new(join(&starter.cwd, &cwd)),
                 (None, _) => Arc::clone(&starter.cwd),
             },
