@@ -34,7 +34,8 @@ pub(super) struct Sources<'w> {
 impl Sources<'_> {
     /// Whether the operand of an effect has a hole that may be looked up.
     pub(super) fn has_hole(effect: &Effect) -> bool {
-        operand_of(effect).is_some_and(Value::has_unknown)
+        let kills = matches!(effect, Effect::Kill { .. });
+        operand_of(effect).is_some_and(|value| value.has_unknown() || kills && value.has_glob())
     }
 
     /// The effect, or several in its place: one for each thing that a hole of its operand stands for.
@@ -492,10 +493,7 @@ fn every_process(value: &Value) -> bool {
             Piece::Unknown(unknown) => unknown.below.clone().unwrap_or_default(),
         })
         .collect();
-    text.starts_with(b"[0-9]*")
-        || text.starts_with(b"/proc/[0-9]")
-        || text.starts_with(b"/proc/*")
-        || text == b"/proc"
+    text.starts_with(b"[0-9]*") || text.starts_with(b"/proc/") || text == b"/proc"
 }
 
 /// What is in a directory.

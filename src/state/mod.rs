@@ -228,9 +228,15 @@ fn is_whole(connection: &Connection, version: usize) -> rusqlite::Result<()> {
 
 /// A migration that fails by what is there already is one of a database that is not what it says.
 fn of_another_form(error: rusqlite::Error) -> rusqlite::Error {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::Unknown) => damage(format!("its tables are not those of its version: {error}")),
-        _ => error,
+    match &error {
+        // SQLITE_ERROR: the statement, not the file or the disk.
+        rusqlite::Error::SqlInputError { msg, .. } => {
+            damage(format!("its tables are not those of its version: {msg}"))
+        }
+        _ => match error.sqlite_error_code() {
+            Some(ErrorCode::Unknown) => damage(format!("its tables are not those of its version: {error}")),
+            _ => error,
+        },
     }
 }
 

@@ -45,7 +45,10 @@ pub(super) fn xargs(
         (None, None) => None,
     };
     // `xargs -a <(...)`
-    let file = value("-a");
+    let standard = |file: &&Value| {
+        matches!(file.as_known(), Some(b"-" | b"/dev/stdin" | b"/dev/fd/0" | b"/proc/self/fd/0"))
+    };
+    let file = value("-a").filter(|file| !standard(file));
     effects.extend(file.map(|file| Effect::Read { path: file.clone() }));
     let given = context.invocation.files.iter().find(|(name, _)| Some(name) == file).map(|(_, input)| input);
     let input = match given.unwrap_or(&context.invocation.stdin) {
@@ -168,6 +171,12 @@ pub(super) fn parallel(
         }
     }
     let given = !items.is_empty();
+    let endless =
+        matches!(&context.invocation.stdin, Input::Text(text) if *text == super::super::output::endless());
+    let jobs = program.grammar.find("-j").and_then(|id| parsed.values(id).last());
+    if endless && !given && jobs.and_then(Value::as_known) == Some(b"0") {
+        effects.push(Effect::Flood { what: "parallel -j 0".to_owned() });
+    }
     if items.is_empty() {
         items = match &context.invocation.stdin {
             Input::Known(bytes) => {

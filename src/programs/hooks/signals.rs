@@ -150,6 +150,10 @@ pub(super) fn pkill(program: &Program, arguments: &[Value], effects: &mut Vec<Ef
         if !parents.is_empty() && !parents.iter().any(is_of_init) {
             // the children of one process are what it started
             return effects.extend(parents.into_iter().map(|parent| {
+                // those of the shell's own parent are all that was started beside it
+                if parent.to_string().contains("PPID") {
+                    return Effect::Kill { target: parent, signal: signal.clone() };
+                }
                 let target = super::super::words::concat(&[&Value::known("children of "), &parent]);
                 Effect::Kill { target, signal: signal.clone() }
             }));

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use serde::Deserialize;
 use toml::Spanned;
 use toml_edit::{DocumentMut, value};
@@ -125,7 +126,9 @@ pub fn put(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     // Nobody's but its owner's until it is as the other one is.
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(text.as_bytes())?;
-    if let Some(old) = old {
+    if let Some(old) = old
+        && geteuid().is_root()
+    {
         fchown(&file, Some(old.uid()), Some(old.gid()))?;
     }
     file.set_permissions(fs::Permissions::from_mode(mode))?;

@@ -165,13 +165,19 @@ impl Principals {
         if peer.uid == 0 || peer.uid == self.own || answers { Separation::None } else { Separation::Uid }
     }
 
-    /// Whether something separates every agent from those who approve, as far as the configuration says.
+    /// Whether something separates the agents from those who approve, as far as the configuration says: all that there are beside
+    /// root, and whoever runs the daemon, whom nothing separates.
     pub(super) fn separates(&self) -> Separation {
         let paired = self.paired();
-        let mut agents = self.agents.uids.iter().chain(paired.iter());
-        let answers = |uid: &u32| self.approvers.uids.contains(uid) || self.admins.uids.contains(uid);
-        let one = |uid: &u32| *uid == 0 || *uid == self.own || answers(uid);
-        if self.own != 0 || agents.any(one) { Separation::None } else { Separation::Uid }
+        let is_other = |uid: &&u32| **uid != 0 && **uid != self.own;
+        let others: Vec<&u32> = self.agents.uids.iter().chain(paired.iter()).filter(is_other).collect();
+        let answers = |uid: &&u32| self.approvers.uids.contains(uid) || self.admins.uids.contains(uid);
+        let are_any = !others.is_empty() || !self.agents.gids.is_empty();
+        if self.own == 0 && are_any && !others.iter().any(answers) {
+            Separation::Uid
+        } else {
+            Separation::None
+        }
     }
 
     fn paired(&self) -> RwLockReadGuard<'_, BTreeSet<u32>> {
