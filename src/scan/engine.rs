@@ -1,6 +1,6 @@
 //! The passes over a text.
 
-use super::rules::{Phrase, Rules};
+use super::rules::{Phrase, Rules, Words};
 use super::{Finding, Kind, Severity, encoded, escaped, fold, hidden, invisible};
 use core::ops::Range;
 
@@ -69,12 +69,25 @@ impl Look<'_> {
         origin: &dyn Fn(usize) -> usize,
         found: &mut dyn FnMut(&Phrase, usize, usize),
     ) {
+        self.phrases_of(&self.rules.words, text, origin, found);
+        if !text.is_ascii() {
+            self.phrases_of(&self.rules.words_beyond, text, origin, found);
+        }
+    }
+
+    fn phrases_of(
+        &self,
+        words: &Words,
+        text: &[u8],
+        origin: &dyn Fn(usize) -> usize,
+        found: &mut dyn FnMut(&Phrase, usize, usize),
+    ) {
         let rules = self.rules;
-        let Ok(words) = rules.words.try_find_overlapping_iter(text) else { return };
+        let Ok(places) = words.automaton.try_find_overlapping_iter(text) else { return };
         // For each phrase, up to where it has been looked for.
         let mut done = vec![0; rules.phrases.len()];
-        for word in words {
-            for &index in rules.of_word.get(word.pattern().as_usize()).map_or(&[][..], Vec::as_slice) {
+        for word in places {
+            for &index in words.phrases.get(word.pattern().as_usize()).map_or(&[][..], Vec::as_slice) {
                 let (Some(phrase), Some(done)) = (rules.phrases.get(index), done.get_mut(index)) else {
                     continue;
                 };

@@ -30,13 +30,13 @@ pub(super) fn undo(window: &[u8]) -> Option<Folded> {
     let mut undone: Option<Folded> = None;
     for _ in 0..ROUNDS {
         let text = undone.as_ref().map_or(window, |it| it.text.as_slice());
-        let Some(mut next) = round(text) else { break };
+        let Some(mut again) = round(text) else { break };
         if let Some(before) = &undone {
-            for offset in &mut next.offsets {
+            for offset in &mut again.offsets {
                 *offset = u32::try_from(before.origin(*offset as usize)).unwrap_or(u32::MAX);
             }
         }
-        undone = Some(next);
+        undone = Some(again);
     }
     undone
 }

@@ -1,5 +1,6 @@
 //! The rules, read from `policies/scan.toml` and `policies/scan-languages.toml`.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
@@ -22,14 +23,36 @@ const SHORTEST_WORD: usize = 2;
 #[derive(Debug)]
 pub struct Rules {
     pub(super) phrases: Vec<Phrase>,
-    /// All words of all phrases.
-    pub(super) words: AhoCorasick,
-    /// For each word, the phrases that it is a word of.
-    pub(super) of_word: Vec<Vec<usize>>,
+    /// All words of all phrases that are ASCII.
+    pub(super) words: Words,
+    /// All others: apart, since they make the automaton four times as large, and most texts have no use for them.
+    pub(super) words_beyond: Words,
     /// Names of files that agents read as instructions, as they stand in the data.
     files: Vec<String>,
     /// Of those that they read as people do.
     documents: Vec<String>,
+}
+
+/// Words by which phrases are found.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub(super) automaton: AhoCorasick,
+    /// For each word, the phrases that it is a word of.
+    pub(super) phrases: Vec<Vec<usize>>,
+}
+
+impl Words {
+    fn new(words: BTreeMap<String, Vec<usize>>) -> Result<Self, RulesError> {
+        let (words, phrases): (Vec<String>, _) = words.into_iter().unzip();
+        // Words of one rule may reach into those of another, and none may take the other's place.
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .kind(Some(AhoCorasickKind::DFA))
+            .match_kind(MatchKind::Standard)
+            .build(words)
+            .map_err(|error| RulesError::Rule { id: "*".to_owned(), what: error.to_string() })?;
+        Ok(Self { automaton, phrases })
+    }
 }
 
 /// Why rules could not be used.
@@ -151,8 +174,7 @@ impl Rules {
     /// When they are no rules, or one can never find anything.
     pub fn parse(text: &str) -> Result<Self, RulesError> {
         let document: Document = toml::from_str(text)?;
-        let mut words: Vec<String> = Vec::new();
-        let mut of_word: Vec<Vec<usize>> = Vec::new();
+        let mut words: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut phrases = Vec::new();
         let foreign = document.language.into_iter().flat_map(Language::rules);
         for (index, rule) in document.rule.into_iter().chain(foreign).enumerate() {
@@ -164,13 +186,7 @@ impl Rules {
                 if word.len() < SHORTEST_WORD || word.bytes().any(|byte| byte.is_ascii_uppercase()) {
                     return Err(wrong(format!("`{word}` is not a word: two or more bytes, lower case")));
                 }
-                match words.iter().position(|known| *known == word).and_then(|at| of_word.get_mut(at)) {
-                    Some(of) => of.push(index),
-                    None => {
-                        words.push(word);
-                        of_word.push(vec![index]);
-                    }
-                }
+                words.entry(word).or_default().push(index);
             }
             let compile =
                 |expression: &str| Expression::new(expression).map_err(|error| wrong(error.to_string()));
@@ -198,14 +214,9 @@ impl Rules {
                 misses: rule.misses,
             });
         }
-        // Words of one rule may reach into those of another, and none may take the other's place.
-        let words = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .match_kind(MatchKind::Standard)
-            .build(&words)
-            .map_err(|error| RulesError::Rule { id: "*".to_owned(), what: error.to_string() })?;
-        Ok(Self { phrases, words, of_word, files: document.files, documents: document.documents })
+        let (words, beyond) = words.into_iter().partition(|(word, _)| word.is_ascii());
+        let (words, words_beyond) = (Words::new(words)?, Words::new(beyond)?);
+        Ok(Self { phrases, words, words_beyond, files: document.files, documents: document.documents })
     }
 
     /// What a file with this path, relative to a workspace, is to an agent; `None` where agents do not look for it.
