@@ -11,7 +11,7 @@ const WINDOW: usize = 1024;
 const OVERLAP: usize = 512;
 
 /// How much of what stands right before a phrase may make it an innocent one.
-const BEFORE: usize = 64;
+const BEFORE: usize = 96;
 
 /// How deep encodings may be nested.
 const DEPTH: usize = 3;

@@ -347,7 +347,7 @@ fn agent_files_are_known_by_their_paths() {
 /// No shape of text costs more than a small multiple of another: the time of each is held against plain prose of its length.
 #[test]
 fn time_is_linear() {
-    const SIZE: usize = 1 << 20;
+    const SIZE: usize = 1 << 19;
     let time = |unit: &str| {
         let text = unit.repeat(SIZE / unit.len());
         let run = || {
