@@ -9,7 +9,10 @@ use super::Severity;
 use super::rules::RuleDocument;
 
 /// Most bytes between two stems of a phrase, which stands in one sentence.
-const GAP: &str = "(?-u:[^.!?\\n]{0,60}?)";
+const GAP: u8 = 60;
+
+/// The same for what is kept from the user, whose stems are words of every day.
+const GAP_SECRECY: u8 = 32;
 
 /// What a space in a stem stands for.
 const BETWEEN: &str = "(?-u:[^0-9a-z]{1,4})";
@@ -45,10 +48,10 @@ impl Language {
         let Self { code, drop, earlier, orders, not, tell, user, hits, hits_secrecy, misses } = self;
         let secrecy: Vec<&[String]> =
             [&not, &tell, &user].into_iter().filter(|stems| !stems.is_empty()).map(Vec::as_slice).collect();
-        let rule = |id: &str, reason: &str, expression, words, hits, misses| RuleDocument {
+        let rule = |id: &str, document, reason: &str, expression, words, hits, misses| RuleDocument {
             id: format!("{id}.{code}"),
             severity: Severity::High,
-            document: None,
+            document,
             configuration: None,
             reason: reason.to_owned(),
             literal: false,
@@ -65,16 +68,18 @@ impl Language {
         [
             rule(
                 "override.instructions",
+                None,
                 "tells the reader to drop the instructions it has",
-                orders_of(&[&drop, &earlier, &orders]),
+                orders_of(&[&drop, &earlier, &orders], GAP),
                 earlier.clone(),
                 hits,
                 misses.clone(),
             ),
             rule(
                 "secrecy.user",
+                Some(Severity::Medium),
                 "asks to hide something from the user",
-                orders_of(&secrecy),
+                orders_of(&secrecy, GAP_SECRECY),
                 user.clone(),
                 hits_secrecy,
                 misses,
@@ -84,7 +89,7 @@ impl Language {
 }
 
 /// One stem of each class, in any order.
-fn orders_of(classes: &[&[String]]) -> String {
+fn orders_of(classes: &[&[String]], gap: u8) -> String {
     let classes: Vec<String> = classes
         .iter()
         .map(|stems| {
@@ -94,20 +99,20 @@ fn orders_of(classes: &[&[String]]) -> String {
         })
         .collect();
     let mut orders = Vec::new();
-    permute(&classes, &mut Vec::new(), &mut orders);
+    permute(&classes, &format!("(?-u:[^.!?\\n]{{0,{gap}}}?)"), &mut Vec::new(), &mut orders);
     orders.join("|")
 }
 
-fn permute(classes: &[String], chosen: &mut Vec<usize>, orders: &mut Vec<String>) {
+fn permute(classes: &[String], gap: &str, chosen: &mut Vec<usize>, orders: &mut Vec<String>) {
     if chosen.len() == classes.len() {
         let parts: Vec<&str> = chosen.iter().filter_map(|at| classes.get(*at)).map(String::as_str).collect();
-        orders.push(parts.join(GAP));
+        orders.push(parts.join(gap));
         return;
     }
     for at in 0..classes.len() {
         if !chosen.contains(&at) {
             chosen.push(at);
-            permute(classes, chosen, orders);
+            permute(classes, gap, chosen, orders);
             chosen.pop();
         }
     }
