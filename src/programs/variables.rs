@@ -252,7 +252,9 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
         }
     } else if INJECTIONS.contains(&name) || name.starts_with("GIT_CONFIG_VALUE_") || name.starts_with("LD_") {
         // an unquoted IFS change at the top of a script is common and no injection of code
-        if name != "IFS" && name != "CDPATH" && !only_tunes(name, value) {
+        // nothing is loaded by an empty list
+        let is_empty = value.pieces.is_empty() && name.starts_with("LD_");
+        if name != "IFS" && name != "CDPATH" && !is_empty && !only_tunes(name, value) {
             effects.push(Effect::Persist { what: name.to_owned(), value: value.clone() });
         }
     }
