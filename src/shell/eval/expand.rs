@@ -354,7 +354,7 @@ impl Evaluator<'_> {
         let mut seen = BTreeSet::new();
         let mut texts = vec![text.to_vec()];
         while let Some(text) = texts.pop() {
-            self.debt += 1 + text.len() / 16;
+            self.debt += 1 + text.len() / 16 + if seen.is_empty() { 0 } else { 4 };
             let Ok(text) = std::str::from_utf8(&text) else { continue };
             self.reparse_value(text, "a subscript");
             if !self.changed_variables {

@@ -243,6 +243,63 @@ impl Pattern {
         Some(Self(tokens))
     }
 
+    /// The ends of the shortest and of the longest beginning of a text that it matches; of the ends of the text where
+    /// `backwards`. One pass over the text, with all that may have been matched so far.
+    pub(super) fn beginnings(&self, text: &[u8], backwards: bool) -> Option<(usize, usize)> {
+        let count = self.0.len();
+        let token = |at: usize| self.0.get(if backwards { count.checked_sub(at + 1)? } else { at });
+        let open = |states: &mut Vec<bool>| {
+            // `*` may match nothing
+            for at in 0..count {
+                if states.get(at) == Some(&true)
+                    && token(at) == Some(&Token::Any)
+                    && let Some(next) = states.get_mut(at + 1)
+                {
+                    *next = true;
+                }
+            }
+        };
+        let mut states = vec![false; count + 1];
+        states.iter_mut().take(1).for_each(|first| *first = true);
+        open(&mut states);
+        let mut found: Option<(usize, usize)> = None;
+        for length in 0..=text.len() {
+            if states.last() == Some(&true) {
+                found = Some((found.map_or(length, |(shortest, _)| shortest), length));
+            }
+            let at = if backwards { text.len().checked_sub(length + 1) } else { Some(length) };
+            let Some(byte) = at.and_then(|at| text.get(at)) else { break };
+            let mut next = vec![false; count + 1];
+            let mut any = false;
+            for at in (0..count).filter(|at| states.get(*at) == Some(&true)) {
+                let (fits, stays) = match token(at) {
+                    Some(Token::Any) => (true, true),
+                    Some(Token::One) => (true, false),
+                    Some(Token::Byte(wanted)) => (wanted == byte, false),
+                    Some(Token::Class { negated, ranges }) => {
+                        (ranges.iter().any(|(low, high)| low <= byte && byte <= high) != *negated, false)
+                    }
+                    None => (false, false),
+                };
+                if fits && let Some(state) = next.get_mut(if stays { at } else { at + 1 }) {
+                    *state = true;
+                    any = true;
+                }
+            }
+            if !any {
+                break;
+            }
+            open(&mut next);
+            states = next;
+        }
+        found
+    }
+
+    /// What matching it against a text may cost, in steps.
+    pub(super) fn cost(&self, text: &[u8]) -> usize {
+        1 + text.len() * (1 + self.0.len()) / 32
+    }
+
     /// Whether it counts characters, which are bytes in some places and not in others.
     pub(super) fn counts(&self) -> bool {
         self.0.iter().any(|token| matches!(token, Token::One | Token::Class { .. }))
@@ -251,39 +308,5 @@ impl Pattern {
     /// Whether it has nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Whether the pattern matches the whole text.
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
-        let (mut at, mut token) = (0, 0);
-        let mut retry: Option<(usize, usize)> = None;
-        while at < text.len() || token < self.0.len() {
-            let fits = match (self.0.get(token), text.get(at)) {
-                (Some(Token::Any), _) => {
-                    retry = Some((at + 1, token));
-                    token += 1;
-                    continue;
-                }
-                (Some(Token::One), Some(_)) => true,
-                (Some(Token::Byte(wanted)), Some(byte)) => wanted == byte,
-                (Some(Token::Class { negated, ranges }), Some(byte)) => {
-                    ranges.iter().any(|(low, high)| low <= byte && byte <= high) != *negated
-                }
-                _ => false,
-            };
-            if fits {
-                at += 1;
-                token += 1;
-                continue;
-            }
-            match retry {
-                Some((next, star)) if next <= text.len() => {
-                    at = next;
-                    token = star;
-                }
-                _ => return false,
-            }
-        }
-        true
     }
 }

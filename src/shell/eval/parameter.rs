@@ -364,18 +364,10 @@ impl Evaluator<'_> {
                 let Some(pattern) = Pattern::new(&pattern).filter(fits) else {
                     return Ok(unknown());
                 };
-                self.spend(bytes.len())?;
-                let cuts: Vec<usize> = (0..=bytes.len()).collect();
-                let fits = |cut: &usize| {
-                    let (head, tail) = bytes.split_at(*cut);
-                    pattern.matches(if side == b'#' { head } else { tail })
-                };
-                // Shortest prefix is the first cut, shortest suffix the last.
-                let found = if (side == b'#') == longest {
-                    cuts.iter().rev().copied().find(|cut| fits(cut))
-                } else {
-                    cuts.iter().copied().find(|cut| fits(cut))
-                };
+                self.spend(pattern.cost(&bytes))?;
+                let found = pattern.beginnings(&bytes, side == b'%');
+                let length = found.map_or(0, |(shortest, most)| if longest { most } else { shortest });
+                let found = Some(if side == b'#' { length } else { bytes.len().saturating_sub(length) });
                 let (head, tail) =
                     bytes.split_at(found.unwrap_or(if side == b'#' { 0 } else { bytes.len() }));
                 Value::known(if side == b'#' { tail } else { head })
@@ -390,7 +382,7 @@ impl Evaluator<'_> {
                 let Some(pattern) = Pattern::new(&pattern).filter(fits) else {
                     return Ok(unknown());
                 };
-                self.spend(bytes.len() * 4)?;
+                self.spend(pattern.cost(&bytes) * (1 + bytes.len() / 8))?;
                 Value::known(replacement::replace(&bytes, &pattern, &new, kind))
             }
             Op::Case(kind, every) => {

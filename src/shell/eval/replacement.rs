@@ -55,18 +55,17 @@ pub(super) fn as_written(field: &Field) -> New {
 pub(super) fn replace(bytes: &[u8], pattern: &Pattern, new: &New, kind: u8) -> Vec<u8> {
     if pattern.is_empty() || bytes.is_empty() {
         // nothing is found in front of and behind all there is, and, by `*`, where there is nothing
+        let nothing = pattern.beginnings(b"", false).is_some();
         return match kind {
-            b'#' if pattern.matches(b"") => [new.texts.concat().as_slice(), bytes].concat(),
-            b'%' if pattern.matches(b"") => [bytes, new.texts.concat().as_slice()].concat(),
-            _ if !pattern.is_empty() && pattern.matches(b"") => new.texts.concat(),
+            b'#' if nothing => [new.texts.concat().as_slice(), bytes].concat(),
+            b'%' if nothing => [bytes, new.texts.concat().as_slice()].concat(),
+            _ if !pattern.is_empty() && nothing => new.texts.concat(),
             _ => bytes.to_vec(),
         };
     }
     let longest = |from: usize| {
-        (from..=bytes.len())
-            .rev()
-            .find(|to| pattern.matches(bytes.get(from..*to).unwrap_or(&[])))
-            .filter(|to| *to > from)
+        let (_, length) = pattern.beginnings(bytes.get(from..)?, false)?;
+        (length > 0).then_some(from + length)
     };
     let mut out = Vec::new();
     let mut at = 0;
