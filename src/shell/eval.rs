@@ -16,6 +16,7 @@ mod escapes;
 mod expand;
 mod field;
 mod files;
+mod filters;
 mod flow;
 mod front;
 mod input;

@@ -10,10 +10,17 @@ pub(super) const MOST: usize = 256 << 10;
 /// The output of a program with known words and input; `None` where it is not known. Only programs without effects
 /// are followed, and only in the ways that matter for hiding text.
 pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>, dialect: Dialect) -> Option<Vec<u8>> {
+    let bare = super::filters::bare(argv);
+    // what `env` or busybox starts is no builtin
+    let is_started = bare.len() != argv.len();
+    let argv = bare;
     let (program, args) = argv.split_first()?;
     // `echo` and `printf` are bash's own where no path leads to others
-    let own = dialect == Dialect::Bash && !program.contains(&b'/');
+    let own = dialect == Dialect::Bash && !is_started && !program.contains(&b'/');
     let name = program.rsplit(|byte| *byte == b'/').next()?;
+    if let Some(out) = super::filters::output(name, args, stdin) {
+        return (out.len() <= MOST).then_some(out);
+    }
     let out = match name {
         b"echo" => echo(args, own)?,
         b"printf" => printf(args, own)?,
@@ -222,7 +229,7 @@ fn gunzip(input: &[u8]) -> Option<Vec<u8>> {
     miniz_oxide::inflate::decompress_to_vec_with_limit(rest, MOST).ok()
 }
 
-fn base64(input: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base64(input: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut bits, mut count) = (0u32, 0);
     for byte in input {
