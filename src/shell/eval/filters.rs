@@ -338,11 +338,11 @@ fn expansion(replacement: &[u8], groups: usize) -> Option<Vec<u8>> {
             b'$' => out.extend_from_slice(b"$$"),
             b'\\' => match bytes.next()? {
                 digit @ b'0'..=b'9' if usize::from(digit - b'0') < groups => {
-                    out.extend_from_slice(&[b'$', b'{', *digit, b'}'])
+                    out.extend_from_slice(&[b'$', b'{', *digit, b'}']);
                 }
                 b'n' => out.push(b'\n'),
                 other @ (b'/' | b'&' | b'\\' | b'.' | b'-' | b'*' | b' ' | b'"' | b'\'' | b'\n') => {
-                    out.push(*other)
+                    out.push(*other);
                 }
                 _ => return None,
             },

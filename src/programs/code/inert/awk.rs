@@ -38,7 +38,6 @@ impl Reader<'_> {
                 b'{' | b'}' | b';' | b'\n' => {
                     prints = None;
                     gets = false;
-                    // a statement may not end within parentheses, but for the head of a loop
                 }
                 b'(' => depth += 1,
                 b')' => depth = depth.saturating_sub(1),
@@ -71,11 +70,7 @@ impl Reader<'_> {
                     at = behind;
                     continue;
                 }
-                b'<' if gets => {
-                    if !self.names_file(at + 1) {
-                        return false;
-                    }
-                }
+                b'<' if gets && !self.names_file(at + 1) => return false,
                 b' ' | b'\t' => last_literal = before,
                 _ if byte.is_ascii_alphabetic() => {
                     let rest = self.code.get(at..).unwrap_or_default();
