@@ -40,6 +40,9 @@ struct Body {
     waits: bool,
     /// It adds to a file.
     grows: bool,
+    /// It starts something, or waits or ends, in a branch that need not be taken.
+    may_start: bool,
+    may_wait: bool,
     looked_at: usize,
 }
 
@@ -58,11 +61,11 @@ impl Evaluator<'_> {
         let mut found = Body::default();
         self.look_at(script, body, &mut found, 0);
         let grows = found.grows && rounds == Rounds::Endless;
-        if found.waits || !found.starts && !grows {
+        if found.waits || !found.starts && !found.may_start && !grows {
             return;
         }
         let span = self.span_of(ix, node.span);
-        if !found.starts {
+        if !found.starts || found.may_wait {
             return self.out.oddities.push(Oddity::Crowd { span });
         }
         self.out.oddities.push(match rounds {
@@ -137,9 +140,43 @@ impl Evaluator<'_> {
                 }
                 Kind::Simple { words, .. } => self.look_at_command(script, node, words, body, depth),
                 Kind::Coproc { .. } => body.starts = true,
+                Kind::While { condition, body: inner } if depth < DEEPEST_GROUP => {
+                    self.look_at(script, condition, body, depth + 1);
+                    self.look_at(script, inner, body, depth + 1);
+                }
+                Kind::For { body: inner, .. } | Kind::ForArith { body: inner, .. }
+                    if depth < DEEPEST_GROUP =>
+                {
+                    self.look_at(script, inner, body, depth + 1);
+                }
+                Kind::If { lists } if depth < DEEPEST_GROUP => {
+                    let (condition, branches) = match script.ids(lists).split_first() {
+                        Some((condition, branches)) => (Some(*condition), branches.to_vec()),
+                        None => (None, Vec::new()),
+                    };
+                    condition.into_iter().for_each(|list| self.look_at(script, list, body, depth + 1));
+                    self.look_at_branches(script, &branches, body, depth);
+                }
+                Kind::Case { arms, .. } if depth < DEEPEST_GROUP => {
+                    let arms = script.arms.get(arms.range()).unwrap_or(&[]);
+                    let branches: Vec<Id> = arms.iter().filter_map(|arm| arm.body).collect();
+                    self.look_at_branches(script, &branches, body, depth);
+                }
                 Kind::Arith { .. } | Kind::Cond { .. } => {}
                 _ => body.waits = true,
             }
+        }
+    }
+
+    /// Looks at lists of which one may run.
+    fn look_at_branches(&self, script: &Script, branches: &[Id], body: &mut Body, depth: usize) {
+        for list in branches {
+            let mut branch = Body { looked_at: body.looked_at, ..Body::default() };
+            self.look_at(script, *list, &mut branch, depth + 1);
+            body.looked_at = branch.looked_at;
+            body.waits |= body.looked_at > MOST_LOOKED_AT;
+            body.may_start |= branch.starts || branch.may_start;
+            body.may_wait |= branch.waits || branch.may_wait;
         }
     }
 
@@ -172,7 +209,8 @@ impl Evaluator<'_> {
         } else if detaches(program, &rest) {
             body.starts = true;
         } else {
-            body.waits = true;
+            let zero = |time: &&[u8]| time.iter().all(|byte| matches!(byte, b'0' | b'.'));
+            body.waits |= program != b"sleep" || !rest.iter().all(zero);
         }
     }
 
