@@ -144,7 +144,13 @@ impl Stream {
                         return self.hold_after(at, from);
                     }
                     Verdict::Secret(found) => {
-                        self.replace(&found, out);
+                        match self.in_lead(at, found, ended) {
+                            Ok(all) => self.replace_all(all, out),
+                            Err(from) => {
+                                self.scan = at;
+                                return self.hold_after(at, from);
+                            }
+                        }
                         if !self.swallow() {
                             return self.buffer.len();
                         }
@@ -199,6 +205,43 @@ impl Stream {
             }
         }
         (scan, end)
+    }
+
+    /// A secret and those that begin before it, in the lead that starts at `at`: `curl -H "Authorization: ..." -u name:password`. Where
+    /// one of these is undecided: nothing before that place would be masked.
+    fn in_lead(&self, at: usize, found: Found, ended: bool) -> Result<Vec<Found>, usize> {
+        let (mut all, mut next) = (Vec::new(), at + 1);
+        while let Some((at, literal)) =
+            self.engine.search.next(&self.buffer, next).filter(|(at, _)| *at < found.start)
+        {
+            for candidate in self.engine.candidates(literal) {
+                match self.engine.judge(candidate, literal, &self.buffer, at, ended) {
+                    Verdict::Secret(other) if other.start < found.start => {
+                        all.push(other);
+                        break;
+                    }
+                    Verdict::More { from } if from < found.start => return Err(from),
+                    Verdict::Secret(_) | Verdict::More { .. } | Verdict::No => {}
+                }
+            }
+            next = at + 1;
+        }
+        all.push(found);
+        all.sort_by_key(|found| found.start);
+        Ok(all)
+    }
+
+    /// Secrets in the order of their beginnings, of which one may begin within another.
+    fn replace_all(&mut self, all: Vec<Found>, out: &mut Vec<u8>) {
+        let mut end = 0;
+        for mut found in all {
+            if found.end <= end || self.swallowing.is_some() {
+                continue;
+            }
+            found.start = found.start.max(end);
+            end = found.end;
+            self.replace(&found, out);
+        }
     }
 
     fn replace(&mut self, found: &Found, out: &mut Vec<u8>) {

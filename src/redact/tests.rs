@@ -99,6 +99,19 @@ fn a_value_that_runs_over_the_end_of_a_shape_is_masked_whole() {
 }
 
 #[test]
+fn what_stands_between_a_name_and_its_secret_is_masked_too() {
+    let (text, _) =
+        expand("curl -H 'X-Api-Key: {a20}' -u me:{d4}{l5} https://two%20words%20and%20more:{a9}@h/\n");
+    let (masked, count) = redactor().text(&text);
+    assert_eq!(count, 4, "{masked}");
+    assert!(
+        masked.starts_with("curl -H 'X-Api-Key: [redacted:") && masked.contains(" -u me:[redacted:"),
+        "{masked}"
+    );
+    assert!(masked.contains("https://[redacted:value SPACED ***]:[redacted:"), "{masked}");
+}
+
+#[test]
 fn ordinary_output_is_not_touched() {
     for text in [
         "MAX_TOKENS=100 max_tokens: 4096 num_tokens=12",
