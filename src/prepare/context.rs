@@ -100,7 +100,7 @@ pub fn look(path: &Path, which: Which, bounds: Bounds) -> Result<Seen, Errno> {
     }
     let mut walk = Walk::new(which, bounds);
     // Below what it lies is not known, and somebody asks about it: it is taken for instructions unless its name says otherwise.
-    let rules = Rules::builtin();
+    let rules = walk.rules;
     let name = path.file_name().unwrap_or_default();
     let kind = rules.kind(&path.to_string_lossy()).or_else(|| rules.kind(&name.to_string_lossy()));
     walk.scan(PathBuf::new(), kind.unwrap_or_default(), fd);
@@ -119,6 +119,7 @@ fn kind(fd: &OwnedFd) -> Result<SFlag, Errno> {
 }
 
 struct Walk {
+    rules: &'static Rules,
     which: Which,
     bounds: Bounds,
     entries: usize,
@@ -128,8 +129,10 @@ struct Walk {
 
 impl Walk {
     fn new(which: Which, bounds: Bounds) -> Self {
+        // They are made ready once, and not in the time of whoever comes first.
+        let rules = Rules::builtin();
         let deadline = Instant::now().checked_add(bounds.time);
-        Self { which, bounds, entries: 0, deadline, seen: Seen::default() }
+        Self { rules, which, bounds, entries: 0, deadline, seen: Seen::default() }
     }
 
     fn is_over(&mut self) -> bool {
@@ -155,7 +158,7 @@ impl Walk {
                 // A link may lead about in the directory: `CLAUDE.md` is one to `AGENTS.md` often enough.
                 match open(root, &file, OFlag::O_NONBLOCK | OFlag::O_NOCTTY, ResolveFlag::empty()) {
                     Ok(fd) => {
-                        let kind = Rules::builtin().kind(&file.to_string_lossy());
+                        let kind = self.rules.kind(&file.to_string_lossy());
                         self.scan(file, kind.unwrap_or(Kind::Document), fd);
                     }
                     Err(Errno::EXDEV) => {
@@ -209,7 +212,7 @@ impl Walk {
                 if !PASSED_OVER.iter().any(|passed| name == *passed) {
                     within.push(path);
                 }
-            } else if self.which == Which::All || Rules::builtin().is_agent_file(&path.to_string_lossy()) {
+            } else if self.which == Which::All || self.rules.is_agent_file(&path.to_string_lossy()) {
                 files.push(path);
             }
         }
@@ -238,7 +241,7 @@ impl Walk {
                 "is too large for instructions, and was not scanned",
             )]
         } else {
-            scan::scan_as(Rules::builtin(), what, &text)
+            scan::scan_as(self.rules, what, &text)
         };
         self.found(path, sha256, findings);
     }

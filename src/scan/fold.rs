@@ -51,8 +51,9 @@ pub(super) fn fold(window: &[u8]) -> Option<Folded> {
                 put(latin);
             } else if is_compatible(c) {
                 for part in core::iter::once(c).nfkd().filter(|part| !is_mark(*part)) {
-                    changed |= part.is_ascii();
-                    put(look_alike(part));
+                    let latin = look_alike(part);
+                    changed |= latin.is_ascii();
+                    put(latin);
                 }
             } else if is_mark(c) {
                 changed = true;

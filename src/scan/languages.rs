@@ -34,6 +34,9 @@ pub(super) struct Language {
     not: Vec<String>,
     /// To tell.
     tell: Vec<String>,
+    /// To keep secret, which needs no `not`.
+    #[serde(default)]
+    hush: Vec<String>,
     /// The user; a text is looked at where one of these stands.
     user: Vec<String>,
     hits: Vec<String>,
@@ -45,9 +48,13 @@ pub(super) struct Language {
 impl Language {
     /// The rules that the stems stand for.
     pub(super) fn rules(self) -> [RuleDocument; 2] {
-        let Self { code, drop, earlier, orders, not, tell, user, hits, hits_secrecy, misses } = self;
+        let Self { code, drop, earlier, orders, not, tell, hush, user, hits, hits_secrecy, misses } = self;
         let secrecy: Vec<&[String]> =
             [&not, &tell, &user].into_iter().filter(|stems| !stems.is_empty()).map(Vec::as_slice).collect();
+        let mut secrets = orders_of(&secrecy, GAP_SECRECY);
+        if !hush.is_empty() {
+            secrets = format!("{secrets}|{}", orders_of(&[&hush, &user], GAP_SECRECY));
+        }
         let rule = |id: &str, document, reason: &str, expression, words, hits, misses| RuleDocument {
             id: format!("{id}.{code}"),
             severity: Severity::High,
@@ -71,7 +78,7 @@ impl Language {
                 None,
                 "tells the reader to drop the instructions it has",
                 orders_of(&[&drop, &earlier, &orders], GAP),
-                earlier.clone(),
+                earlier,
                 hits,
                 misses.clone(),
             ),
@@ -79,8 +86,8 @@ impl Language {
                 "secrecy.user",
                 Some(Severity::Medium),
                 "asks to hide something from the user",
-                orders_of(&secrecy, GAP_SECRECY),
-                user.clone(),
+                secrets,
+                user,
                 hits_secrecy,
                 misses,
             ),
