@@ -47,8 +47,11 @@ pub fn code_effects(
 /// Adds what can be seen in a code text.
 pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
     let bytes = given::with_given(language, flattened(text), text, context);
+    // a loop in a comment or in quotes is none
+    let seen = lexed::lexed(language, &bytes);
+    let code = seen.as_ref().map_or(bytes.as_slice(), |seen| &seen.code);
     if !matches!(language, Language::Shell(_) | Language::OtherShell | Language::Sql)
-        && floods::floods(&bytes)
+        && floods::floods(code, &bytes)
     {
         effects.push(Effect::Flood { what: "a loop without end that starts processes".to_owned() });
     }
@@ -74,8 +77,7 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
             calls(language, &bytes, context, 0, effects);
         }
         Language::Python => {
-            let seen = lexed::lexed(language, &bytes);
-            foreign::notebook(seen.as_ref().map_or(bytes.as_slice(), |seen| &seen.code), effects);
+            foreign::notebook(code, effects);
             calls(language, &bytes, context, 0, effects);
         }
         Language::Other => {

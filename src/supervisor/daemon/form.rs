@@ -61,9 +61,8 @@ pub(super) fn current<'a>(path: &Path, text: &'a str) -> Result<(Cow<'a, str>, u
     if version == VERSION {
         return Ok((Cow::Borrowed(text), version));
     }
-    let mut document: DocumentMut = text
-        .parse()
-        .map_err(|error: toml_edit::TomlError| wrong(error.span(), error.message(), ""))?;
+    let mut document: DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| wrong(error.span(), error.message(), ""))?;
     let done = usize::try_from(version - 1).unwrap_or(usize::MAX);
     STEPS.iter().skip(done).for_each(|step| step(&mut document));
     document.insert("version", value(i64::from(VERSION)));

@@ -40,8 +40,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::ConfigError;
-pub use form::{migrate as migrate_config, put as put_config};
 pub use configured::{Configured, configured, jobs_found};
+pub use form::{migrate as migrate_config, put as put_config};
 pub use jobs::JobsError;
 pub use look::{CONFIG_VERSION, Mistake, Part, config_schema, effective, look_over};
 pub use models::ModelFiles;

@@ -47,7 +47,10 @@ fn what_there_is_is_brought_to_the_next_form_and_given_back_in_its_own() {
             let text = fs::read_to_string(&config).unwrap();
             let rest = before.replace("idle = ", "idle_time = ");
             // A key that is new stands at the end of its table, with what is beside it.
-            assert!(text.starts_with("version = 2\n") && text.contains("idle_time = \"2h\""), "{text}\n{rest}");
+            assert!(
+                text.starts_with("version = 2\n") && text.contains("idle_time = \"2h\""),
+                "{text}\n{rest}"
+            );
             assert!(text.contains("[daemon] # mine\nalone = \"60s\"\n"), "{text}");
             assert_eq!((version_of(&database), modes()), (own + 1, 1));
             assert_eq!(house.status()["version"], version(NEXT));

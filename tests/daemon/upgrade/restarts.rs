@@ -12,11 +12,18 @@ fn a_command_of_the_operators_restarts_it() {
         // One that fails is told, and the daemon goes on as it was.
         let (code, said) = house.to(&file, &["--restart", "exit 3"]);
         assert!(code == Some(1) && said.contains("`exit 3` failed"), "{said}");
-        assert_eq!((house.status()["version"].as_str(), house.status()["pid"].as_i64()), (Some(OWN), Some(pid.into())));
+        assert_eq!(
+            (house.status()["version"].as_str(), house.status()["pid"].as_i64()),
+            (Some(OWN), Some(pid.into()))
+        );
         // One that ends the daemon and starts it as it was started.
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-        let words: Vec<&str> =
-            line.strip_suffix(&[0]).unwrap().split(|byte| *byte == 0).map(|word| str::from_utf8(word).unwrap()).collect();
+        let words: Vec<&str> = line
+            .strip_suffix(&[0])
+            .unwrap()
+            .split(|byte| *byte == 0)
+            .map(|word| str::from_utf8(word).unwrap())
+            .collect();
         let script = house.file("restart", restart(&words).as_bytes());
         give(&script);
         let command = format!("sh {}", script.display());
