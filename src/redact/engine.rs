@@ -12,7 +12,7 @@ use super::search::Search;
 use super::{Rules, Secret, Span, Stream, encoding, escape, quote};
 
 /// Values shorter than this are not looked for: they would be found everywhere.
-const SHORTEST_VALUE: usize = 8;
+pub(super) const SHORTEST_VALUE: usize = 8;
 
 /// Longer values are looked for in pieces of this size.
 const LONGEST_VALUE: usize = 4 << 10;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use regex_automata::util::primitives::StateID;
 
 pub use self::mark::Mark;
-use super::engine::{Engine, Found, Target, Verdict};
+use super::engine::{Engine, Found, SHORTEST_VALUE, Target, Verdict};
 
 /// Bytes before `scan` that rules may look at.
 pub(super) const LOOK_BEHIND: usize = super::escape::LONGEST;
@@ -145,7 +145,12 @@ impl Stream {
                     }
                     Verdict::Secret(found) => {
                         match self.in_lead(at, found, ended) {
-                            Ok(all) => self.replace_all(all, out),
+                            Ok(others) if others.is_empty() => self.replace(&found, out),
+                            Ok(mut all) => {
+                                all.push(found);
+                                all.sort_by_key(|found| found.start);
+                                self.replace_all(all, out);
+                            }
                             Err(from) => {
                                 self.scan = at;
                                 return self.hold_after(at, from);
@@ -207,10 +212,14 @@ impl Stream {
         (scan, end)
     }
 
-    /// A secret and those that begin before it, in the lead that starts at `at`: `curl -H "Authorization: ..." -u name:password`. Where
+    /// The secrets that begin before this one, in its lead that starts at `at`: `curl -H "Authorization: ..." -u name:password`. Where
     /// one of these is undecided: nothing before that place would be masked.
     fn in_lead(&self, at: usize, found: Found, ended: bool) -> Result<Vec<Found>, usize> {
         let (mut all, mut next) = (Vec::new(), at + 1);
+        // Most leads have no room for another secret.
+        if found.start.saturating_sub(at) <= SHORTEST_VALUE {
+            return Ok(all);
+        }
         while let Some((at, literal)) =
             self.engine.search.next(&self.buffer, next).filter(|(at, _)| *at < found.start)
         {
@@ -226,8 +235,6 @@ impl Stream {
             }
             next = at + 1;
         }
-        all.push(found);
-        all.sort_by_key(|found| found.start);
         Ok(all)
     }
 
