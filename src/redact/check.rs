@@ -24,6 +24,8 @@ pub(super) enum Check {
     NotId,
     /// No sentence, where it has blanks: a word of letters and digits in it, or four plain words and more.
     Phrase,
+    /// Text, in UTF-8 or with few letters in another encoding: a word stands in noise by chance, too.
+    Text,
     /// Not an absolute or relative path, and no URL: `TOKEN=/run/secrets/token`.
     NotPath,
 }
@@ -45,9 +47,17 @@ impl Check {
             Self::NotCode => !is_code(secret),
             Self::NotId => !secret.iter().all(|byte| byte.is_ascii_hexdigit() || b"-:.TZ".contains(byte)),
             Self::Phrase => is_phrase(secret),
+            Self::Text => is_text(secret),
             Self::NotPath => !is_path(secret),
         }
     }
+}
+
+fn is_text(secret: &[u8]) -> bool {
+    // The last letter may be cut.
+    let is_utf8 =
+        std::str::from_utf8(secret).map_or_else(|error| error.valid_up_to() + 4 > secret.len(), |_| true);
+    is_utf8 || secret.iter().filter(|byte| !byte.is_ascii()).count() * 4 <= secret.len()
 }
 
 fn is_case_change(pair: &[u8]) -> bool {
@@ -266,6 +276,12 @@ mod tests {
             &["k7Qm2ZxV9bTf4RnW", "7e2a9c4g"],
             &["266e160a8c9b177d", "550e8400-e29b-41d4-a716-446655440000", "2024-01-01T00-00-00Z"],
         );
+        expect(Check::Text, &["hunter2", "pässwörd1"], &[]);
+        assert!(
+            Check::Text.holds(b"p\xe4sswort9")
+                && Check::Text.holds("hunter2\u{e4}".as_bytes().get(..8).unwrap())
+        );
+        assert!(!Check::Text.holds(b"\x8ck\xb04X\xc8\x92\x89k"));
         expect(
             Check::Phrase,
             &["hunter2", "correct horse battery staple", "horse 9staple"],
