@@ -7,6 +7,9 @@ use super::*;
 /// A command in the background that says in a file that it ran, and how often.
 const RUNS: &str = "echo ran >> ran; i=0; while [ ! -e stop ]; do echo line $i; i=$((i+1)); sleep 0.02; done";
 
+/// A kind of damage, and what does it.
+type Case<'a> = (&'a str, &'a dyn Fn(&Path));
+
 fn start(client: &mut Client, id: &str) {
     let command =
         json!({"id": id, "command": {"shell": RUNS}, "output": {"mode": "poll"}, "background": true});
@@ -55,11 +58,11 @@ fn ends(daemon: &Daemon) -> Vec<(u64, usize)> {
 #[test]
 fn a_command_whose_diary_is_damaged_is_ended_and_never_runs_again() {
     as_both(|| {
-        let cases: [(&str, &dyn Fn(&Path)); 6] = [
+        let cases: [Case<'_>; 6] = [
             ("in what was let go", &|path| flip(path, first_entry(&fs::read(path).unwrap()) + 40)),
             ("in what was asked for", &|path| flip(path, 40)),
             ("cut behind what was asked for", &|path| cut(path, first_entry(&fs::read(path).unwrap()))),
-            ("in what it wrote", &|path| flip(path, fs::metadata(path).unwrap().len() as usize - 3)),
+            ("in what it wrote", &|path| flip(path, fs::read(path).unwrap().len() - 3)),
             ("empty", &|path| cut(path, 0)),
             ("gone", &|path| fs::remove_file(path).unwrap()),
         ];
@@ -127,7 +130,7 @@ fn a_session_that_does_not_read_is_put_aside_and_its_commands_have_ends() {
 #[test]
 fn a_database_that_is_gone_or_worked_on_is_reported_and_never_replaced_in_silence() {
     as_both(|| {
-        let cases: [(&str, &dyn Fn(&Path)); 4] = [
+        let cases: [Case<'_>; 4] = [
             ("emptied", &|path| cut(path, 0)),
             ("removed", &|path| fs::remove_file(path).unwrap()),
             ("version", &|path| {
@@ -224,7 +227,8 @@ fn people_are_shown_questions_without_the_secrets_in_them() {
         let shown = question["command"]["shell"].as_str().unwrap();
         assert!(shown.contains("[redacted:github-token") || shown.contains("[redacted:"), "{shown}");
         let span = &question["findings"][0]["span"];
-        let part = &shown[span["start"].as_u64().unwrap() as usize..span["end"].as_u64().unwrap() as usize];
+        let at = |name: &str| usize::try_from(span[name].as_u64().unwrap()).unwrap();
+        let part = &shown[at("start")..at("end")];
         assert!(part.starts_with("tee a"), "{part}");
         let _ = ask;
     });

@@ -79,7 +79,7 @@ fn command(line: &[u8], sent: &mut Vec<Value>, effects: &mut Vec<Effect>) {
     match name.as_known() {
         Some(b"put" | b"mput" | b"reput" | b"send" | b"append") => sent.extend(operands.into_iter().cloned()),
         Some(b"mirror") if has(&["-R", "--reverse"]) => {
-            sent.extend(operands.first().map(|path| (*path).clone()))
+            sent.extend(operands.first().map(|path| (*path).clone()));
         }
         Some(b"mirror") => {
             let Some(to) = operands.get(1).or(operands.first()) else { return };

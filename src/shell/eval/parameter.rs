@@ -367,9 +367,8 @@ impl Evaluator<'_> {
                 self.spend(pattern.cost(&bytes))?;
                 let found = pattern.beginnings(&bytes, side == b'%');
                 let length = found.map_or(0, |(shortest, most)| if longest { most } else { shortest });
-                let found = Some(if side == b'#' { length } else { bytes.len().saturating_sub(length) });
-                let (head, tail) =
-                    bytes.split_at(found.unwrap_or(if side == b'#' { 0 } else { bytes.len() }));
+                let at = if side == b'#' { length } else { bytes.len().saturating_sub(length) };
+                let (head, tail) = bytes.split_at(at.min(bytes.len()));
                 Value::known(if side == b'#' { tail } else { head })
             }
             Op::Replace(kind) => {

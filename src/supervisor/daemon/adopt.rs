@@ -71,7 +71,7 @@ async fn take(
                     tracing::error!(session = %id, %error, kept = %kept.display(), "a session that was left does not read");
                 }
                 Err(aside) => {
-                    tracing::error!(session = %id, %error, %aside, "a session that was left does not read")
+                    tracing::error!(session = %id, %error, %aside, "a session that was left does not read");
                 }
             }
             return (None, Vec::new());
