@@ -228,8 +228,23 @@ fn windows(text: &[u8], next: &dyn Fn(usize) -> Option<usize>, each: &mut dyn Fn
 /// Whether something in a phrase, or right before it, makes it an innocent one.
 fn is_innocent(phrase: &Phrase, text: &[u8], at: usize, found: &[u8]) -> bool {
     let before = text.get(at.saturating_sub(BEFORE)..at).unwrap_or_default();
+    // What ends with another paragraph says nothing of this one.
+    let before = before.get(paragraph(before)..).unwrap_or_default();
     phrase.unless.as_ref().is_some_and(|unless| unless.is_match(found))
         || phrase.unless_before.as_ref().is_some_and(|unless| unless.is_match(before))
+}
+
+/// Where the last paragraph of a text begins: behind an empty line.
+fn paragraph(text: &[u8]) -> usize {
+    let mut lines = memchr::memrchr_iter(b'\n', text);
+    let mut end = lines.next();
+    while let (Some(later), Some(earlier)) = (end, lines.next()) {
+        if text.get(earlier + 1..later).is_some_and(|line| line.trim_ascii().is_empty()) {
+            return later + 1;
+        }
+        end = Some(earlier);
+    }
+    0
 }
 
 /// Whether what begins with a letter has none right before it.

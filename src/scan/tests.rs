@@ -406,6 +406,17 @@ fn time_is_linear() {
     }
 }
 
+#[test]
+fn a_negation_of_another_paragraph_makes_no_order_innocent() {
+    for before in ["never", "You must not", "don't", "N t", "without"] {
+        for gap in ["\n\n", "\n \n", "\r\n\r\n"] {
+            let text = format!("{before}{gap}{PLAIN}");
+            let found = scan(Rules::builtin(), text.as_bytes());
+            assert!(found.iter().any(|finding| finding.rule.starts_with("override")), "{text:?}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_panics_and_findings_come_in_order(bytes in proptest::collection::vec(any::<u8>(), 0..600), text in "\\PC{0,200}", cut in any::<usize>()) {
