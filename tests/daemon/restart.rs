@@ -322,8 +322,8 @@ fn told_to_stop_it_leaves_what_goes_on_and_interrupted_it_ends_everything() {
         let session = client.open(&daemon.workspace(agent(), "w"));
         let command = json!({"id": "stays", "command": {"argv": ["sleep", "1000"]}, "background": true});
         client.call("exec/start", command).unwrap();
+        until("it runs", || daemon.descendants().len() >= 3);
         let left = daemon.descendants();
-        assert!(left.len() >= 3, "{left:?}");
         daemon.signal(libc::SIGTERM);
         assert_eq!(daemon.ended(), Some(0));
         assert!(left.iter().any(|pid| is_there(*pid)));

@@ -37,13 +37,19 @@ pub(super) async fn adopt(house: &Arc<House>) {
     for (id, keepsake) in all {
         going.spawn(take(Arc::clone(house), id, Arc::new(keepsake), Arc::clone(&recorded)));
     }
-    let (adopted, known): (Vec<Option<SessionId>>, Vec<Vec<u64>>) =
-        going.join_all().await.into_iter().unzip();
-    let adopted: Vec<SessionId> = adopted.into_iter().flatten().collect();
-    let known: BTreeSet<u64> = known.into_iter().flatten().collect();
+    let (mut adopted, mut known, mut requests) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for Taken { session, decisions, going_on } in going.join_all().await {
+        adopted.extend(session);
+        known.extend(decisions);
+        requests.extend(going_on);
+    }
     if let Some(recorded) = Arc::into_inner(recorded) {
         // Where nothing else is known of one, this is its end: none is without.
-        let lost = recorded.open.into_iter().filter(|(decision, _)| !known.contains(decision));
+        // What is judged again, as it was let go and never ran, has its end then.
+        let lost = recorded
+            .open
+            .into_iter()
+            .filter(|(decision, open)| !known.contains(decision) && !requests.contains(open.id.as_str()));
         for (decision, open) in lost {
             tracing::warn!(decision, request = open.id.as_str(), "how a command ended is not known");
             open.record(&house.common, decision);
@@ -55,13 +61,19 @@ pub(super) async fn adopt(house: &Arc<House>) {
     });
 }
 
-/// Goes on with one, or ends it. Its name, where it goes on, and the decisions of commands that are dealt with.
-async fn take(
-    house: Arc<House>,
-    id: SessionId,
-    keepsake: Arc<Keepsake>,
-    recorded: Arc<Recorded>,
-) -> (Option<SessionId>, Vec<u64>) {
+/// What became of a session that was left.
+#[derive(Default)]
+struct Taken {
+    /// Its name, where it goes on.
+    session: Option<SessionId>,
+    /// The decisions of its commands, which are dealt with.
+    decisions: Vec<u64>,
+    /// The requests of those that it goes on with, or judges again.
+    going_on: Vec<String>,
+}
+
+/// Goes on with one, or ends it.
+async fn take(house: Arc<House>, id: SessionId, keepsake: Arc<Keepsake>, recorded: Arc<Recorded>) -> Taken {
     let record = match keepsake.read() {
         Ok(record) => record,
         Err(error) if keepsake.is_begun() => {
@@ -74,13 +86,13 @@ async fn take(
                     tracing::error!(session = %id, %error, %aside, "a session that was left does not read");
                 }
             }
-            return (None, Vec::new());
+            return Taken::default();
         }
         Err(error) => {
             // Nobody was told that there is one.
             tracing::debug!(session = %id, %error, "a session that was left had not begun");
             keepsake.remove();
-            return (None, Vec::new());
+            return Taken::default();
         }
     };
     let lost = Lost::of(&keepsake);
@@ -90,7 +102,7 @@ async fn take(
             tracing::info!(session = %id, running, "gone on with");
             let about = serde_json::json!({ "running": running });
             note(&house, &id, &record, "session-adopted", about).await;
-            (Some(id), lost.decisions())
+            Taken { session: Some(id), decisions: lost.decisions(), going_on: lost.into_requests() }
         }
         Err(why) => {
             tracing::warn!(session = %id, why, running = lost.count(), "a session that was left is over");
@@ -99,7 +111,7 @@ async fn take(
             let about = serde_json::json!({ "running": lost.count(), "why": why });
             note(&house, &id, &record, "session-lost", about).await;
             keepsake.remove();
-            (None, lost.decisions())
+            Taken { decisions: lost.decisions(), ..Taken::default() }
         }
     }
 }

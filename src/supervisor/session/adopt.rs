@@ -155,6 +155,14 @@ impl Session {
                     self.used.send_modify(|used| used.running += 1);
                     self.tasks.spawn(feed);
                     let why = damage.unwrap_or(diary::LACKS).to_owned();
+                    let request = asked.request_id.as_str();
+                    let open = recorded.open.iter().find(|(_, open)| open.id.as_str() == request);
+                    if let Some((decision, _)) = open {
+                        let journal = self.journal(&peer, &exec.request_id);
+                        if let Err(error) = journal.ended(*decision, Err(why.clone()), None, 0, &redactor) {
+                            tracing::error!(%error, decision, "that a command was lost is not recorded");
+                        }
+                    }
                     exec.end(Err(why.clone()));
                     self.over(&exec, unknown(&asked.request_id, self.separation, why), None);
                 }
@@ -329,12 +337,16 @@ impl Open {
 pub(in crate::supervisor) struct Lost {
     /// Each with its request, and the number of the record that let it go.
     commands: Vec<(rpc::RequestId, i32, u64)>,
+    /// The requests of all that is written down of, let go or not.
+    requests: Vec<String>,
 }
 
 impl Lost {
     /// Finds them.
     pub(in crate::supervisor) fn of(keepsake: &Keepsake) -> Self {
-        let commands = found(keepsake).into_iter().filter_map(|found| {
+        let all = found(keepsake);
+        let requests = all.iter().map(|found| found.asked.request_id.as_str().to_owned()).collect();
+        let commands = all.into_iter().filter_map(|found| {
             let ended = found.entries.iter().any(|entry| matches!(entry, Entry::Ended { .. }));
             let going = found.entries.iter().find_map(|entry| match entry {
                 Entry::Going(going) => Some(going.decision),
@@ -344,12 +356,17 @@ impl Lost {
                 .filter(|_| !ended)
                 .map(|decision| (found.asked.request_id.clone(), found.asked.pid, decision))
         });
-        Self { commands: commands.collect() }
+        Self { commands: commands.collect(), requests }
     }
 
     /// Their decisions.
     pub(in crate::supervisor) fn decisions(&self) -> Vec<u64> {
         self.commands.iter().map(|(.., decision)| *decision).collect()
+    }
+
+    /// The requests that whoever goes on with the session deals with.
+    pub(in crate::supervisor) fn into_requests(self) -> Vec<String> {
+        self.requests
     }
 
     /// How many there are.
