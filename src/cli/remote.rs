@@ -174,21 +174,10 @@ fn refused(error: &crate::wire::rpc::Error, client: &Client) -> Option<Report> {
         Code::NotApproved => RefusedBy::Nobody,
         _ => return None,
     };
-    Some(Report {
-        outcome: Outcome::Refused { refused_by, reason: error.data.reason.clone() },
-        request_id: error.data.request_id.clone()?,
-        decision: error.data.findings.first().map_or(Decision::Deny, |finding| finding.decision),
-        agreed: None,
-        findings: error.data.findings.clone(),
-        timing: None,
-        receipt: None,
-        aftermath: crate::wire::runner::Aftermath::default(),
-        reached: Vec::new(),
-        separation: client.welcome().separation,
-        masked: 0,
-        withheld: Vec::new(),
-        notes: Vec::new(),
-    })
+    let outcome = Outcome::Refused { refused_by, reason: error.data.reason.clone() };
+    let decision = error.data.findings.first().map_or(Decision::Deny, |finding| finding.decision);
+    let bare = Report::bare(outcome, error.data.request_id.clone()?, decision, client.welcome().separation);
+    Some(Report { findings: error.data.findings.clone(), ..bare })
 }
 
 /// execward could not do its part.

@@ -15,7 +15,9 @@ use crate::audit::read::Follow;
 use crate::audit::record::{Authority, Outcome, Record as Audit, Requester};
 use crate::redact::Redactor;
 use crate::stage::{Principal, RequestId};
-use crate::supervisor::session::{Keepsake, Lost, Open, Peer, Record, Recorded, Session, close_runner};
+use crate::supervisor::session::{
+    Diaries, Keepsake, Lost, Open, Peer, Record, Recorded, Session, close_runner,
+};
 use crate::wire::rpc::{self, Scope, SessionId};
 
 /// Below the directory of the sockets.
@@ -95,8 +97,9 @@ async fn take(house: Arc<House>, id: SessionId, keepsake: Arc<Keepsake>, recorde
             return Taken::default();
         }
     };
-    let lost = Lost::of(&keepsake);
-    match go_on(&house, &id, &keepsake, &record, &recorded).await {
+    let diaries = Diaries::read(&keepsake).await;
+    let lost = Lost::of(&diaries);
+    match go_on(&house, &id, &keepsake, &record, &recorded, diaries).await {
         Ok(session) => {
             let running = session.listed().running;
             tracing::info!(session = %id, running, "gone on with");
@@ -197,6 +200,7 @@ async fn go_on(
     keepsake: &Arc<Keepsake>,
     record: &Record,
     recorded: &Recorded,
+    diaries: Diaries,
 ) -> Result<Arc<Session>, String> {
     let peer = Peer {
         uid: record.uid,
@@ -211,7 +215,8 @@ async fn go_on(
         roles: Vec::new(),
         admitted: house.admitted(record.uid),
     };
-    let session = Session::adopt(&house.common, &peer, id.clone(), keepsake, record, recorded).await?;
+    let session =
+        Session::adopt(&house.common, &peer, id.clone(), keepsake, record, recorded, diaries).await?;
     house.keep(&session);
     Ok(session)
 }

@@ -344,6 +344,8 @@ impl House {
         if self.common.directories.containers().is_dir() {
             self.tasks.spawn(sweep(self.common.engine.clone()));
         }
+        // What they are made into takes longer than the first session should wait.
+        self.tasks.spawn_blocking(crate::scan::Rules::builtin);
         self.tasks.spawn(notify::watch(Arc::clone(&self), self.standing.people()));
         self.tasks.spawn(launchers::watch(Arc::clone(&self)));
         self.tasks.spawn(jobs::serve(Arc::clone(&self)));

@@ -29,7 +29,7 @@ use crate::supervisor::context::Context;
 use crate::supervisor::journal::Journal;
 use crate::supervisor::vault::Masker;
 use crate::wire::rpc::{self, SessionId};
-use crate::wire::runner::{Aftermath, Cause, Present, ToRunner};
+use crate::wire::runner::{Cause, Present, ToRunner};
 
 /// Said of a command that was let go, and of which its runner knows nothing, or that it waits.
 const NEVER_RAN: &str = "execward was restarted before it ran";
@@ -48,6 +48,7 @@ impl Session {
         keepsake: &Arc<Keepsake>,
         record: &Record,
         recorded: &Recorded,
+        diaries: Diaries,
     ) -> Result<Arc<Self>, String> {
         let said = |error: rpc::Error| error.message;
         let places = common.accounts.admit_session(&peer.account);
@@ -78,16 +79,20 @@ impl Session {
         let keepsake = Some(Arc::clone(keepsake));
         let made = Made { id, opened, link, layer, suspects, context, masker, places, keepsake, linger };
         let session = Self::put_together(common, peer, &record.asked, looked, made).map_err(said)?;
-        session.take_up(peer, &present, recorded).await;
+        session.take_up(peer, &present, recorded, diaries);
         Ok(session)
     }
 
     /// Takes up its commands.
-    async fn take_up(self: &Arc<Self>, peer: &Peer, present: &[Present], recorded: &Recorded) {
+    fn take_up(
+        self: &Arc<Self>,
+        peer: &Peer,
+        present: &[Present],
+        recorded: &Recorded,
+        Diaries(found): Diaries,
+    ) {
         let Some(keepsake) = self.keepsake.clone() else { return };
         self.kept().clone_from(&keepsake.shell());
-        let read = tokio::task::spawn_blocking(move || found(&keepsake)).await;
-        let found = read.unwrap_or_default();
         let mut present: HashMap<u64, bool> = present.iter().map(|it| (it.id, it.ran)).collect();
         let last = found.iter().map(|it| it.number).chain(present.keys().copied()).max();
         self.commands().go_on_after(last.unwrap_or(0));
@@ -242,20 +247,18 @@ fn same(looked: &Looked, record: &Record) -> Result<(), String> {
 /// What is said of a command of which no more is known than that it may have run.
 fn unknown(request_id: &rpc::RequestId, separation: rpc::Separation, error: String) -> rpc::Report {
     let hint = "look at what it was to do, and start it anew where that is not done".to_owned();
-    rpc::Report {
-        outcome: rpc::Outcome::Failed { error, hint },
-        request_id: request_id.clone(),
-        decision: Decision::Deny,
-        agreed: None,
-        findings: Vec::new(),
-        timing: None,
-        receipt: None,
-        aftermath: Aftermath::default(),
-        reached: Vec::new(),
-        separation,
-        masked: 0,
-        withheld: Vec::new(),
-        notes: Vec::new(),
+    let outcome = rpc::Outcome::Failed { error, hint };
+    rpc::Report::bare(outcome, request_id.clone(), Decision::Deny, separation)
+}
+
+/// What the diaries of a session say. It is read once: what is damaged is kept and reported by that.
+#[derive(Debug, Default)]
+pub(in crate::supervisor) struct Diaries(Vec<Found>);
+
+impl Diaries {
+    pub(in crate::supervisor) async fn read(keepsake: &Arc<Keepsake>) -> Self {
+        let keepsake = Arc::clone(keepsake);
+        Self(tokio::task::spawn_blocking(move || found(&keepsake)).await.unwrap_or_default())
     }
 }
 
@@ -343,10 +346,9 @@ pub(in crate::supervisor) struct Lost {
 
 impl Lost {
     /// Finds them.
-    pub(in crate::supervisor) fn of(keepsake: &Keepsake) -> Self {
-        let all = found(keepsake);
+    pub(in crate::supervisor) fn of(Diaries(all): &Diaries) -> Self {
         let requests = all.iter().map(|found| found.asked.request_id.as_str().to_owned()).collect();
-        let commands = all.into_iter().filter_map(|found| {
+        let commands = all.iter().filter_map(|found| {
             let ended = found.entries.iter().any(|entry| matches!(entry, Entry::Ended { .. }));
             let going = found.entries.iter().find_map(|entry| match entry {
                 Entry::Going(going) => Some(going.decision),

@@ -183,10 +183,9 @@ pub(super) fn remove(path: &Path) {
     let _ = std::fs::remove_file(path.with_extension(BROKEN));
 }
 
-/// Gives a diary that is not as it was written a name under which nobody goes on with it.
+/// Keeps a copy of a diary that is not as it was written, for whoever looks into it: what goes on with it cuts it.
 pub(super) fn set_aside(path: &Path) -> PathBuf {
     let to = path.with_extension("damaged");
-    // It is copied where it is gone on with: what was written is shown to whoever looks.
     let _ = std::fs::copy(path, &to);
     to
 }

@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use account::{Account, Accounts, Quota};
-pub(super) use adopt::{Lost, Open, Recorded, close_runner};
+pub(super) use adopt::{Diaries, Lost, Open, Recorded, close_runner};
 pub(super) use ask::{Beforehand, Unattended};
 pub(super) use check::check;
 pub(super) use exec::Exec;

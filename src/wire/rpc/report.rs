@@ -183,3 +183,24 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
+
+impl Report {
+    /// Of a command of which there is nothing to say but how it came out.
+    pub fn bare(outcome: Outcome, request_id: RequestId, decision: Decision, separation: Separation) -> Self {
+        Self {
+            outcome,
+            request_id,
+            decision,
+            agreed: None,
+            findings: Vec::new(),
+            timing: None,
+            receipt: None,
+            aftermath: Aftermath::default(),
+            reached: Vec::new(),
+            separation,
+            masked: 0,
+            withheld: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
