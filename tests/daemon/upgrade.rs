@@ -159,12 +159,26 @@ impl House {
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(named).collect()
     }
 
+    /// Kills them, until none is left that holds a lock.
+    fn kill_watchers(&self) {
+        let mut killed = self.watchers();
+        while !killed.is_empty() {
+            for pid in &killed {
+                let pid = nix::unistd::Pid::from_raw(*pid);
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            }
+            // Files are closed before it is a zombie, and after its command line is gone.
+            let ended = |pid: &i32| {
+                fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+            };
+            until("they are dead", || killed.iter().all(ended));
+            killed = self.watchers();
+        }
+    }
+
     /// A power cut, after which the daemon is started again.
     fn cut(&mut self) {
-        for pid in self.watchers() {
-            let _ =
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-        }
+        self.kill_watchers();
         self.daemon.crash();
     }
 
@@ -384,14 +398,10 @@ fn whenever_it_is_killed_the_next_one_says_where_it_stood_and_the_old_one_is_bac
             // At another place each time, up to where it waits to be confirmed.
             std::thread::sleep(wait);
             wait = wait * 8 / 5;
-            for pid in house.watchers() {
-                let _ = nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(pid),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
-            }
+            // It first: it starts the other.
             let _ = upgrade.kill();
             upgrade.wait().unwrap();
+            house.kill_watchers();
             let stood = house.note()["phase"].clone();
             let mut said = house.upgraded(&[]).1;
             if stood == "trial" {
