@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::{Answer, Situation};
 use crate::redact::Redactor;
-use crate::stage::{Agreed, DenialReason, Narrower, Pending, Principal};
+use crate::stage::{Agreed, Answered, DenialReason, Pending, Principal};
 use crate::wire::rpc::{
     self, AnswerKind, ApprovalId, ExecId, RequestId, Separation, SessionId, Settled, Width,
 };
@@ -59,7 +59,7 @@ struct Question {
 
 #[derive(Debug)]
 enum Said {
-    Yes(Agreed, Option<Narrower>),
+    Yes(Agreed, Option<Answered>),
     No(Option<String>),
     Failed(String),
 }
@@ -140,9 +140,7 @@ impl Broker {
         drop(place);
         match said {
             Ok(Ok(Said::Yes(agreed, None))) => Answer::Yes(pending.grant(agreed)),
-            Ok(Ok(Said::Yes(agreed, Some(narrower)))) => {
-                Answer::Yes(pending.grant_narrower(agreed, narrower))
-            }
+            Ok(Ok(Said::Yes(agreed, Some(answered)))) => Answer::Yes(pending.grant_on(agreed, answered)),
             Ok(Ok(Said::No(reason))) => Answer::No(DenialReason::Person(reason)),
             Ok(Ok(Said::Failed(error))) => Answer::No(DenialReason::Failed(error)),
             Ok(Err(_)) => Answer::No(DenialReason::Nobody("the answer was lost".to_owned())),
@@ -303,7 +301,7 @@ impl Taken<'_> {
         self.question.as_ref().is_some_and(|question| !question.answer.is_closed())
     }
 
-    /// Yes, perhaps on tighter terms.
+    /// Yes, perhaps on other terms.
     ///
     /// # Errors
     /// When the requester has gone in this moment.
@@ -311,10 +309,10 @@ impl Taken<'_> {
         self,
         kind: AnswerKind,
         agreed: Agreed,
-        narrower: Option<Narrower>,
+        on: Option<Answered>,
         by: &Principal,
     ) -> Result<(), NotAnswered> {
-        self.say(Said::Yes(agreed, narrower), Settled::Answered { answer: kind, by: principal(by) })
+        self.say(Said::Yes(agreed, on), Settled::Answered { answer: kind, by: principal(by) })
     }
 
     /// No, with words for the requester.

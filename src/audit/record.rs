@@ -61,6 +61,9 @@ pub struct Approval {
     /// What the approver took from it: `offline`, `read_only`, `timeout_ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrower: Option<Value>,
+    /// Hosts that the approver lets this one command reach, with their ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }
 
 /// What an operator changed about who may do what: a grant, a mode, a principal.

@@ -72,6 +72,9 @@ pub(super) enum Ask {
         /// Let it change nothing in the workspace
         #[arg(long, conflicts_with_all = ["session", "always"])]
         read_only: bool,
+        /// Let this one command reach this host, by a proxy that nothing else of its session has (pypi.org:443)
+        #[arg(long = "host", value_name = "HOST:PORT", conflicts_with_all = ["session", "always", "offline"])]
+        hosts: Vec<String>,
         /// Do not ask again after showing what the grant stands for
         #[arg(long)]
         yes: bool,
@@ -145,8 +148,21 @@ fn do_approvals(arguments: Ask, screen: Screen) -> Result<Exit, Trouble> {
             }
             Ok(at.say(&found, |_| text, screen))
         }
-        Ask::Approve { at, approval, session, always, paths, expires, timeout, offline, read_only, yes } => {
+        Ask::Approve {
+            at,
+            approval,
+            session,
+            always,
+            paths,
+            expires,
+            timeout,
+            offline,
+            read_only,
+            hosts,
+            yes,
+        } => {
             let approval = approval_id(approval)?;
+            let hosts: Result<Vec<_>, _> = hosts.into_iter().map(words).collect();
             let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             let standing = session || always;
             if !standing && (paths || expires.is_some()) {
@@ -156,6 +172,7 @@ fn do_approvals(arguments: Ask, screen: Screen) -> Result<Exit, Trouble> {
                 Narrower { timeout_ms: timeout.map(|time| Bounded::clamped(ms(time))), offline, read_only };
             let mut answer = AnswerApproval {
                 narrower: Some(narrower).filter(|narrower| *narrower != Narrower::default()),
+                hosts: hosts?,
                 width: if paths { Width::Paths } else { Width::Exact },
                 expires_ms: expires.map(|time| GrantTime::clamped(ms(time))),
                 ..plain(approval, if always { AnswerKind::Always } else { AnswerKind::Once })
@@ -196,6 +213,7 @@ pub(super) fn plain(approval: ApprovalId, answer: AnswerKind) -> AnswerApproval 
         expires_ms: None,
         seen: None,
         narrower: None,
+        hosts: Vec::new(),
     }
 }
 

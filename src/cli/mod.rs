@@ -53,11 +53,13 @@ pub fn main() -> ExitCode {
     if let Some(arguments) = shell::called(&arguments) {
         return shell::shell(&arguments, screen).into();
     }
-    let parsed = match Arguments::try_parse_from(&arguments) {
-        Ok(parsed) => parsed,
+    let command = match often(&arguments)
+        .map_or_else(|| Arguments::try_parse_from(&arguments), |command| Ok(Arguments { command }))
+    {
+        Ok(Arguments { command }) => command,
         Err(error) => return misread(&error, &arguments, screen).into(),
     };
-    let exit = match parsed.command {
+    let exit = match command {
         Command::Run(run) => run::run(run, screen),
         Command::Wrap(wrap) => wrap::wrap(wrap, screen),
         Command::Check(check) => check::check(check, screen),
@@ -91,6 +93,21 @@ pub fn main() -> ExitCode {
         Command::Man { directory } => generate::man(directory.as_deref(), screen),
     };
     exit.into()
+}
+
+/// The subcommands that programs start again and again are read by their own tables: making those of all others takes longer than
+/// reading an ordinary command line. What they do not take, mistakes and `--help`, is the whole table's to speak of.
+fn often(arguments: &[OsString]) -> Option<Command> {
+    fn read<A: clap::Args>(arguments: &[OsString]) -> Option<A> {
+        let table = A::augment_args(clap::Command::new("execward"));
+        A::from_arg_matches(&table.try_get_matches_from(arguments).ok()?).ok()
+    }
+    let (_, arguments) = arguments.split_first()?;
+    match arguments.first()?.to_str()? {
+        "run" => read(arguments).map(Command::Run),
+        "check" => read(arguments).map(Command::Check),
+        _ => None,
+    }
 }
 
 /// Says what is wrong with a command line, or what was asked about it (`--help`, `--version`).
@@ -161,5 +178,31 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 15, "{seen} lines were seen");
+    }
+
+    /// A table by itself reads a command line as the whole one does, and leaves to that what it does not take.
+    #[test]
+    fn what_is_read_often_is_read_as_ever() {
+        let lines = [
+            "run -- true",
+            "run -c 'ls | wc' --timeout 3s --json",
+            "run --workspace /w --cwd /w/x --network none --env A=1 -- sh -c --help",
+            "run --profile p -- a --version -V -h",
+            "run",
+            "check -c 'rm -rf /' --json",
+            "check --batch --policy strict.toml",
+            "check -- git push --force",
+        ];
+        for line in lines {
+            let words = shell_words::split(line).unwrap();
+            let all: Vec<OsString> =
+                std::iter::once("execward".to_owned()).chain(words).map(Into::into).collect();
+            let (own, whole) = (often(&all), Arguments::try_parse_from(&all).ok());
+            assert_eq!(format!("{own:?}"), format!("{:?}", whole.map(|whole| whole.command)), "{line}");
+        }
+        for line in ["run --help", "run --no-such-thing", "check -h", "doctor", "--version", ""] {
+            let all = std::iter::once("execward").chain(line.split_whitespace()).map(Into::into);
+            assert!(often(&all.collect::<Vec<OsString>>()).is_none(), "{line}");
+        }
     }
 }

@@ -38,7 +38,7 @@ fn redactor(policy: Option<&Path>, screen: Screen) -> Result<Redactor, Exit> {
         screen.hint(error.hint());
         Exit::USAGE
     })?;
-    Ok(Redactor::new(&policy.redaction, Vec::new()))
+    Ok(Redactor::new(&policy.redaction(), Vec::new()))
 }
 
 fn filter(arguments: &Redact, screen: Screen) -> Exit {

@@ -83,6 +83,12 @@ impl Allowlist {
         self.0.iter()
     }
 
+    /// What either permits.
+    pub fn join(&self, other: &Self) -> Self {
+        let more = other.0.iter().filter(|one| !self.0.contains(one));
+        Self(self.0.iter().chain(more).cloned().collect())
+    }
+
     /// What both permit.
     pub(super) fn meet(&self, other: &Self) -> Self {
         let covered = |one: &&Destination, by: &Self| by.0.iter().any(|other| other.covers(one));

@@ -38,7 +38,10 @@ impl Policy {
             roots: meet_roots(self.roots.clone(), lower.roots.clone()),
             later: self.later.min(lower.later),
             scan: self.scan.meet(&lower.scan),
-            redaction: self.redaction.clone().and(&lower.redaction),
+            redaction: match (&self.redaction, &lower.redaction) {
+                (Some(upper), Some(lower)) => Some(upper.clone().and(lower)),
+                (upper, lower) => upper.as_ref().or(lower.as_ref()).cloned(),
+            },
             approval: super::Approval { timeout: self.approval.timeout.min(lower.approval.timeout) },
             base: Profile {
                 backend: choice.backend.clone().unwrap_or_else(|| self.base.backend.clone()),

@@ -306,8 +306,8 @@ impl<'a> Loader<'a> {
     }
 
     /// The shapes of secrets, with what the files add to them.
-    fn redaction(self, sources: &[Source]) -> Result<redact::Rules, PolicyError> {
-        let mut all = redact::Rules::builtin();
+    fn redaction(self, sources: &[Source]) -> Result<Option<redact::Rules>, PolicyError> {
+        let mut all = None;
         for source in sources {
             let Some(first) = source.document.redact.first() else { continue };
             let refuse = |message, hint| source.refuse(&Mistake::new(first.span(), message, hint));
@@ -317,9 +317,10 @@ impl<'a> Loader<'a> {
                 return Err(refuse("the policy of a project adds no shapes of secrets".to_owned(), hint));
             }
             let own: Vec<_> = source.document.redact.iter().map(|own| own.get_ref().clone()).collect();
-            all = all.with(&own).map_err(|error| {
+            let joined = all.unwrap_or_else(redact::Rules::builtin).with(&own);
+            all = Some(joined.map_err(|error| {
                 refuse(error.to_string(), "policies/redact.toml says what each field of such a rule means")
-            })?;
+            })?);
         }
         Ok(all)
     }

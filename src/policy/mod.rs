@@ -63,8 +63,8 @@ pub struct Policy {
     pub later: Later,
     /// What a scan of the workspace's agent files leads to.
     pub scan: Scan,
-    /// The shapes of secrets: what is compiled in, and what the policy adds.
-    pub redaction: crate::redact::Rules,
+    /// The shapes of secrets, where the policy adds some to what is compiled in.
+    redaction: Option<crate::redact::Rules>,
     /// How a person is asked.
     pub approval: Approval,
     /// Which sandboxes requesters may ask for.
@@ -120,6 +120,12 @@ impl Policy {
         ("policies/ci.toml", include_str!("../../policies/ci.toml")),
         ("policies/readonly.toml", include_str!("../../policies/readonly.toml")),
     ];
+
+    /// The shapes of secrets: what is compiled in, and what the policy adds. Those that are compiled in are read when they are
+    /// first needed: whoever waits for a sandbox need not wait for them.
+    pub fn redaction(&self) -> crate::redact::Rules {
+        self.redaction.clone().unwrap_or_else(crate::redact::Rules::builtin)
+    }
 
     /// The text of the policy that is compiled in.
     pub fn builtin_text() -> &'static str {
@@ -244,7 +250,7 @@ impl Policy {
             roots: Some(Vec::new()),
             later: Later::default(),
             scan: Scan::default(),
-            redaction: crate::redact::Rules::builtin(),
+            redaction: None,
             approval: Approval::default(),
             choice: Choice::default(),
             profiles: BTreeMap::new(),

@@ -360,7 +360,7 @@ fn layers_add_shapes_of_secrets_and_a_project_adds_none() {
     };
     let upper = Policy::parse(&shape("upper", "upw_"), "upper.toml").unwrap();
     let lower = Loader::beneath(&upper, Role::Operator).load(&shape("lower", "low_"), "lower.toml").unwrap();
-    let redactor = crate::redact::Redactor::new(&upper.over(&lower).redaction, Vec::new());
+    let redactor = crate::redact::Redactor::new(&upper.over(&lower).redaction(), Vec::new());
     for secret in ["upw_a1b2c3d4e5f6", "low_a1b2c3d4e5f6", "ghp_0123456789abcdefghijABCDEFGHIJ012345"] {
         let (text, places) = redactor.text(&format!("x {secret} y"));
         assert!(places == 1 && !text.contains(secret), "{text}");

@@ -249,6 +249,13 @@ fn is_proxy(name: &str) -> bool {
     PROXIES.iter().chain([&NO_PROXY.0]).any(|proxy| proxy.eq_ignore_ascii_case(name))
 }
 
+/// The variables by which programs find a proxy at this port of the loopback.
+pub fn proxied(port: u16) -> impl Iterator<Item = (String, String)> {
+    let all = PROXIES.iter().map(move |name| (*name, format!("http://127.0.0.1:{port}")));
+    let all = all.chain([(NO_PROXY.0, NO_PROXY.1.to_owned())]);
+    all.flat_map(|(name, value)| [(name.to_owned(), value.clone()), (name.to_ascii_uppercase(), value)])
+}
+
 impl Environment {
     fn withhold(&mut self, name: &str, why: Why) {
         self.withheld.push(Withheld { name: name.to_owned(), why, entry: String::new() });
@@ -283,14 +290,7 @@ impl Environment {
             }
             self.vars.insert(name.to_owned(), value.to_owned());
         }
-        if let Some(port) = facts.proxy {
-            let proxy = format!("http://127.0.0.1:{port}");
-            let all = PROXIES.iter().map(|name| (*name, proxy.as_str())).chain([NO_PROXY]);
-            for (name, value) in all {
-                self.vars.insert(name.to_owned(), value.to_owned());
-                self.vars.insert(name.to_ascii_uppercase(), value.to_owned());
-            }
-        }
+        self.vars.extend(facts.proxy.into_iter().flat_map(proxied));
         Ok(())
     }
 

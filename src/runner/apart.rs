@@ -32,8 +32,8 @@ const HELD: Attributes = Attributes { read_only: true, no_suid: true, no_dev: tr
 /// # Errors
 /// Of the first thing that could not be done; the command must not run then.
 pub(super) fn enter(apart: &Apart, ids: (u32, u32)) -> nix::Result<()> {
-    // The network namespace is new already: nothing in it is up.
-    let Apart { offline: _, read_only, held, secrets, private } = apart;
+    // The network namespace is new already: nothing in it is up, or only what a proxy needs.
+    let Apart { offline: _, hosts: _, read_only, held, secrets, private } = apart;
     let held = hold(held)?;
     if let Some(private) = private {
         private::enter(private, secrets, ids)?;

@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Pid, getegid, geteuid};
 
 use super::failure::{Doing, Hint, Result};
-use crate::sys::ids;
 use crate::sys::process::{self, Side};
-use crate::wire::runner::{Failure, Identity, Network};
+use crate::sys::{ids, net};
+use crate::wire::runner::{Failure, Identity, Network, PROXY_PORT};
 
 /// Makes a user namespace in which this process keeps its own ids and may mount. For everyone but root.
 pub(super) fn enter_user_namespace(identity: &Identity) -> Result<()> {
@@ -50,6 +51,25 @@ pub(super) fn of_session(network: Network) -> CloneFlags {
         Network::None | Network::Proxy => all | CloneFlags::CLONE_NEWNET,
         Network::Host => all,
     }
+}
+
+/// Has `make` make a process in a network namespace of its own, and comes back. In it there is a loopback, and nothing but the
+/// socket on which a proxy can be served.
+pub(super) fn with_own_network<T>(make: impl FnOnce() -> nix::Result<T>) -> nix::Result<(T, OwnedFd)> {
+    use nix::fcntl::{OFlag, open};
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let back = open("/proc/self/ns/net", flags, nix::sys::stat::Mode::empty())?;
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let listener = net::loopback_up().and_then(|()| {
+        let listener = net::listen_on_loopback(PROXY_PORT);
+        listener.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+    });
+    let made = listener.and_then(|listener| Ok((make()?, listener)));
+    if setns(back, CloneFlags::CLONE_NEWNET).is_err() {
+        // Every later command of the session would be in that namespace.
+        process::exit_now(1);
+    }
+    made
 }
 
 /// A user namespace that shows files of `owner` as files of `identity` and all others as they are, for an idmapped

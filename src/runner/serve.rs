@@ -1,7 +1,7 @@
 //! The inner runner: builds the session's root, then serves the protocol in one loop around poll(2).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use super::later::Watch;
 use super::outer::{Inside, Stream, refuse};
 use super::outlive::{Kept, Rendezvous, Reported};
 use super::standing::{Standing, set_up};
-use super::{bare, container, far, tree};
+use super::{bare, container, far, namespaces, tree};
 use crate::sys::spawn::Confinement;
 use crate::sys::{passing, process, socket};
 use crate::wire::frame::{Decoder, Frame};
@@ -62,6 +62,7 @@ pub(super) fn main(stream: Stream, decoder: Decoder, mut inside: Inside<'_>) -> 
         hold,
         out: Vec::new(),
         sent: 0,
+        passed: VecDeque::new(),
         commands: BTreeMap::new(),
         spares: Vec::new(),
         ending: Vec::new(),
@@ -97,6 +98,8 @@ struct Server {
     out: Vec<u8>,
     /// How much of `out` has been written.
     sent: usize,
+    /// Descriptors that go with the byte of `out` at this place.
+    passed: VecDeque<(usize, OwnedFd)>,
     commands: BTreeMap<u64, Command>,
     /// Inits without a command.
     spares: Vec<Init>,
@@ -211,16 +214,26 @@ impl Server {
         for end in [&self.stream.from, &self.stream.to] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        FromRunner::Ready(self.ready.clone()).encode(&mut self.out);
-        if let Some(listener) = &self.listener {
-            // With the first byte of the frame; the rest of it follows like any other.
-            self.sent = passing::send(self.stream.to.as_fd(), &self.out, &[listener.as_fd()])?;
-        }
-        if self.rendezvous.is_none() {
+        let listener = match &self.rendezvous {
+            Some(_) => self.listener.as_ref().map(OwnedFd::try_clone).transpose()?,
             // Nothing of ours keeps the socket that nobody will be given again.
-            self.listener = None;
-        }
+            None => self.listener.take(),
+        };
+        self.pass(&FromRunner::Ready(self.ready.clone()), listener);
         Ok(())
+    }
+
+    /// Says this, and passes a descriptor with the first byte of it.
+    fn pass(&mut self, frame: &FromRunner, fd: Option<OwnedFd>) {
+        self.passed.extend(fd.map(|fd| (self.out.len(), fd)));
+        frame.encode(&mut self.out);
+    }
+
+    /// Says nothing of what was to be said.
+    fn take_back(&mut self) {
+        self.out.clear();
+        self.passed.clear();
+        self.sent = 0;
     }
 
     /// The stream broke: the supervisor has gone, and what it said last may not have been read. An error where no other is
@@ -244,8 +257,7 @@ impl Server {
     fn wait_for_another(&mut self) {
         let patience = self.rendezvous.as_ref().map(|at| at.patience).unwrap_or_default();
         self.alone_until.get_or_insert(Instant::now() + patience);
-        self.out.clear();
-        self.sent = 0;
+        self.take_back();
     }
 
     /// Takes the next supervisor, and waits for what it says of each command.
@@ -256,8 +268,7 @@ impl Server {
         self.stream = Stream { from: stream, to };
         self.decoder = Decoder::default();
         // Credit that came meanwhile: a supervisor begins with all of it.
-        self.out.clear();
-        self.sent = 0;
+        self.take_back();
         let running = self.commands.iter().map(|(&id, command)| Present { id, ran: command.ran() });
         let over = self.reported.keys().map(|&id| Present { id, ran: true });
         self.ready.commands = running.chain(over).collect();
@@ -322,8 +333,9 @@ impl Server {
         self.commands.values_mut().for_each(|command| command.left = false);
     }
 
-    /// Makes a command ready with an init that waits, or with a new one.
-    fn prepare(&mut self, spawn: &Spawn) -> Result<Command> {
+    /// Makes a command ready with an init that waits, or with a new one, and the socket on which its own proxy is to be served
+    /// where it has one.
+    fn prepare(&mut self, spawn: &Spawn) -> Result<(Command, Option<OwnedFd>)> {
         let mut spawn = Cow::Borrowed(spawn);
         if self.spec.ground == Ground::Bare {
             bare::at_home(&self.spec, spawn.to_mut());
@@ -336,6 +348,7 @@ impl Server {
             return Err(container::cannot_set_apart());
         }
         let Self { spares, confinement, joins, counters, hold, rendezvous, .. } = self;
+        let mut proxied = None;
         let mut command = Command::prepare(spawn, *hold, confinement.ids, counters.read(), |devpts| {
             while devpts.is_none()
                 && spawn.apart.is_empty()
@@ -345,12 +358,20 @@ impl Server {
                     return Ok(spare);
                 }
             }
-            Init::make(*hold, confinement, joins, devpts, &spawn.apart)
-                .doing("namespaces", || "start the command".into())
+            let make = || Init::make(*hold, confinement, joins, devpts, &spawn.apart);
+            let made = if spawn.apart.is_proxied() {
+                namespaces::with_own_network(make).map(|(init, listener)| {
+                    proxied = Some(listener);
+                    init
+                })
+            } else {
+                make()
+            };
+            made.doing("namespaces", || "start the command".into())
                 .hint(|| "the session, or the host, has as many processes as its limit allows".into())
         })?;
         command.kept = rendezvous.as_ref().map(|_| Kept::default());
-        Ok(command)
+        Ok((command, proxied))
     }
 
     /// Ends what still runs, and looks a last time at what it left. Nobody hears of it any more.
@@ -461,7 +482,12 @@ impl Server {
                     return Err(std::io::Error::other("two commands with one id"));
                 }
                 ToRunner::Prepare(spawn) => match self.prepare(&spawn) {
-                    Ok(command) => drop(self.commands.insert(spawn.id, command)),
+                    Ok((command, proxied)) => {
+                        drop(self.commands.insert(spawn.id, command));
+                        if proxied.is_some() {
+                            self.pass(&FromRunner::Proxied { id: spawn.id }, proxied);
+                        }
+                    }
                     Err(failure) => {
                         let end = FromRunner::Failed(Failure { id: Some(spawn.id), ..failure });
                         let kept = self.rendezvous.as_ref().map(|_| Kept::default());
@@ -503,12 +529,24 @@ impl Server {
     /// Writes what the supervisor takes without waiting.
     fn flush_some(&mut self) -> std::io::Result<()> {
         while self.sent < self.out.len() {
-            match nix::unistd::write(&self.stream.to, &self.out[self.sent..]) {
-                Ok(count) => self.sent += count,
+            let passed = self.passed.front().map_or(self.out.len(), |(at, _)| *at);
+            let written = match self.passed.front() {
+                Some((at, fd)) if *at == self.sent => {
+                    passing::send(self.stream.to.as_fd(), &self.out[self.sent..], &[fd.as_fd()])
+                }
+                // What comes before a descriptor goes by itself.
+                _ => nix::unistd::write(&self.stream.to, &self.out[self.sent..passed]),
+            };
+            match written {
+                Ok(count) => {
+                    self.passed.pop_front_if(|(at, _)| *at == self.sent);
+                    self.sent += count;
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
                     if self.sent >= BACKLOG {
                         self.out.drain(..self.sent);
+                        self.passed.iter_mut().for_each(|(at, _)| *at -= self.sent);
                         self.sent = 0;
                     }
                     return Ok(());

@@ -1,5 +1,6 @@
 //! The supervisor's end of the runner protocol.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
@@ -56,6 +57,9 @@ pub(super) enum Runner {
     /// A process of this machine that has reached one elsewhere.
     Far(Far),
 }
+
+/// Sockets that may have come before their frames are taken.
+const PASSED: usize = 64;
 
 /// What reaches a runner elsewhere.
 #[derive(Debug)]
@@ -318,40 +322,52 @@ pub struct Receiver {
     decoder: Decoder,
     /// How much is read next: twice as much after a read that took all of it.
     room: usize,
+    /// Sockets that came, and whose frames have not been taken yet.
+    passed: VecDeque<OwnedFd>,
     /// Until it is dropped.
     runner: Option<Runner>,
 }
 
 impl Receiver {
     fn new(reader: OwnedReadHalf, runner: Runner) -> Self {
-        Self { reader, decoder: Decoder::default(), room: *READ.start(), runner: Some(runner) }
+        let (decoder, passed) = (Decoder::default(), VecDeque::new());
+        Self { reader, decoder, room: *READ.start(), passed, runner: Some(runner) }
     }
 
-    fn filled(&mut self, count: usize) {
+    /// Reads what is there: how many bytes, 0 at the end.
+    fn fill(&mut self) -> io::Result<usize> {
+        let Self { reader, decoder, room, .. } = self;
+        let space = decoder.space(*room);
+        let stream: &UnixStream = reader.as_ref();
+        let received = stream
+            .try_io(Interest::READABLE, || passing::receive(stream.as_fd(), space).map_err(io::Error::from));
+        let count = received.as_ref().map_or(0, |received| received.bytes);
         self.decoder.filled(self.room, count);
         if count == self.room {
             self.room = (self.room * 2).min(*READ.end());
         }
+        self.passed.extend(received?.fds);
+        if self.passed.len() > PASSED {
+            return Err(io::Error::other("the runner passes descriptors that nobody takes"));
+        }
+        Ok(count)
+    }
+
+    /// The socket that came with the frame that was received last, [`FromRunner::Ready`] or [`FromRunner::Proxied`]: once.
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.passed.pop_front()
     }
 
     /// The first frame, and what came with it.
     async fn first(&mut self) -> io::Result<(Option<FromRunner>, Option<OwnedFd>)> {
-        let mut listener = None;
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? {
-                return Ok((Some(frame), listener));
+                return Ok((Some(frame), self.take_listener()));
             }
             self.reader.readable().await?;
-            let Self { reader, decoder, room, .. } = self;
-            let room = decoder.space(*room);
-            let stream: &UnixStream = reader.as_ref();
-            let received = stream.try_io(Interest::READABLE, || {
-                passing::receive(stream.as_fd(), room).map_err(io::Error::from)
-            });
-            self.filled(received.as_ref().map_or(0, |received| received.bytes));
-            match received {
-                Ok(received) if received.bytes == 0 => return Ok((None, None)),
-                Ok(mut received) => listener = listener.or(received.fds.pop()),
+            match self.fill() {
+                Ok(0) => return Ok((None, None)),
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
@@ -403,9 +419,7 @@ impl Receiver {
                 return Ok(Some(frame));
             }
             self.readable().await?;
-            let read = self.reader.try_read(self.decoder.space(self.room));
-            self.filled(*read.as_ref().unwrap_or(&0));
-            let count = match read {
+            let count = match self.fill() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 // It has gone with something unread.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset && self.is_far() => 0,

@@ -143,7 +143,8 @@ pub use report::{Outcome, Report, Timing};
 pub use request::{Malformed, Parsed, Place, Principal, Request, RequestId, Terms};
 pub use run::{Changed, Finished, Go, Prepared, Running, Seen, Ticket, WrongTicket};
 pub use verdict::{
-    Agreed, Cleared, Denial, DenialReason, Grant, GrantMismatch, Narrower, Pending, RefusedBy, Verdict,
+    Agreed, Answered, Cleared, Denial, DenialReason, Grant, GrantMismatch, Narrower, Pending, RefusedBy,
+    Verdict,
 };
 
 /// Most bytes of a command: the text, or the arguments with one byte after each. Beyond it a request is refused; a

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::verdict::{Cleared, Judged};
-use super::{Agreed, Digest, Narrower, Place, Request};
+use super::{Agreed, Answered, Digest, Place, Request};
 use crate::audit::chain::Durable;
 use crate::gate::{Command, Judgement};
 use crate::shell::Dialect;
@@ -118,15 +118,17 @@ impl Prepared {
 
     /// What a rule or an approver took from it that its session gives.
     fn apart(&self) -> Apart {
-        let (rules, approver) = (&self.cleared.judged.apart, &self.cleared.narrower);
+        let Answered { narrower: approver, hosts } = &self.cleared.answered;
+        let rules = &self.cleared.judged.apart;
         let (offline, read_only) = (rules.offline || approver.offline, rules.read_only || approver.read_only);
+        let hosts = hosts.iter().map(ToString::to_string).collect();
         let workspace = self.request().facts.workspaces.first().filter(|_| read_only);
-        Apart { offline, read_only: workspace.map(Into::into), ..Apart::default() }
+        Apart { offline, hosts, read_only: workspace.map(Into::into), ..Apart::default() }
     }
 
-    /// What an approver took from it.
-    pub fn narrower(&self) -> &Narrower {
-        &self.cleared.narrower
+    /// On what terms an approver agreed.
+    pub fn answered(&self) -> &Answered {
+        &self.cleared.answered
     }
 
     /// Trades the ticket for the one message that has the command executed; `id` names it to its runner.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::binding::bind;
 use super::{Changed, Digest, Malformed, Prepared, Principal, Request, RequestId, Seen, Terms};
 use crate::gate::{Decision, Finding, Judgement};
-use crate::policy::{Access, Network};
+use crate::policy::{Access, Allowlist, Network};
 use crate::wire::rpc::{Mode, Scope};
 
 /// A request with what the gate said of it.
@@ -35,7 +35,7 @@ impl Verdict {
             Decision::Allow => Self::Allow(Box::new(Cleared {
                 judged,
                 agreed: Agreed::Policy,
-                narrower: Narrower::default(),
+                answered: Answered::default(),
             })),
             Decision::Ask => Self::Ask(Box::new(Pending { judged })),
             Decision::Deny | Decision::Hardline => {
@@ -108,6 +108,33 @@ impl Narrower {
     }
 }
 
+/// The terms of an approver's yes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Answered {
+    /// What is taken from the command.
+    pub narrower: Narrower,
+    /// Hosts that it may reach beside those of its session, and nothing else of the session may; of a session with the
+    /// host's network, those alone.
+    pub hosts: Allowlist,
+}
+
+impl Answered {
+    /// The terms that hold. Where a rule of the policy has taken the network from the command, no answer gives it back.
+    fn settle(mut self, judged: &Judged) -> (Self, Terms) {
+        if judged.apart.offline || self.narrower.offline {
+            self.hosts = Allowlist::default();
+        }
+        let mut terms = self.narrower.tighten(&judged.request.terms);
+        if !self.hosts.is_empty() {
+            terms.profile.network = Network::Proxy(match &terms.profile.network {
+                Network::Proxy(list) => list.join(&self.hosts),
+                Network::None | Network::Host => self.hosts.clone(),
+            });
+        }
+        (self, terms)
+    }
+}
+
 fn milliseconds<S: serde::Serializer>(
     time: &Option<std::time::Duration>,
     serializer: S,
@@ -120,7 +147,7 @@ fn milliseconds<S: serde::Serializer>(
 pub struct Cleared {
     pub(super) judged: Judged,
     pub(super) agreed: Agreed,
-    pub(super) narrower: Narrower,
+    pub(super) answered: Answered,
 }
 
 impl Cleared {
@@ -194,14 +221,13 @@ impl Pending {
 
     /// Writes down a yes to exactly this. Only the approval layer calls it, after it has an answer.
     pub(crate) fn grant(&self, agreed: Agreed) -> Grant {
-        Grant { binding: self.binding(), agreed, narrower: Narrower::default() }
+        Grant { binding: self.binding(), agreed, answered: Answered::default() }
     }
 
-    /// Writes down a yes to this on tighter terms.
-    pub(crate) fn grant_narrower(&self, agreed: Agreed, narrower: Narrower) -> Grant {
-        let request = &self.judged.request;
-        let terms = narrower.tighten(&request.terms);
-        Grant { binding: bind(request, &terms, self.judged.policy), agreed, narrower }
+    /// Writes down a yes to this on other terms.
+    pub(crate) fn grant_on(&self, agreed: Agreed, answered: Answered) -> Grant {
+        let (answered, terms) = answered.settle(&self.judged);
+        Grant { binding: bind(&self.judged.request, &terms, self.judged.policy), agreed, answered }
     }
 
     /// Uses up a grant. The digest is computed again from what is pending now: an approval cannot move to another
@@ -210,11 +236,12 @@ impl Pending {
     /// # Errors
     /// A denial, when the grant was given for something else. The grant is gone all the same.
     pub fn accept(mut self, grant: Grant) -> Result<Cleared, Box<Denial>> {
-        let Grant { binding, agreed, narrower } = grant;
+        let Grant { binding, agreed, answered } = grant;
+        let (answered, terms) = answered.settle(&self.judged);
         let request = &mut self.judged.request;
-        request.terms = narrower.tighten(&request.terms);
+        request.terms = terms;
         if binding == bind(request, &request.terms, self.judged.policy) {
-            Ok(Cleared { judged: self.judged, agreed, narrower })
+            Ok(Cleared { judged: self.judged, agreed, answered })
         } else {
             Err(Box::new(self.refuse(DenialReason::Grant(GrantMismatch))))
         }
@@ -230,7 +257,7 @@ impl Pending {
 pub struct Grant {
     binding: Digest,
     agreed: Agreed,
-    narrower: Narrower,
+    answered: Answered,
 }
 
 impl std::fmt::Debug for Grant {

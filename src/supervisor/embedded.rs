@@ -271,7 +271,8 @@ async fn serve_one(asked: &Asked, id: &RequestId, draft: &mut Draft) -> Result<C
     let mut terminal = AtTerminal { local: &local, role: &asked.role, signals: &mut signals };
     let cleared = pipeline::clear(request, &policy, &mut terminal).await;
     let vault = Vault::new(local.directories.secrets(), local.principal.uid);
-    let desk = || Ok::<_, EmbeddedError>((journal(&local, id)?, vault.redactor(&policy.redaction, secrets)));
+    let desk =
+        || Ok::<_, EmbeddedError>((journal(&local, id)?, vault.redactor(&policy.redaction(), secrets)));
     let give = |cleared: &Cleared| -> Result<Apart, NotGiven> {
         let (request, grants) = (cleared.request(), &cleared.judgement().secrets);
         if grants.is_empty() {

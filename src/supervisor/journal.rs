@@ -7,7 +7,9 @@ use crate::audit::{self, record};
 use crate::gate::{self, Command, Facts, Finding};
 use crate::policy::Allowlist;
 use crate::redact::Redactor;
-use crate::stage::{Agreed, Denial, DenialReason, Digest, Pending, Prepared, Principal, RequestId, Ticket};
+use crate::stage::{
+    Agreed, Answered, Denial, DenialReason, Digest, Pending, Prepared, Principal, RequestId, Ticket,
+};
 use crate::wire::rpc::SessionId;
 use crate::wire::runner::{Aftermath, Ended, Receipt};
 
@@ -67,11 +69,14 @@ impl Journal {
                 reason: None,
                 grant: None,
                 narrower: None,
+                hosts: Vec::new(),
             }),
         };
-        let narrower = serde_json::to_value(prepared.narrower()).ok();
+        let Answered { narrower, hosts } = prepared.answered();
+        let narrower = serde_json::to_value(narrower).ok();
         let narrower = narrower.filter(|narrower| *narrower != serde_json::json!({}));
-        let approval = approval.map(|approval| record::Approval { narrower, ..approval });
+        let hosts = hosts.iter().map(ToString::to_string).collect();
+        let approval = approval.map(|approval| record::Approval { narrower, hosts, ..approval });
         let request = prepared.request();
         let decision = audit::Decision {
             outcome: record::Outcome::Run,
@@ -119,6 +124,7 @@ impl Journal {
             reason: None,
             grant: grant.cloned(),
             narrower: None,
+            hosts: Vec::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::sandbox::{self, docker::Made};
 use crate::stage::{Cleared, Denial, Malformed, Outcome, Pending, Report, Request, Verdict};
 use crate::wire::rpc;
 use crate::wire::runner::{
-    AGENT_SOCKET, LaterAction, Level, Limits, Network, PROXY_PORT, Private, SandboxSpec,
+    AGENT_SOCKET, LaterAction, Level, Limits, Network, PROXY_PORT, Private, SandboxSpec, Spawn,
 };
 
 /// The name of the backend that commands run in where nothing else is asked for.
@@ -255,6 +255,15 @@ pub(super) fn allowed(profile: &Profile) -> Allowlist {
 /// Where the sandbox of a profile finds its proxy.
 fn proxy(profile: &Profile) -> Option<u16> {
     (network(profile) == Network::Proxy).then_some(PROXY_PORT)
+}
+
+/// Has a command that has a proxy of its own find it.
+pub(super) fn find_proxy(spawn: &mut Spawn) {
+    if spawn.apart.is_proxied() {
+        let variables: Vec<_> = environment::proxied(PROXY_PORT).collect();
+        spawn.env.retain(|(name, _)| variables.iter().all(|(own, _)| own != name));
+        spawn.env.extend(variables);
+    }
 }
 
 /// The least isolation that a profile asks for, for the sandbox.

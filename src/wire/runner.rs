@@ -34,7 +34,7 @@ pub const HOLD_IDS: &str = "hold-ids";
 /// The form of all that passes between a supervisor and the runner that an earlier one has left: the frames, and what the earlier one
 /// wrote down. Sessions go on from one to another build where it is the same, whatever their versions are. Raise it with every change
 /// that the other side would not understand: a test has every frame as it is (`sessions.txt`), and fails where one changes.
-pub const SESSIONS: u32 = 2;
+pub const SESSIONS: u32 = 3;
 
 /// Largest body of a frame, kind byte included.
 pub const MAX_FRAME: usize = 8 << 20;
@@ -144,6 +144,12 @@ pub enum FromRunner {
     /// The sandbox stands. Where its network is [`Network::Proxy`], the socket on which the proxy listens travels with it
     /// (SCM_RIGHTS): made in the sandbox's network namespace, and left to the supervisor alone.
     Ready(Ready),
+    /// A command is made ready whose loopback is its own: the socket on which its proxy listens travels with this
+    /// (SCM_RIGHTS), and is left to the supervisor alone. The next supervisor does not get it.
+    Proxied {
+        /// Of the command.
+        id: u64,
+    },
     /// The sandbox, or a command, could not be made; nothing runs.
     Failed(Failure),
     /// Output.

@@ -397,7 +397,7 @@ fn whenever_it_is_killed_the_next_one_says_where_it_stood_and_the_old_one_is_bac
             let mut upgrade = upgrade.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             // At another place each time, up to where it waits to be confirmed.
             std::thread::sleep(wait);
-            wait = wait * 8 / 5;
+            wait = (wait * 8 / 5).min(Duration::from_millis(800));
             // It first: it starts the other.
             let _ = upgrade.kill();
             upgrade.wait().unwrap();

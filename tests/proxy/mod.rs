@@ -1,5 +1,6 @@
 //! The proxied network: what the policy lists can be reached, nothing else can, and every attempt is on record.
 
+mod granted;
 mod lab;
 mod sessions;
 

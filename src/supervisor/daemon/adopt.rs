@@ -229,7 +229,7 @@ async fn note(house: &Arc<House>, id: &SessionId, record: &Record, action: &str,
         by: "execward".to_owned(),
         subject: serde_json::json!({ "session": id.as_str(), "uid": record.uid, "about": about }),
     };
-    let redactor = Redactor::new(&house.common.policy().redaction, Vec::new());
+    let redactor = Redactor::new(&house.common.policy().redaction(), Vec::new());
     if let Err(error) = house.common.scribe.note(Audit::authority(&authority, &redactor)).await {
         tracing::error!(%error, session = %id, "what became of a session is not recorded");
     }

@@ -13,8 +13,9 @@ use crate::audit::read::Follow;
 use crate::audit::record::{Authority, Record};
 use crate::audit::{LogError, query};
 use crate::gate::{Command, Facts};
+use crate::policy::{Allowlist, Destination};
 use crate::redact::Rules;
-use crate::stage::{Agreed, Digest, Narrower, Principal};
+use crate::stage::{Agreed, Answered, Digest, Narrower, Principal};
 use crate::state::AnswerRow;
 use crate::supervisor::session::Peer;
 use crate::wire::rpc::{
@@ -169,6 +170,7 @@ pub(super) async fn answer(house: Arc<House>, peer: Peer, asked: AnswerApproval)
     if asked.narrower.is_some() && asked.answer != AnswerKind::Once {
         return Err(wrong("`narrower` goes with `once`"));
     }
+    let hosts = hosts(&asked).map_err(|why| wrong(&why))?;
     if standing.is_none() && (asked.width != Width::Exact || asked.expires_ms.is_some()) {
         return Err(wrong("`width` and `expires_ms` go with `session` and `always`"));
     }
@@ -217,12 +219,14 @@ pub(super) async fn answer(house: Arc<House>, peer: Peer, asked: AnswerApproval)
     let answered = match (asked.answer, plan) {
         (AnswerKind::Deny, _) => taken.no(reason, &by),
         (_, None) => {
-            let narrower = asked.narrower.map(|narrower| Narrower {
+            let narrower = asked.narrower.unwrap_or_default();
+            let narrower = Narrower {
                 timeout: narrower.timeout_ms.map(|ms| ms.millis()),
                 offline: narrower.offline,
                 read_only: narrower.read_only,
-            });
-            taken.yes(asked.answer, Agreed::Once { approver: by.clone() }, narrower, &by)
+            };
+            let on = Some(Answered { narrower, hosts });
+            taken.yes(asked.answer, Agreed::Once { approver: by.clone() }, on, &by)
         }
         (kind, Some(plan)) => {
             if !taken.is_wanted() {
@@ -243,6 +247,30 @@ pub(super) async fn answer(house: Arc<House>, peer: Peer, asked: AnswerApproval)
         }
     };
     answered.map(|()| Done {}).map_err(settled)
+}
+
+/// The hosts that an answer opens to one command.
+fn hosts(asked: &AnswerApproval) -> Result<Allowlist, String> {
+    if asked.hosts.is_empty() {
+        return Ok(Allowlist::default());
+    }
+    if asked.answer != AnswerKind::Once {
+        return Err(
+            "`hosts` goes with `once`: what a standing answer lets run has the network of its session"
+                .to_owned(),
+        );
+    }
+    if asked.narrower.as_ref().is_some_and(|narrower| narrower.offline) {
+        return Err(
+            "a command without any network reaches no host: leave out `offline` or `hosts`".to_owned()
+        );
+    }
+    if asked.hosts.len() > AnswerApproval::HOSTS {
+        return Err(format!("at most {} hosts for one command", AnswerApproval::HOSTS));
+    }
+    let hosts: Result<Vec<Destination>, String> =
+        asked.hosts.iter().map(|host| host.as_str().parse()).collect();
+    hosts.map(Allowlist::new)
 }
 
 fn unseparated() -> Error {

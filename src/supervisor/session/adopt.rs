@@ -59,7 +59,7 @@ impl Session {
         looked.spec = record.spec.clone();
         let layer = Layer::new(looked.project.clone());
         let policy = layer.beneath(common.policy()).map_err(said)?;
-        let masker = Arc::new(Masker::new(Arc::clone(&common.vault), policy.redaction.clone()));
+        let masker = Arc::new(Masker::new(Arc::clone(&common.vault), policy.redaction()));
         let context = if keepsake.is_settled() {
             Context::default()
         } else {
@@ -326,7 +326,7 @@ pub(in crate::supervisor) struct Open {
 impl Open {
     /// Records that how it ended is not known.
     pub(in crate::supervisor) fn record(self, common: &Common, decision: u64) {
-        let redactor = common.vault.redactor(&common.policy().redaction, Vec::new());
+        let redactor = common.vault.redactor(&common.policy().redaction(), Vec::new());
         let journal = Journal::new(common.scribe.clone(), self.id, self.principal, self.pid, "operator");
         let why = "execward ended while it ran, and nothing of it was left".to_owned();
         if let Err(error) = journal.in_session(&self.session).ended(decision, Err(why), None, 0, &redactor) {
@@ -384,7 +384,7 @@ impl Lost {
         recorded: &Recorded,
         why: &str,
     ) {
-        let redactor = common.vault.redactor(&common.policy().redaction, Vec::new());
+        let redactor = common.vault.redactor(&common.policy().redaction(), Vec::new());
         for (request, pid, decision) in
             self.commands.iter().filter(|(.., decision)| !recorded.ended.contains(decision))
         {

@@ -1,10 +1,11 @@
 //! The two tasks between a session's commands and its runner.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -112,24 +113,50 @@ impl Orders {
 
 /// The commands that the runner may speak of.
 #[derive(Debug, Default)]
-pub(super) struct Routes(Mutex<HashMap<u64, Arc<Exec>>>);
+pub(super) struct Routes(Mutex<HashMap<u64, Route>>);
+
+#[derive(Debug)]
+struct Route {
+    exec: Arc<Exec>,
+    /// Who waits for the socket on which its own proxy is to be served.
+    proxied: Option<oneshot::Sender<OwnedFd>>,
+}
 
 impl Routes {
     pub(super) fn add(&self, exec: &Arc<Exec>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(exec.number, Arc::clone(exec));
+        self.routes().insert(exec.number, Route { exec: Arc::clone(exec), proxied: None });
+    }
+
+    /// Waits for the socket of a command's own proxy.
+    pub(super) fn proxied(&self, exec: &Exec) -> oneshot::Receiver<OwnedFd> {
+        let (said, socket) = oneshot::channel();
+        if let Some(route) = self.routes().get_mut(&exec.number) {
+            route.proxied = Some(said);
+        }
+        socket
     }
 
     fn get(&self, number: u64) -> Option<Arc<Exec>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+        self.routes().get(&number).map(|route| Arc::clone(&route.exec))
+    }
+
+    fn pass(&self, number: u64, socket: OwnedFd) {
+        if let Some(waits) = self.routes().get_mut(&number).and_then(|route| route.proxied.take()) {
+            // Whoever has given up waiting serves nothing.
+            let _ = waits.send(socket);
+        }
     }
 
     pub(super) fn remove(&self, number: u64) -> Option<Arc<Exec>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number)
+        self.routes().remove(&number).map(|route| route.exec)
     }
 
     fn remove_all(&self) -> Vec<Arc<Exec>> {
-        let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.drain().map(|(_, exec)| exec).collect()
+        self.routes().drain().map(|(_, route)| route.exec).collect()
+    }
+
+    fn routes(&self) -> MutexGuard<'_, HashMap<u64, Route>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,6 +246,9 @@ pub(super) async fn receive(
                     Some(id) => orders.forget(id),
                 },
             },
+            Ok(Some(FromRunner::Proxied { id })) => {
+                receiver.take_listener().into_iter().for_each(|socket| routes.pass(id, socket));
+            }
             // Nothing new: the runner is not trusted to make sense.
             Ok(Some(FromRunner::Ready(_) | FromRunner::Greeted(_) | FromRunner::Alive)) => {}
             Ok(None) => break "the runner went away while the command ran".to_owned(),

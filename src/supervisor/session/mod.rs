@@ -19,6 +19,7 @@ mod open;
 mod outlive;
 mod passed;
 mod policy;
+mod proxied;
 mod report;
 mod ring;
 mod run;

@@ -95,7 +95,7 @@ impl Session {
         let mut looked = look(common, peer, asked.clone(), None).await?;
         let layer = Layer::new(looked.project.clone());
         let policy = layer.beneath(common.policy())?;
-        let masker = Arc::new(Masker::new(Arc::clone(&common.vault), policy.redaction.clone()));
+        let masker = Arc::new(Masker::new(Arc::clone(&common.vault), policy.redaction()));
         let kept = lasts.then(|| keepsake(common, &looked, &id)).flatten();
         if kept.is_some() {
             looked.spec.outlives_ms = u64::try_from(common.lifetime.alone.as_millis()).unwrap_or(u64::MAX);
@@ -506,7 +506,7 @@ pub(in crate::supervisor) async fn scan_path(
     .map_err(|error| failed(error.to_string()))?
     .map_err(|error| failed(error.to_string()))?
     .map_err(|errno| failed(format!("{}: {errno}", path.display())))?;
-    let redactor = common.vault.redactor(&common.policy().redaction, Vec::new());
+    let redactor = common.vault.redactor(&common.policy().redaction(), Vec::new());
     Ok(rpc::Scanned {
         findings: context::listed(&seen, &redactor),
         files: seen.read,

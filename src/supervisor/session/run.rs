@@ -9,6 +9,7 @@ use super::exec::Exec;
 use super::ground::Ground;
 use super::outlive::Outlived;
 use super::passed::{Passed, Passing};
+use super::proxied::Proxied;
 use super::start::Reply;
 use super::{Peer, Session, script};
 use crate::prepare::environment::Environment;
@@ -137,7 +138,7 @@ impl Session {
                 let error = Error::new(Code::Record, error).request(exec.request_id.clone());
                 (self.failed(exec, &error), (!waited).then_some(error))
             }
-            Begun::Started { running, go, number, receipt } => {
+            Begun::Started { running, go, number, receipt, proxy } => {
                 let due = Due {
                     report: finish(&redactor, running.lost("execward lost it", "").report(receipt), 0),
                     decision: number,
@@ -166,6 +167,10 @@ impl Session {
                         Outlived::lost(format!("cannot relay the command's descriptors: {error}"))
                     }
                 };
+                // The ends of its connections are recorded before its own.
+                if let Some(proxy) = proxy {
+                    proxy.end().await;
+                }
                 let mut report = self.conclude(exec, due, outlived, &journal, peer).await;
                 report.notes.extend(goes_on.then(|| NOT_KEPT.to_owned()));
                 (report, None)
@@ -200,7 +205,9 @@ impl Session {
         }
         let Apart { held, secrets, private, .. } = apart;
         spawn.apart = Apart { held, secrets, private, ..spawn.apart };
+        pipeline::find_proxy(&mut spawn);
         let receipt = self.receipt_of(&spawn.apart);
+        let proxy = spawn.apart.is_proxied().then(|| self.proxy_of(exec, &prepared, journal, redactor));
         let mut frames = vec![ToRunner::Prepare(Box::new(spawn))];
         if exec.stdin == rpc::Stdin::None {
             frames.push(ToRunner::StdinEnd { id: exec.number });
@@ -218,7 +225,7 @@ impl Session {
             }
         };
         match prepared.start(ticket, exec.number) {
-            Ok((running, go)) => Begun::Started { running: Box::new(running), go, number, receipt },
+            Ok((running, go)) => Begun::Started { running: Box::new(running), go, number, receipt, proxy },
             // The log's own fault: it vouched for another request. The prepared command is gone with the ticket.
             Err(error) => {
                 self.give_up(exec);
@@ -317,5 +324,6 @@ enum Begun {
         go: Go,
         number: u64,
         receipt: Receipt,
+        proxy: Option<Proxied>,
     },
 }

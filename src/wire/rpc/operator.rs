@@ -100,6 +100,16 @@ pub struct AnswerApproval {
     /// For `once`: on tighter terms than were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrower: Option<Narrower>,
+    /// For `once`: hosts with their ports that this one command may reach, by a proxy that nothing else of its session has.
+    /// Beside them it reaches what the session's own proxy leads to; nothing else, where the session has the host's network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>", length(max = 8))]
+    pub hosts: Vec<Words>,
+}
+
+impl AnswerApproval {
+    /// Most [`Self::hosts`].
+    pub const HOSTS: usize = 8;
 }
 
 /// Tighter terms. What is left out stays as it was asked for.

@@ -53,6 +53,10 @@ pub struct Apart {
     /// It reaches nothing: neither the session's network nor its loopback.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub offline: bool,
+    /// It has a loopback of its own, with a proxy that leads to these hosts: for the receipt, the supervisor serves it. Not
+    /// where it is offline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// This directory, and what is mounted below it, cannot be changed by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<PathBuf>,
@@ -71,6 +75,11 @@ impl Apart {
     /// Most bytes of content of all files that are held for one command: they travel in one frame, in base64.
     pub const MOST: usize = 4 << 20;
 
+    /// Whether it has a network namespace of its own in which a proxy is to be served.
+    pub fn is_proxied(&self) -> bool {
+        !self.offline && !self.hosts.is_empty()
+    }
+
     /// Whether nothing sets it apart.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -87,6 +96,9 @@ impl Apart {
         let mut parts = Vec::new();
         if self.offline {
             parts.push("no network, not even loopback".to_owned());
+        } else if !self.hosts.is_empty() {
+            parts
+                .push(format!("a loopback of its own, with a proxy that leads to {}", self.hosts.join(", ")));
         }
         if self.read_only.is_some() {
             parts.push("the workspace read-only".to_owned());

@@ -69,6 +69,7 @@ fn spawn() -> Spawn {
         idle_ms: Some(5),
         apart: Apart {
             offline: true,
+            hosts: vec!["h:1".into()],
             read_only: Some("/w".into()),
             held: vec![Held { path: "/w/s".into(), content: vec![0, 255], executable: true }],
             secrets: vec![SecretGiven {
@@ -144,6 +145,7 @@ fn from_runner() -> Vec<FromRunner> {
             home: Some("/h".into()),
             commands: vec![Present { id: 1, ran: true }],
         }),
+        FromRunner::Proxied { id: 1 },
         FromRunner::Failed(Failure {
             id: Some(1),
             layer: "l".into(),
@@ -183,6 +185,7 @@ fn _every_frame(to: &ToRunner, from: &FromRunner) {
         FromRunner::Greeted(_)
         | FromRunner::Alive
         | FromRunner::Ready(_)
+        | FromRunner::Proxied { .. }
         | FromRunner::Failed(_)
         | FromRunner::Output { .. }
         | FromRunner::Credit { .. }
