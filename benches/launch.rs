@@ -8,6 +8,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "support/daemon.rs"]
+#[allow(dead_code, reason = "other benches use more of it")]
+mod daemon;
+
+use daemon::Daemon;
+
+const BWRAP: &str = "bwrap --unshare-all";
+
 /// One way to start `true`.
 struct Launcher {
     name: &'static str,
@@ -49,11 +57,14 @@ fn main() {
     let workspace = workspace();
     std::env::set_current_dir(&workspace).expect("the workspace can be entered");
     let execward = env!("CARGO_BIN_EXE_execward");
+    let daemon = Daemon::start("launch", "", None);
+    let socket = daemon.socket().to_string_lossy().into_owned();
     let mut launchers = vec![
         Launcher::new("bare spawn", &["/bin/true"]),
-        Launcher::new("execward run -- true", &[execward, "run", "--", "true"]),
-        Launcher::new("execward run -c true", &[execward, "run", "-c", "true"]),
-        Launcher::new("bwrap --unshare-all", &["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]),
+        Launcher::new(BWRAP, &["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]),
+        Launcher::new("execward run -- true", &[execward, "run", "--no-daemon", "--", "true"]),
+        Launcher::new("execward run -c true", &[execward, "run", "--no-daemon", "-c", "true"]),
+        Launcher::new("the same, with a daemon", &[execward, "run", "--socket", &socket, "--", "true"]),
     ];
     launchers.retain(|launcher| {
         let works = launcher.once().is_some();
@@ -87,18 +98,22 @@ fn workspace() -> std::path::PathBuf {
 
 fn report(launchers: &[Launcher], rounds: usize) {
     let Some(base) = launchers.first() else { return eprintln!("nothing runs here, not even /bin/true") };
-    println!("{rounds} rounds, spawn to reaped, milliseconds; ratios to the bare spawn");
+    let bwrap = launchers.iter().find(|launcher| launcher.name == BWRAP);
     println!(
-        "{:24} {:>8} {:>8} {:>8}   {:>7} {:>7} {:>7}",
-        "", "min", "median", "p99", "min", "median", "p99"
+        "{rounds} rounds, spawn to reaped, milliseconds; ratios to the bare spawn, and of the medians to bubblewrap"
+    );
+    println!(
+        "{:24} {:>8} {:>8} {:>8}   {:>7} {:>7} {:>7}   {:>7}",
+        "", "min", "median", "p99", "min", "median", "p99", "bwrap"
     );
     for launcher in launchers {
         let shares = [0.0, 0.5, 0.99];
         let [min, median, p99] = shares.map(|share| launcher.quantile(share).as_secs_f64() * 1e3);
         let [rmin, rmedian, rp99] =
             shares.map(|share| launcher.quantile(share).as_secs_f64() / base.quantile(share).as_secs_f64());
+        let to_bwrap = bwrap.map_or(f64::NAN, |bwrap| median / (bwrap.quantile(0.5).as_secs_f64() * 1e3));
         println!(
-            "{:24} {min:8.2} {median:8.2} {p99:8.2}   {rmin:6.1}x {rmedian:6.1}x {rp99:6.1}x",
+            "{:24} {min:8.2} {median:8.2} {p99:8.2}   {rmin:6.1}x {rmedian:6.1}x {rp99:6.1}x   {to_bwrap:6.2}x",
             launcher.name
         );
     }

@@ -43,7 +43,7 @@ impl Daemon {
         daemon
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.run.join("agent.sock")
     }
 

@@ -97,9 +97,10 @@ fn keep_only_what_a_runner_needs() -> Result<()> {
     ]);
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).doing("capabilities", doing)?;
     caps::set(None, CapSet::Effective, &keep).doing("capabilities", doing)?;
-    // Raised for the moment in which it looks at the workspace as commands do: [`super::later`].
+    // Raised for a moment: the first to look at the workspace as commands do ([`super::later`]), the other to bring up the loopback
+    // of one command ([`super::namespaces::with_own_network`]).
     let mut permitted = keep;
-    permitted.insert(Capability::CAP_DAC_OVERRIDE);
+    permitted.extend([Capability::CAP_DAC_OVERRIDE, Capability::CAP_NET_ADMIN]);
     caps::set(None, CapSet::Permitted, &permitted).doing("capabilities", doing)
 }
 

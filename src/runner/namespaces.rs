@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Pid, getegid, geteuid};
@@ -60,13 +61,17 @@ pub(super) fn with_own_network<T>(make: impl FnOnce() -> nix::Result<T>) -> nix:
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let back = open("/proc/self/ns/net", flags, nix::sys::stat::Mode::empty())?;
     unshare(CloneFlags::CLONE_NEWNET)?;
-    let listener = net::loopback_up().and_then(|()| {
+    // Where it cannot be raised, the call that needs it fails.
+    let _ = caps::raise(None, CapSet::Effective, Capability::CAP_NET_ADMIN);
+    let up = net::loopback_up();
+    let dropped = caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN);
+    let listener = up.and_then(|()| {
         let listener = net::listen_on_loopback(PROXY_PORT);
         listener.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
     });
     let made = listener.and_then(|listener| Ok((make()?, listener)));
-    if setns(back, CloneFlags::CLONE_NEWNET).is_err() {
-        // Every later command of the session would be in that namespace.
+    if setns(back, CloneFlags::CLONE_NEWNET).is_err() || dropped.is_err() {
+        // Every later command of the session would be in that namespace, or its runner keep what it must not have.
         process::exit_now(1);
     }
     made

@@ -11,7 +11,7 @@ use crate::daemon::{ANN, Client, Daemon, Setup, code, until};
 const POLICY: &str = "default = \"allow\"\n[approval]\ntimeout = \"1m\"\n[[rule]]\nid = \"ask.uname\"\nprogram = \"uname\"\n\
     decision = \"ask\"\nreason = \"a test\"\nexamples = [{ command = \"uname\", expect = \"ask\" }]\n";
 
-const GET: &str = r#"get() { exec 3<>/dev/tcp/127.0.0.1/3128 && printf "GET http://$1/ HTTP/1.1\r\nHost: $1\r\n\r\n" >&3 && head -n 1 <&3; }"#;
+const GET: &str = r#"get() { exec 3<>/dev/tcp/127.0.0.1/3128 && printf "GET http://$1/ HTTP/1.1\r\nHost: $1\r\n\r\n" >&3 && head -n 1 <&3 | tr -d "\r"; }"#;
 
 struct House {
     daemon: Daemon,
@@ -61,6 +61,7 @@ fn one_command_reaches_the_host_that_it_was_granted() {
         let done = house.wait("1");
         let said = done["stdout"]["text"].as_str().unwrap();
         let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.len() == 5, "{done}");
         assert_eq!(lines[..2], ["http://127.0.0.1:3128", "HTTP/1.1 200 OK"], "{done}");
         // A host that leads inside is refused whoever granted it.
         assert!(lines[2..].iter().all(|line| line.starts_with("HTTP/1.1 403")) && lines.len() == 5, "{said}");
