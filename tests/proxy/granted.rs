@@ -76,6 +76,8 @@ fn one_command_reaches_the_host_that_it_was_granted() {
         let connections = house.daemon.records("connection");
         let outcomes: Vec<&Value> = connections.iter().map(|it| &it["body"]["outcome"]).collect();
         assert_eq!(outcomes, ["run", "denied", "denied", "denied"]);
+        // The end is written soon after it was said.
+        until("the end is on record", || house.daemon.records("end").len() == 1);
         let ended = &house.daemon.records("connection-end")[0];
         assert!(ended["seq"].as_u64() < house.daemon.records("end")[0]["seq"].as_u64(), "{ended}");
 
