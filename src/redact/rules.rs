@@ -29,7 +29,8 @@ pub(super) fn bytewise() -> syntax::Config {
     syntax::Config::new().unicode(false).utf8(false)
 }
 
-/// The rules that come with execward.
+/// The rules that come with execward. What is compiled in is made from them by `build.rs`.
+#[cfg(test)]
 const SHIPPED: &str = include_str!("../../policies/redact.toml");
 
 /// Most literals that one with sets stands for.
@@ -199,7 +200,10 @@ impl Rules {
 
     fn shipped() -> &'static Self {
         static RULES: OnceLock<Rules> = OnceLock::new();
-        RULES.get_or_init(|| Self::read(&without_examples(SHIPPED)).unwrap_or_default())
+        RULES.get_or_init(|| {
+            let file = serde_json::from_str::<File>(include_str!(concat!(env!("OUT_DIR"), "/redact.json")));
+            file.ok().and_then(|file| Self::of(file).ok()).unwrap_or_default()
+        })
     }
 
     /// Whether these are the rules that are compiled in, and no others.
@@ -260,7 +264,10 @@ impl Rules {
     }
 
     fn read(text: &str) -> Result<Self, RulesError> {
-        let file: File = toml::from_str(text)?;
+        Self::of(toml::from_str(text)?)
+    }
+
+    fn of(file: File) -> Result<Self, RulesError> {
         let rules = file.rule.into_iter().map(|source| Rule::new(source).map(Arc::new));
         Ok(Self { rules: rules.collect::<Result<_, _>>()? })
     }
@@ -377,30 +384,6 @@ impl Rule {
         let reached = text.get(..reach);
         (ended || reached.is_some()) && memchr::memchr(byte, reached.unwrap_or(text)).is_none()
     }
-}
-
-/// The rules with one example in place of all: whoever starts a command waits for what is read, and a test has tried them. An array of
-/// examples ends with a line of its own, or where it begins.
-fn without_examples(rules: &str) -> String {
-    let (mut text, mut skips) = (String::with_capacity(rules.len()), false);
-    for line in rules.lines() {
-        let begins = |name: &&str| line.strip_prefix(*name).is_some_and(|rest| rest.starts_with(" = ["));
-        let array = ["masks", "leaves"].into_iter().find(begins);
-        match array {
-            Some(name) => {
-                skips = !line.ends_with(']');
-                text.push_str(name);
-                text.push_str(" = [\"\"]\n");
-            }
-            None if skips => skips = line != "]",
-            None if line.starts_with('#') => {}
-            None => {
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-    }
-    text
 }
 
 /// What a literal with sets of bytes stands for; `None` where it does not read, or stands for too many.
