@@ -90,10 +90,9 @@ impl Foreground {
             Where::New(open) => {
                 let session = client.call(open)?.session;
                 let ran = self.run_in(client, &session, &signals, watch);
-                // The session ends with the connection in any case; its end is not worth an error.
-                let closed: Result<Done, _> =
-                    client.ask("session/close", &OfSession { session: Some(session) });
-                drop(closed);
+                // The session ends with the connection in any case: neither an error of its end nor the time that it takes to
+                // be taken down, of which nothing of the command is left, is for whoever waits for the command.
+                let _ = client.submit("session/close", &OfSession { session: Some(session) }, &[]);
                 ran
             }
             Where::In(session) => self.run_in(client, session, &signals, watch),

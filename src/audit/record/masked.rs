@@ -14,6 +14,10 @@ pub(super) const MAX_LIST: usize = 512;
 /// Longest record, about: what is not text or a member of a list is not cut.
 pub(super) const MAX_RECORD: usize = 256 << 10;
 
+/// Variables that every command has, whose names look like those of passwords. What they hold is masked by itself: with the names, the
+/// first record of each process would have the automata made that tell the two apart, which takes longer than all the rest of it.
+const DIRECTORIES: [&str; 2] = ["PWD", "OLDPWD"];
+
 /// Masks every text, and counts the places. A member is redacted together with its name (`"password": ...`,
 /// `API_TOKEN=...`): the name is half of the knowledge.
 pub(super) fn redact(value: &mut Value, redactor: &Redactor, masked: &mut u64) {
@@ -32,9 +36,13 @@ pub(super) fn redact(value: &mut Value, redactor: &Redactor, masked: &mut u64) {
                 if redactor.masked(name).is_some() {
                     names.push(name.clone());
                 }
-                let Value::String(text) = value else {
-                    redact(value, redactor, masked);
-                    continue;
+                let directory = DIRECTORIES.contains(&name.as_str());
+                let text = match value {
+                    Value::String(text) if !(directory && text.starts_with('/')) => text,
+                    other => {
+                        redact(other, redactor, masked);
+                        continue;
+                    }
                 };
                 assignment.clear();
                 assignment.extend([name.as_str(), "=", text.as_str()]);
