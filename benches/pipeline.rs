@@ -207,6 +207,7 @@ fn main() {
     for client in &mut clients {
         client.call("session/close", &json!({}));
     }
+    drop(clients);
 
     println!("memory, private and dirty:");
     client.call("session/close", &json!({}));

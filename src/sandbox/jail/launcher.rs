@@ -6,18 +6,14 @@
 //! program to start.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Waiting;
 use crate::sandbox::{LaunchError, Link, image};
 use crate::wire::runner::SandboxSpec;
-
-/// How long the next runner is not started, so that it does not keep a processor from the one that builds its sandbox.
-const REST: Duration = Duration::from_millis(6);
 
 type Order = oneshot::Sender<Result<Waiting, LaunchError>>;
 
@@ -39,21 +35,12 @@ impl Launcher {
         let (orders, receive) = mpsc::channel::<Order>();
         let start = move || {
             let mut spare: Option<Waiting> = None;
-            let mut wanted = false;
-            loop {
-                let order =
-                    if wanted { receive.recv_timeout(REST) } else { receive.recv().map_err(Into::into) };
-                wanted = order.is_ok();
-                match order {
-                    Ok(order) => {
-                        let ready = spare.take().and_then(Waiting::if_there);
-                        // Where nobody waits any more, it is dropped.
-                        let _ = order.send(ready.map_or_else(|| Waiting::from_image(image.as_fd()), Ok));
-                    }
-                    // Where that fails, the next session hears of it.
-                    Err(RecvTimeoutError::Timeout) => spare = Waiting::from_image(image.as_fd()).ok(),
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
+            while let Ok(order) = receive.recv() {
+                let ready = spare.take().and_then(Waiting::if_there);
+                // Where nobody waits any more, it is dropped.
+                let _ = order.send(ready.map_or_else(|| Waiting::from_image(image.as_fd()), Ok));
+                // Where that fails, the next session hears of it.
+                spare = Waiting::from_image(image.as_fd()).ok();
             }
         };
         let thread = std::thread::Builder::new().name("launcher".to_owned()).spawn(start);
