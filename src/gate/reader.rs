@@ -29,7 +29,6 @@ pub(super) fn of_request<'f>(facts: &'f Facts, cwd: &Arc<Value>) -> Context<'f> 
         stdin: Input::Inherited,
         files: Vec::new(),
         extglob: false,
-        aliases: false,
         posix: false,
         standing: facts.workspaces.iter().chain([&facts.cwd]).cloned().collect(),
     }
@@ -57,7 +56,6 @@ pub(super) fn of_script<'f>(
     // `bash -O extglob`: reading the extended patterns where they are off can only find more.
     let says = |option: &str| invocation.argv.iter().any(|word| word.as_str() == Some(option));
     context.extglob = says("extglob");
-    context.aliases = says("expand_aliases");
     context.posix = says("--posix") || says("posix") || context.variables.contains_key("POSIXLY_CORRECT");
     if matches!(context.stdin, Input::Pipe(_)) {
         // Indices of the outer text mean nothing in the inner one.

@@ -216,7 +216,15 @@ fn subcommand(program: &Program, parsed: &Parsed, context: &Context<'_>, effects
         other => other,
     };
     match entry {
-        Some(Subcommand::Table(sub)) => run(sub, arguments, context, effects),
+        Some(Subcommand::Table(sub)) => match &program.carried {
+            Some((id, option)) if parsed.has(*id) => {
+                let option = Value::known(option.as_str());
+                let arguments: Vec<Value> =
+                    std::iter::once(option).chain(arguments.iter().cloned()).collect();
+                run(sub, &arguments, context, effects);
+            }
+            _ => run(sub, arguments, context, effects),
+        },
         Some(Subcommand::Harmless | Subcommand::Same(_)) => {}
         None => match &program.fallback {
             Some(fallback) if fallback == "none" => {}

@@ -89,6 +89,8 @@ pub(super) struct Program {
     pub(super) assignments: bool,
     /// Option whose value is the directory that it works in.
     pub(super) cwd: Option<usize>,
+    /// An option in front of the subcommand that the subcommand is told too.
+    pub(super) carried: Option<(usize, String)>,
     /// What Rust has to read because a grammar cannot.
     pub(super) hook: Option<String>,
     /// A file name may become an option that runs something (`tar cf x *`).
@@ -137,6 +139,7 @@ struct Table {
     abbreviated: bool,
     fallback: Option<String>,
     cwd: Option<String>,
+    carried: Option<String>,
     hook: Option<String>,
     harmless: String,
     destroys: Option<String>,
@@ -339,6 +342,7 @@ fn compile(name: &str, table: Table) -> Result<Program, String> {
     grammar.bundle_first = table.bundle_first;
     grammar.respelled = table.respelled.as_deref().and_then(|option| grammar.find(option));
     let cwd = table.cwd.as_deref().and_then(|option| grammar.find(option));
+    let carried = table.carried.and_then(|option| Some((grammar.find(&option)?, option)));
     let effects = table
         .effects
         .iter()
@@ -373,6 +377,7 @@ fn compile(name: &str, table: Table) -> Result<Program, String> {
         verbs,
         assignments: table.assignments,
         cwd,
+        carried,
         hook: table.hook,
         exec_options: table.exec_options,
         is_file: table.is_file,

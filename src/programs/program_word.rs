@@ -91,7 +91,8 @@ fn looked_up(word: &Value) -> Option<&str> {
 pub(super) fn standard_name(word: &Value) -> Option<&str> {
     let text = word.as_str()?;
     if !text.contains('/') {
-        return Some(text);
+        // `=rm` is the path of rm to zsh, and no program to others
+        return Some(text.strip_prefix('=').filter(|name| !name.is_empty()).unwrap_or(text));
     }
     let path = normal(text)?;
     let (directory, name) = path.rsplit_once('/')?;

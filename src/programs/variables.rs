@@ -216,6 +216,15 @@ pub(super) fn assigned(name: &str, value: &Value, lasting: bool, effects: &mut V
         }
         effects.push(exec(argv, name));
     }
+    if name == ".SHELLFLAGS"
+        && let Some(flags) = value.as_known().and_then(words::split)
+    {
+        // make's shell, the flags, then a line of a recipe
+        let mut argv = vec![Value::known("sh")];
+        argv.extend(flags);
+        argv.push(Value::known(":"));
+        effects.push(exec(argv, name));
+    }
     if name == "MAKEFLAGS" && value.prefix().windows(2).any(|part| part == b"$(") {
         super::code::make(value, effects);
     }

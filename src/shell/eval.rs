@@ -41,7 +41,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::ast::{Assign, Assigned, Id, Kind, Node, PartKind, Script, Slice, Target};
-use super::{Dialect, Evaluation, Input, Limits, Oddity, Origin, ParseError, Redirect, Span, Value, parse};
+use super::{Evaluation, Input, Limits, Oddity, Origin, ParseError, Redirect, Span, Value, parse};
 pub use context::Context;
 
 use readings::{initial, numbered};
@@ -303,7 +303,6 @@ struct Evaluator<'a> {
     functions: HashMap<String, Vec<Function>>,
     calls: Vec<Call>,
     aliases: HashMap<String, String>,
-    expand_aliases: bool,
     /// An error may have ended the line.
     line_ends: bool,
     /// Variables that cannot be assigned to any more.
@@ -371,7 +370,6 @@ impl<'a> Evaluator<'a> {
             looked_at: 0,
             disturbed: false,
             attributes: HashMap::new(),
-            expand_aliases: context.aliases || context.posix || context.dialect == Dialect::Posix,
             posix: context.posix,
             extglob: context.extglob,
             found: Vec::new(),

@@ -167,7 +167,7 @@ pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
             effects.push(shell(Value::known(program.trim_ascii())));
         }
         let recipe = if let Some(recipe) =
-            line.strip_prefix(b"\t").or_else(|| line.strip_prefix(b"  ").filter(|_| blanks))
+            line.strip_prefix(b"\t").or_else(|| line.strip_prefix(b" ").filter(|_| blanks))
         {
             Some(recipe)
         } else if let Some(at) = find(line, b"!=") {
@@ -280,6 +280,19 @@ pub(super) fn sql(text: &[u8], effects: &mut Vec<Effect>) {
             for literal in text.split('\'').skip(1).step_by(2) {
                 effects.push(shell(Value::known(literal)));
             }
+        } else if first == "COPY" || first == "\\COPY" {
+            let mut parts = text.split('\'');
+            while let (Some(before), Some(literal)) = (parts.next(), parts.next()) {
+                if before.trim_ascii_end().to_ascii_lowercase().ends_with(" to") || before.ends_with(")to") {
+                    write(literal.as_bytes(), effects);
+                }
+            }
+        }
+        // SQLite's client starts an editor
+        if upper.contains(" EDIT(") {
+            for literal in text.split('\'').skip(1).step_by(2) {
+                effects.push(shell(Value::known(literal)));
+            }
         }
         for name in [
             "SYS_EXEC",
@@ -292,6 +305,7 @@ pub(super) fn sql(text: &[u8], effects: &mut Vec<Effect>) {
             "LO_EXPORT",
             "WRITEFILE",
             "PG_TERMINATE_BACKEND",
+            " EDIT(",
         ] {
             if upper.contains(name) {
                 effects.push(Effect::Database { statement: Value::known(statement.trim()) });

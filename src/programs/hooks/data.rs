@@ -191,7 +191,8 @@ pub(super) fn database(
         return;
     }
     for text in program.grammar.find("-e").into_iter().flat_map(|id| parsed.values(id)) {
-        super::super::code::effects(Language::Sql, text, context, effects);
+        let language = if name == "rake" { Language::Ruby } else { Language::Sql };
+        super::super::code::effects(language, text, context, effects);
     }
     if let Input::Known(text) = &context.invocation.stdin {
         super::super::code::effects(Language::Sql, &Value::known(text.clone()), context, effects);

@@ -112,11 +112,7 @@ impl Evaluator<'_> {
                 let on = args.iter().any(|value| matches!(value.as_known(), Some(b"-s" | b"-so" | b"-os")));
                 for option in args.iter().filter_map(Value::as_str) {
                     match option {
-                        "expand_aliases" => self.expand_aliases |= on,
-                        "posix" => {
-                            self.posix = on;
-                            self.expand_aliases |= on;
-                        }
+                        "posix" => self.posix = on,
                         "extglob" => self.extglob = on,
                         _ => {}
                     }
@@ -379,7 +375,6 @@ impl Evaluator<'_> {
                     if letters.contains(&b'o') {
                         if tail.first().and_then(Value::as_known) == Some(b"posix") {
                             self.posix = *sign == b'-';
-                            self.expand_aliases |= self.posix;
                         }
                         rest = tail.split_first().map_or(tail, |(_, tail)| tail);
                     }

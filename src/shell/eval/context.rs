@@ -35,8 +35,6 @@ pub struct Context<'a> {
     pub files: Vec<Written>,
     /// Whether `shopt -s extglob` is in force (`bash -O extglob`).
     pub extglob: bool,
-    /// Whether aliases are expanded (`shopt -s expand_aliases`; a POSIX shell always does).
-    pub aliases: bool,
     /// Whether bash reads as POSIX has it (`bash --posix`), which is not to say that it is another shell.
     pub posix: bool,
     /// Directories that are there for sure, so that `cd` to one succeeds.
@@ -71,7 +69,6 @@ impl Default for Context<'_> {
             stdin: Input::Inherited,
             files: Vec::new(),
             extglob: false,
-            aliases: false,
             posix: false,
             standing: Vec::new(),
         }

@@ -44,10 +44,7 @@ impl Evaluator<'_> {
                 };
                 self.aliases.extend(items.iter().filter_map(known));
             }
-            ("POSIXLY_CORRECT", Slot::Scalar(_)) => {
-                self.posix = true;
-                self.expand_aliases = true;
-            }
+            ("POSIXLY_CORRECT", Slot::Scalar(_)) => self.posix = true,
             ("RANDOM" | "OPTIND", Slot::Scalar(value)) => {
                 if let Some(bytes) = value.as_known().map(<[u8]>::to_vec) {
                     self.check_names(&bytes);

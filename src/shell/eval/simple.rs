@@ -349,7 +349,7 @@ impl Evaluator<'_> {
                 let name = name.to_owned();
                 return self.call(&name, reading);
             }
-            if self.expand_aliases && self.aliases.contains_key(name) {
+            if !self.aliases.is_empty() && self.aliases.contains_key(name) {
                 let name = name.to_owned();
                 self.alias(&name, script, node);
             }
@@ -389,7 +389,8 @@ impl Evaluator<'_> {
         }
     }
 
-    /// An alias is replaced in the text: what stands behind the first word stays as it was written.
+    /// An alias, whether or not it is expanded: other shells do without being told, and those of agents are often told by a
+    /// file that they read first. It is replaced in the text: what stands behind the first word stays as it was written.
     pub(super) fn alias(&mut self, name: &str, script: &Rc<Script>, node: &Node) {
         let Some(value) = self.aliases.get(name).cloned() else { return };
         let Kind::Simple { words, .. } = node.kind else { return };

@@ -215,7 +215,10 @@ pub(super) fn means_the_call(
         (Language::Awk, _) => matches!(word, b"system"),
         (_, b"read" | b"readlines") => language == Language::Ruby && qualifier(&["File."]),
         // a Rakefile
-        (Language::Ruby, b"sh") => has(&["task"]),
+        (Language::Ruby, b"sh") => {
+            let behind = text.get(before.len() + word.len()..).unwrap_or_default().trim_ascii_start();
+            has(&["task"]) || matches!(behind.first(), Some(b'"' | b'\'' | b'(' | b'%'))
+        }
         (Language::Other, b"Command") => qualifier(&["exec."]),
         (_, b"cmd" | b"sh") => language == Language::Other,
         (_, b"write") => language == Language::Ruby && qualifier(&["File.", "IO."]),
