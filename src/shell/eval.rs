@@ -26,6 +26,7 @@ mod printf;
 mod readings;
 mod replacement;
 mod report;
+mod sed;
 mod simple;
 mod spawning;
 mod state;

@@ -75,10 +75,6 @@ pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>, dialect: Dialect) -> 
         b"tr" => tr(args, stdin?)?,
         b"cut" => cut(args, stdin?)?,
         b"head" | b"tail" => ends(name == b"head", args, stdin?)?,
-        b"sed" => match args {
-            [script] | [b"-e", script] => substitute(script, stdin?)?,
-            _ => return None,
-        },
         b"seq" => numbers(args)?,
         b"dirname" => match args {
             [path] => with_newline(dirname(path)),
@@ -416,37 +412,4 @@ fn ends(head: bool, args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
         (false, _) => parts.get(parts.len().saturating_sub(number)..),
     };
     kept.map(<[&[u8]]>::concat)
-}
-
-/// `s/text/text/` with at most a `g`, where the pattern is plain text.
-fn substitute(script: &[u8], input: &[u8]) -> Option<Vec<u8>> {
-    let (letter, rest) = script.split_first()?;
-    let (separator, rest) = rest.split_first()?;
-    if *letter != b's' {
-        return None;
-    }
-    let mut fields = rest.split(|byte| byte == separator);
-    let (pattern, replacement, flags) = (fields.next()?, fields.next()?, fields.next()?);
-    let plain = |text: &[u8], special: &[u8]| !text.iter().any(|byte| special.contains(byte));
-    if fields.next().is_some()
-        || pattern.is_empty()
-        || !plain(pattern, b"\\.*[]^$+?(){}|")
-        || !plain(replacement, b"\\&")
-        || !matches!(flags, b"" | b"g")
-    {
-        return None;
-    }
-    Some(lines(input, |line, out| {
-        let mut rest = line;
-        while let Some(at) = rest.windows(pattern.len()).position(|window| window == pattern) {
-            let (before, after) = rest.split_at(at);
-            out.extend_from_slice(before);
-            out.extend_from_slice(replacement);
-            rest = after.get(pattern.len()..).unwrap_or(&[]);
-            if flags.is_empty() {
-                break;
-            }
-        }
-        out.extend_from_slice(rest);
-    }))
 }

@@ -6,7 +6,7 @@
 use super::super::{Input, Piece, RedirectKind, Unknown, Value, Written};
 use super::simple::Reading;
 use super::state::{CWD, Slot};
-use super::{Evaluator, constants};
+use super::{Evaluator, constants, sed};
 
 /// The longest content that is followed, in bytes.
 const LONGEST: usize = 1 << 16;
@@ -15,6 +15,13 @@ const MOST_PIECES: usize = 256;
 
 /// Programs in front of another that change nothing about what it writes.
 const IN_FRONT: &[&str] = &["sudo", "doas", "command", "builtin", "exec", "env", "nohup", "time", "busybox"];
+
+/// Programs that read the files that they are given one behind the other, as they would read standard input.
+const FILTERS: &[&[u8]] = &[
+    b"cat", b"tac", b"rev", b"head", b"tail", b"sed", b"gsed", b"awk", b"gawk", b"mawk", b"nawk", b"cut",
+    b"base64", b"base32", b"basenc", b"xxd", b"gunzip", b"zcat", b"gzip", b"sort", b"uniq", b"grep", b"fold",
+    b"nl", b"jq",
+];
 
 impl Evaluator<'_> {
     /// What is read from a file of this name.
@@ -25,6 +32,9 @@ impl Evaluator<'_> {
     /// The content of a file that the text itself makes.
     pub(super) fn made(&self, path: &Value) -> Option<Input> {
         let bytes = path.as_known()?;
+        if bytes == b"/dev/null" {
+            return Some(Input::Known(Vec::new()));
+        }
         if bytes == b"/dev/stdin" || bytes == b"/dev/fd/0" || bytes == b"/proc/self/fd/0" {
             return Some(self.place.stdin.clone());
         }
@@ -67,6 +77,71 @@ impl Evaluator<'_> {
         }
     }
 
+    /// A filter of files that the text makes, without their names, and what it reads of them.
+    pub(super) fn input_of_files<'v>(&self, argv: &[&'v [u8]]) -> Option<(Vec<&'v [u8]>, Vec<u8>)> {
+        if self.files.is_empty() && self.processes.is_empty() {
+            return None;
+        }
+        let name = argv.first()?.rsplit(|byte| *byte == b'/').next()?;
+        if !FILTERS.contains(&name) {
+            return None;
+        }
+        let mut input = None;
+        let mut rest = Vec::with_capacity(argv.len());
+        for (at, word) in argv.iter().enumerate() {
+            let made = if at == 0 || word.starts_with(b"-") { None } else { self.made(&Value::known(*word)) };
+            match made {
+                Some(Input::Known(bytes)) => input.get_or_insert_with(Vec::new).extend_from_slice(&bytes),
+                _ => rest.push(*word),
+            }
+        }
+        input.map(|input| (rest, input))
+    }
+
+    /// Notes what editors make of files that the text wrote: what they do that is not followed leaves a file of which nothing
+    /// is known.
+    fn edit_files(&mut self, program: &str, arguments: &[Value], stdin: &Input) {
+        let words: Option<Vec<&[u8]>> = arguments.iter().map(Value::as_known).collect();
+        let script = words.as_deref().filter(|_| program.ends_with("sed")).and_then(sed::Arguments::read);
+        if let Some(script) = script.as_ref().filter(|script| script.may_write()) {
+            let contents = script.files.iter().filter_map(|file| self.made(&Value::known(*file)));
+            let inputs = if script.files.is_empty() { vec![stdin.clone()] } else { contents.collect() };
+            let known = inputs.iter().filter_map(|input| match input {
+                Input::Known(bytes) => script.run(bytes),
+                _ => None,
+            });
+            for (path, text) in known.flat_map(|edited| edited.files).collect::<Vec<_>>() {
+                self.write_file(&path, false, Some(Value::known(text)));
+            }
+        }
+        let in_place = |word: &Value| match word.prefix() {
+            [b'-', b'-', name @ ..] => name.starts_with(b"in-place"),
+            [b'-', letters @ ..] => {
+                letters.iter().take_while(|letter| **letter != b'e').any(|letter| *letter == b'i')
+            }
+            _ => false,
+        };
+        let edits = !program.ends_with("sed") && program != "perl" || arguments.iter().any(in_place);
+        if self.files.is_empty() || !edits {
+            return;
+        }
+        // `perl -pi -e CODE`
+        let code = words.as_deref().filter(|_| program == "perl").and_then(|words| {
+            let at = words.iter().position(|word| word.starts_with(b"-") && word.ends_with(b"e"))?;
+            let prints = words.get(..=at)?.iter().any(|word| word.contains(&b'p'));
+            words.get(at + 1).copied().filter(|_| prints)
+        });
+        for word in arguments.iter().filter_map(Value::as_known).filter(|word| !word.starts_with(b"-")) {
+            let Some(Some(content)) = self.files.get(&self.absolute(word)) else { continue };
+            let text = content.as_known().and_then(|text| match (&script, code) {
+                (Some(script), _) => script.run(text).map(|edited| edited.text),
+                (None, Some(code)) => sed::substituted_by_perl(code, text),
+                (None, None) => None,
+            });
+            self.write_file(word, false, text.map(Value::known));
+        }
+    }
+
     /// Notes the files that a command writes, with what it prints.
     pub(super) fn record_files(&mut self, reading: &Reading, printed: Option<&[u8]>, stdin: &Input) {
         let writes = written_by(&reading.redirects);
@@ -90,6 +165,7 @@ impl Evaluator<'_> {
         let known = || arguments.iter().filter_map(Value::as_known);
         let operands = || known().filter(|word| !word.starts_with(b"-"));
         match program {
+            "sed" | "gsed" | "perl" | "patch" | "ed" | "ex" => self.edit_files(program, arguments, stdin),
             "tee" | "sponge" => {
                 let append = known().any(|word| matches!(word, b"-a" | b"--append"));
                 for path in operands().map(<[u8]>::to_vec).collect::<Vec<_>>() {

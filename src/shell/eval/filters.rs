@@ -1,10 +1,5 @@
 //! More of what small filters print: encoders, editors of lines, and what stands in front of them without changing anything.
 
-use regex::bytes::RegexBuilder;
-
-/// Patterns longer than this are not followed.
-const LONGEST_PATTERN: usize = 256;
-
 /// The command behind programs that change nothing about what it prints: `env echo x`, `timeout 5 echo x`, `sh -c 'echo x'`.
 pub(super) fn bare<'a>(argv: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let mut rest = argv.to_vec();
@@ -65,7 +60,15 @@ pub(super) fn output(name: &[u8], args: &[&[u8]], stdin: Option<&[u8]>) -> Optio
             stdin.map(<[u8]>::to_vec)
         }
         b"paste" => pasted(args, stdin?),
-        b"sed" => edited(args, stdin?),
+        b"sed" | b"gsed" => {
+            let arguments =
+                super::sed::Arguments::read(args).filter(|read| read.files.is_empty() && !read.in_place);
+            Some(arguments?.run(stdin?)?.text)
+        }
+        b"perl" => match args {
+            [b"-pe", code] | [b"-p", b"-e", code] => super::sed::substituted_by_perl(code, stdin?),
+            _ => None,
+        },
         b"awk" | b"gawk" | b"mawk" | b"nawk" => fields(args, stdin?),
         _ => None,
     }
@@ -169,185 +172,6 @@ fn fields(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
         };
         out.extend_from_slice(&wanted.iter().map(field).collect::<Vec<_>>().join(&b' '));
         out.push(b'\n');
-    }
-    Some(out)
-}
-
-/// sed whose script substitutes and does no more.
-fn edited(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
-    let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
-    let mut extended = false;
-    let mut scripts: Vec<&[u8]> = Vec::new();
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        match *word {
-            b"-E" | b"-r" | b"--regexp-extended" => extended = true,
-            b"-e" | b"--expression" => scripts.push(words.next()?),
-            word if word.starts_with(b"-") => return None,
-            word if scripts.is_empty() => scripts.push(word),
-            _ => return None,
-        }
-    }
-    let mut text = input.to_vec();
-    for script in scripts {
-        let mut rest = script.trim_ascii();
-        while !rest.is_empty() {
-            // a line that became two is still one for what follows
-            if lines(&text) != lines(input) {
-                return None;
-            }
-            let (changed, behind) = substituted(rest, &text, extended)?;
-            text = changed;
-            let behind = behind.trim_ascii();
-            rest = match behind.split_first() {
-                Some((b';' | b'\n', rest)) => rest.trim_ascii(),
-                None => behind,
-                Some(_) => return None,
-            };
-        }
-    }
-    (!args.is_empty()).then_some(text)
-}
-
-/// One `s` of sed: the text that it makes, and what stands behind it.
-fn substituted<'s>(script: &'s [u8], input: &[u8], extended: bool) -> Option<(Vec<u8>, &'s [u8])> {
-    let (separator, rest) = script.strip_prefix(b"s")?.split_first()?;
-    if separator.is_ascii_alphanumeric() || matches!(separator, b'\\' | b'\n') {
-        return None;
-    }
-    let (pattern, rest) = part(rest, *separator)?;
-    let (replacement, rest) = part(rest, *separator)?;
-    let (all, rest) = rest.strip_prefix(b"g").map_or((false, rest), |rest| (true, rest));
-    if rest.first().is_some_and(u8::is_ascii_alphanumeric) {
-        return None;
-    }
-    let pattern = translated(pattern, extended)?;
-    let regex = RegexBuilder::new(&pattern).unicode(false).size_limit(1 << 18).build().ok()?;
-    let replacement = expansion(replacement, regex.captures_len())?;
-    let mut out = Vec::with_capacity(input.len());
-    for line in input.split_inclusive(|byte| *byte == b'\n') {
-        let (line, end) = line.strip_suffix(b"\n").map_or((line, b"".as_slice()), |line| (line, b"\n"));
-        let times = usize::from(!all);
-        out.extend_from_slice(&regex.replacen(line, times, replacement.as_slice()));
-        out.extend_from_slice(end);
-        if out.len() > super::constants::MOST {
-            return None;
-        }
-    }
-    Some((out, rest))
-}
-
-/// A part of an `s` up to its separator.
-fn part(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
-    let mut at = 0;
-    loop {
-        match *text.get(at)? {
-            // what an escaped separator stands for depends on what it is
-            b'\\' if separator != b'/' && text.get(at + 1) == Some(&separator) => return None,
-            b'\\' => at += 2,
-            byte if byte == separator => return Some((text.get(..at)?, text.get(at + 1..)?)),
-            _ => at += 1,
-        }
-    }
-}
-
-/// A pattern of sed as this crate's: without what the two choose differently among.
-fn translated(pattern: &[u8], extended: bool) -> Option<String> {
-    let pattern = std::str::from_utf8(pattern).ok().filter(|text| text.is_ascii())?;
-    if pattern.len() > LONGEST_PATTERN || pattern.is_empty() {
-        return None;
-    }
-    let mut out = String::from("(?s-u)");
-    let letters: Vec<char> = pattern.chars().collect();
-    let mut at = 0;
-    // right behind the start or what opens a group
-    let mut start = true;
-    let mut quantified = false;
-    while let Some(&letter) = letters.get(at) {
-        at += 1;
-        let (operator, letter) = match letter {
-            '\\' => {
-                let next = *letters.get(at)?;
-                at += 1;
-                match next {
-                    '(' | ')' | '{' | '}' | '+' | '?' => (!extended, next),
-                    '.' | '*' | '/' | '\\' | '[' | ']' | '^' | '$' | '-' | '|' if next != '|' || extended => {
-                        (false, next)
-                    }
-                    'n' => {
-                        out.push_str("\\n");
-                        (start, quantified) = (false, false);
-                        continue;
-                    }
-                    's' | 'w' => {
-                        out.push('\\');
-                        out.push(next);
-                        (start, quantified) = (false, false);
-                        continue;
-                    }
-                    _ => return None,
-                }
-            }
-            '(' | ')' | '{' | '}' | '+' | '?' => (extended, letter),
-            '|' if extended => return None,
-            '^' => (start && !out.ends_with('^') || extended, letter),
-            '$' => (at == letters.len() || extended, letter),
-            '*' if extended && start => return None,
-            '*' => (!start, letter),
-            '.' => (true, letter),
-            '[' => {
-                let rest = letters.get(at..)?;
-                let first = usize::from(rest.first() == Some(&'^')) + 1;
-                let end = first + rest.iter().skip(first).position(|letter| *letter == ']')?;
-                let inside = rest.get(..end)?;
-                if inside.iter().any(|letter| matches!(letter, '[' | '\\' | '&' | '~')) {
-                    return None;
-                }
-                out.push('[');
-                out.extend(inside);
-                out.push(']');
-                at += end + 1;
-                (start, quantified) = (false, false);
-                continue;
-            }
-            other => (false, other),
-        };
-        let quantifies = matches!(letter, '*' | '+' | '?' | '{') && operator;
-        // which of several matches a group takes is chosen differently
-        if quantifies && (start || quantified || out.ends_with(')') && !out.ends_with("\\)")) {
-            return None;
-        }
-        if operator {
-            out.push(letter);
-        } else {
-            out.push_str(&regex::escape(&letter.to_string()));
-        }
-        start = operator && matches!(letter, '(' | '^');
-        quantified = operator && matches!(letter, '*' | '+' | '?' | '}');
-    }
-    Some(out)
-}
-
-/// The replacement of an `s`, as this crate's.
-fn expansion(replacement: &[u8], groups: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(replacement.len());
-    let mut bytes = replacement.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'&' => out.extend_from_slice(b"${0}"),
-            b'$' => out.extend_from_slice(b"$$"),
-            b'\\' => match bytes.next()? {
-                digit @ b'0'..=b'9' if usize::from(digit - b'0') < groups => {
-                    out.extend_from_slice(&[b'$', b'{', *digit, b'}']);
-                }
-                b'n' => out.push(b'\n'),
-                other @ (b'/' | b'&' | b'\\' | b'.' | b'-' | b'*' | b' ' | b'"' | b'\'' | b'\n') => {
-                    out.push(*other);
-                }
-                _ => return None,
-            },
-            byte => out.push(*byte),
-        }
     }
     Some(out)
 }

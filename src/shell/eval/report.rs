@@ -155,7 +155,10 @@ impl Evaluator<'_> {
                     _ => None,
                 }
             }
-            _ => constants::output(argv, input, self.context.dialect),
+            _ => match self.input_of_files(argv) {
+                Some((argv, input)) => constants::output(&argv, Some(&input), self.context.dialect),
+                None => constants::output(argv, input, self.context.dialect),
+            },
         }
     }
 
