@@ -122,6 +122,7 @@ const LOSSES: &[&str] = &[
     "--delete",
     "--drop",
     "force",
+    "--force-reset",
     "remove",
     "decommission",
     "db:*:all",
