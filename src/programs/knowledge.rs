@@ -35,6 +35,7 @@ pub(super) const SHIPPED: &[(&str, &str)] = &[
     ("agents", include_str!("../../policies/programs/agents.toml")),
     ("hardware", include_str!("../../policies/programs/hardware.toml")),
     ("runners", include_str!("../../policies/programs/runners.toml")),
+    ("services", include_str!("../../policies/programs/services.toml")),
     ("execward", include_str!("../../policies/programs/execward.toml")),
 ];
 

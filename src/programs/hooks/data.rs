@@ -142,6 +142,8 @@ const LOSSES: &[&str] = &[
     "db:schema:load",
     "deleteall",
     "rmr",
+    "rm",
+    "clearsnapshot",
     "db:structure:load",
     "db:setup",
     "db:seed:replant",
