@@ -37,7 +37,10 @@ fn command(
     knowledge: &Knowledge,
     effects: &mut Vec<Effect>,
 ) {
-    let found = program_word::find(word, knowledge);
+    let found = match program_word::placed(word, &invocation.cwd) {
+        Some(word) => program_word::find(&word, knowledge),
+        None => program_word::find(word, knowledge),
+    };
     let script = word.as_known().and_then(|word| {
         [b"/etc/init.d/".as_slice(), b"/etc/rc.d/"]
             .into_iter()
@@ -57,7 +60,7 @@ fn command(
         let context = Context { invocation, knowledge, argv: &invocation.argv, cwd, depth: 0 };
         let before = effects.len();
         run(program, arguments, &context, effects);
-        if found.runs_file {
+        if found.runs_file && !program_word::is_standard_pattern(word) {
             // `./script` is most likely not script(1): what such a program would do with no more than its name, or with
             // words that it does not know, says nothing of the file
             let mut index = 0;
@@ -319,6 +322,10 @@ fn quoted(argv: &[Value], unknown: bool, knowledge: &Knowledge, effects: &mut Ve
         let text = word.as_str().unwrap_or_default();
         let (option, value) = match text.split_once('=') {
             Some((option, value)) if option.starts_with('-') => (option, value),
+            // `-x testenv.commands=rm x`
+            Some((option, value)) if !before.is_empty() && !option.contains(char::is_whitespace) => {
+                (option, value)
+            }
             _ => (before, text),
         };
         before = if text.starts_with('-') { text } else { "" };

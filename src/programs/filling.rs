@@ -409,6 +409,11 @@ fn setting_text(value: &Value) -> Value {
     let Some(known) = text.as_known() else { return text };
     let known = known.trim_ascii();
     let known = known.strip_prefix(b"!").unwrap_or(known);
+    // `runner=["rm", "x"]`
+    if let Some(list) = known.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
+        let words = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        return Value::known(words.collect::<Vec<_>>().join(&b' '));
+    }
     let bare = known.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     Value::known(bare.unwrap_or(known))
 }

@@ -104,6 +104,27 @@ pub(super) fn standard_name(word: &Value) -> Option<&str> {
     text.rsplit('/').find(|part| *part == name)
 }
 
+/// `./rm` where the directory is one whose programs are known by their names: the same path from the root.
+pub(super) fn placed(word: &Value, cwd: &Value) -> Option<Value> {
+    let text = word.as_str()?;
+    if text.starts_with('/') || !text.contains('/') {
+        return None;
+    }
+    let path = Value::known(format!("{}/{text}", cwd.as_str().filter(|cwd| cwd.starts_with('/'))?));
+    standard_name(&path).is_some().then_some(path)
+}
+
+/// `/b?n/rebo[o]t`: a pattern that names what stands in a directory whose programs are known by their names.
+pub(super) fn is_standard_pattern(word: &Value) -> bool {
+    if word.as_known().is_some() || !word.prefix().starts_with(b"/") {
+        return false;
+    }
+    let text = word.to_string();
+    let Some((directory, _)) = text.rsplit_once('/') else { return false };
+    directory.contains(['*', '?', '['])
+        || normal(directory).is_some_and(|path| STANDARD.contains(&path.as_str()))
+}
+
 /// An absolute path without `.`, `..`, doubled slashes and the ways around through /proc.
 fn normal(path: &str) -> Option<String> {
     if !path.starts_with('/') {

@@ -124,6 +124,20 @@ impl Walk<'_> {
                 {
                     found.extend(content.as_known().and_then(composed));
                 }
+                ("ninja" | "samu" | "ninja-build", b"build.ninja") => {
+                    found.extend(content.as_known().map(programs::code::build_effects).unwrap_or_default());
+                }
+                ("go", _) if first == Some("generate") && ends(&[b".go"]) => {
+                    let lines = content.as_known().map(|text| text.split(|byte| *byte == b'\n'));
+                    let commands = lines
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|line| line.trim_ascii().strip_prefix(b"//go:generate "));
+                    for command in commands.take(MOST_FOLLOWED) {
+                        let text = Value::known(command);
+                        script(Language::Shell(Dialect::Posix), text, &[], task, found);
+                    }
+                }
                 ("direnv", b".envrc") => {
                     script(Language::Shell(Dialect::Bash), content.clone(), &[], task, found);
                 }

@@ -220,6 +220,8 @@ impl Walk<'_> {
                 Language::JavaScript
             }
             "phpunit" | "composer" | "pest" if ends(b".php") => Language::Php,
+            "gradle" | "gradlew" if ends(b".gradle") || ends(b".kts") => Language::Other,
+            "ant" if name == b"build.xml" => Language::Other,
             "prove" if ends(b".t") || ends(b".pl") => Language::Perl,
             _ => return None,
         })

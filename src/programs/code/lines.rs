@@ -1,4 +1,4 @@
-//! Languages of lines: sed, make, SQL clients, editors and debuggers.
+//! Languages of lines: sed, make, editors and debuggers.
 
 use super::super::effect::{Effect, Operation};
 use super::shell;
@@ -129,7 +129,7 @@ fn delimited(text: &[u8], from: usize, delimiter: u8) -> usize {
     text.len()
 }
 
-fn write(path: &[u8], effects: &mut Vec<Effect>) {
+pub(super) fn write(path: &[u8], effects: &mut Vec<Effect>) {
     effects.push(Effect::Write { path: Value::known(path.trim_ascii()), how: Operation::Overwrite });
 }
 
@@ -197,159 +197,8 @@ pub(super) fn make(text: &[u8], effects: &mut Vec<Effect>) {
     }
 }
 
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+pub(super) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
-}
-
-/// Adds what SQL text destroys, and the shell escapes of its clients.
-pub(super) fn sql(text: &[u8], effects: &mut Vec<Effect>) {
-    for line in text.split(|byte| *byte == b'\n') {
-        let line = line.trim_ascii();
-        let rest = |prefix: &[u8]| line.strip_prefix(prefix).map(<[u8]>::trim_ascii);
-        if let Some(command) = rest(b"\\!")
-            .or(rest(b".shell "))
-            .or(rest(b".system "))
-            .or(rest(b"system "))
-            .or(rest(b"! "))
-            .or(rest(b".sh "))
-            .or(rest(b".sy "))
-        {
-            effects.push(shell(Value::known(command)));
-        } else if let Some(command) = rest(b".import ").and_then(|source| {
-            let at = source.iter().position(|byte| *byte == b'|')?;
-            source.get(at + 1..)
-        }) {
-            let end = command.iter().position(|byte| matches!(byte, b'\'' | b'"')).unwrap_or(command.len());
-            effects.push(shell(Value::known(command.get(..end).unwrap_or_default())));
-        } else if let Some(path) =
-            rest(b"\\i ").or(rest(b".read ")).or(rest(b"source ")).or(rest(b"\\. ")).or(rest(b"\\ir "))
-        {
-            match path.strip_prefix(b"|") {
-                Some(command) => effects.push(shell(Value::known(command))),
-                None => effects.push(Effect::RunFile { path: Value::known(path), language: None }),
-            }
-        } else if let Some(at) = line.iter().position(|byte| *byte == b'|')
-            && (line.starts_with(b"\\o")
-                || line.starts_with(b"\\g")
-                || line.starts_with(b"\\w")
-                || line.starts_with(b".o"))
-        {
-            effects.push(shell(Value::known(line.get(at + 1..).unwrap_or_default())));
-        } else if let Some(path) =
-            rest(b".output ").or(rest(b".once ")).or(rest(b"\\o ")).or(rest(b".backup ")).or(rest(b".save "))
-        {
-            write(path, effects);
-        }
-        for word in line.split(|byte| byte.is_ascii_whitespace()) {
-            // a backslash command may stand behind a statement: `select 1 \! rm`
-            if word == b"\\!"
-                && !line.starts_with(b"\\!")
-                && let Some(at) = find(line, b"\\!")
-            {
-                effects.push(shell(Value::known(line.get(at + 2..).unwrap_or_default())));
-            }
-        }
-    }
-    let text = String::from_utf8_lossy(text);
-    let plain = without_literals(&text);
-    for statement in plain.split(';') {
-        let upper = statement.to_uppercase();
-        let mut words = upper.split_whitespace();
-        let first = words.next().unwrap_or_default();
-        let destroys = match first {
-            "DROP" | "TRUNCATE" | "FLUSH" | "PURGE" | "DELETE" | "SHUTDOWN" | "KILL" => true,
-            "UPDATE" => !upper.contains("WHERE"),
-            "ALTER" => upper.contains(" DROP ") || upper.contains("USER") || upper.contains("ROLE"),
-            "WITH" | "EXPLAIN" | "BEGIN" | "DO" | "CALL" => {
-                upper.contains("DELETE ") || upper.contains("DROP ")
-            }
-            "REPLACE" | "GRANT" | "REVOKE" | "VACUUM" => first == "GRANT" || first == "REVOKE",
-            "CREATE" => upper.contains("USER") || upper.contains(" ROLE"),
-            _ => false,
-        };
-        let lower = statement.contains(".drop")
-            || statement.contains("deleteMany")
-            || statement.contains("deleteOne")
-            || statement.contains(".remove(")
-            || statement.contains("dropDatabase");
-        if destroys || lower {
-            effects.push(Effect::Database { statement: Value::known(statement.trim()) });
-        }
-        if (first == "COPY" || first == "\\COPY" || upper.contains("COPY ")) && upper.contains("PROGRAM") {
-            // the command stood in a literal
-            for literal in text.split('\'').skip(1).step_by(2) {
-                effects.push(shell(Value::known(literal)));
-            }
-        } else if first == "COPY" || first == "\\COPY" {
-            let mut parts = text.split('\'');
-            while let (Some(before), Some(literal)) = (parts.next(), parts.next()) {
-                if before.trim_ascii_end().to_ascii_lowercase().ends_with(" to") || before.ends_with(")to") {
-                    write(literal.as_bytes(), effects);
-                }
-            }
-        }
-        // SQLite's client starts an editor
-        if upper.contains(" EDIT(") {
-            for literal in text.split('\'').skip(1).step_by(2) {
-                effects.push(shell(Value::known(literal)));
-            }
-        }
-        for name in [
-            "SYS_EXEC",
-            "SYS_EVAL",
-            "XP_CMDSHELL",
-            "LOAD_EXTENSION",
-            "INTO OUTFILE",
-            "INTO DUMPFILE",
-            "PG_READ_FILE",
-            "LO_EXPORT",
-            "WRITEFILE",
-            "PG_TERMINATE_BACKEND",
-            " EDIT(",
-        ] {
-            if upper.contains(name) {
-                effects.push(Effect::Database { statement: Value::known(statement.trim()) });
-            }
-        }
-    }
-}
-
-/// SQL without its string literals and comments, so that words in data are not taken for statements.
-fn without_literals(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut quoted = false;
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\'' => {
-                quoted = !quoted;
-                plain.push(letter);
-            }
-            _ if quoted => {}
-            '-' if letters.peek() == Some(&'-') => {
-                for skipped in letters.by_ref() {
-                    if skipped == '\n' {
-                        break;
-                    }
-                }
-                plain.push(' ');
-            }
-            '/' if letters.peek() == Some(&'*') => {
-                let mut before = ' ';
-                letters.next();
-                for skipped in letters.by_ref() {
-                    if before == '*' && skipped == '/' {
-                        break;
-                    }
-                    before = skipped;
-                }
-                plain.push(' ');
-            }
-            _ => plain.push(letter),
-        }
-    }
-    // an odd quote must not hide what stands behind it
-    if quoted { text.to_owned() } else { plain }
 }
 
 /// Adds the shell escapes of editors, pagers and debuggers: `!command`, `:r !command`, `shell command`.
@@ -439,5 +288,15 @@ pub(super) fn build(text: &[u8], effects: &mut Vec<Effect>) {
         rest = rest.get(at + 7..).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == b')').unwrap_or(rest.len());
         effects.push(shell(Value::known(rest.get(..end).unwrap_or_default().trim_ascii())));
+    }
+}
+
+/// Adds the commands in the macros of rpm: `%(rm x)`.
+pub(super) fn macros(text: &[u8], effects: &mut Vec<Effect>) {
+    const MOST: usize = 64;
+    for at in memchr::memmem::find_iter(text, b"%(").take(MOST) {
+        let command = text.get(at + 2..).unwrap_or_default();
+        let end = command.iter().rposition(|byte| *byte == b')').unwrap_or(command.len());
+        effects.push(shell(Value::known(command.get(..end).unwrap_or_default())));
     }
 }

@@ -13,6 +13,7 @@ mod inert;
 mod lexed;
 mod lines;
 mod scan;
+mod sql;
 mod tcl;
 mod written;
 
@@ -64,7 +65,7 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
         }
         Language::Sed => lines::sed(&bytes, effects),
         Language::Make => lines::make(&bytes, effects),
-        Language::Sql => lines::sql(&bytes, effects),
+        Language::Sql => sql::sql(&bytes, effects),
         Language::Editor => {
             lines::editor(&bytes, effects);
             if memchr::memmem::find(&bytes, b"lua ").is_some() {
@@ -82,6 +83,14 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
         }
         Language::Other => {
             lines::build(&bytes, effects);
+            if context
+                .argv
+                .first()
+                .and_then(words::basename)
+                .is_some_and(|name| name.prefix().starts_with(b"rpm"))
+            {
+                lines::macros(&bytes, effects);
+            }
             tcl::effects(&bytes, effects);
             calls(language, &bytes, context, 0, effects);
         }
