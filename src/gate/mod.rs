@@ -12,6 +12,7 @@ pub mod class;
 mod classify;
 pub mod command;
 pub mod facts;
+mod given;
 mod hardline;
 mod opaque;
 pub(crate) mod pattern;

@@ -27,7 +27,7 @@ use super::place::{Base, Path, Place};
 use super::sources::Sources;
 use super::start::Start;
 use super::{ClassSet, Command, Decision, Facts, Finding, Judgement, PathClass};
-use super::{aliases, hardline, opaque, reader, text};
+use super::{aliases, given, hardline, opaque, reader, text};
 use crate::programs::{self, Effect, Knowledge, Language, Target, effects, is_guess};
 use crate::shell::{
     self, Budget, Evaluation, Input, Invocation, Oddity, Origin, Piece, ReadError, Span, Step, Value, Written,

@@ -1,6 +1,6 @@
 //! From an invocation to effects: finds the program, reads its arguments by its grammar, fills its templates.
 
-use super::effect::{Effect, Target};
+use super::effect::{Effect, Operation, Target};
 use super::filling::Filling;
 use super::grammar::Parsed;
 use super::knowledge::{Knowledge, Program, Subcommand};
@@ -375,7 +375,13 @@ fn is_dangerous(name: &str, knowledge: &Knowledge) -> bool {
     if let Some(hook) = &program.hook {
         return hook == "find";
     }
-    let looks = |verb: Verb| matches!(verb, Verb::Read | Verb::Fetch | Verb::Privilege);
+    // what a tool makes anew or edits loses little: a list of names of tools is no list of commands
+    let looks = |verb: Verb| {
+        matches!(
+            verb,
+            Verb::Read | Verb::Fetch | Verb::Privilege | Verb::Write(Operation::Create | Operation::Edit)
+        )
+    };
     let starts = program.effects.iter().any(|template| template.verb == Verb::Exec);
     !starts
         && (program.effects.iter().any(|template| !looks(template.verb))

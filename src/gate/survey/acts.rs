@@ -65,6 +65,7 @@ impl Walk<'_> {
         act.settled = self.survey.findings.len() > before;
         self.survey.findings.extend(opaque::findings(&act));
         self.survey.findings.extend(opaque::device(&act, base));
+        let given = given::effects(&act.effect, base);
         // what a container loses that is gone afterwards is nobody's
         let of_container = matches!(
             act.effect,
@@ -81,6 +82,9 @@ impl Walk<'_> {
             self.survey.findings.push(opaque::received(&act));
         }
         self.survey.acts.push(act);
+        for effect in given {
+            self.one_act(effect, task, base, scene, false, gives);
+        }
     }
 
     /// `~/` in a program's table is the home; a tilde that stands in the command's own words is one that the shell left.
