@@ -47,7 +47,12 @@ pub fn code_effects(
 
 /// Adds what can be seen in a code text.
 pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
-    let bytes = given::with_given(language, flattened(text), text, context);
+    let mut bytes = given::with_given(language, flattened(text), text, context);
+    if language == Language::Python
+        && let Ok(text) = std::str::from_utf8(&bytes)
+    {
+        bytes = inert::python_spelled(text).into_bytes();
+    }
     // a loop in a comment or in quotes is none
     let seen = lexed::lexed(language, &bytes);
     let code = seen.as_ref().map_or(bytes.as_slice(), |seen| &seen.code);

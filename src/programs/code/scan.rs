@@ -4,8 +4,10 @@ mod arguments;
 mod awk;
 mod bound;
 mod executes;
+mod lists;
 mod literals;
 mod names;
+mod receiver;
 mod writes;
 
 use std::collections::HashMap;
@@ -21,6 +23,7 @@ use bound::Bound;
 use executes::only_shows;
 use literals::{from_hex, perl_quote, quoted, unescaped};
 use names::{CALLS, Call, is_called, means_the_call};
+use receiver::{is_method, receiver, receiver_name};
 
 use super::super::effect::{Effect, Language, Operation, Target};
 use super::super::elsewhere::{below, happen_in};
@@ -240,7 +243,18 @@ fn happens(
         Call::Start => {
             let before = found.effects.len();
             found.starts = true;
-            start(word, arguments, found);
+            let listed = (language == Language::Python && arguments.computed && arguments.list)
+                .then(|| lists::words(&arguments.raw, bound));
+            match listed.flatten() {
+                Some(argv) => found.effects.push(Effect::Exec {
+                    argv: argv.into(),
+                    via: "code".to_owned(),
+                    target: Target::Here,
+                    assignments: Vec::new(),
+                    cwd: None,
+                }),
+                None => start(word, arguments, found),
+            }
             if let Some(directory) = &arguments.directory {
                 let directory = value(directory);
                 happen_in(&directory, found.effects.get_mut(before..).unwrap_or_default());
@@ -305,6 +319,10 @@ fn happens(
                         || !known && is_mode && mode.iter().any(|byte| b"wax+".contains(byte))
                 }
                 b"write_text" | b"write_bytes" => receiver(bound, before).is_none(),
+                b"save" if before.ends_with(b"torch.") => !ends_with_literal(&arguments.raw),
+                // text that is given back
+                _ if word.starts_with(b"to_") && gives_back(&arguments.raw) => return,
+                b"save" if arguments.count == 0 => return,
                 _ => !known,
             };
             found.writes_unknown |= computed;
@@ -353,6 +371,7 @@ fn happens(
             }
             let target = match word {
                 b"write_text" | b"write_bytes" => None,
+                b"save" if before.ends_with(b"torch.") => literals.last(),
                 b"copyfile" | b"copytree" | b"copy2" | b"copy" | b"move" | b"rename" | b"renameSync"
                 | b"symlink" => literals.get(1),
                 _ => literals.iter().find(|part| !matches!(part.as_slice(), b">" | b">>" | b"+<")),
@@ -393,6 +412,28 @@ fn happens(
                 .extend(literals.first().map(|url| Effect::Fetch { url: Value::known(url.clone()) }));
         }
     }
+}
+
+/// Whether the last argument of a call is one literal.
+fn ends_with_literal(raw: &[u8]) -> bool {
+    let raw = raw.trim_ascii_end();
+    let Some(last) = raw.iter().rposition(|byte| *byte == b',') else { return false };
+    let literal = raw.get(last + 1..).unwrap_or_default().trim_ascii();
+    let quote = literal.first().copied().filter(|byte| matches!(byte, b'\'' | b'"'));
+    quote.is_some_and(|quote| {
+        literal.len() > 2
+            && literal.last() == Some(&quote)
+            && literal.iter().filter(|byte| **byte == quote || **byte == b'\\').count() == 2
+    })
+}
+
+/// Whether a call that makes text of a table is given no file to write it to: nothing at all, or options alone.
+fn gives_back(raw: &[u8]) -> bool {
+    let inside = raw.trim_ascii_start().strip_prefix(b"(").unwrap_or(raw).trim_ascii();
+    let files = [b"path".as_slice(), b"buf", b"excel_writer"];
+    let option = inside.iter().take_while(|byte| is_word(**byte)).count();
+    let named = inside.get(option..).unwrap_or_default().trim_ascii_start().starts_with(b"=");
+    inside.is_empty() || option > 0 && named && !files.iter().any(|file| contains(inside, file))
 }
 
 /// Whether a walk leaves out some of what it finds: what it asks of the kind of a file leaves out nothing that counts.
@@ -512,42 +553,4 @@ fn in_home(arguments: &Arguments, recursive: bool) -> Option<Vec<u8>> {
         command.push(b'\'');
     }
     Some(command)
-}
-
-/// The name in front of a method.
-fn receiver_name(before: &[u8]) -> Option<Vec<u8>> {
-    let before = before.strip_suffix(b".")?;
-    let length = before.iter().rev().take_while(|byte| is_word(**byte)).count();
-    before.get(before.len() - length..).filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
-}
-
-/// Whether a name behind a dot belongs to a value, and not to a module whose function takes a path.
-fn is_method(before: &[u8]) -> bool {
-    let modules = [
-        b"io.".as_slice(),
-        b"os.",
-        b"gzip.",
-        b"bz2.",
-        b"lzma.",
-        b"codecs.",
-        b"tokenize.",
-        b"Image.",
-        b"builtins.",
-    ];
-    before.ends_with(b".") && !modules.iter().any(|module| before.ends_with(module))
-}
-
-/// `Path("x").` in front of a method, or a name that was given to one.
-fn receiver(bound: &Bound<'_>, before: &[u8]) -> Option<Vec<u8>> {
-    let before = before.strip_suffix(b".")?;
-    let length = before.iter().rev().take_while(|byte| is_word(**byte)).count();
-    if length > 0 {
-        let name = before.get(before.len() - length..)?;
-        return bound.get(name, before.len())?.literals.first().cloned();
-    }
-    let before = before.strip_suffix(b")")?;
-    let quote = *before.last().filter(|byte| matches!(byte, b'\'' | b'"'))?;
-    let inner = before.get(..before.len() - 1)?;
-    let start = inner.iter().rposition(|byte| *byte == quote)?;
-    inner.get(start + 1..).map(<[u8]>::to_vec)
 }

@@ -7,6 +7,13 @@ mod awk;
 mod javascript;
 mod judged;
 mod python;
+mod verbs;
+
+pub(super) use python::spelled as python_spelled;
+
+use std::collections::HashSet;
+
+use verbs::{changes_data, names_a_change};
 
 use super::super::effect::{Effect, Language};
 use super::lexed::{Lexed, lexed};
@@ -14,7 +21,7 @@ use super::scan;
 use crate::shell::Value;
 
 /// Longest text that is looked at; longer one-liners are asked about.
-const MAX_TEXT: usize = 8192;
+const MAX_TEXT: usize = 16384;
 
 /// Whether a code text plainly only computes and prints: the policy may let it run without a question.
 ///
@@ -155,105 +162,6 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
 }
 
-/// Words that change something where whoever is called means it: what an imported module does is known by its names alone.
-const VERBS: &[&str] = &[
-    "delete",
-    "remove",
-    "unlink",
-    "rmtree",
-    "rmdir",
-    "drop",
-    "truncate",
-    "destroy",
-    "purge",
-    "wipe",
-    "erase",
-    "kill",
-    "terminate",
-    "exec",
-    "system",
-    "spawn",
-    "popen",
-    "shutdown",
-    "reboot",
-    "install",
-    "upload",
-    "publish",
-    "deploy",
-    "chmod",
-    "chown",
-    "symlink",
-    "rename",
-    "sudo",
-    "shell",
-    "sendmail",
-    "send_mail",
-    "extractall",
-    "commit",
-    "migrate",
-    "flushall",
-    "flushdb",
-    "savetxt",
-    "to_sql",
-    "to_csv",
-    "to_excel",
-    "put_object",
-    "allow_pickle",
-    "unlock",
-    "revoke",
-    "grant",
-    "transfer",
-    "refund",
-    "charge",
-    "cancel",
-    "disable",
-    "rollback",
-    "downgrade",
-    "reset_",
-    "clear_",
-    "update_",
-    "insert_",
-    "write",
-    "save",
-    "evict",
-    "restore",
-    "overwrite",
-    "replace_",
-    "run_",
-    "runcmd",
-    "check_output",
-    "check_call",
-];
-
-/// Whether a word of a text names a change, and stands for more than a part of speech in what is printed.
-fn names_a_change(text: &str) -> bool {
-    words(text).any(|word| {
-        let word = word.to_ascii_lowercase();
-        VERBS.iter().any(|verb| word.contains(verb))
-    })
-}
-
-/// Statements of SQL that do more than ask.
-fn changes_data(text: &str) -> bool {
-    const STATEMENTS: &[&str] = &[
-        "DROP",
-        "DELETE",
-        "UPDATE",
-        "INSERT",
-        "ALTER",
-        "TRUNCATE",
-        "ATTACH",
-        "GRANT",
-        "REVOKE",
-        "REPLACE INTO",
-        "FLUSHALL",
-        "FLUSHDB",
-        "VACUUM",
-    ];
-    let upper = text.to_ascii_uppercase();
-    words(&upper).any(|word| STATEMENTS.contains(&word))
-}
-
 /// Addresses where clouds give out the credentials of a machine.
 fn asks_for_credentials(text: &str) -> bool {
     ["169.254.", "metadata.google", "100.100.100.200", "file:"].iter().any(|address| text.contains(address))
@@ -265,18 +173,27 @@ fn writes_named_files(language: Language, text: &str) -> Option<bool> {
     let found = scan::calls_anywhere(language, text.as_bytes());
     let known = !found.computed && !found.writes_unknown && !found.exhausted;
     let once = || {
-        found.named.iter().all(|name| {
-            let name = String::from_utf8_lossy(name);
-            MODULES.contains(&&*name) || is_given_once(text, &name)
-        })
+        let names: HashSet<&Vec<u8>> = found.named.iter().collect();
+        // each is looked for in the whole text
+        names.len() <= MOST_NAMES
+            && names.into_iter().all(|name| {
+                let name = String::from_utf8_lossy(name);
+                MODULES.contains(&&*name) || is_given_once(text, &name)
+            })
     };
-    let plain = found
-        .effects
-        .iter()
-        .all(|effect| matches!(effect, Effect::Write { .. } | Effect::Read { .. } | Effect::Fetch { .. }));
+    // what Python starts was taken out of sight where it is judged by itself, and counts as a word elsewhere
+    let starts = language == Language::Python;
+    let plain = found.effects.iter().all(|effect| match effect {
+        Effect::Write { .. } | Effect::Read { .. } | Effect::Fetch { .. } => true,
+        Effect::Exec { .. } | Effect::Script { .. } | Effect::Delete { .. } => starts,
+        _ => false,
+    });
     let writes = found.effects.iter().any(|effect| matches!(effect, Effect::Write { .. }));
     (known && plain && (!writes || once())).then_some(writes)
 }
+
+/// How many names may stand for files that are written.
+const MOST_NAMES: usize = 32;
 
 /// Modules whose functions are called by their names.
 const MODULES: &[&str] = &["fs", "io", "gzip", "bz2", "lzma", "tokenize", "Image", "promises", "fsp"];

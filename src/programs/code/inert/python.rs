@@ -1,390 +1,33 @@
 //! Python that plainly only computes, reads, prints, and writes files that it names.
 
+mod spelled;
+mod tables;
+
+pub(in crate::programs::code) use spelled::spelled;
+
+use tables::{ASKED_BY_NAME, DUNDERS, FORBIDDEN, MODULES, OS, STARTERS, TELLING};
+
 use super::{asks_for_credentials, changes_data, judged, names_a_change, words, writes_named_files};
 use crate::programs::Language;
 use crate::programs::code::foreign::is_notebook;
-
-/// Modules that neither start anything nor write or connect by themselves. Those that do are words of [`FORBIDDEN`], and what
-/// is in neither list is the project's or was installed for it: it runs as in a test.
-const MODULES: &[&str] = &[
-    "json",
-    "sys",
-    "re",
-    "math",
-    "cmath",
-    "datetime",
-    "collections",
-    "itertools",
-    "string",
-    "random",
-    "statistics",
-    "decimal",
-    "fractions",
-    "textwrap",
-    "base64",
-    "hashlib",
-    "hmac",
-    "uuid",
-    "time",
-    "calendar",
-    "csv",
-    "html",
-    "urllib",
-    "binascii",
-    "struct",
-    "functools",
-    "operator",
-    "pprint",
-    "unicodedata",
-    "zlib",
-    "secrets",
-    "bisect",
-    "heapq",
-    "enum",
-    "typing",
-    "dataclasses",
-    "difflib",
-    "platform",
-    "locale",
-    "keyword",
-    "token",
-    "zoneinfo",
-    "numbers",
-    "array",
-    "copy",
-    "ipaddress",
-    "tomllib",
-    "ast",
-    "os",
-    "pathlib",
-    "glob",
-    "fnmatch",
-    "io",
-    "inspect",
-    "site",
-    "sysconfig",
-    "xml",
-    "abc",
-    "types",
-    "contextlib",
-    "traceback",
-    "warnings",
-    "configparser",
-    "stat",
-    "tokenize",
-    "gzip",
-    "bz2",
-    "lzma",
-    "shlex",
-    "argparse",
-    "__future__",
-    "queue",
-    "graphlib",
-    "filecmp",
-    "linecache",
-    "mimetypes",
-    "email",
-    "quopri",
-    "colorsys",
-    "errno",
-    "sched",
-    "weakref",
-    "reprlib",
-    "importlib",
-];
-
-/// Words that stand for more than computing wherever they stand.
-const FORBIDDEN: &[&str] = &[
-    "exec",
-    "eval",
-    "compile",
-    "getattr",
-    "setattr",
-    "delattr",
-    "globals",
-    "locals",
-    "vars",
-    "breakpoint",
-    "modules",
-    "subprocess",
-    "shutil",
-    "importlib",
-    "ctypes",
-    "socket",
-    "builtins",
-    "pickle",
-    "cPickle",
-    "dill",
-    "joblib",
-    "marshal",
-    "system",
-    "popen",
-    "Popen",
-    "fork",
-    "forkpty",
-    "setprofile",
-    "settrace",
-    "addaudithook",
-    "memoryview",
-    "attrgetter",
-    "methodcaller",
-    "loader",
-    "meta_path",
-    "path_hooks",
-    "displayhook",
-    "excepthook",
-    "multiprocessing",
-    "signal",
-    "pty",
-    "fcntl",
-    "mmap",
-    "runpy",
-    "code",
-    "codeop",
-    "pdb",
-    "bdb",
-    "cProfile",
-    "timeit",
-    "doctest",
-    "webbrowser",
-    "antigravity",
-    "smtplib",
-    "ftplib",
-    "telnetlib",
-    "imaplib",
-    "socketserver",
-    "xmlrpc",
-    "asyncio",
-    "zipfile",
-    "tarfile",
-    "shelve",
-    "dbm",
-    "posix",
-    "nt",
-    "gc",
-    "fileinput",
-    "cffi",
-    "ensurepip",
-    "setuptools",
-    "distutils",
-    "FileIO",
-    "CodeType",
-    "FunctionType",
-    "f_globals",
-    "f_locals",
-    "f_builtins",
-    "f_back",
-    "tb_frame",
-    "gi_frame",
-    "get_type_hints",
-    "ForwardRef",
-    "urlretrieve",
-    "rmtree",
-    "unlink",
-    "rmdir",
-    "removedirs",
-    "rename",
-    "renames",
-    "symlink_to",
-    "hardlink_to",
-    "link_to",
-    "symlink",
-    "chmod",
-    "lchmod",
-    "chown",
-    "lchown",
-    "mkfifo",
-    "mknod",
-    "kill",
-    "killpg",
-    "truncate",
-    "pexpect",
-    "paramiko",
-    "fabric",
-    "invoke",
-    "plumbum",
-    "psutil",
-    "boto3",
-    "docker",
-    "send2trash",
-    "make_archive",
-    "copyfile",
-    "copytree",
-    "listen",
-    "bind",
-    "serve_forever",
-    "HTTPServer",
-    "codecs",
-    "_getframe",
-    "spec_from_file_location",
-    "module_from_spec",
-    "exec_module",
-    "load_module",
-    "unsafe_load",
-    "full_load",
-    "addsitedir",
-    "addpackage",
-    "addusersitepackages",
-    "execsitecustomize",
-    "GzipFile",
-    "BZ2File",
-    "LZMAFile",
-    "FileType",
-    "FileHandler",
-    "RotatingFileHandler",
-    "URLopener",
-    "FancyURLopener",
-    "touch",
-    "executescript",
-    "query",
-    "UnsafeLoader",
-    "dlopen",
-    "CDLL",
-    "sendfile",
-    "putenv",
-    "abort",
-    "_exit",
-    "startfile",
-];
-
-/// Modules that are there to start programs, or to steer machines.
-const STARTERS: &[&str] = &[
-    "sh",
-    "git",
-    "plumbum",
-    "fabric",
-    "invoke",
-    "pexpect",
-    "paramiko",
-    "docker",
-    "boto3",
-    "psutil",
-    "kubernetes",
-    "pwn",
-    "ansible",
-    "salt",
-    "winreg",
-    "nmap",
-    "scapy",
-    "libtmux",
-    "pyautogui",
-    "pynput",
-    "keyring",
-    "dbus",
-    "pystemd",
-    "cffi",
-    "numba",
-    "jinja2",
-    "mako",
-    "IPython",
-    "xonsh",
-    "virtualenv",
-    "tempfile",
-];
-
-/// What is told and no more, of modules that also do.
-const TELLING: &[&str] = &[
-    "importlib.util.find_spec(",
-    "import importlib.util",
-    "importlib.metadata.version(",
-    "import importlib.metadata",
-    "from importlib.metadata import version",
-    "from importlib import metadata",
-    "import socket;",
-    "import socket\n",
-    "socket.gethostname(",
-    "import zipfile;",
-    "import zipfile\n",
-    "zipfile.ZipFile(",
-    "zipfile.is_zipfile(",
-    "sys.path.insert(",
-    "re.compile(",
-    "import asyncio;",
-    "import asyncio\n",
-    "asyncio.run(",
-    "asyncio.sleep(",
-    "asyncio.gather(",
-    "asyncio.wait_for(",
-    "asyncio.create_task(",
-    "asyncio.Queue(",
-    "asyncio.Semaphore(",
-    "asyncio.Lock(",
-    "asyncio.Event(",
-    "multiprocessing.cpu_count(",
-];
-
-/// What `os` gives that only tells, or that changes this process alone.
-const OS: &[&str] = &[
-    "os.getcwd(",
-    "os.path.",
-    "os.environ",
-    "os.getenv(",
-    "os.cpu_count(",
-    "os.getpid(",
-    "os.getppid(",
-    "os.getuid(",
-    "os.uname(",
-    "os.name",
-    "os.sep",
-    "os.linesep",
-    "os.listdir(",
-    "os.walk(",
-    "os.scandir(",
-    "os.stat(",
-    "os.get_terminal_size(",
-    "os.access(",
-    "os.curdir",
-    "os.devnull",
-    "os.getlogin(",
-    "os.urandom(",
-    "os.get_exec_path(",
-    "os.getloadavg(",
-];
 
 pub(super) fn is_inert(text: &str) -> bool {
     // Letters that are not ASCII are folded in names: `ｏｓ` is `os`.
     if text.chars().any(|letter| !letter.is_ascii() && letter.is_alphanumeric()) || text.contains("\\x") {
         return false;
     }
+    let text = &spelled(text);
     let tells = |text: &str| {
         let seen = TELLING.iter().fold(text.to_owned(), |seen, known| seen.replace(known, " safe "));
-        without_os(&seen)
+        without_os(&without_told(&seen))
     };
     let plain = |word: &str| {
-        !FORBIDDEN.contains(&word)
-            && (!word.starts_with('_')
-                || word == "_"
-                || matches!(
-                    word,
-                    "__name__"
-                        | "__version__"
-                        | "__file__"
-                        | "__doc__"
-                        | "__main__"
-                        | "__future__"
-                        | "__init__"
-                        | "__repr__"
-                        | "__str__"
-                        | "__len__"
-                        | "__eq__"
-                        | "__lt__"
-                        | "__hash__"
-                        | "__iter__"
-                        | "__next__"
-                        | "__contains__"
-                        | "__getitem__"
-                        | "__enter__"
-                        | "__exit__"
-                        | "__add__"
-                        | "__table__"
-                        | "__annotations__"
-                        | "__all__"
-                ))
+        !FORBIDDEN.contains(&word) && (!word.starts_with('_') || word == "_" || DUNDERS.contains(&word))
     };
     if asks_for_credentials(text) || is_notebook(text) {
         return false;
     }
-    if hides_a_write(text) {
+    if hides_a_write(text) || reaches_out(text) || steers_processes(text) {
         return false;
     }
     // Where only modules of Python's own are used, nothing evaluates a literal: what stands in one is data.
@@ -414,16 +57,34 @@ fn hides_a_write(text: &str) -> bool {
     let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let modes = any(&["'w", "\"w", "'a'", "\"a\"", "'x'", "\"x\""]);
     let elsewhere = any(&["'/", "\"/", "'~", "\"~", ".."]);
+    // SQLite runs one statement of a text, and one that selects changes nothing, whatever is put into it
+    let one_statement =
+        has("sqlite3") && !any(&["psycopg", "mysql", "sqlalchemy", "duckdb", "pymssql", "oracledb"]);
     let literal_queries = text.match_indices("execute").all(|(at, word)| {
         let rest = text.get(at + word.len()..).unwrap_or_default();
         let rest = rest.strip_prefix("many").unwrap_or(rest);
-        rest.strip_prefix('(').is_some_and(|rest| rest.trim_start().starts_with(['\'', '"']))
+        let Some(query) = rest.strip_prefix('(').map(str::trim_start) else { return false };
+        let formatted = query.strip_prefix('f').map(|query| query.trim_start_matches(['\'', '"']));
+        let selects = |query: &str| {
+            let start = query.trim_start().get(..7).unwrap_or_default().to_ascii_lowercase();
+            start.starts_with("select ")
+                || query.trim_start().to_ascii_lowercase().starts_with("pragma table_info")
+        };
+        query.starts_with(['\'', '"']) || one_statement && formatted.is_some_and(selects)
+    });
+    // `client.query(sql)`; `session.query(User)` asks for what it names
+    let unknown_query = text.match_indices("query(").any(|(at, word)| {
+        let rest = text.get(at + word.len()..).unwrap_or_default().trim_start();
+        let names = rest.starts_with("func.") || rest.starts_with("models.");
+        !names
+            && rest.starts_with(|letter: char| letter.is_ascii_lowercase() || letter == '*' || letter == '_')
     });
     let joined = any(&["'+", "' +", "\"+", "\" +", ".join(", ".format("]);
     has("zipfile") && modes
         || has("basicConfig") && has("filename")
         || (has("etree") || has("ElementTree")) && has(".write(")
         || has("mkdir") && elsewhere
+        || unknown_query
         || has("execute") && (!literal_queries || joined)
 }
 
@@ -481,27 +142,89 @@ fn literal_end(text: &str, quote: &str) -> Option<usize> {
     }
 }
 
-/// The text without the import of `os` as itself and what of it only tells; `None` where it is used otherwise.
+/// The text without the imports of modules that are known by what is asked of them, and without what of `os` only tells; `None`
+/// where `os` is used otherwise.
 fn without_os(text: &str) -> Option<String> {
     let mut seen = text.to_owned();
     for name in OS {
         seen = seen.replace(name, " safe ");
     }
-    let is_import = |statement: &str| {
-        let statement = statement.trim();
-        statement.strip_prefix("import ").is_some_and(|list| list.split(',').any(|name| name.trim() == "os"))
-            && !statement.contains(" as ")
-    };
-    let statements: Vec<String> = seen
-        .split_inclusive([';', '\n'])
-        .map(|statement| {
-            let bare = statement.trim_end_matches([';', '\n']);
-            if is_import(bare) { statement.replacen("os", "sys", 1) } else { statement.to_owned() }
-        })
-        .collect();
-    let seen = statements.concat();
+    let asked = |name: &str| ASKED_BY_NAME.contains(&name.trim());
+    let statements = seen.split_inclusive([';', '\n']).map(|statement| {
+        let bare = statement.trim_end_matches([';', '\n']);
+        let list = bare.trim().strip_prefix("import ").filter(|list| !list.contains(" as "));
+        match list.filter(|list| list.split(',').any(asked)) {
+            Some(list) => {
+                let names = list.split(',').map(|name| if asked(name) { "sys" } else { name.trim() });
+                let names: Vec<&str> = names.collect();
+                let indent = bare.get(..bare.len() - bare.trim_start().len()).unwrap_or_default();
+                let end = statement.get(bare.len()..).unwrap_or_default();
+                format!("{indent}import {}{end}", names.join(", "))
+            }
+            None => statement.to_owned(),
+        }
+    });
+    let seen: String = statements.collect();
     let only_tells = words(&seen).all(|word| word != "os");
     only_tells.then_some(seen)
+}
+
+/// The text without what tells by the way that it is put: a signal that only asks whether a process is there, the names in an
+/// object that are printed.
+fn without_told(text: &str) -> String {
+    let mut seen = text.to_owned();
+    for (call, end) in [("os.kill(", ", 0)"), ("print(", ".__dict__)")] {
+        let mut whole = String::with_capacity(seen.len());
+        let mut rest = seen.as_str();
+        while let Some(at) = rest.find(call) {
+            let (before, behind) = rest.split_at_checked(at).unwrap_or_default();
+            let inside = behind.get(call.len()..).unwrap_or_default();
+            let plain = |given: &&str| {
+                given.chars().all(|letter| letter.is_alphanumeric() || "_., []".contains(letter))
+            };
+            let given = inside.split_once(end).map(|(given, _)| given).filter(plain);
+            whole.push_str(before);
+            whole.push_str(if given.is_some() { " safe " } else { call });
+            rest = given.and_then(|given| inside.get(given.len() + end.len()..)).unwrap_or(inside);
+        }
+        whole.push_str(rest);
+        seen = whole;
+    }
+    seen
+}
+
+/// Whether a socket is connected to another machine, or to one that is not known.
+fn reaches_out(text: &str) -> bool {
+    const HERE: &[&str] =
+        &["'localhost'", "\"localhost\"", "'127.0.0.1'", "\"127.0.0.1\"", "'::1'", "\"::1\""];
+    text.contains("socket.")
+        && ["connect(", "connect_ex(", "create_connection(", "sendto("].iter().any(|call| {
+            text.match_indices(call).any(|(at, _)| {
+                let given = text.get(at + call.len()..).unwrap_or_default();
+                let place = given.strip_prefix('(').unwrap_or(given).trim_start();
+                !HERE.iter().any(|here| place.starts_with(here))
+            })
+        })
+}
+
+/// Whether what `psutil` finds is signalled or slowed down.
+fn steers_processes(text: &str) -> bool {
+    text.contains("psutil")
+        && words(text).any(|word| {
+            matches!(
+                word,
+                "kill"
+                    | "terminate"
+                    | "suspend"
+                    | "resume"
+                    | "send_signal"
+                    | "nice"
+                    | "ionice"
+                    | "rlimit"
+                    | "cpu_affinity"
+                    | "Popen"
+            )
+        })
 }
 
 /// Whether a module is imported that is none of Python's own; `None` where it cannot be seen what is.
@@ -539,20 +262,39 @@ fn imports(text: &str) -> Option<bool> {
     Some(foreign)
 }
 
+/// Calls that write a file which they are given by its name.
+const SAVES: &[&str] = &[
+    "savefig(",
+    "to_csv(",
+    "to_parquet(",
+    "to_json(",
+    "to_excel(",
+    "to_html(",
+    "to_pickle(",
+    "to_feather(",
+    "savetxt(",
+    "savez(",
+    "savez_compressed(",
+];
+
 /// The text without the calls that write files: those are seen by themselves.
 fn without_writes(text: &str) -> String {
     let mut seen = text.to_owned();
-    for call in [
-        "savefig(",
-        "to_csv(",
-        "to_parquet(",
-        "execute(",
-        ".write(",
-        ".write_text(",
-        ".write_bytes(",
-        ".writelines(",
-        "sys.stdout.write(",
-    ] {
+    for call in SAVES {
+        seen = seen.replace(call, "safe(");
+    }
+    for call in ["save('", "save(\"", "save_pretrained('", "save_pretrained(\""] {
+        seen = seen.replace(&format!(".{call}"), " safe('");
+    }
+    seen = seen.replace("torch.save(", " safe(");
+    // in memory: rows and columns of a table
+    for call in
+        [".drop(columns=", ".drop(index=", ".drop(labels=", ".drop(['", ".drop([\"", ".drop('", ".drop(\""]
+    {
+        seen = seen.replace(call, " safe('");
+    }
+    for call in ["execute(", ".write(", ".write_text(", ".write_bytes(", ".writelines(", "sys.stdout.write("]
+    {
         seen = seen.replace(call, " safe(");
     }
     seen
@@ -560,13 +302,18 @@ fn without_writes(text: &str) -> String {
 
 /// Whether all files that are opened for more than reading are named, and are given something.
 fn files(text: &str) -> bool {
-    let saves = ["savefig(", "to_csv(", "to_parquet("].iter().any(|call| text.contains(call));
-    let opens = saves || text.contains("open") || text.contains("write_");
+    let saves = SAVES.iter().chain(&["save(", "save_pretrained("]).any(|call| text.contains(call));
+    // what stands in a literal opens nothing
+    let code = without_literals(text, false).unwrap_or_else(|| text.to_owned());
+    let text_words =
+        || words(&code).filter(|word| word.ends_with("open") && !matches!(*word, "popen" | "Popen"));
+    let opens = saves || text_words().next().is_some() || text.contains("write_");
     if !opens {
         return !moves(text);
     }
-    let bare = words(text).filter(|word| word.ends_with("open")).count();
-    let called = text.matches("open(").count();
+    let bare = text_words().count();
+    let called =
+        code.matches("open(").count() - code.matches("popen(").count() - code.matches("Popen(").count();
     let empties = [
         "write('')",
         "write(\"\")",

@@ -329,13 +329,16 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                         Some(_) => named = false,
                         None => {
                             let called = next == Some(&b'(') || next == Some(&b'.');
-                            if called {
+                            let before = text.get(..start).unwrap_or_default();
+                            if called && only_names_paths(language, word, before) {
+                                // what it makes of its arguments is put together here
+                            } else if called {
                                 arguments.computed = true;
                             } else {
                                 arguments.unknown(join);
                             }
                             join = match word {
-                                b"join" if joins_paths(text.get(..start).unwrap_or_default()) => {
+                                b"join" if joins_paths(before) => {
                                     path_join = Some(depth + 1);
                                     Join::No
                                 }
@@ -373,6 +376,18 @@ fn letters(word: &[u8], text: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     // the parenthesis that `chr` opened by itself is behind it
     let own = text.get(at) == Some(&b'(');
     letters.filter(|_| closes).map(|letters| (letters, start + length + usize::from(own)))
+}
+
+/// Whether a word is a part of what makes a path of its arguments: `os.path.join(`, `pathlib.Path(`.
+fn only_names_paths(language: Language, word: &[u8], before: &[u8]) -> bool {
+    let part = before.last().is_some_and(|byte| *byte == b'.' || is_word(*byte));
+    language == Language::Python
+        && match word {
+            b"os" | b"pathlib" | b"Path" | b"PurePath" => !part || before.ends_with(b"pathlib."),
+            b"path" => before.ends_with(b"os."),
+            b"join" => before.ends_with(b"os.path."),
+            _ => false,
+        }
 }
 
 /// `os.path.join`, `path.join`, `File.join`: what stands in front of `join`.

@@ -143,6 +143,16 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("savefig", Call::Write),
     ("to_csv", Call::Write),
     ("to_parquet", Call::Write),
+    ("to_json", Call::Write),
+    ("to_excel", Call::Write),
+    ("to_html", Call::Write),
+    ("to_pickle", Call::Write),
+    ("to_feather", Call::Write),
+    ("savetxt", Call::Write),
+    ("savez", Call::Write),
+    ("savez_compressed", Call::Write),
+    ("save", Call::Write),
+    ("save_pretrained", Call::Write),
     ("copy", Call::Write),
     ("move", Call::Write),
     ("rename", Call::Write),
@@ -187,9 +197,14 @@ pub(super) fn means_the_call(
                 || word == b"open" && !before.ends_with(b"urllib.request.url")
                 || (has(&["from os import"]) && !before.ends_with(b"."))
         }
-        (_, b"copytree" | b"copy2" | b"makedirs" | b"savefig" | b"to_csv" | b"to_parquet") => {
-            language == Language::Python
-        }
+        // `user.save()` is a row of a database
+        (_, b"save" | b"save_pretrained") => language == Language::Python && before.ends_with(b"."),
+        (
+            _,
+            b"copytree" | b"copy2" | b"makedirs" | b"savefig" | b"to_csv" | b"to_parquet" | b"to_json"
+            | b"to_excel" | b"to_html" | b"to_pickle" | b"to_feather" | b"savetxt" | b"savez"
+            | b"savez_compressed",
+        ) => language == Language::Python,
         (
             Language::JavaScript,
             b"exec" | b"spawn" | b"run" | b"Command" | b"shell" | b"execute" | b"fork",

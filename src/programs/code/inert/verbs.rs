@@ -1,0 +1,156 @@
+//! Words that change something, in code and in SQL.
+
+use super::words;
+
+/// Words that change something where whoever is called means it: what an imported module does is known by its names alone.
+const VERBS: &[&str] = &[
+    "delete",
+    "remove",
+    "unlink",
+    "rmtree",
+    "rmdir",
+    "drop",
+    "truncate",
+    "destroy",
+    "purge",
+    "wipe",
+    "erase",
+    "kill",
+    "terminate",
+    "exec",
+    "system",
+    "spawn",
+    "popen",
+    "shutdown",
+    "reboot",
+    "install",
+    "upload",
+    "publish",
+    "deploy",
+    "chmod",
+    "chown",
+    "symlink",
+    "rename",
+    "sudo",
+    "shell",
+    "sendmail",
+    "send_mail",
+    "extractall",
+    "commit",
+    "migrate",
+    "flushall",
+    "flushdb",
+    "savetxt",
+    "to_sql",
+    "to_csv",
+    "to_excel",
+    "put_object",
+    "allow_pickle",
+    "unlock",
+    "revoke",
+    "grant",
+    "transfer",
+    "refund",
+    "charge",
+    "cancel",
+    "disable",
+    "rollback",
+    "downgrade",
+    "reset_",
+    "clear_",
+    "update_",
+    "insert_",
+    "write",
+    "save",
+    "evict",
+    "restore",
+    "overwrite",
+    "replace_",
+    "run_",
+    "runcmd",
+    "check_output",
+    "check_call",
+];
+
+/// Words that hold such a word, and change nothing: what loses rows of a table in memory, layers of a network, nouns.
+const NO_CHANGES: &[&str] = &[
+    "drop_duplicates",
+    "dropna",
+    "dropout",
+    "droplevel",
+    "reset_index",
+    "executor",
+    "executors",
+    "threadpoolexecutor",
+    "processpoolexecutor",
+    "executable",
+    "execution",
+    "execution_time",
+    "filesystem",
+    "filesystems",
+    "ecosystem",
+    "systems",
+    "installed",
+    "published",
+    "dropped",
+    "removed",
+    "deleted",
+    "saved",
+    "written",
+    "writer",
+    "writerow",
+    "writerows",
+    "writeheader",
+    "commits",
+    "skill",
+    "skills",
+    "run_id",
+    "run_name",
+    "shells",
+    "update_layout",
+    "update_traces",
+    "update_xaxes",
+    "update_yaxes",
+    "saveable",
+    "transferred",
+    "discharge",
+    "surcharge",
+    "disabled",
+    "cancelled",
+    "canceled",
+];
+
+/// Whether a word of a text names a change, and stands for more than a part of speech in what is printed.
+pub(super) fn names_a_change(text: &str) -> bool {
+    words(text).any(|word| {
+        let word = word.to_ascii_lowercase();
+        VERBS.iter().any(|verb| word.contains(verb)) && !NO_CHANGES.contains(&word.as_str())
+    })
+}
+
+/// Statements of SQL that do more than ask.
+pub(super) fn changes_data(text: &str) -> bool {
+    const STATEMENTS: &[&str] = &[
+        "DROP",
+        "DELETE",
+        "UPDATE",
+        "INSERT",
+        "ALTER",
+        "TRUNCATE",
+        "ATTACH",
+        "GRANT",
+        "REVOKE",
+        "REPLACE INTO",
+        "FLUSHALL",
+        "FLUSHDB",
+        "VACUUM",
+    ];
+    let upper = text.to_ascii_uppercase();
+    // `d.update(x)` is no statement
+    let method = |word: &str| {
+        let at = word.as_ptr().addr() - upper.as_ptr().addr();
+        upper.get(..at).is_some_and(|before| before.ends_with('.'))
+            && upper.get(at + word.len()..).is_some_and(|behind| behind.starts_with('('))
+    };
+    words(&upper).any(|word| STATEMENTS.contains(&word) && !method(word))
+}
