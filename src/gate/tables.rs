@@ -167,7 +167,11 @@ pub(super) const CLASSES: &[(PathClass, &[&str])] = &[
             "**/cover.out", "**/junit.xml", "**/junit-*.xml", "**/test-results.xml", "**/.vitepress/cache/**", "**/.vitepress/dist/**",
             "**/.docusaurus/**", "**/.pnpm-store/**", "**/perf.data", "**/perf.data.old", "**/flamegraph.svg", "**/*.prof",
             "**/*.stackdump", "**/.phpunit.result.cache", "**/.astro/**", "**/.wrangler/**", "**/.expo/**", "**/.swc/**",
-            "**/*.aux", "**/*.fls", "**/*.fdb_latexmk", "**/*.synctex.gz",
+            "**/*.aux", "**/*.fls", "**/*.fdb_latexmk", "**/*.synctex.gz", "**/*.toc", "**/*.blg", "**/*.lof", "**/*.lot", "**/*.nav",
+            "**/*.snm", "**/*.vrb", "**/*.run.xml", "**/vgcore.*", "**/*.gch", "**/*.pch", "**/callgrind.out.*", "**/cachegrind.out.*",
+            "**/massif.out.*", "**/gmon.out", "**/mutants.out/**", "**/.benchmarks/**", "**/.nx/cache/**", "**/.metals/**",
+            "**/.bloop/**", "**/.bsp/**", "**/.lake/**", "**/out-tsc/**", "**/.vercel/output/**", "**/autom4te.cache/**",
+            "**/config.status", "**/.libs/**", "**/cmake_install.cmake", "**/Testing/Temporary/**",
         ],
     ),
 ];

@@ -52,13 +52,26 @@ pub fn steps(script: &Script) -> Vec<Step> {
             }
             // `!` is kept in no node: it stands in front of one, or is the first of its bytes
             let in_front = script.text.get(before as usize..=node.span.start as usize);
-            let proves = !after_or && in_front.is_some_and(|between| !between.contains(&b'!'));
+            let proves = !after_or && in_front.is_some_and(|between| !last_line(between).contains(&b'!'));
             found.extend(simple(script, item.node, chain, !joined && !after_or, proves));
             (before, then) = (node.span.end, item.then);
         }
     }
     found.sort_by_key(|step| step.start);
     found
+}
+
+/// What stands in front of a command on its own line, and on those that a backslash joins to it: further up are the texts of
+/// here-documents.
+fn last_line(text: &[u8]) -> &[u8] {
+    let mut from = text.len();
+    while let Some(at) = memchr::memrchr(b'\n', text.get(..from).unwrap_or_default()) {
+        if !text.get(..at).unwrap_or_default().ends_with(b"\\") {
+            return text.get(at + 1..).unwrap_or_default();
+        }
+        from = at;
+    }
+    text
 }
 
 /// The simple commands of a pipeline; its success is that of its last, and is told of a pipeline of one alone.

@@ -37,6 +37,8 @@ enum How {
     Directory,
     /// A program, of sources that would themselves be run without a question.
     Compiled,
+    /// A directory with a Python of its own, and with what was installed for that.
+    Environment,
 }
 
 impl Walk<'_> {
@@ -68,6 +70,7 @@ impl Walk<'_> {
                 let plain = !arguments.iter().any(|word| word.prefix().starts_with(b"-"));
                 plain.then_some(How::Directory)
             }
+            Operation::Create if makes_environment(program, arguments) => Some(How::Environment),
             Operation::Overwrite if COMPILERS.contains(&program) => {
                 Some(if self.sources_are_own(path, task) { How::Compiled } else { How::Overwritten })
             }
@@ -92,8 +95,15 @@ impl Walk<'_> {
             let place = Place::resolve(word, &base);
             let classes = place.may_be();
             let in_workspace = classes.has(PathClass::Workspace) && !classes.has(PathClass::Unknown);
-            in_workspace
-                || word.as_known().is_some_and(|path| self.written.iter().any(|file| *file.path == *path))
+            let absolute = |path: &[u8]| {
+                let bare = path.strip_prefix(b"./").unwrap_or(path);
+                let cwd = task.invocation.cwd.as_known().filter(|_| !path.starts_with(b"/"));
+                cwd.map_or_else(|| path.to_vec(), |cwd| [cwd, b"/", bare].concat())
+            };
+            let is_written = |path: &[u8]| {
+                self.written.iter().any(|file| *file.path == *path || file.path == absolute(path))
+            };
+            in_workspace || word.as_known().is_some_and(is_written)
         };
         self.received.is_empty() && task.invocation.argv.iter().skip(1).all(own)
     }
@@ -111,11 +121,16 @@ impl Walk<'_> {
         let (Some(step), Some(path)) = (self.step_of(task), known_path(act)) else { return };
         let is = |made: &&Made| match (made.how, tree) {
             (How::Compiled, None) => made.step.succeeded_before(&step),
+            (How::Environment, None) => made.step.ran_before(&step),
             (_, None) => false,
             (How::Directory, Some(_)) | (_, Some(true)) => made.step.succeeded_before(&step),
             (_, Some(false)) => made.step.ran_before(&step),
         };
-        if !self.made.iter().filter(|made| made.path == path).any(|made| is(&made)) {
+        let named = |made: &&Made| match made.how {
+            How::Environment if tree.is_none() => is_program_of(&made.path, &path),
+            _ => made.path == path,
+        };
+        if !self.made.iter().filter(named).any(|made| is(&made)) {
             return;
         }
         for reading in act.place.iter_mut().flat_map(|place| &mut place.readings) {
@@ -163,6 +178,24 @@ impl Walk<'_> {
         let at = steps.binary_search_by_key(&invocation.span.start, |step| step.start).ok()?;
         steps.get(at).copied()
     }
+}
+
+/// Whether a command makes an environment of Python: `python -m venv x`, `uv venv x`.
+fn makes_environment(program: &str, arguments: &[Value]) -> bool {
+    let word = |at: usize| arguments.get(at).and_then(Value::as_str).unwrap_or_default();
+    match program {
+        "virtualenv" => true,
+        "uv" => word(0) == "venv",
+        _ => program.starts_with("python") && word(0) == "-m" && matches!(word(1), "venv" | "virtualenv"),
+    }
+}
+
+/// Whether a file is a program of an environment: it lies in its `bin`.
+fn is_program_of(environment: &Path, file: &Path) -> bool {
+    let Some((_, directory)) = file.components.split_last() else { return false };
+    let mut programs = environment.clone();
+    programs.push(b"bin");
+    directory == programs.components.as_slice()
 }
 
 /// The path of an act, where it is one and known.

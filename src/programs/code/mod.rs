@@ -49,6 +49,7 @@ pub fn code_effects(
 pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, effects: &mut Vec<Effect>) {
     let mut bytes = given::with_given(language, flattened(text), text, context);
     if language == Language::Python
+        && bytes.len() <= inert::MAX_TEXT
         && let Ok(text) = std::str::from_utf8(&bytes)
     {
         bytes = inert::python_spelled(text).into_bytes();

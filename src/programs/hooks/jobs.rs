@@ -207,7 +207,6 @@ pub(super) fn parallel(
     let as_text = ["--pipe", "-q", "-m", "-X", "--xargs", "--colsep", "-C", "--arg-sep"];
     let asked = |name: &str| program.grammar.find(name).is_some_and(|id| parsed.has(id));
     if is_plain
-        && !given
         && !as_text.iter().any(|name| asked(name))
         && matches!(items.as_slice(), [item] if item.as_known().is_none())
     {

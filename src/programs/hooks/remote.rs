@@ -24,7 +24,7 @@ pub(in super::super) fn effects(
     {
         return;
     }
-    if asks_for_help(context.argv) {
+    if asks_for_help(context.argv, program.grammar.single_dash) {
         return;
     }
     let is_in = |word: &Value, list: &str| {
@@ -67,12 +67,12 @@ pub(in super::super) fn effects(
     }
 }
 
-/// `gh pr merge --help`. Behind an option it may be that one's value.
-fn asks_for_help(argv: &[Value]) -> bool {
+/// `gh pr merge --help`, `terraform destroy -help`. Behind an option it may be that one's value.
+fn asks_for_help(argv: &[Value], single_dash: bool) -> bool {
     let options = argv.iter().take_while(|word| word.as_known() != Some(b"--"));
     let pairs = options.clone().zip(options.skip(1));
     let is_help = |(before, word): (&Value, &Value)| {
-        word.as_known() == Some(b"--help")
+        (word.as_known() == Some(b"--help") || single_dash && word.as_known() == Some(b"-help"))
             && before.as_known().is_some_and(|before| !before.starts_with(b"-"))
     };
     pairs.into_iter().any(is_help)

@@ -1,5 +1,8 @@
 //! JavaScript that plainly only computes, reads, prints, and writes files that it names.
 
+mod members;
+mod started;
+
 use super::{asks_for_credentials, changes_data, is_number, names_a_change, words, writes_named_files};
 use crate::programs::Language;
 
@@ -113,13 +116,27 @@ pub(super) fn is_inert(text: &str) -> bool {
         return false;
     }
     // what is told and no more
-    let text = &["process.versions.v8", "require.resolve(", "module.paths", "globalThis.crypto"]
-        .iter()
-        .fold(text.to_owned(), |seen, known| {
-            seen.replace(known, if known.ends_with('(') { "safe(" } else { "safe" })
-        });
+    let text = &[
+        "process.versions.v8",
+        "require.resolve(",
+        "module.paths",
+        "globalThis.crypto",
+        "Deno.version",
+        "Bun.version",
+        "Deno.args",
+        "Bun.argv",
+        "Deno.readTextFileSync(",
+        "Deno.readTextFile(",
+    ]
+    .iter()
+    .fold(text.to_owned(), |seen, known| {
+        seen.replace(known, if known.ends_with('(') { "safe(" } else { "safe" })
+    });
+    let text = &started::without(text);
     let Some(foreign) = imports(text) else { return false };
-    if computes_members(text) || !words(text).all(|word| !FORBIDDEN.contains(&word)) {
+    if computes_members(text) && (members::puts_together(text) || !members::calls_only_names(text))
+        || !words(text).all(|word| !FORBIDDEN.contains(&word))
+    {
         return false;
     }
     let seen = ["writeFileSync(", "process.stdout.write(", "writeFile("]
@@ -174,10 +191,18 @@ fn computes_members(text: &str) -> bool {
     while let Some(at) = rest.find('[') {
         let inside = rest.get(at + 1..).unwrap_or_default();
         let before = rest.get(..at).and_then(|before| before.trim_end().chars().next_back());
+        let keyword = rest.get(..at).is_some_and(|before| {
+            let before = before.trim_end();
+            let word = before.rsplit(|letter| !is_name(letter)).next().unwrap_or_default();
+            matches!(
+                word,
+                "of" | "in" | "return" | "await" | "case" | "typeof" | "const" | "let" | "var" | "yield"
+            )
+        });
         let member = before.is_some_and(|last| {
             last.is_alphanumeric() || matches!(last, ')' | ']' | '_' | '"' | '\'' | '$' | '}' | '.' | '`')
-        }) && !rest.get(..at).is_some_and(|before| before.trim_end().ends_with("const"));
-        let literal = inside.split(']').next().unwrap_or_default();
+        }) && !keyword;
+        let literal = members::near(inside).split(']').next().unwrap_or_default();
         let quoted = ['\'', '"'].iter().any(|quote| {
             literal
                 .strip_prefix(*quote)

@@ -4,8 +4,10 @@
 //! because a quote that is misread could hide it.
 
 mod awk;
+mod debugger;
 mod javascript;
 mod judged;
+mod other;
 mod python;
 mod verbs;
 
@@ -21,7 +23,7 @@ use super::scan;
 use crate::shell::Value;
 
 /// Longest text that is looked at; longer one-liners are asked about.
-const MAX_TEXT: usize = 16384;
+pub(super) const MAX_TEXT: usize = 16384;
 
 /// Whether a code text plainly only computes and prints: the policy may let it run without a question.
 ///
@@ -34,7 +36,8 @@ pub fn is_inert(language: Language, text: &Value) -> bool {
         Language::JavaScript => javascript::is_inert(&with_names(language, text)),
         Language::Perl => {
             // options that only hold the author to something
-            let seen = data_apart(language, text).map(|(_, code)| without(&code, PERL_PRAGMAS));
+            let seen = data_apart(language, text)
+                .map(|(_, code)| without(&without(&code, PERL_PRAGMAS), PERL_TELLS));
             let seen = seen.as_deref().unwrap_or(text);
             let conjoined = seen
                 .replace("&&", "")
@@ -73,13 +76,15 @@ pub fn is_inert(language: Language, text: &Value) -> bool {
             let plain = |seen: &str| {
                 !seen.contains(['`', '$']) && words(seen).all(|word| PHP.contains(&word) || is_number(word))
             };
-            let apart = || data_apart(language, text).is_some_and(|(_, code)| plain(&code));
+            let apart =
+                || data_apart(language, text).is_some_and(|(_, code)| plain(&without_variables(&code)));
             (plain(text) || apart()) && reads_named_files(language, text) || php_echo(text)
         }
         Language::Lua => words(text).all(|word| !LUA.contains(&word)),
         Language::Awk => awk(text) || awk::is_inert(text),
         Language::Sed => sed(text),
-        Language::Editor => editor(text),
+        Language::Editor => editor(text) || debugger::only_looks(text),
+        Language::Other => other::only_computes(text),
         _ => false,
     }
 }
@@ -120,6 +125,9 @@ fn with_names(language: Language, text: &str) -> String {
 /// Pragmas of Perl.
 const PERL_PRAGMAS: &[&str] = &["use strict", "use warnings", "use utf8", "use feature", "use v5", "BEGIN"];
 
+/// Classes of Perl that make text of data, and data of text.
+const PERL_TELLS: &[&str] = &["JSON::PP->new", "->pretty", "->canonical", "->utf8", "->encode(", "->decode("];
+
 fn without(text: &str, parts: &[&str]) -> String {
     parts.iter().fold(text.to_owned(), |seen, part| seen.replace(part, ""))
 }
@@ -130,7 +138,10 @@ const RUBY_MODULES: &[&str] =
 
 /// The code of a text without the modules that it asks for, and without calls that read files, whose files are seen.
 fn ruby_reads(plain: &str, code: &str) -> String {
-    let mut seen = without(code, &["File.read(", "File.readlines(", "File.exist?(", "File.basename("]);
+    let mut seen = without(
+        code,
+        &["File.read(", "File.readlines(", "File.exist?(", "File.basename(", "Gem::Version", "Gem::VERSION"],
+    );
     let asked: Vec<&str> = plain
         .match_indices("require ")
         .filter_map(|(at, word)| {
@@ -192,6 +203,9 @@ fn writes_named_files(language: Language, text: &str) -> Option<bool> {
     (known && plain && (!writes || once())).then_some(writes)
 }
 
+/// How often a name may stand in a text for it to be looked at.
+const MOST_PLACES: usize = 256;
+
 /// How many names may stand for files that are written.
 const MOST_NAMES: usize = 32;
 
@@ -201,6 +215,10 @@ const MODULES: &[&str] = &["fs", "io", "gzip", "bz2", "lzma", "tokenize", "Image
 /// Whether a text gives a name to something in one place and in no other, so that it stands for that wherever it is used.
 fn is_given_once(text: &str, name: &str) -> bool {
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    // around each of them its line is looked at
+    if name.is_empty() || text.match_indices(name).nth(MOST_PLACES).is_some() {
+        return false;
+    }
     let given = text.match_indices(name).filter(|(at, _)| {
         let (before, behind) = text.split_at_checked(*at).unwrap_or_default();
         let behind = behind.get(name.len()..).unwrap_or_default();
@@ -242,8 +260,7 @@ const PERL: &[&str] = &[
     "fork", "kill", "syscall", "socket", "connect", "link", "symlink", "chmod", "chown", "utime", "truncate",
     "sysopen", "syswrite", "opendir", "chdir", "chroot", "dump", "pipe", "readpipe", "no", "BEGIN", "sub",
     "tie", "bless", "glob", "e", "ee", "ge", "gee", "eg", "ie", "gie", "ige", "INC", "ENV", "dbmopen",
-    "ARGV", "umask", "wait", "alarm", "select", "sleep_", "while", "CORE", "package", "format", "write",
-    "binmode",
+    "ARGV", "umask", "wait", "alarm", "select", "sleep_", "CORE", "package", "format", "write", "binmode",
 ];
 
 const RUBY: &[&str] = &[
@@ -378,7 +395,57 @@ const PHP: &[&str] = &[
     "hash",
     "microtime",
     "memory_get_usage",
+    "foreach",
+    "for",
+    "as",
+    "if",
+    "else",
+    "elseif",
+    "isset",
+    "empty",
+    "array",
+    "array_slice",
+    "array_key_exists",
+    "array_column",
+    "array_reverse",
+    "array_flip",
+    "is_array",
+    "is_string",
+    "is_null",
+    "strpos",
+    "str_contains",
+    "str_starts_with",
+    "str_ends_with",
+    "str_pad",
+    "ucwords",
+    "sort",
+    "ksort",
+    "asort",
+    "arsort",
+    "rsort",
+    "preg_match",
+    "preg_match_all",
+    "intdiv",
+    "n",
 ];
+
+/// PHP without its variables, but for those that are called, that stand for the name of another, or whose members are asked for.
+fn without_variables(code: &str) -> String {
+    let mut whole = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(at) = rest.find('$') {
+        let (before, behind) = rest.split_at_checked(at).unwrap_or_default();
+        let name =
+            words(behind).next().filter(|name| behind.get(1..).is_some_and(|rest| rest.starts_with(*name)));
+        let length = name.map_or(0, str::len);
+        let next = behind.get(1 + length..).unwrap_or_default().trim_start();
+        whole.push_str(before);
+        let data = length > 0 && !next.starts_with('(') && !next.starts_with("->") && !next.starts_with("::");
+        whole.push_str(if data { " " } else { "$" });
+        rest = behind.get(1 + length..).unwrap_or_default();
+    }
+    whole + rest
+}
 
 /// `echo "text";` with one literal and nothing in it that PHP expands.
 fn php_echo(text: &str) -> bool {
@@ -443,7 +510,10 @@ fn editor(text: &str) -> bool {
         || is_number(text)
         || substitution
         || text.strip_prefix("set ").is_some_and(|option| {
-            !option.contains(['!', '|', '`']) && !option.contains("prg") && !option.contains("shell")
+            // a debugger's settings by which a program is started otherwise, or a file is written
+            let starts =
+                ["prg", "shell", "exec", "args", "env", "logging", "auto-load", "filename", "cwd", "sysroot"];
+            !option.contains(['!', '|', '`', '$', ';']) && !starts.iter().any(|word| option.contains(word))
         })
 }
 

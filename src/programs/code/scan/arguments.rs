@@ -273,6 +273,10 @@ pub(super) fn arguments(text: &[u8], from: usize, bound: &Bound<'_>, budget: &mu
                         }
                         continue;
                     }
+                    // `{stdio: 'inherit'}`
+                    if language == Language::JavaScript && depth > 1 && rest.starts_with(b":") {
+                        continue;
+                    }
                     if python
                         && (matches!(word, b"True" | b"False" | b"None")
                             || word.iter().all(u8::is_ascii_digit))
