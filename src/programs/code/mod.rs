@@ -18,6 +18,7 @@ mod tcl;
 mod written;
 
 pub use compiled::{build_effects, source_effects};
+pub(in crate::programs) use inert::changes_models;
 pub use inert::is_inert;
 pub(in crate::programs) use written::printed;
 pub use written::written;

@@ -313,8 +313,8 @@ fn happens(
             let computed = match word {
                 b"open" | b"fopen" => {
                     (mode.is_empty() || !is_mode)
-                        && (arguments.count > 1 || contains(&arguments.raw, b"mode"))
-                        && !contains(&arguments.raw, b"encoding")
+                        && (arguments.count > 1 + ways_to_read(&arguments.raw)
+                            || contains(&arguments.raw, b"mode"))
                         || contains(&arguments.raw, b"mode")
                         || !known && is_mode && mode.iter().any(|byte| b"wax+".contains(byte))
                 }
@@ -412,6 +412,13 @@ fn happens(
                 .extend(literals.first().map(|url| Effect::Fetch { url: Value::known(url.clone()) }));
         }
     }
+}
+
+/// How many arguments of `open` say how text is read, and not whether it is written.
+fn ways_to_read(raw: &[u8]) -> usize {
+    let bare: Vec<u8> = raw.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let named = [b",encoding=".as_slice(), b",newline=", b",errors="];
+    named.iter().filter(|name| contains(&bare, name)).count()
 }
 
 /// Whether the last argument of a call is one literal.

@@ -227,8 +227,15 @@ pub(super) fn database(
     {
         let text = words::join(parsed.operands.get(at + 1..).unwrap_or_default());
         super::super::code::effects(Language::Ruby, &text, context, effects);
+        // what a model of the project is asked for by its methods is told by their names
+        let rails = context
+            .argv
+            .first()
+            .and_then(words::basename)
+            .is_some_and(|name| name.as_known() == Some(b"rails"));
+        let asks = rails && text.as_str().is_some_and(|text| !super::super::code::changes_models(text));
         effects.push(Effect::Script {
-            language: Language::Other,
+            language: if asks { Language::Ruby } else { Language::Other },
             text,
             target: Target::Here,
             arguments: Vec::new(),

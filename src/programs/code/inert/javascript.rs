@@ -43,7 +43,6 @@ const FORBIDDEN: &[&str] = &[
     "setuid",
     "setgid",
     "_linkedBinding",
-    "report",
     "loadEnvFile",
     "getBuiltinModule",
     "cluster",
@@ -121,6 +120,9 @@ pub(super) fn is_inert(text: &str) -> bool {
         "require.resolve(",
         "module.paths",
         "globalThis.crypto",
+        // in a page of a browser
+        "$$eval(",
+        "$eval(",
         "Deno.version",
         "Bun.version",
         "Deno.args",
@@ -136,6 +138,7 @@ pub(super) fn is_inert(text: &str) -> bool {
     let Some(foreign) = imports(text) else { return false };
     if computes_members(text) && (members::puts_together(text) || !members::calls_only_names(text))
         || !words(text).all(|word| !FORBIDDEN.contains(&word))
+        || text.contains("process") && words(text).any(|word| word == "report")
     {
         return false;
     }

@@ -80,7 +80,12 @@ fn hides_a_write(text: &str) -> bool {
             && rest.starts_with(|letter: char| letter.is_ascii_lowercase() || letter == '*' || letter == '_')
     });
     let joined = any(&["'+", "' +", "\"+", "\" +", ".join(", ".format("]);
-    has("zipfile") && modes
+    let archives = has("zipfile") || has("tarfile");
+    let unpacks = || {
+        words(text)
+            .any(|word| matches!(word, "extractall" | "extract" | "unpack_archive" | "addfile" | "writestr"))
+    };
+    archives && (modes || unpacks())
         || has("basicConfig") && has("filename")
         || (has("etree") || has("ElementTree")) && has(".write(")
         || has("mkdir") && elsewhere
@@ -197,7 +202,12 @@ fn without_told(text: &str) -> String {
 fn reaches_out(text: &str) -> bool {
     const HERE: &[&str] =
         &["'localhost'", "\"localhost\"", "'127.0.0.1'", "\"127.0.0.1\"", "'::1'", "\"::1\""];
-    text.contains("socket.")
+    let sockets = text.match_indices("socket.").any(|(at, _)| {
+        !text
+            .get(..at)
+            .is_some_and(|before| before.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_'))
+    });
+    sockets
         && ["connect(", "connect_ex(", "create_connection(", "sendto("].iter().any(|call| {
             text.match_indices(call).any(|(at, _)| {
                 let given = text.get(at + call.len()..).unwrap_or_default();
@@ -275,6 +285,7 @@ const SAVES: &[&str] = &[
     "savetxt(",
     "savez(",
     "savez_compressed(",
+    "save_screenshot(",
 ];
 
 /// The text without the calls that write files: those are seen by themselves.

@@ -154,3 +154,38 @@ pub(super) fn changes_data(text: &str) -> bool {
     };
     words(&upper).any(|word| STATEMENTS.contains(&word) && !method(word))
 }
+
+/// Whether a text in Ruby may change what the models of an application hold, or set something going.
+pub(in crate::programs) fn changes_models(text: &str) -> bool {
+    const METHODS: &[&str] = &[
+        "create",
+        "update",
+        "insert",
+        "upsert",
+        "import",
+        "perform",
+        "deliver",
+        "enqueue",
+        "increment",
+        "decrement",
+        "toggle",
+        "touch",
+        "write",
+        "reset",
+        "call",
+        "invoke",
+        "run",
+        "set",
+        "sync",
+        "add",
+        "remove",
+        "push",
+        "store",
+        "build",
+        "find_or_create_by",
+    ];
+    text.contains(['!', '=', '<'])
+        || names_a_change(text)
+        || changes_data(text)
+        || words(text).any(|word| METHODS.iter().any(|method| word.starts_with(method)))
+}

@@ -57,6 +57,7 @@ impl<'a> Bound<'a> {
             spare: Cell::new(SPARE),
         };
         let mut at = 0;
+        let mut functions = Vec::new();
         while let Some(&byte) = text.get(at) {
             if bound.entries.len() >= MOST || *budget == 0 {
                 break;
@@ -85,10 +86,23 @@ impl<'a> Bound<'a> {
                 }
             } else if matches!(word, b"def" | b"function") {
                 bound.parameters(text, end, budget);
+                functions.push(end);
             } else if matches!(word, b"in" | b"of") {
                 bound.loop_over(text, start, end, budget);
             }
         }
+        // functions stand in front of the names that they are called with
+        let unknown = |bound: &Self, from: usize| {
+            bound.entries.iter().any(|(place, _, given)| *place == from && given.computed)
+        };
+        functions.truncate(MOST_FUNCTIONS);
+        functions.retain(|from| unknown(&bound, *from));
+        bound.functions = 0;
+        for from in functions {
+            bound.entries.retain(|(place, _, given)| *place != from || !given.computed);
+            bound.parameters(text, from, budget);
+        }
+        bound.entries.sort_by_key(|(place, ..)| *place);
         bound
     }
 
@@ -110,21 +124,40 @@ impl<'a> Bound<'a> {
             name.split(|byte| !is_word(*byte)).next().unwrap_or_default()
         });
         let mut calls: Vec<Arguments> = Vec::new();
-        for at in memchr::memmem::find_iter(text, name).take(MOST_CALLS) {
-            let called = at != from + blank
-                && text.get(at + length) == Some(&b'(')
-                && !at.checked_sub(1).and_then(|at| text.get(at)).is_some_and(|byte| is_word(*byte));
-            if called {
+        // called with what is not known, by another name, or more often than is looked at
+        let mut otherwise = false;
+        for (count, at) in memchr::memmem::find_iter(text, name).enumerate() {
+            let part = at.checked_sub(1).and_then(|at| text.get(at)).is_some_and(|byte| is_word(*byte))
+                || text.get(at + length).is_some_and(|byte| is_word(*byte));
+            if count == MOST_CALLS {
+                otherwise = true;
+                break;
+            }
+            // `'w'` names a mode
+            let quote = |byte: Option<&u8>| matches!(byte, Some(b'\'' | b'"'));
+            let literal =
+                quote(at.checked_sub(1).and_then(|at| text.get(at))) && quote(text.get(at + length));
+            if at == from + blank || part || literal {
+                continue;
+            }
+            if text.get(at + length) == Some(&b'(') {
                 calls.push(arguments(text, at + length, self, budget));
+            } else {
+                otherwise = true;
             }
         }
         for (place, name) in names.enumerate().filter(|(_, name)| !name.is_empty()).take(MOST_TOGETHER) {
             let plain = |call: &&Arguments| !call.computed && !call.list && call.count == call.literals.len();
-            let mut given: Vec<&Vec<u8>> =
-                calls.iter().filter(plain).filter_map(|call| call.literals.get(place)).collect();
+            let at_place = |call: &'_ Arguments| match plain(&call) {
+                true => call.literals.get(place).cloned(),
+                // the first is one literal, whatever the others are
+                false => call.literals.first().filter(|_| place == 0 && call.first == Some(true)).cloned(),
+            };
+            let mut given: Vec<Vec<u8>> = calls.iter().filter_map(at_place).collect();
             given.sort_by_key(|literal| (!literal.starts_with(b"/"), literal.len()));
-            let mut stands = Arguments { computed: given.is_empty(), ..Arguments::default() };
-            stands.literals.extend(given.first().map(|literal| literal.to_vec()));
+            let all = given.len() == calls.len() && !otherwise;
+            let mut stands = Arguments { computed: !all || given.is_empty(), ..Arguments::default() };
+            stands.literals.extend(given.first().cloned());
             self.entries.push((from, name, stands));
         }
     }

@@ -153,6 +153,7 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("savez_compressed", Call::Write),
     ("save", Call::Write),
     ("save_pretrained", Call::Write),
+    ("save_screenshot", Call::Write),
     ("copy", Call::Write),
     ("move", Call::Write),
     ("rename", Call::Write),
@@ -198,7 +199,9 @@ pub(super) fn means_the_call(
                 || (has(&["from os import"]) && !before.ends_with(b"."))
         }
         // `user.save()` is a row of a database
-        (_, b"save" | b"save_pretrained") => language == Language::Python && before.ends_with(b"."),
+        (_, b"save" | b"save_pretrained" | b"save_screenshot") => {
+            language == Language::Python && before.ends_with(b".")
+        }
         (
             _,
             b"copytree" | b"copy2" | b"makedirs" | b"savefig" | b"to_csv" | b"to_parquet" | b"to_json"

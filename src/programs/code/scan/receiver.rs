@@ -21,6 +21,9 @@ pub(super) fn is_method(before: &[u8]) -> bool {
         b"lzma.",
         b"codecs.",
         b"tokenize.",
+        b"tarfile.",
+        b"zipfile.",
+        b"wave.",
         b"Image.",
         b"builtins.",
     ];

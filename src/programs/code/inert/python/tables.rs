@@ -87,6 +87,7 @@ pub(super) const MODULES: &[&str] = &[
     "weakref",
     "reprlib",
     "importlib",
+    "wave",
     "threading",
     "concurrent",
     "logging",
@@ -291,8 +292,18 @@ pub(super) const STARTERS: &[&str] = &[
 ];
 
 /// Modules that are known by what is asked of them: each of their names is in [`TELLING`] or [`OS`], or is a word that counts.
-pub(super) const ASKED_BY_NAME: &[&str] =
-    &["os", "asyncio", "socket", "zipfile", "importlib", "multiprocessing", "psutil", "tempfile", "signal"];
+pub(super) const ASKED_BY_NAME: &[&str] = &[
+    "os",
+    "asyncio",
+    "socket",
+    "zipfile",
+    "importlib",
+    "multiprocessing",
+    "psutil",
+    "tempfile",
+    "signal",
+    "tarfile",
+];
 
 /// Names that a class may give to what it is asked for, and what tells of a module.
 pub(super) const DUNDERS: &[&str] = &[
@@ -318,6 +329,8 @@ pub(super) const DUNDERS: &[&str] = &[
     "__next__",
     "__contains__",
     "__getitem__",
+    "__setitem__",
+    "__delitem__",
     "__enter__",
     "__exit__",
     "__aenter__",
@@ -363,6 +376,8 @@ pub(super) const TELLING: &[&str] = &[
     "socket.gaierror",
     "zipfile.ZipFile(",
     "zipfile.is_zipfile(",
+    "tarfile.open(",
+    "tarfile.is_tarfile(",
     "sys.path.insert(",
     "re.compile(",
     "torch.compile(",
