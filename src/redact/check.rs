@@ -30,26 +30,72 @@ pub(super) enum Check {
     NotPath,
 }
 
+/// Whether a secret meets all of these conditions.
+pub(super) fn hold(checks: &[Check], secret: &[u8]) -> bool {
+    if checks.is_empty() {
+        return true;
+    }
+    let seen = Kinds::of(secret);
+    checks.iter().all(|check| check.holds(secret, seen))
+}
+
 impl Check {
-    /// Whether the secret meets the condition.
-    pub(super) fn holds(self, secret: &[u8]) -> bool {
+    /// Whether the secret, which has bytes of these kinds, meets the condition.
+    fn holds(self, secret: &[u8], seen: Kinds) -> bool {
         match self {
             Self::NotNumber => !secret.iter().all(|byte| byte.is_ascii_digit() || b".,_-+%".contains(byte)),
-            Self::Mixed => {
-                secret.iter().any(u8::is_ascii_digit) && secret.iter().any(u8::is_ascii_alphabetic)
-            }
+            Self::Mixed => seen.has(Kinds::DIGIT) && seen.has(Kinds::LETTER),
             Self::Random => {
-                secret.iter().any(u8::is_ascii_digit)
+                seen.has(Kinds::DIGIT)
                     || secret.windows(2).filter(|pair| is_case_change(pair)).count() > 2
                     || has_no_vowels(secret)
             }
-            Self::Real => is_real(secret),
-            Self::NotCode => !is_code(secret),
+            Self::Real => is_real(secret, seen),
+            Self::NotCode => !is_code(secret, seen),
             Self::NotId => !secret.iter().all(|byte| byte.is_ascii_hexdigit() || b"-:.TZ".contains(byte)),
             Self::Phrase => is_phrase(secret),
             Self::Text => is_text(secret),
-            Self::NotPath => !is_path(secret),
+            Self::NotPath => !is_path(secret, seen),
         }
+    }
+}
+
+/// Which kinds of bytes a secret has, read once for all conditions: most of what they look for is not there.
+#[derive(Debug, Clone, Copy)]
+struct Kinds(u8);
+
+impl Kinds {
+    const DIGIT: Self = Self(1);
+    const LETTER: Self = Self(2);
+    /// What two parts of a name in a program are joined by, and a scheme and a host.
+    const JOINT: Self = Self(4);
+    /// What a part of a stand-in begins with that is shorter than [`LOOKED_UP`] and one more.
+    const STAND_IN: Self = Self(8);
+
+    const OF: [u8; 256] = {
+        let (mut of, mut byte) = ([0; 256], 0_u8);
+        loop {
+            of[byte as usize] = match byte {
+                b'0'..=b'9' => Self::DIGIT.0,
+                b'A'..=b'Z' | b'a'..=b'z' => Self::LETTER.0,
+                b':' => Self::JOINT.0,
+                b'>' => Self::JOINT.0 | Self::STAND_IN.0,
+                b'<' | b'$' | b'{' | b'%' | 0xe2 => Self::STAND_IN.0,
+                _ => 0,
+            };
+            if byte == u8::MAX {
+                break of;
+            }
+            byte += 1;
+        }
+    };
+
+    fn of(secret: &[u8]) -> Self {
+        Self(secret.iter().fold(0, |seen, byte| seen | Self::OF[usize::from(*byte)]))
+    }
+
+    const fn has(self, kind: Self) -> bool {
+        self.0 & kind.0 != 0
     }
 }
 
@@ -160,7 +206,43 @@ const STAND_IN_PARTS: &[&str] = &[
     "\u{2026}",
 ];
 
-fn is_real(secret: &[u8]) -> bool {
+/// Bytes of a part of a stand-in that are looked up.
+const LOOKED_UP: usize = 3;
+
+const SLOT_BITS: u32 = 12;
+
+/// By three bytes in either case, whether a part of a stand-in begins with them, or has them behind its first: one of the two stands
+/// at an even place.
+static MAY_BE_STAND_IN: [bool; 1 << SLOT_BITS] = {
+    let (mut slots, mut index) = ([false; 1 << SLOT_BITS], 0);
+    while index < STAND_IN_PARTS.len() {
+        if let [a, b, c, d, ..] = STAND_IN_PARTS[index].as_bytes() {
+            slots[slot([*a, *b, *c])] = true;
+            slots[slot([*b, *c, *d])] = true;
+        }
+        index += 1;
+    }
+    slots
+};
+
+const fn slot([a, b, c]: [u8; LOOKED_UP]) -> usize {
+    let bytes = u32::from_le_bytes([0, a, b, c]) | 0x2020_2000;
+    (bytes.wrapping_mul(0x9e37_79b1) >> (u32::BITS - SLOT_BITS)) as usize
+}
+
+/// Whether a part of a stand-in may stand in a secret: nearly none that is one has what may be.
+fn may_have_stand_in(secret: &[u8], seen: Kinds) -> bool {
+    let mut rest = secret;
+    while let Some(bytes) = rest.first_chunk() {
+        if MAY_BE_STAND_IN[slot(*bytes)] {
+            return true;
+        }
+        rest = rest.get(2..).unwrap_or_default();
+    }
+    seen.has(Kinds::STAND_IN)
+}
+
+fn is_real(secret: &[u8], seen: Kinds) -> bool {
     static PARTS: OnceLock<Option<AhoCorasick>> = OnceLock::new();
     // Secrets are short: what looks for a place to begin at costs more than it saves.
     let build = || {
@@ -168,7 +250,6 @@ fn is_real(secret: &[u8]) -> bool {
         builder.ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).prefilter(false);
         builder.build(STAND_IN_PARTS).ok()
     };
-    let parts = PARTS.get_or_init(build);
     let is_stand_in = |word: &&str| word.as_bytes().eq_ignore_ascii_case(secret);
     if secret.first().is_some_and(|first| secret.iter().all(|byte| byte == first)) {
         return false;
@@ -183,19 +264,22 @@ fn is_real(secret: &[u8]) -> bool {
     if digits.len() <= 2 && stem.len() <= LONGEST_STAND_IN && STAND_INS.iter().any(is_numbered) {
         return false;
     }
-    if DIGESTS.iter().any(|digest| secret.starts_with(digest.as_bytes())) {
+    if matches!(secret, [b's' | b'm', ..])
+        && DIGESTS.iter().any(|digest| secret.starts_with(digest.as_bytes()))
+    {
         return false;
     }
-    !parts.as_ref().is_some_and(|parts| parts.is_match(secret))
+    !(may_have_stand_in(secret, seen)
+        && PARTS.get_or_init(build).as_ref().is_some_and(|parts| parts.is_match(secret)))
 }
 
-fn is_path(secret: &[u8]) -> bool {
+fn is_path(secret: &[u8], seen: Kinds) -> bool {
     let starts = |start: &[u8]| secret.starts_with(start);
     (starts(b"/") && !is_base64(secret))
         || starts(b"./")
         || starts(b"../")
         || starts(b"~/")
-        || secret.windows(3).any(|part| part == b"://")
+        || (seen.has(Kinds::JOINT) && secret.windows(3).any(|part| part == b"://"))
 }
 
 /// One character in 64 of a key in base64 is a slash, the first one too; a path has no part that looks like what is between them.
@@ -215,9 +299,8 @@ fn is_base64(secret: &[u8]) -> bool {
 
 /// Words joined by `.`, `::`, `_` or `-`, each a plain lower-case, upper-case or capitalised word with at most two
 /// digits at its end: a name, not a random string.
-fn is_code(secret: &[u8]) -> bool {
-    let joined = memchr::memchr2(b':', b'>', secret).is_some()
-        && secret.windows(2).any(|pair| pair == b"::" || pair == b"->");
+fn is_code(secret: &[u8], seen: Kinds) -> bool {
+    let joined = seen.has(Kinds::JOINT) && secret.windows(2).any(|pair| pair == b"::" || pair == b"->");
     if joined {
         return true;
     }
@@ -250,16 +333,36 @@ mod tests {
     #[track_caller]
     fn expect(check: Check, yes: &[&str], no: &[&str]) {
         for text in yes {
-            assert!(check.holds(text.as_bytes()), "{check:?} should hold for {text}");
+            assert!(hold(&[check], text.as_bytes()), "{check:?} should hold for {text}");
         }
         for text in no {
-            assert!(!check.holds(text.as_bytes()), "{check:?} should not hold for {text}");
+            assert!(!hold(&[check], text.as_bytes()), "{check:?} should not hold for {text}");
         }
     }
 
     #[test]
     fn no_stand_in_is_longer_than_is_said() {
         assert_eq!(STAND_INS.iter().map(|word| word.len()).max(), Some(LONGEST_STAND_IN));
+    }
+
+    /// What is looked up rules out no text that has one of the parts.
+    #[test]
+    fn every_part_of_a_stand_in_is_found_wherever_it_stands() {
+        for part in STAND_IN_PARTS {
+            for written in [part.to_string(), part.to_uppercase()] {
+                for before in 0..4 {
+                    for after in 0..4 {
+                        let text = format!("{}{written}{}", &"k7Q"[..before.min(3)], &"Z9"[..after.min(2)]);
+                        assert!(may_have_stand_in(text.as_bytes(), Kinds::of(text.as_bytes())), "{text}");
+                        assert!(!hold(&[Check::Real], text.as_bytes()), "{text}");
+                    }
+                }
+            }
+        }
+        assert!(STAND_IN_PARTS.iter().all(|part| part.len() > LOOKED_UP
+            || "<>${%".contains(part.chars().next().unwrap())
+            || *part == "\u{2026}"));
+        assert!(!may_have_stand_in(b"k7Qm2ZxV9bTf4RnW8cHs", Kinds::of(b"k7Qm2ZxV9bTf4RnW8cHs")));
     }
 
     #[test]
@@ -278,10 +381,10 @@ mod tests {
         );
         expect(Check::Text, &["hunter2", "pässwörd1"], &[]);
         assert!(
-            Check::Text.holds(b"p\xe4sswort9")
-                && Check::Text.holds("hunter2\u{e4}".as_bytes().get(..8).unwrap())
+            hold(&[Check::Text], b"p\xe4sswort9")
+                && hold(&[Check::Text], "hunter2\u{e4}".as_bytes().get(..8).unwrap())
         );
-        assert!(!Check::Text.holds(b"\x8ck\xb04X\xc8\x92\x89k"));
+        assert!(!hold(&[Check::Text], b"\x8ck\xb04X\xc8\x92\x89k"));
         expect(
             Check::Phrase,
             &["hunter2", "correct horse battery staple", "horse 9staple"],

@@ -8,8 +8,8 @@ use regex_automata::util::primitives::StateID;
 
 use super::rules::{Before, Rule};
 use super::run::{Run, WINDOW, count, in_lines, is_final, run, run_lead};
-use super::search::Search;
-use super::{Rules, Secret, Span, Stream, encoding, escape, quote};
+use super::search::{Ahead, Search};
+use super::{Rules, Secret, Span, Stream, check, encoding, escape, quote};
 
 /// Values shorter than this are not looked for: they would be found everywhere.
 pub(super) const SHORTEST_VALUE: usize = 8;
@@ -31,17 +31,32 @@ pub(super) struct Engine {
     rules: Vec<Arc<Rule>>,
     values: Vec<Value>,
     pub(super) search: Search,
-    /// What each literal may be the beginning of: values first, then rules in their order.
-    candidates: Vec<Vec<Candidate>>,
+    /// What each literal may be the beginning of.
+    begun: Vec<Begun>,
 }
 
-/// What a literal may be the beginning of.
+/// What a literal may be the beginning of: values first, then rules in their order.
 #[derive(Debug)]
+struct Begun {
+    targets: Vec<Target>,
+    /// Once the literal is met. Most literals never are.
+    candidates: OnceLock<Candidates>,
+}
+
+/// What a literal may be the beginning of, by the byte behind it: of several rules that begin alike most go on in other ways.
+#[derive(Debug)]
+struct Candidates {
+    lists: Vec<Box<[Candidate]>>,
+    /// By that byte, which of the lists it is. The first one has all, for where the text ends.
+    by_next: Box<[u16; 256]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) target: Target,
     /// Bytes of the literal, which need not be read again, and the state that they lead to; `None` where that depends on
     /// more than them.
-    entry: OnceLock<Option<(usize, StateID)>>,
+    entry: Option<(usize, StateID)>,
 }
 
 /// One form of a known secret.
@@ -162,52 +177,74 @@ impl Engine {
                 targets.push(target);
             }
         }
-        let candidates = targets.into_iter().map(|mut targets| {
+        let begun = targets.into_iter().map(|mut targets| {
             targets.sort();
             targets.dedup();
-            targets.into_iter().map(|target| Candidate { target, entry: OnceLock::new() }).collect()
+            Begun { targets, candidates: OnceLock::new() }
         });
-        Self { rules, values, candidates: candidates.collect(), search }
+        Self { rules, values, begun: begun.collect(), search }
     }
 
-    pub(super) fn candidates(&self, literal: usize) -> &[Candidate] {
-        self.candidates.get(literal).map_or(&[], Vec::as_slice)
+    /// What the literal that stands at a place may be the beginning of there. What is left out is none, whatever comes.
+    pub(super) fn candidates(&self, literal: usize, buffer: &[u8], at: usize) -> &[Candidate] {
+        let (Some(begun), Some(bytes)) = (self.begun.get(literal), self.search.literals().get(literal))
+        else {
+            return &[];
+        };
+        let candidates = begun.candidates.get_or_init(|| self.by_next(&begun.targets, bytes));
+        let list = buffer.get(at + bytes.len()).map_or(0, |next| candidates.by_next[usize::from(*next)]);
+        candidates.lists.get(usize::from(list)).map_or(&[], |list| list)
+    }
+
+    fn by_next(&self, targets: &[Target], literal: &[u8]) -> Candidates {
+        let all: Vec<_> = targets
+            .iter()
+            .map(|target| Candidate {
+                target: *target,
+                entry: match target {
+                    Target::Rule(index) => self.rules.get(*index).and_then(|rule| entry(rule, literal)),
+                    Target::Value(_) => None,
+                },
+            })
+            .collect();
+        let mut lists = vec![all.clone().into_boxed_slice()];
+        let by_next = std::array::from_fn(|next| {
+            let goes_on = |candidate: &&Candidate| match (candidate.target, candidate.entry) {
+                (Target::Rule(index), Some((_, state))) => {
+                    self.rules.get(index).is_none_or(|rule| goes_on(rule, state, next as u8))
+                }
+                _ => true,
+            };
+            let list: Box<[Candidate]> = all.iter().filter(goes_on).copied().collect();
+            let index = lists.iter().position(|other| *other == list).unwrap_or_else(|| {
+                lists.push(list);
+                lists.len() - 1
+            });
+            // One for each byte, and the first.
+            index as u16
+        });
+        Candidates { lists, by_next: Box::new(by_next) }
     }
 
     /// Judges a candidate whose literal stands at `at`. The verdict on more text is the same, unless it is
-    /// [`Verdict::More`]. `ended`: no more text will come.
+    /// [`Verdict::More`]. `ended`: no more text will come. Of secrets and what may be some only those matter that begin before `until`.
+    /// `ahead` is of the same buffer.
     pub(super) fn judge(
         &self,
-        candidate: &Candidate,
-        literal: usize,
+        candidate: Candidate,
         buffer: &[u8],
+        ahead: &mut Ahead,
         at: usize,
+        until: usize,
         ended: bool,
     ) -> Verdict {
         match candidate.target {
             Target::Value(index) => self.judge_value(index, buffer, at, ended),
-            Target::Rule(index) => {
-                let entry = candidate.entry.get_or_init(|| self.entry(index, literal));
-                match self.judge_rule(index, *entry, buffer, at, ended) {
-                    Verdict::Secret(found) => self.complete(found, buffer, ended),
-                    verdict => verdict,
-                }
-            }
+            Target::Rule(index) => match self.judge_rule(index, candidate.entry, buffer, at, until, ended) {
+                Verdict::Secret(found) => self.complete(found, buffer, ahead, ended),
+                verdict => verdict,
+            },
         }
-    }
-
-    /// Where a rule's first automaton is behind one of its literals.
-    fn entry(&self, rule: usize, literal: usize) -> Option<(usize, StateID)> {
-        let (rule, literal) = (self.rules.get(rule)?, self.search.literals().get(literal)?);
-        let automaton = rule.lead.as_ref().unwrap_or(&rule.secret).automaton()?;
-        let mut state = automaton.universal_start_state(Anchored::Yes)?;
-        for byte in literal {
-            state = automaton.next_state(state, *byte);
-            if automaton.is_special_state(state) {
-                return None;
-            }
-        }
-        Some((literal.len(), state))
     }
 
     fn judge_value(&self, index: usize, buffer: &[u8], at: usize, ended: bool) -> Verdict {
@@ -230,6 +267,7 @@ impl Engine {
         mut entry: Option<(usize, StateID)>,
         buffer: &[u8],
         at: usize,
+        until: usize,
         ended: bool,
     ) -> Verdict {
         let Some(rule) = self.rules.get(index) else { return Verdict::No };
@@ -253,6 +291,9 @@ impl Engine {
                     Some(next) => start = next,
                     None => return Verdict::More { from: start },
                 }
+                if start >= until {
+                    return Verdict::No;
+                }
                 if rule.quoted {
                     match quote::end(
                         buffer.get(..behind).unwrap_or_default(),
@@ -260,8 +301,7 @@ impl Engine {
                     ) {
                         quote::End::At(length) => {
                             let secret = buffer.get(start..start + length).unwrap_or_default();
-                            let holds =
-                                !secret.is_empty() && rule.checks.iter().all(|check| check.holds(secret));
+                            let holds = !secret.is_empty() && check::hold(&rule.checks, secret);
                             let (end, target) = (start + length, Target::Rule(index));
                             return if holds {
                                 Verdict::Secret(Found { start, end, target, open: None })
@@ -306,7 +346,7 @@ impl Engine {
         };
         let secret = buffer.get(start..end).unwrap_or_default();
         let followed_wrongly = buffer.get(end).is_some_and(|next| rule.not_after.contains(next));
-        if secret.is_empty() || followed_wrongly || !rule.checks.iter().all(|check| check.holds(secret)) {
+        if secret.is_empty() || followed_wrongly || !check::hold(&rule.checks, secret) {
             return Verdict::No;
         }
         Verdict::Secret(Found { start, end, target: Target::Rule(index), open })
@@ -314,7 +354,7 @@ impl Engine {
 
     /// A found secret may be, or run into, something better known: `TOKEN=` is followed by a vendor's token, or a
     /// known value starts inside it and ends after it.
-    fn complete(&self, mut found: Found, buffer: &[u8], ended: bool) -> Verdict {
+    fn complete(&self, mut found: Found, buffer: &[u8], ahead: &mut Ahead, ended: bool) -> Verdict {
         if found.open.is_some() {
             return Verdict::Secret(found);
         }
@@ -324,10 +364,12 @@ impl Engine {
         if !leads {
             // What it is called is decided already.
         } else if let Some(literal) = self.search.literal_at(secret) {
-            for candidate in self.candidates(literal) {
+            for candidate in self.candidates(literal, buffer, found.start) {
                 let known = match candidate.target {
                     Target::Value(index) => self.judge_value(index, buffer, found.start, ended),
-                    Target::Rule(index) => self.judge_rule(index, None, buffer, found.start, ended),
+                    Target::Rule(index) => {
+                        self.judge_rule(index, candidate.entry, buffer, found.start, usize::MAX, ended)
+                    }
                 };
                 match known {
                     Verdict::Secret(known) if known.start == found.start && known.end >= found.end => {
@@ -345,9 +387,9 @@ impl Engine {
             return Verdict::Secret(found);
         }
         let mut next = found.start + 1;
-        while let Some((at, literal)) = self.search.next(buffer, next).filter(|(at, _)| *at < found.end) {
-            for candidate in self.candidates(literal) {
-                let Target::Value(index) = candidate.target else { break };
+        while let Some((at, literal)) = ahead.next(&self.search, buffer, next, found.end) {
+            for target in self.targets(literal) {
+                let Target::Value(index) = *target else { break };
                 match self.judge_value(index, buffer, at, ended) {
                     Verdict::Secret(value) => found.end = found.end.max(value.end),
                     Verdict::More { .. } => return undecided,
@@ -369,17 +411,22 @@ impl Engine {
         Verdict::Secret(found)
     }
 
+    fn targets(&self, literal: usize) -> &[Target] {
+        self.begun.get(literal).map_or(&[], |begun| &begun.targets)
+    }
+
     fn is_value(&self, literal: usize) -> bool {
-        matches!(self.candidates(literal).first(), Some(Candidate { target: Target::Value(_), .. }))
+        matches!(self.targets(literal).first(), Some(Target::Value(_)))
     }
 
     /// Whether a secret may start where an unfinished literal starts, and not only after it.
     pub(super) fn starts_secret(&self, literal: usize, buffer: &[u8], at: usize) -> bool {
-        self.candidates(literal).iter().any(|candidate| match candidate.target {
+        self.targets(literal).iter().any(|target| match target {
             Target::Value(_) => true,
-            Target::Rule(index) => {
-                self.rules.get(index).is_some_and(|rule| rule.lead.is_none() && rule.before.holds(buffer, at))
-            }
+            Target::Rule(index) => self
+                .rules
+                .get(*index)
+                .is_some_and(|rule| rule.lead.is_none() && rule.before.holds(buffer, at)),
         })
     }
 
@@ -446,6 +493,31 @@ impl Engine {
         }
         out.push(b']');
     }
+}
+
+/// Where a rule's first automaton is behind one of its literals.
+fn entry(rule: &Rule, literal: &[u8]) -> Option<(usize, StateID)> {
+    let automaton = rule.lead.as_ref().unwrap_or(&rule.secret).automaton()?;
+    let mut state = automaton.universal_start_state(Anchored::Yes)?;
+    for byte in literal {
+        state = automaton.next_state(state, *byte);
+        if automaton.is_special_state(state) {
+            return None;
+        }
+    }
+    Some((literal.len(), state))
+}
+
+/// Whether a byte behind the literal that led to this state leaves any hope. What a terminal does not show may stand there, too.
+fn goes_on(rule: &Rule, state: StateID, next: u8) -> bool {
+    let is_passed_over = if rule.lead.is_some() { escape::may_start(next) } else { next == 0x1b };
+    if rule.lines || is_passed_over {
+        return true;
+    }
+    rule.lead.as_ref().unwrap_or(&rule.secret).automaton().is_none_or(|automaton| {
+        let state = automaton.next_state(state, next);
+        !automaton.is_dead_state(state) && !automaton.is_quit_state(state)
+    })
 }
 
 impl Before {

@@ -17,6 +17,9 @@ const SLOTS: usize = 1 << BITS;
 /// Bytes passed between two branches; every second place of them is looked at.
 const STRIDE: usize = 16;
 
+/// Bytes that are searched at once.
+const AHEAD: usize = 4 << 10;
+
 /// Places of two bytes.
 const PAIRS: usize = 1 << 16;
 
@@ -31,7 +34,7 @@ pub(super) struct Search {
     longest: usize,
     /// By slot, whether a literal may begin with these three bytes ([`BEGINS`]), or have them behind its first ([`BEHIND`]).
     filter: Box<[u8; SLOTS]>,
-    /// By two bytes, whether they are all that a literal has behind its first.
+    /// By two bytes, whether they are all that a literal has behind its first ([`BEHIND`]).
     ends: Box<[u8; PAIRS]>,
     /// By slot, which of the entries is the first one that has it, or [`NONE`].
     first: Vec<u32>,
@@ -43,7 +46,8 @@ pub(super) struct Search {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     slot: u16,
-    literal: usize,
+    literal: u32,
+    length: usize,
     begin: u64,
     mask: u64,
 }
@@ -81,11 +85,11 @@ impl Search {
             let slot = slot(begin as u32);
             filter[slot] |= BEGINS;
             match bytes.len() {
-                LOOKED_UP => ends[usize::from((begin >> 8) as u16)] = 1,
+                LOOKED_UP => ends[usize::from((begin >> 8) as u16)] = BEHIND,
                 _ => filter[self::slot((begin >> 8) as u32)] |= BEHIND,
             }
             let mask = u64::MAX >> (64 - 8 * bytes.len().clamp(1, 8));
-            Entry { slot: slot as u16, literal, begin, mask }
+            Entry { slot: slot as u16, literal: literal as u32, length: bytes.len(), begin, mask }
         };
         let mut entries: Vec<_> = literals.iter().enumerate().map(entry).collect();
         entries.sort_unstable();
@@ -109,11 +113,12 @@ impl Search {
         }
         let same = self.entries.get(self.first[slot] as usize..)?;
         for entry in same.iter().take_while(|entry| usize::from(entry.slot) == slot) {
-            // Nearly every one that has these eight bytes is whole.
-            if bytes & entry.mask == entry.begin
-                && self.literals.get(entry.literal).is_some_and(|literal| text.starts_with(literal))
-            {
-                return Some(entry.literal);
+            let is_whole = || {
+                let literal = self.literals.get(entry.literal as usize);
+                entry.length <= 8 || literal.is_some_and(|literal| text.starts_with(literal))
+            };
+            if bytes & entry.mask == entry.begin && text.len() >= entry.length && is_whole() {
+                return Some(entry.literal as usize);
             }
         }
         None
@@ -137,36 +142,112 @@ impl Search {
 
     /// Whether any literal stands anywhere in a text.
     pub(super) fn stands_in(&self, text: &[u8]) -> bool {
-        self.next(text, 0).is_some()
+        Ahead::default().next(self, text, 0, text.len()).is_some()
     }
 
-    /// The first place at or after `from` where a literal stands, and which one: there is one, none begins with another.
-    pub(super) fn next(&self, buffer: &[u8], from: usize) -> Option<(usize, usize)> {
-        let fits = |bytes: u64| self.filter[slot(bytes as u32)] | self.ends[usize::from(bytes as u16)] != 0;
+    /// Adds the places where a literal stands from `from` on, at least as far as `to`. Returns how far.
+    fn places(&self, buffer: &[u8], from: usize, to: usize, places: &mut Vec<Place>) -> usize {
+        let mut add = |at: usize| {
+            if let Some(literal) = buffer.get(at..).and_then(|text| self.literal_at(text)) {
+                places.push(Place { at, literal });
+            }
+        };
+        let kinds =
+            |bytes: u64| u64::from(self.filter[slot(bytes as u32)] | self.ends[usize::from(bytes as u16)]);
         let mut at = from;
         // The last place that is looked at wants two bytes more.
         while let Some(block) = buffer.get(at..).and_then(<[u8]>::first_chunk::<{ STRIDE + 4 }>) {
-            let mut places = 0_u32;
-            for (index, bytes) in
-                [0, 4, 8, 12].iter().filter_map(|at| block.get(*at..)?.first_chunk()).enumerate()
-            {
-                let bytes = u64::from_le_bytes(*bytes);
-                places |= u32::from(fits(bytes)) << (2 * index);
-                places |= u32::from(fits(bytes >> 16)) << (2 * index + 1);
-            }
-            while places != 0 {
-                let place = at + 2 * places.trailing_zeros() as usize;
-                for place in place.saturating_sub(1).max(from)..=place {
-                    if let Some(literal) = self.literal_at(buffer.get(place..)?) {
-                        return Some((place, literal));
-                    }
+            let [a, b, c, d] = words(block);
+            let mut found = kinds(a)
+                | kinds(a >> 16) << 8
+                | kinds(b) << 16
+                | kinds(b >> 16) << 24
+                | kinds(c) << 32
+                | kinds(c >> 16) << 40
+                | kinds(d) << 48
+                | kinds(d >> 16) << 56;
+            while found != 0 {
+                let index = found.trailing_zeros() / u8::BITS;
+                let (place, kinds) = (at + 2 * index as usize, (found >> (index * u8::BITS)) as u8);
+                found &= !(0xff << (index * u8::BITS));
+                if kinds & BEHIND != 0 && place > from {
+                    add(place - 1);
                 }
-                places &= places - 1;
+                if kinds & BEGINS != 0 {
+                    add(place);
+                }
             }
             at += STRIDE;
+            if at > to {
+                // What begins right before the next place is seen at that.
+                return at - 1;
+            }
         }
-        let rest = at.saturating_sub(1).max(from)..buffer.len();
-        rest.into_iter().find_map(|at| Some((at, self.literal_at(buffer.get(at..)?)?)))
+        (at.saturating_sub(1).max(from)..buffer.len()).for_each(add);
+        buffer.len()
+    }
+}
+
+/// Eight bytes from each fourth place on.
+fn words(block: &[u8; STRIDE + 4]) -> [u64; 4] {
+    let [a, b, c, d, e] = std::array::from_fn(|index| {
+        let at = 4 * index;
+        u64::from(u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]))
+    });
+    [a | b << 32, b | c << 32, c | d << 32, d | e << 32]
+}
+
+/// A place where a literal stands.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: usize,
+    literal: usize,
+}
+
+/// Places of a buffer, found some way ahead and kept: who looks again where somebody looked before pays for no search.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    from: usize,
+    to: usize,
+    places: Vec<Place>,
+    /// The one that was found last, or the next one.
+    next: usize,
+}
+
+impl Ahead {
+    /// The buffer is another one.
+    pub(super) fn forget(&mut self) {
+        (self.from, self.to) = (0, 0);
+    }
+
+    /// The first place at or after `from` and before `until` where a literal stands, and which one: there is one, none begins with
+    /// another.
+    pub(super) fn next(
+        &mut self,
+        search: &Search,
+        buffer: &[u8],
+        mut from: usize,
+        until: usize,
+    ) -> Option<(usize, usize)> {
+        let until = until.min(buffer.len());
+        while from < until {
+            if !(self.from..self.to).contains(&from) {
+                self.places.clear();
+                (self.from, self.next) = (from, 0);
+                self.to = search.places(buffer, from, from + AHEAD, &mut self.places);
+            }
+            while self.next > 0 && self.places.get(self.next - 1).is_some_and(|place| place.at >= from) {
+                self.next -= 1;
+            }
+            while let Some(place) = self.places.get(self.next) {
+                if place.at >= from {
+                    return (place.at < until).then_some((place.at, place.literal));
+                }
+                self.next += 1;
+            }
+            from = self.to;
+        }
+        None
     }
 }
 
@@ -179,8 +260,8 @@ mod tests {
     }
 
     fn hits(search: &Search, buffer: &[u8]) -> Vec<(usize, String)> {
-        let (mut from, mut hits) = (0, Vec::new());
-        while let Some((at, literal)) = search.next(buffer, from) {
+        let (mut ahead, mut from, mut hits) = (Ahead::default(), 0, Vec::new());
+        while let Some((at, literal)) = ahead.next(search, buffer, from, buffer.len()) {
             hits.push((at, String::from_utf8(search.literals[literal].clone()).unwrap()));
             from = at + 1;
         }
@@ -205,14 +286,28 @@ mod tests {
             for before in 0..70 {
                 for after in [0, 1, 2, 19, 40] {
                     let text = format!("{}{literal}{}", ".".repeat(before), ".".repeat(after));
-                    for from in 0..=before {
-                        let found = search.next(text.as_bytes(), from).map(|(at, _)| at);
-                        assert_eq!(found, Some(before), "{literal} behind {before} from {from}");
+                    let (mut ahead, text) = (Ahead::default(), text.as_bytes());
+                    for from in (0..=before).chain([before, 0]) {
+                        for mut ahead in [&mut ahead, &mut Ahead::default()] {
+                            let found = ahead.next(&search, text, from, text.len()).map(|(at, _)| at);
+                            assert_eq!(found, Some(before), "{literal} behind {before} from {from}");
+                            assert_eq!(ahead.next(&search, text, from, before), None);
+                            assert_eq!(ahead.next(&search, text, before + 1, text.len()), None);
+                        }
                     }
-                    assert_eq!(search.next(text.as_bytes(), before + 1), None);
                 }
             }
         }
+    }
+
+    #[test]
+    fn places_are_found_however_far_they_are_apart() {
+        let search = search(&["abc", "wxyz"]);
+        let text =
+            format!("{}abc{}abcwxyz{}wxyz", ".".repeat(AHEAD - 2), "x".repeat(3 * AHEAD), ".".repeat(AHEAD));
+        let found: Vec<usize> = hits(&search, text.as_bytes()).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(found, [AHEAD - 2, 4 * AHEAD + 1, 4 * AHEAD + 4, 5 * AHEAD + 8]);
+        assert!(search.stands_in(text.as_bytes()) && !search.stands_in("x".repeat(3 * AHEAD).as_bytes()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use regex_automata::util::primitives::StateID;
 
 pub use self::mark::Mark;
 use super::engine::{Engine, Found, SHORTEST_VALUE, Target, Verdict};
+use super::search::Ahead;
 
 /// Bytes before `scan` that rules may look at.
 pub(super) const LOOK_BEHIND: usize = super::escape::LONGEST;
@@ -27,6 +28,8 @@ const PARTIAL: usize = 3;
 pub struct Stream {
     engine: Arc<Engine>,
     buffer: Vec<u8>,
+    /// Empty but while it is decided.
+    ahead: Ahead,
     scan: usize,
     sent: usize,
     /// A secret that filled its window: masked already, what still belongs to it is dropped.
@@ -56,6 +59,7 @@ impl Stream {
         Self {
             engine,
             buffer: Vec::new(),
+            ahead: Ahead::default(),
             scan: 0,
             sent: 0,
             swallowing: None,
@@ -128,23 +132,33 @@ impl Stream {
         if !self.swallow() {
             return self.buffer.len();
         }
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.forget();
+        let hold = self.advance_by(&mut ahead, ended, out);
+        self.ahead = ahead;
+        hold
+    }
+
+    fn advance_by(&mut self, ahead: &mut Ahead, ended: bool, out: &mut Vec<u8>) -> usize {
         let engine = Arc::clone(&self.engine);
         let (mut unfinished, mut hold) = self.unfinished(self.scan, ended);
-        'candidates: while let Some((at, literal)) = engine.search.next(&self.buffer, self.scan) {
+        'candidates: while let Some((at, literal)) =
+            ahead.next(&engine.search, &self.buffer, self.scan, usize::MAX)
+        {
             if at > unfinished {
                 // What starts first is decided first, and that is not all here yet.
                 self.scan = unfinished;
-                return self.hold_after(unfinished, hold);
+                return self.hold_after(ahead, unfinished, hold);
             }
-            for candidate in engine.candidates(literal) {
-                match engine.judge(candidate, literal, &self.buffer, at, ended) {
+            for candidate in engine.candidates(literal, &self.buffer, at) {
+                match engine.judge(*candidate, &self.buffer, ahead, at, usize::MAX, ended) {
                     Verdict::No => {}
                     Verdict::More { from } => {
                         self.scan = at;
-                        return self.hold_after(at, from);
+                        return self.hold_after(ahead, at, from);
                     }
                     Verdict::Secret(found) => {
-                        match self.in_lead(at, found, ended) {
+                        match self.in_lead(ahead, at, found, ended) {
                             Ok(others) if others.is_empty() => self.replace(&found, out),
                             Ok(mut all) => {
                                 all.push(found);
@@ -153,7 +167,7 @@ impl Stream {
                             }
                             Err(from) => {
                                 self.scan = at;
-                                return self.hold_after(at, from);
+                                return self.hold_after(ahead, at, from);
                             }
                         }
                         if !self.swallow() {
@@ -174,14 +188,14 @@ impl Stream {
     }
 
     /// The candidate at `at` is undecided and masks nothing before `from`; others may stand between.
-    fn hold_after(&self, at: usize, from: usize) -> usize {
+    fn hold_after(&self, ahead: &mut Ahead, at: usize, from: usize) -> usize {
         let search = &self.engine.search;
         let (_, mut hold) = self.unfinished(at, false);
         hold = hold.min(from);
         let mut next = at;
-        while let Some((at, literal)) = search.next(&self.buffer, next).filter(|(at, _)| *at < hold) {
-            for candidate in self.engine.candidates(literal) {
-                match self.engine.judge(candidate, literal, &self.buffer, at, false) {
+        while let Some((at, literal)) = ahead.next(search, &self.buffer, next, hold) {
+            for candidate in self.engine.candidates(literal, &self.buffer, at) {
+                match self.engine.judge(*candidate, &self.buffer, ahead, at, hold, false) {
                     Verdict::No => {}
                     Verdict::More { from } => hold = hold.min(from),
                     Verdict::Secret(found) => hold = hold.min(found.start),
@@ -214,17 +228,15 @@ impl Stream {
 
     /// The secrets that begin before this one, in its lead that starts at `at`: `curl -H "Authorization: ..." -u name:password`. Where
     /// one of these is undecided: nothing before that place would be masked.
-    fn in_lead(&self, at: usize, found: Found, ended: bool) -> Result<Vec<Found>, usize> {
+    fn in_lead(&self, ahead: &mut Ahead, at: usize, found: Found, ended: bool) -> Result<Vec<Found>, usize> {
         let (mut all, mut next) = (Vec::new(), at + 1);
         // Most leads have no room for another secret.
         if found.start.saturating_sub(at) <= SHORTEST_VALUE {
             return Ok(all);
         }
-        while let Some((at, literal)) =
-            self.engine.search.next(&self.buffer, next).filter(|(at, _)| *at < found.start)
-        {
-            for candidate in self.engine.candidates(literal) {
-                match self.engine.judge(candidate, literal, &self.buffer, at, ended) {
+        while let Some((at, literal)) = ahead.next(&self.engine.search, &self.buffer, next, found.start) {
+            for candidate in self.engine.candidates(literal, &self.buffer, at) {
+                match self.engine.judge(*candidate, &self.buffer, ahead, at, found.start, ended) {
                     Verdict::Secret(other) if other.start < found.start => {
                         all.push(other);
                         break;
