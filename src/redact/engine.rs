@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use regex_automata::Anchored;
 use regex_automata::dfa::Automaton;
 use regex_automata::util::primitives::StateID;
 
+use super::candidate::{Begun, Candidate, Known, state};
 use super::rules::{Before, Rule};
-use super::run::{Run, WINDOW, count, in_lines, is_final, run, run_lead};
+use super::run::{Run, Sight, WINDOW, count, in_lines, is_final, plain_lead, run, run_lead};
 use super::search::{Ahead, Search};
 use super::{Rules, Secret, Span, Stream, check, encoding, escape, quote};
 
@@ -35,34 +35,11 @@ pub(super) struct Engine {
     begun: Vec<Begun>,
 }
 
-/// What a literal may be the beginning of: values first, then rules in their order.
-#[derive(Debug)]
-struct Begun {
-    targets: Vec<Target>,
-    /// Once the literal is met. Most literals never are.
-    candidates: OnceLock<Candidates>,
-}
-
-/// What a literal may be the beginning of, by the byte behind it: of several rules that begin alike most go on in other ways.
-#[derive(Debug)]
-struct Candidates {
-    lists: Vec<Box<[Candidate]>>,
-    /// By that byte, which of the lists it is. The first one has all, for where the text ends.
-    by_next: Box<[u16; 256]>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Candidate {
-    pub(super) target: Target,
-    /// Bytes of the literal, which need not be read again, and the state that they lead to; `None` where that depends on
-    /// more than them.
-    entry: Option<(usize, StateID)>,
-}
-
 /// One form of a known secret.
 #[derive(Debug)]
 struct Value {
-    name: String,
+    /// What a mask begins with.
+    label: String,
     form: encoding::Form,
     /// A mask shows nothing of it.
     hidden: bool,
@@ -112,8 +89,14 @@ impl Redactor {
                 if piece.len() < SHORTEST_VALUE {
                     continue;
                 }
+                let name = secret.name().bytes().map(|byte| char::from(printable(byte)));
+                let label: String = "[redacted:value"
+                    .chars()
+                    .chain(" ".chars().filter(|_| !secret.name().is_empty()))
+                    .chain(name)
+                    .collect();
                 values.extend(encoding::forms(piece, SHORTEST_VALUE).into_iter().map(|form| Value {
-                    name: secret.name().to_owned(),
+                    label: label.clone(),
                     form,
                     hidden: piece.len() < SHORT_VALUE,
                 }));
@@ -180,7 +163,7 @@ impl Engine {
         let begun = targets.into_iter().map(|mut targets| {
             targets.sort();
             targets.dedup();
-            Begun { targets, candidates: OnceLock::new() }
+            Begun::new(targets)
         });
         Self { rules, values, begun: begun.collect(), search }
     }
@@ -191,39 +174,7 @@ impl Engine {
         else {
             return &[];
         };
-        let candidates = begun.candidates.get_or_init(|| self.by_next(&begun.targets, bytes));
-        let list = buffer.get(at + bytes.len()).map_or(0, |next| candidates.by_next[usize::from(*next)]);
-        candidates.lists.get(usize::from(list)).map_or(&[], |list| list)
-    }
-
-    fn by_next(&self, targets: &[Target], literal: &[u8]) -> Candidates {
-        let all: Vec<_> = targets
-            .iter()
-            .map(|target| Candidate {
-                target: *target,
-                entry: match target {
-                    Target::Rule(index) => self.rules.get(*index).and_then(|rule| entry(rule, literal)),
-                    Target::Value(_) => None,
-                },
-            })
-            .collect();
-        let mut lists = vec![all.clone().into_boxed_slice()];
-        let by_next = std::array::from_fn(|next| {
-            let goes_on = |candidate: &&Candidate| match (candidate.target, candidate.entry) {
-                (Target::Rule(index), Some((_, state))) => {
-                    self.rules.get(index).is_none_or(|rule| goes_on(rule, state, next as u8))
-                }
-                _ => true,
-            };
-            let list: Box<[Candidate]> = all.iter().filter(goes_on).copied().collect();
-            let index = lists.iter().position(|other| *other == list).unwrap_or_else(|| {
-                lists.push(list);
-                lists.len() - 1
-            });
-            // One for each byte, and the first.
-            index as u16
-        });
-        Candidates { lists, by_next: Box::new(by_next) }
+        begun.candidates(&self.rules, bytes, buffer.get(at + bytes.len()).copied())
     }
 
     /// Judges a candidate whose literal stands at `at`. The verdict on more text is the same, unless it is
@@ -231,7 +182,7 @@ impl Engine {
     /// `ahead` is of the same buffer.
     pub(super) fn judge(
         &self,
-        candidate: Candidate,
+        candidate: &Candidate,
         buffer: &[u8],
         ahead: &mut Ahead,
         at: usize,
@@ -240,7 +191,7 @@ impl Engine {
     ) -> Verdict {
         match candidate.target {
             Target::Value(index) => self.judge_value(index, buffer, at, ended),
-            Target::Rule(index) => match self.judge_rule(index, candidate.entry, buffer, at, until, ended) {
+            Target::Rule(index) => match self.judge_rule(index, candidate, buffer, at, until, ended) {
                 Verdict::Secret(found) => self.complete(found, buffer, ahead, ended),
                 verdict => verdict,
             },
@@ -261,30 +212,68 @@ impl Engine {
         }
     }
 
+    #[inline(always)]
     fn judge_rule(
         &self,
         index: usize,
-        mut entry: Option<(usize, StateID)>,
+        candidate: &Candidate,
         buffer: &[u8],
         at: usize,
         until: usize,
         ended: bool,
     ) -> Verdict {
         let Some(rule) = self.rules.get(index) else { return Verdict::No };
+        let text = buffer.get(at..).unwrap_or_default();
+        if rule.lacks(text, ended) {
+            return Verdict::No;
+        }
+        let behind = text.get(candidate.length..).unwrap_or_default();
+        // Most that begin like a secret are none, which costs less to see than what stands before.
+        let sight = match (&candidate.known, &rule.lead) {
+            (Known::State(state), Some(lead)) => {
+                lead.automaton().map_or(Sight::Unclear, |automaton| plain_lead(automaton, *state, behind))
+            }
+            (Known::Shape(shape), _) if behind.first() != Some(&0x1b) => {
+                let window = WINDOW - candidate.length;
+                match count(shape, buffer, at + candidate.length, window, ended) {
+                    Some(Run::Done(None)) => Sight::No,
+                    Some(ran) => Sight::Secret(ran),
+                    None => Sight::Unclear,
+                }
+            }
+            _ => Sight::Unclear,
+        };
+        if matches!(sight, Sight::No) {
+            return Verdict::No;
+        }
+        self.look_closer(index, rule, candidate, sight, (buffer, at, until), ended)
+    }
+
+    /// Judges what looks like a rule at first sight.
+    #[inline(never)]
+    fn look_closer(
+        &self,
+        index: usize,
+        rule: &Rule,
+        candidate: &Candidate,
+        sight: Sight,
+        (buffer, at, until): (&[u8], usize, usize),
+        ended: bool,
+    ) -> Verdict {
         if !rule.before.holds(buffer, at) || rule.is_preceded_wrongly(buffer.get(..at).unwrap_or_default()) {
             return Verdict::No;
         }
-        if rule.lacks(buffer.get(at..).unwrap_or_default(), ended) {
-            return Verdict::No;
-        }
         let mut start = at;
-        if let Some(lead) = &rule.lead {
+        if let Some(expression) = &rule.lead {
             // An expression that does not compile, which loading rules out, fails closed: no lead, any secret.
-            if let Some(automaton) = lead.automaton() {
-                start = match run_lead(automaton, entry.take(), buffer, at, ended) {
-                    Run::Done(Some(end)) => end,
-                    Run::Done(None) | Run::Full(..) => return Verdict::No,
-                    Run::Starved(end) => return Verdict::More { from: end.unwrap_or(buffer.len()) },
+            if let Some(automaton) = expression.automaton() {
+                start = match sight {
+                    Sight::Lead(bytes) => at + candidate.length + bytes,
+                    _ => match run_lead(automaton, candidate.entry(), buffer, at, ended) {
+                        Run::Done(Some(end)) => end,
+                        Run::Done(None) | Run::Full(..) => return Verdict::No,
+                        Run::Starved(end) => return Verdict::More { from: end.unwrap_or(buffer.len()) },
+                    },
                 };
                 let behind = start;
                 match escape::skip(buffer, start, ended) {
@@ -315,28 +304,40 @@ impl Engine {
                 }
             }
         }
-        let counts = match entry {
-            // What is searched for is often coloured: `grep` shows the prefix of a token apart from the rest of it.
-            Some((read, state)) if buffer.get(start + read) == Some(&0x1b) => {
-                let Some(next) = escape::skip(buffer, start + read, ended) else {
+        let mut entry = if rule.lead.is_none() { candidate.entry() } else { None };
+        let mut counts = true;
+        // What is searched for is often coloured: `grep` shows the prefix of a token apart from the rest of it.
+        let behind = start + candidate.length;
+        if rule.lead.is_none() && buffer.get(behind) == Some(&0x1b) {
+            let state = match candidate.known {
+                Known::State(state) => Some(state),
+                Known::Shape(_) => state(rule, buffer.get(start..behind).unwrap_or_default()),
+                Known::Nothing => None,
+            };
+            if let Some(state) = state {
+                let Some(next) = escape::skip(buffer, behind, ended) else {
                     return Verdict::More { from: start };
                 };
                 entry = Some((next - start, state));
-                false
+                counts = false;
             }
-            _ => true,
+        }
+        let counted = match sight {
+            _ if !counts => None,
+            Sight::Secret(ran) => Some(ran),
+            _ if rule.lead.is_none() => None,
+            _ => rule.secret.shape().and_then(|shape| count(shape, buffer, start, WINDOW, ended)),
         };
-        let Some(automaton) = rule.secret.automaton() else {
-            return Verdict::Secret(Found {
-                start,
-                end: buffer.len(),
-                target: Target::Rule(index),
-                open: None,
-            });
+        let ran = match counted {
+            Some(ran) => ran,
+            None => {
+                let Some(automaton) = rule.secret.automaton() else {
+                    let (end, target) = (buffer.len(), Target::Rule(index));
+                    return Verdict::Secret(Found { start, end, target, open: None });
+                };
+                run(automaton, entry, buffer, start, WINDOW, ended)
+            }
         };
-        let shape = rule.secret.shape().filter(|_| counts);
-        let counted = shape.and_then(|shape| count(shape, buffer, start, ended));
-        let ran = counted.unwrap_or_else(|| run(automaton, entry, buffer, start, WINDOW, ended));
         let ran = if rule.lines { in_lines(ran, buffer, start, ended) } else { ran };
         let (end, open) = match ran {
             Run::Done(Some(end)) => (end.saturating_sub(rule.keep), None),
@@ -368,7 +369,7 @@ impl Engine {
                 let known = match candidate.target {
                     Target::Value(index) => self.judge_value(index, buffer, found.start, ended),
                     Target::Rule(index) => {
-                        self.judge_rule(index, candidate.entry, buffer, found.start, usize::MAX, ended)
+                        self.judge_rule(index, candidate, buffer, found.start, usize::MAX, ended)
                     }
                 };
                 match known {
@@ -412,7 +413,7 @@ impl Engine {
     }
 
     fn targets(&self, literal: usize) -> &[Target] {
-        self.begun.get(literal).map_or(&[], |begun| &begun.targets)
+        self.begun.get(literal).map_or(&[], Begun::targets)
     }
 
     fn is_value(&self, literal: usize) -> bool {
@@ -462,62 +463,32 @@ impl Engine {
 
     /// Writes what stands in the place of a secret.
     pub(super) fn mask(&self, found: &Found, secret: &[u8], out: &mut Vec<u8>) {
-        let (id, name, short, whole) = match found.target {
+        let (label, short, whole) = match found.target {
             Target::Value(index) => {
                 let value = self.values.get(index);
                 let short = if value.is_some_and(|value| value.hidden) { usize::MAX } else { SHORT_VALUE };
-                ("value", value.map_or("", |value| &value.name), short, false)
+                (value.map_or("[redacted:value", |value| &value.label), short, false)
             }
-            Target::Rule(index) => self
-                .rules
-                .get(index)
-                .map_or(("secret", "", 0, true), |rule| (&rule.id, "", rule.short, rule.whole)),
+            Target::Rule(index) => {
+                let rule = self.rules.get(index);
+                rule.map_or(("[redacted:secret", 0, true), |rule| (&rule.label, rule.short, rule.whole))
+            }
         };
-        out.extend(b"[redacted:");
-        out.extend(id.as_bytes());
-        if !name.is_empty() {
-            out.push(b' ');
-            out.extend(name.bytes().map(printable));
-        }
-        if !whole {
-            out.push(b' ');
-            if secret.len() < short.max(12) {
-                out.extend(b"***");
-            } else {
-                out.extend(secret.iter().take(6).copied().map(printable));
-                out.extend("\u{2026}".as_bytes());
+        out.extend_from_slice(label.as_bytes());
+        let ends = secret.first_chunk().zip(secret.last_chunk()).filter(|_| secret.len() >= short.max(12));
+        match ends {
+            _ if whole => out.push(b']'),
+            None => out.extend_from_slice(b" ***]"),
+            Some((first, last)) => {
+                let [a, b, c, d, e, f] = <[u8; 6]>::map(*first, printable);
+                out.extend_from_slice(&[b' ', a, b, c, d, e, f, 0xe2, 0x80, 0xa6]);
                 if found.open.is_none() {
-                    out.extend(secret.iter().skip(secret.len() - 4).copied().map(printable));
+                    out.extend_from_slice(&<[u8; 4]>::map(*last, printable));
                 }
+                out.push(b']');
             }
         }
-        out.push(b']');
     }
-}
-
-/// Where a rule's first automaton is behind one of its literals.
-fn entry(rule: &Rule, literal: &[u8]) -> Option<(usize, StateID)> {
-    let automaton = rule.lead.as_ref().unwrap_or(&rule.secret).automaton()?;
-    let mut state = automaton.universal_start_state(Anchored::Yes)?;
-    for byte in literal {
-        state = automaton.next_state(state, *byte);
-        if automaton.is_special_state(state) {
-            return None;
-        }
-    }
-    Some((literal.len(), state))
-}
-
-/// Whether a byte behind the literal that led to this state leaves any hope. What a terminal does not show may stand there, too.
-fn goes_on(rule: &Rule, state: StateID, next: u8) -> bool {
-    let is_passed_over = if rule.lead.is_some() { escape::may_start(next) } else { next == 0x1b };
-    if rule.lines || is_passed_over {
-        return true;
-    }
-    rule.lead.as_ref().unwrap_or(&rule.secret).automaton().is_none_or(|automaton| {
-        let state = automaton.next_state(state, next);
-        !automaton.is_dead_state(state) && !automaton.is_quit_state(state)
-    })
 }
 
 impl Before {

@@ -29,6 +29,16 @@ pub(super) const fn may_start(byte: u8) -> bool {
     matches!(byte, 0x1b | b'\\' | b'^' | b'#' | b'%')
 }
 
+/// The same, for loops in which nothing else is as slow.
+pub(super) static MAY_START: [bool; 256] = {
+    let (mut may, mut byte) = ([false; 256], 0_u8);
+    while byte < u8::MAX {
+        may[byte as usize] = may_start(byte);
+        byte += 1;
+    }
+    may
+};
+
 /// The sequence that a text begins with: a control sequence (colours: `ESC [ 3 2 m`), or one of ESC with intermediate bytes
 /// (`ESC ( B`).
 pub(super) fn start(text: &[u8]) -> Start {

@@ -4,13 +4,15 @@
 //! header, an assignment to a sensitive name. *Values* are exact secrets that execward itself holds or withheld, and
 //! they are found in plain, in base64 at each alignment, in hex, and escaped in the way of URLs, JSON, HTML, CSV and shells.
 //!
-//! A table of first bytes finds candidates; an automaton for each rule confirms them. The result never depends
+//! A table of first bytes finds candidates; what follows a literal leaves few of them; counting bytes or an automaton for each rule
+//! confirms those. The result never depends
 //! on how the bytes were cut into chunks, except where a caller asks for an early [`Stream::flush_partial`]. Memory
 //! is bounded whatever comes in, and time is linear in it. Redaction is no boundary against a command that wants to
 //! leak (it can print a secret reversed); it keeps secrets out of output, logs and prompts by accident.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod candidate;
 mod check;
 mod encoding;
 mod engine;

@@ -133,6 +133,8 @@ pub(super) enum Before {
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) id: String,
+    /// What a mask begins with.
+    pub(super) label: String,
     pub(super) literals: Vec<Vec<u8>>,
     pub(super) before: Before,
     /// Words that must not stand right before a literal: `NextToken` is no secret.
@@ -183,6 +185,11 @@ impl Expression {
     pub(super) fn shape(&self) -> Option<&Shape> {
         let read = || Shape::of(&syntax::parse_with(&self.text, &bytewise()).ok()?);
         self.shape.get_or_init(read).as_ref()
+    }
+
+    /// The same behind a literal that its matches begin with.
+    pub(super) fn shape_behind(&self, literal: &[u8]) -> Option<Shape> {
+        Shape::behind(&syntax::parse_with(&self.text, &bytewise()).ok()?, literal)
     }
 
     /// The automaton; `None` when the expression cannot be compiled, which loading rules out.
@@ -336,6 +343,7 @@ impl Rule {
             not_before_ends[usize::from(*last)] = true;
         }
         Ok(Self {
+            label: format!("[redacted:{}", source.id),
             id: source.id,
             literals,
             not_before_ends,
@@ -359,6 +367,11 @@ impl Rule {
 }
 
 impl Rule {
+    /// What its matches begin with: the lead, or else the secret.
+    pub(super) fn first(&self) -> &Expression {
+        self.lead.as_ref().unwrap_or(&self.secret)
+    }
+
     /// Whether one of the words stands before a literal that must not.
     pub(super) fn is_preceded_wrongly(&self, before: &[u8]) -> bool {
         let Some(end) = before.last_chunk::<2>() else {

@@ -35,18 +35,50 @@ pub(super) fn in_lines(ran: Run, buffer: &[u8], start: usize, ended: bool) -> Ru
     }
 }
 
-/// What [`run`] finds of a whole secret, by counting; `None` where the window ends first.
-pub(super) fn count(shape: &Shape, buffer: &[u8], at: usize, ended: bool) -> Option<Run> {
+/// What [`run`] finds of a secret, by counting from `at` on; `None` where the window ends first.
+pub(super) fn count(shape: &Shape, buffer: &[u8], at: usize, window: usize, ended: bool) -> Option<Run> {
     let text = buffer.get(at..).unwrap_or_default();
-    let text = text.get(..WINDOW).unwrap_or(text);
-    let is_cut = text.len() == WINDOW;
+    let text = text.get(..window).unwrap_or(text);
+    let is_cut = text.len() == window;
     match shape.count(text, ended && !is_cut) {
-        Counted::Match(length) if length == WINDOW => None,
+        Counted::Match(length) if length == window => None,
         Counted::Starved if is_cut => None,
         Counted::Match(length) => Some(Run::Done(Some(at + length))),
         Counted::No => Some(Run::Done(None)),
         Counted::Starved => Some(Run::Starved(None)),
     }
+}
+
+/// What is seen of a candidate at first sight.
+pub(super) enum Sight {
+    /// It is none.
+    No,
+    /// Its lead ends behind that many bytes.
+    Lead(usize),
+    /// What counting found of a secret without a lead.
+    Secret(Run),
+    /// Nothing: it takes more.
+    Unclear,
+}
+
+/// What [`run_lead`] finds from a state on, where that is plain: nearly everywhere.
+#[inline]
+pub(super) fn plain_lead(automaton: &dense::DFA<Vec<u32>>, mut state: StateID, text: &[u8]) -> Sight {
+    let mut end = None;
+    for (index, byte) in text.iter().take(LEAD_WINDOW / 2).enumerate() {
+        if escape::MAY_START[usize::from(*byte)] {
+            return Sight::Unclear;
+        }
+        state = automaton.next_state(state, *byte);
+        if automaton.is_special_state(state) {
+            if automaton.is_match_state(state) {
+                end = Some(index);
+            } else {
+                return end.map_or(Sight::No, Sight::Lead);
+            }
+        }
+    }
+    Sight::Unclear
 }
 
 /// Runs the automaton of a lead as [`run`] does, but for what a terminal does not show: a colour changes nothing between a name
@@ -161,6 +193,20 @@ mod tests {
     use super::*;
     use crate::redact::Rules;
 
+    /// One for each literal; a sixth of them have another one in what follows it.
+    #[test]
+    fn most_shapes_behind_a_literal_are_counted() {
+        let rules = Rules::builtin().rules;
+        let literals: Vec<_> = rules
+            .iter()
+            .filter(|rule| rule.lead.is_none())
+            .flat_map(|rule| rule.literals.iter().map(move |literal| (rule, literal)))
+            .collect();
+        let counted =
+            literals.iter().filter(|(rule, literal)| rule.secret.shape_behind(literal).is_some()).count();
+        assert!(counted * 10 > literals.len() * 9, "{counted} of {}", literals.len());
+    }
+
     #[test]
     fn most_shapes_are_counted() {
         let rules = Rules::builtin().rules;
@@ -169,6 +215,37 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn counting_behind_a_literal_finds_what_the_automaton_finds(
+            which in any::<prop::sample::Index>(),
+            literal in any::<prop::sample::Index>(),
+            rest in "[A-Za-z0-9]{0,70}[._=/+@ -]?[A-Za-z0-9_-]{0,60}[._=/+@ -]?[a-f0-9]{0,64}|[a-f0-9]{0,70}|[ -~]{0,9}",
+            ended in any::<bool>(),
+        ) {
+            let rules = Rules::builtin().rules;
+            let rules: Vec<_> = rules.iter().filter(|rule| rule.lead.is_none()).collect();
+            let rule = which.get(&rules);
+            let literal = literal.get(&rule.literals);
+            let (Some(shape), Some(automaton)) = (rule.secret.shape_behind(literal), rule.secret.automaton()) else {
+                return Ok(());
+            };
+            let text = [literal, rest.as_bytes()].concat();
+            let counted = count(&shape, &text, literal.len(), WINDOW - literal.len(), ended);
+            match (counted, run(automaton, None, &text, 0, WINDOW, ended)) {
+                (Some(Run::Done(Some(end))), Run::Starved(_)) if end == text.len() => {
+                    let ran = run(automaton, None, &text, 0, WINDOW, true);
+                    prop_assert!(matches!(ran, Run::Done(Some(same)) if same == end), "{} {rest}", rule.id);
+                }
+                (Some(Run::Done(end)), Run::Done(same)) => prop_assert_eq!(end, same, "{} {}", rule.id, rest),
+                (Some(Run::Starved(_)), Run::Starved(_)) => {}
+                _ => prop_assert!(false, "{} {rest}", rule.id),
+            }
+            if let Some(first) = rest.bytes().next().filter(|first| !shape.may_begin_with(*first)) {
+                let ran = run(automaton, None, &text, 0, WINDOW, ended);
+                prop_assert!(matches!(ran, Run::Done(None)), "{} {rest} {first}", rule.id);
+            }
+        }
+
         #[test]
         fn counting_finds_what_the_automaton_finds(
             which in any::<prop::sample::Index>(),
@@ -191,7 +268,7 @@ mod tests {
             };
             for at in 0..text.len() {
                 let ran = run(automaton, None, &text, at, WINDOW, ended);
-                match count(shape, &text, at, ended) {
+                match count(shape, &text, at, WINDOW, ended) {
                     // An automaton wants one byte more than counting does where as many came as there may be.
                     Some(Run::Done(Some(end))) if end == text.len() && matches!(ran, Run::Starved(_)) => {
                         let ran = run(automaton, None, &text, at, WINDOW, true);

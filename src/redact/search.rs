@@ -146,6 +146,7 @@ impl Search {
     }
 
     /// Adds the places where a literal stands from `from` on, at least as far as `to`. Returns how far.
+    #[inline(never)]
     fn places(&self, buffer: &[u8], from: usize, to: usize, places: &mut Vec<Place>) -> usize {
         let mut add = |at: usize| {
             if let Some(literal) = buffer.get(at..).and_then(|text| self.literal_at(text)) {

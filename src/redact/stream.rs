@@ -151,7 +151,7 @@ impl Stream {
                 return self.hold_after(ahead, unfinished, hold);
             }
             for candidate in engine.candidates(literal, &self.buffer, at) {
-                match engine.judge(*candidate, &self.buffer, ahead, at, usize::MAX, ended) {
+                match engine.judge(candidate, &self.buffer, ahead, at, usize::MAX, ended) {
                     Verdict::No => {}
                     Verdict::More { from } => {
                         self.scan = at;
@@ -195,7 +195,7 @@ impl Stream {
         let mut next = at;
         while let Some((at, literal)) = ahead.next(search, &self.buffer, next, hold) {
             for candidate in self.engine.candidates(literal, &self.buffer, at) {
-                match self.engine.judge(*candidate, &self.buffer, ahead, at, hold, false) {
+                match self.engine.judge(candidate, &self.buffer, ahead, at, hold, false) {
                     Verdict::No => {}
                     Verdict::More { from } => hold = hold.min(from),
                     Verdict::Secret(found) => hold = hold.min(found.start),
@@ -236,7 +236,7 @@ impl Stream {
         }
         while let Some((at, literal)) = ahead.next(&self.engine.search, &self.buffer, next, found.start) {
             for candidate in self.engine.candidates(literal, &self.buffer, at) {
-                match self.engine.judge(*candidate, &self.buffer, ahead, at, found.start, ended) {
+                match self.engine.judge(candidate, &self.buffer, ahead, at, found.start, ended) {
                     Verdict::Secret(other) if other.start < found.start => {
                         all.push(other);
                         break;
