@@ -6,6 +6,7 @@
 //! that uses such a variable is reported once for each.
 
 mod arith;
+mod awk;
 mod braces;
 mod branches;
 mod builtins;
@@ -29,6 +30,7 @@ mod report;
 mod sed;
 mod simple;
 mod spawning;
+mod starters;
 mod state;
 mod surely;
 #[cfg(test)]

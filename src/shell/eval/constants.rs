@@ -10,6 +10,16 @@ pub(super) const MOST: usize = 256 << 10;
 /// The output of a program with known words and input; `None` where it is not known. Only programs without effects
 /// are followed, and only in the ways that matter for hiding text.
 pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>, dialect: Dialect) -> Option<Vec<u8>> {
+    output_within(argv, stdin, dialect, 0)
+}
+
+/// The same of a program that so many others started.
+pub(super) fn output_within(
+    argv: &[&[u8]],
+    stdin: Option<&[u8]>,
+    dialect: Dialect,
+    depth: usize,
+) -> Option<Vec<u8>> {
     let bare = super::filters::bare(argv);
     // what `env` or busybox starts is no builtin
     let is_started = bare.len() != argv.len();
@@ -20,6 +30,9 @@ pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>, dialect: Dialect) -> 
     let name = program.rsplit(|byte| *byte == b'/').next()?;
     if let Some(out) = super::filters::output(name, args, stdin) {
         return (out.len() <= MOST).then_some(out);
+    }
+    if let Some(out) = super::starters::output(name, args, stdin, depth) {
+        return Some(out);
     }
     let out = match name {
         b"echo" => echo(args, own)?,
@@ -61,16 +74,27 @@ pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>, dialect: Dialect) -> 
             _ => return None,
         },
         b"xxd" => match args {
-            [b"-r", b"-p"] | [b"-p", b"-r"] | [b"-rp" | b"-pr"] | [b"-r", b"-ps"] => hex(stdin?),
+            [
+                b"-r" | b"-rp" | b"-pr" | b"-p" | b"-ps" | b"-plain" | b"-postscript" | b"-revert",
+                rest @ ..,
+            ] if args.iter().any(|arg| arg.contains(&b'r') && arg.len() < 4 || *arg == b"-revert")
+                && args.iter().any(|arg| arg.contains(&b'p'))
+                && rest.iter().all(|arg| {
+                    matches!(*arg, b"-r" | b"-p" | b"-ps" | b"-plain" | b"-postscript" | b"-revert" | b"-")
+                }) =>
+            {
+                hex(stdin?)
+            }
+            [b"-r"] | [b"-r", b"-"] => dumped(stdin?)?,
             _ => return None,
         },
         b"gunzip" | b"zcat" | b"gzip" | b"pigz" => {
             let decompresses = name != b"gzip" && name != b"pigz"
                 || args.iter().any(|arg| matches!(*arg, b"-d" | b"-dc" | b"-cd" | b"--decompress"));
-            if !decompresses || !args.iter().all(|arg| arg.starts_with(b"-")) {
+            if !args.iter().all(|arg| arg.starts_with(b"-")) {
                 return None;
             }
-            gunzip(stdin?)?
+            if decompresses { gunzip(stdin?)? } else { gzip(stdin?) }
         }
         b"tr" => tr(args, stdin?)?,
         b"cut" => cut(args, stdin?)?,
@@ -82,6 +106,10 @@ pub(super) fn output(argv: &[&[u8]], stdin: Option<&[u8]>, dialect: Dialect) -> 
         },
         b"basename" => match args {
             [path] => with_newline(basename(path)),
+            [b"-s", suffix, path] | [path, suffix] if !path.starts_with(b"-") => {
+                let name = basename(path);
+                with_newline(name.strip_suffix(*suffix).filter(|rest| !rest.is_empty()).unwrap_or(name))
+            }
             _ => return None,
         },
         b"realpath" | b"readlink" => {
@@ -130,6 +158,10 @@ fn prints_settings(program: &[u8], name: &[u8], args: &[&[u8]]) -> bool {
 const MOST_NUMBERS: i64 = 256;
 
 fn numbers(args: &[&[u8]]) -> Option<Vec<u8>> {
+    if let [b"-f", format, rest @ ..] = args {
+        let count = numbers(rest)?.iter().filter(|byte| **byte == b'\n').count();
+        return (!format.contains(&b'%')).then(|| with_newline(format).repeat(count));
+    }
     let known: Option<Vec<i64>> =
         args.iter().map(|arg| std::str::from_utf8(arg).ok()?.parse().ok()).collect();
     let (first, step, last) = match known?.as_slice() {
@@ -225,6 +257,16 @@ fn gunzip(input: &[u8]) -> Option<Vec<u8>> {
     miniz_oxide::inflate::decompress_to_vec_with_limit(rest, MOST).ok()
 }
 
+/// One gzip member that holds this.
+fn gzip(input: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    out.extend(miniz_oxide::deflate::compress_to_vec(input, 1));
+    // nothing here asks for the checksum
+    out.extend([0; 4]);
+    out.extend(u32::try_from(input.len()).unwrap_or_default().to_le_bytes());
+    out
+}
+
 pub(super) fn base64(input: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut bits, mut count) = (0u32, 0);
@@ -256,6 +298,22 @@ fn hex(input: &[u8]) -> Vec<u8> {
         .filter_map(|digit| u8::try_from(digit).ok())
         .collect();
     digits.chunks_exact(2).map(|pair| pair.iter().fold(0u8, |value, digit| value << 4 | digit)).collect()
+}
+
+/// The bytes of a dump as xxd writes it: an offset, pairs of digits, then two blanks and what they look like.
+fn dumped(input: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    for line in input.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let offset = usize::from_str_radix(std::str::from_utf8(line.get(..colon)?).ok()?.trim(), 16).ok()?;
+        let digits = line.get(colon + 1..)?.trim_ascii_start();
+        let end = digits.windows(2).position(|pair| pair == b"  ").unwrap_or(digits.len());
+        if offset != out.len() {
+            return None;
+        }
+        out.extend(hex(digits.get(..end)?));
+    }
+    Some(out)
 }
 
 fn tr_set(set: &[u8]) -> Option<Vec<u8>> {
@@ -294,6 +352,20 @@ fn tr_set(set: &[u8]) -> Option<Vec<u8>> {
 
 fn tr(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
     match args {
+        [b"-cd" | b"-dc" | b"-Cd", set] => {
+            let set = tr_set(set)?;
+            Some(input.iter().copied().filter(|byte| set.contains(byte)).collect())
+        }
+        [b"-s", set] => {
+            let set = tr_set(set)?;
+            let mut out: Vec<u8> = Vec::with_capacity(input.len());
+            for byte in input {
+                if out.last() != Some(byte) || !set.contains(byte) {
+                    out.push(*byte);
+                }
+            }
+            Some(out)
+        }
         [b"-d", set] => {
             let set = tr_set(set)?;
             Some(input.iter().copied().filter(|byte| !set.contains(byte)).collect())

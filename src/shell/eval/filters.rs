@@ -1,6 +1,6 @@
 //! More of what small filters print: encoders, editors of lines, and what stands in front of them without changing anything.
 
-/// The command behind programs that change nothing about what it prints: `env echo x`, `timeout 5 echo x`, `sh -c 'echo x'`.
+/// The command behind programs that change nothing about what it prints: `env echo x`, `timeout 5 echo x`.
 pub(super) fn bare<'a>(argv: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let mut rest = argv.to_vec();
     for _ in 0..4 {
@@ -15,14 +15,7 @@ pub(super) fn bare<'a>(argv: &[&'a [u8]]) -> Vec<&'a [u8]> {
                 1
             }
             b"timeout" if plain && words.len() > 1 => 2,
-            b"sh" | b"bash" | b"dash" => {
-                let [b"-c", text] = words else { break };
-                let simple = |byte: &u8| byte.is_ascii_alphanumeric() || b" _-./,:+@%".contains(byte);
-                if !text.starts_with(b"echo ") || !text.iter().all(simple) {
-                    break;
-                }
-                return text.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).collect();
-            }
+            b"stdbuf" => 1 + words.iter().take_while(|word| word.starts_with(b"-")).count(),
             _ => break,
         };
         rest.drain(..skip);
@@ -59,6 +52,27 @@ pub(super) fn output(name: &[u8], args: &[&[u8]], stdin: Option<&[u8]>) -> Optio
         b"dd" if args.iter().all(|arg| arg.starts_with(b"status=") || arg.starts_with(b"bs=")) => {
             stdin.map(<[u8]>::to_vec)
         }
+        b"rot13" if args.is_empty() => Some(stdin?.iter().map(rotated).collect()),
+        // a format without anything to fill in
+        b"date" => match args {
+            [format] if !format.contains(&b'%') => Some([format.strip_prefix(b"+")?, b"\n"].concat()),
+            _ => None,
+        },
+        // letters that all of them write alike
+        b"iconv" if args.iter().all(|arg| arg.len() < 16) && stdin.is_some_and(<[u8]>::is_ascii) => {
+            let narrow =
+                |arg: &&[u8]| !arg.windows(2).any(|pair| matches!(pair, b"16" | b"32" | b"-o" | b"EB"));
+            if args.iter().all(narrow) { stdin.map(<[u8]>::to_vec) } else { None }
+        }
+        b"jq" => queried(args, stdin),
+        b"sort" => sorted(args, stdin?),
+        b"uniq" if args.is_empty() => {
+            let mut lines: Vec<&[u8]> = lines(stdin?);
+            lines.dedup();
+            Some(ended(&lines))
+        }
+        b"fold" => folded(args, stdin?),
+        b"grep" | b"egrep" | b"fgrep" => super::sed::found_by_grep(name, args, stdin?),
         b"paste" => pasted(args, stdin?),
         b"sed" | b"gsed" => {
             let arguments =
@@ -69,9 +83,95 @@ pub(super) fn output(name: &[u8], args: &[&[u8]], stdin: Option<&[u8]>) -> Optio
             [b"-pe", code] | [b"-p", b"-e", code] => super::sed::substituted_by_perl(code, stdin?),
             _ => None,
         },
-        b"awk" | b"gawk" | b"mawk" | b"nawk" => fields(args, stdin?),
+        b"awk" | b"gawk" | b"mawk" | b"nawk" => super::awk::output(args, stdin),
         _ => None,
     }
+}
+
+fn rotated(byte: &u8) -> u8 {
+    match byte {
+        b'a'..=b'm' | b'A'..=b'M' => byte + 13,
+        b'n'..=b'z' | b'N'..=b'Z' => byte - 13,
+        other => *other,
+    }
+}
+
+/// Lines without their ends.
+pub(super) fn lines(input: &[u8]) -> Vec<&[u8]> {
+    let text = input.strip_suffix(b"\n").unwrap_or(input);
+    if input.is_empty() { Vec::new() } else { text.split(|byte| *byte == b'\n').collect() }
+}
+
+/// Lines with an end each.
+pub(super) fn ended(lines: &[&[u8]]) -> Vec<u8> {
+    let mut out = lines.join(&b'\n');
+    if !lines.is_empty() {
+        out.push(b'\n');
+    }
+    out
+}
+
+/// `sort` of few lines, as the C locale has it.
+fn sorted(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
+    let mut lines = lines(input);
+    lines.sort_unstable();
+    match args {
+        [] => {}
+        [b"-r"] => lines.reverse(),
+        [b"-u"] => lines.dedup(),
+        _ => return None,
+    }
+    // others sort letters by language
+    let plain = lines.len() < 2 || lines.iter().all(|line| line.iter().all(u8::is_ascii_digit));
+    plain.then(|| ended(&lines))
+}
+
+fn folded(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
+    let width = match args {
+        [b"-w" | b"-bw", width] | [b"-b", b"-w", width] => width,
+        [joined] => joined.strip_prefix(b"-w")?,
+        _ => return None,
+    };
+    let width: usize = std::str::from_utf8(width).ok()?.parse().ok().filter(|width| *width > 0)?;
+    let folded: Vec<&[u8]> = lines(input)
+        .into_iter()
+        .flat_map(|line| line.chunks(width).chain(line.is_empty().then_some(line)))
+        .collect();
+    let mut out = ended(&folded);
+    if !input.ends_with(b"\n") {
+        out.pop();
+    }
+    Some(out)
+}
+
+/// `jq -r .` of a string, and `jq -nr` of one: with what jq decodes.
+fn queried(args: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
+    let mut filter = None;
+    let (mut raw, mut null) = (false, false);
+    for arg in args {
+        match *arg {
+            b"-r" | b"--raw-output" => raw = true,
+            b"-n" | b"--null-input" => null = true,
+            b"-nr" | b"-rn" => (raw, null) = (true, true),
+            text if filter.is_none() && !text.starts_with(b"-") => filter = Some(text),
+            _ => return None,
+        }
+    }
+    let filter = std::str::from_utf8(filter?).ok()?;
+    let mut steps = filter.split('|').map(str::trim);
+    let first = steps.next()?;
+    let source = if first == "." && !null { stdin? } else { first.as_bytes() };
+    let mut text: String = serde_json::from_slice(source).ok()?;
+    for step in steps {
+        match step {
+            "." => {}
+            "@base64d" => text = String::from_utf8(super::constants::base64(text.as_bytes())?).ok()?,
+            "fromjson" => text = serde_json::from_str(&text).ok()?,
+            "ascii_downcase" => text.make_ascii_lowercase(),
+            _ => return None,
+        }
+    }
+    raw.then(|| format!("{text}\n").into_bytes())
 }
 
 fn wrapped(text: &[u8], width: Option<usize>) -> Vec<u8> {
@@ -117,61 +217,25 @@ fn hex(input: &[u8]) -> Option<Vec<u8>> {
 /// `paste -s`: the lines as one.
 fn pasted(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
     let delimiter = match args {
-        [b"-s"] | [b"-s", b"-"] => b'\t',
+        [b"-s"] | [b"-s", b"-"] => b"\t",
         [b"-s", b"-d", delimiter]
         | [b"-s", b"-d", delimiter, b"-"]
         | [b"-sd", delimiter]
-        | [b"-sd", delimiter, b"-"] => single(delimiter)?,
-        [joined] | [joined, b"-"] => single(joined.strip_prefix(b"-sd")?)?,
-        [b"-s", joined] | [b"-s", joined, b"-"] => single(joined.strip_prefix(b"-d")?)?,
+        | [b"-sd", delimiter, b"-"]
+        | [b"-d", delimiter, b"-s"]
+        | [b"-d", delimiter, b"-s", b"-"] => *delimiter,
+        [joined] | [joined, b"-"] => joined.strip_prefix(b"-sd")?,
+        [b"-s", joined] | [b"-s", joined, b"-"] => joined.strip_prefix(b"-d")?,
         _ => return None,
     };
-    let text = input.strip_suffix(b"\n").unwrap_or(input);
-    let mut out: Vec<u8> = text.iter().map(|byte| if *byte == b'\n' { delimiter } else { *byte }).collect();
+    let delimiter: &[u8] = match delimiter {
+        b"\\0" => b"",
+        b"\\n" => b"\n",
+        [] => delimiter,
+        [one] if *one != b'\\' => delimiter,
+        _ => return None,
+    };
+    let mut out = lines(input).join(delimiter);
     out.push(b'\n');
-    Some(out)
-}
-
-fn single(delimiter: &[u8]) -> Option<u8> {
-    match delimiter {
-        [one] if *one != b'\\' => Some(*one),
-        _ => None,
-    }
-}
-
-/// `awk '{print $2}'`, `awk -F_ '{print $1, $3}'`
-fn fields(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
-    let (separator, program) = match args {
-        [program] => (None, program),
-        [b"-F", separator, program] => (Some(single(separator)?), program),
-        [separator, program] => (Some(single(separator.strip_prefix(b"-F")?)?), program),
-        _ => return None,
-    };
-    let inner = program.trim_ascii().strip_prefix(b"{")?.strip_suffix(b"}")?.trim_ascii();
-    let list = inner.strip_prefix(b"print")?.trim_ascii().trim_ascii_end();
-    let list = list.strip_suffix(b";").unwrap_or(list).trim_ascii();
-    let mut wanted = Vec::new();
-    for field in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-        match field {
-            b"" if list.is_empty() => wanted.push(0),
-            _ => wanted.push(std::str::from_utf8(field.strip_prefix(b"$")?).ok()?.parse::<usize>().ok()?),
-        }
-    }
-    let mut out = Vec::new();
-    if input.is_empty() {
-        return Some(out);
-    }
-    for line in input.strip_suffix(b"\n").unwrap_or(input).split(|byte| *byte == b'\n') {
-        let parts: Vec<&[u8]> = match separator {
-            Some(separator) if separator != b' ' => line.split(|byte| *byte == separator).collect(),
-            _ => line.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).collect(),
-        };
-        let field = |at: &usize| match at.checked_sub(1) {
-            None => line,
-            Some(at) => parts.get(at).copied().unwrap_or_default(),
-        };
-        out.extend_from_slice(&wanted.iter().map(field).collect::<Vec<_>>().join(&b' '));
-        out.push(b'\n');
-    }
     Some(out)
 }

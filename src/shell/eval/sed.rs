@@ -107,6 +107,48 @@ pub(super) fn substituted_by_perl(code: &[u8], input: &[u8]) -> Option<Vec<u8>> 
     if is_plain { machine.run(input).map(|edited| edited.text) } else { None }
 }
 
+/// The lines that grep finds, or with `-o` what it finds in them.
+pub(super) fn found_by_grep(name: &[u8], args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
+    let (mut extended, mut fixed) = (name == b"egrep", name == b"fgrep");
+    let (mut folds, mut inverted, mut only) = (false, false, false);
+    let mut pattern = None;
+    for arg in args {
+        match arg.strip_prefix(b"-") {
+            Some(letters) if !letters.is_empty() && pattern.is_none() => {
+                for letter in letters {
+                    match letter {
+                        b'E' => extended = true,
+                        b'F' => fixed = true,
+                        b'i' => folds = true,
+                        b'v' => inverted = true,
+                        b'o' => only = true,
+                        b'h' | b'a' | b'e' => {}
+                        _ => return None,
+                    }
+                }
+            }
+            _ if pattern.is_none() => pattern = Some(*arg),
+            _ => return None,
+        }
+    }
+    let pattern = pattern.filter(|pattern| !pattern.contains(&b'\n'))?;
+    let regex = if fixed {
+        let escaped = regex::escape(std::str::from_utf8(pattern).ok()?);
+        RegexBuilder::new(&escaped).unicode(false).case_insensitive(folds).build().ok()?
+    } else {
+        regex(pattern, extended, folds)?
+    };
+    let lines = super::filters::lines(input).into_iter().filter(|line| regex.is_match(line) != inverted);
+    let found: Vec<&[u8]> = if only {
+        let all =
+            lines.flat_map(|line| regex.find_iter(line).map(|found| found.as_bytes()).collect::<Vec<_>>());
+        all.filter(|found| !found.is_empty()).collect()
+    } else {
+        lines.collect()
+    };
+    Some(super::filters::ended(&found))
+}
+
 enum Address {
     Line(usize),
     Last,
@@ -650,7 +692,7 @@ fn mapping(text: &[u8]) -> Option<(Function, &[u8])> {
     Some((Function::Map(from.iter().copied().zip(to.iter().copied()).collect()), rest))
 }
 
-fn regex(pattern: &[u8], extended: bool, folds: bool) -> Option<Regex> {
+pub(super) fn regex(pattern: &[u8], extended: bool, folds: bool) -> Option<Regex> {
     let pattern = translated(pattern, extended)?;
     RegexBuilder::new(&pattern).unicode(false).case_insensitive(folds).size_limit(1 << 18).build().ok()
 }
