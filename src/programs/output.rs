@@ -26,6 +26,10 @@ pub fn output(invocation: &Invocation) -> Option<Listing> {
     match program_word::standard_name(word)? {
         "find" | "gfind" => Some(super::hooks::listed_by_find(arguments)),
         "fd" | "fdfind" => Some(super::hooks::listed_by_fd(arguments)),
+        name @ ("grep" | "egrep" | "fgrep" | "ggrep" | "rg" | "ag" | "ack" | "ugrep") => {
+            let names = files_with_matches(name, arguments)?;
+            Some(Listing { names, exact: false })
+        }
         _ => output_of_other(invocation).map(|name| Listing { names: vec![name], exact: false }),
     }
 }
@@ -94,6 +98,37 @@ pub fn literals(invocation: &Invocation, knowledge: &Knowledge) -> Vec<Vec<u8>> 
         _ => None,
     });
     code.flatten().collect()
+}
+
+/// `grep -rl TEXT DIR`: files of the directories, or some of the files.
+fn files_with_matches(program: &str, arguments: &[Value]) -> Option<Vec<Value>> {
+    let options = || arguments.iter().filter_map(Value::as_str).filter(|word| word.starts_with('-'));
+    let has = |letters: &[char], names: &[&str]| {
+        options().any(|word| {
+            let is_bundle = !word.starts_with("--") && word.contains(letters);
+            is_bundle || names.contains(&word)
+        })
+    };
+    if !has(&['l', 'L'], &["--files-with-matches", "--files-without-match", "--files"]) {
+        return None;
+    }
+    let recursive = !program.ends_with("grep")
+        || program == "ugrep"
+        || has(&['r', 'R'], &["--recursive", "--dereference-recursive"]);
+    let given = has(&['e', 'f'], &["--regexp", "--file", "--files"]);
+    let operands = arguments.iter().filter(|word| !word.prefix().starts_with(b"-"));
+    let found: Vec<Value> = operands
+        .skip(usize::from(!given))
+        .map(|word| match word.as_known() {
+            Some(_) if recursive => words::below(word, "what it finds"),
+            _ => word.clone(),
+        })
+        .collect();
+    match (found.is_empty(), recursive) {
+        (true, true) => Some(vec![words::below(&Value::known("."), "what it finds")]),
+        (true, false) => None,
+        (false, _) => Some(found),
+    }
 }
 
 fn pattern(directory: &[u8], glob: &[u8]) -> Value {

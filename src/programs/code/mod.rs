@@ -103,6 +103,17 @@ pub(super) fn effects(language: Language, text: &Value, context: &Context<'_>, e
         }
         _ => calls(language, &bytes, context, 0, effects),
     }
+    if matches!(
+        language,
+        Language::Python
+            | Language::JavaScript
+            | Language::Ruby
+            | Language::Perl
+            | Language::Php
+            | Language::Lua
+    ) {
+        read(language, &bytes, effects);
+    }
 }
 
 /// Adds what text of a makefile starts.
@@ -135,6 +146,34 @@ fn flattened(text: &Value) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Names of calls that read, copy or move files, in whatever language.
+const READERS: &[&[u8]] = &[
+    b"read", b"open", b"copy", b"load", b"file", b"lines", b"require", b"link", b"parse", b"import", b"cp",
+    b"slurp", b"stream",
+];
+
+/// How many literals of one text are taken for files that it reads.
+const MOST_FILES: usize = 512;
+
+/// Files that a text names where something in it reads files: which call reads which is not known, and what is no file of keys
+/// interests nobody.
+fn read(language: Language, text: &[u8], effects: &mut Vec<Effect>) {
+    let seen = lexed::lexed(language, text);
+    let code = seen.as_ref().map_or(text, |seen| &seen.code).to_ascii_lowercase();
+    if !READERS.iter().any(|name| memchr::memmem::find(&code, name).is_some()) {
+        return;
+    }
+    let plain = seen.map(|seen| seen.plain);
+    let literals = scan::literals(plain.as_deref().unwrap_or(text));
+    let is_path = |literal: &Vec<u8>| {
+        literal.contains(&b'/')
+            && literal.starts_with(b"/") | literal.starts_with(b"~") | literal.starts_with(b".")
+            && !literal.iter().any(u8::is_ascii_whitespace)
+    };
+    let paths = literals.into_iter().filter(is_path).take(MOST_FILES);
+    effects.extend(paths.map(|path| Effect::Read { path: Value::known(path) }));
 }
 
 fn calls(language: Language, text: &[u8], context: &Context<'_>, depth: usize, effects: &mut Vec<Effect>) {

@@ -1,6 +1,6 @@
 //! Subcommands of git whose operands mean different things by their look.
 
-use super::super::effect::{Effect, Language, Target};
+use super::super::effect::{Effect, Language, Operation, Target};
 use super::super::knowledge::Program;
 use super::super::{variables, words};
 use crate::shell::{Dialect, Value};
@@ -87,6 +87,8 @@ pub(super) fn config(program: &Program, arguments: &[Value], effects: &mut Vec<E
     for word in &parsed.unread {
         effects.push(Effect::Unreadable { program: program.name.clone(), word: word.clone() });
     }
+    let file = program.grammar.find("-f").and_then(|id| parsed.values(id).last());
+    effects.extend(file.map(|file| Effect::Read { path: file.clone() }));
     let scope = if has("--system") {
         "git --system "
     } else if has("--global") {
@@ -107,6 +109,9 @@ pub(super) fn config(program: &Program, arguments: &[Value], effects: &mut Vec<E
     };
     if parsed.help || looks {
         return;
+    }
+    if let Some(file) = file {
+        effects.push(Effect::Write { path: file.clone(), how: Operation::Edit });
     }
     let removes = has("--unset") || has("--unset-all") || has("--remove-section") || verb == "unset";
     match operands {

@@ -1,6 +1,6 @@
 //! Programs that make command lines of what they read: `xargs`, `parallel`, `crontab`.
 
-use super::super::effect::{Effect, Language, Target};
+use super::super::effect::{Effect, Language, Operation, Target};
 use super::super::engine::{self, Context};
 use super::super::grammar::Parsed;
 use super::super::knowledge::Program;
@@ -154,6 +154,11 @@ pub(super) fn parallel(
     if parsed.help {
         return;
     }
+    let values =
+        |name: &str| program.grammar.find(name).into_iter().flat_map(|id| parsed.values(id).cloned());
+    let results = values("--results").chain(values("--joblog"));
+    effects.extend(results.map(|path| Effect::Write { path, how: Operation::Create }));
+    effects.extend(values("-a").map(|path| Effect::Read { path }));
     let jobs = program.grammar.find("-j").and_then(|id| parsed.values(id).last());
     if jobs.is_some_and(is_unbounded) && is_endless(&context.invocation.stdin) {
         effects.push(Effect::Flood { what: "parallel -j 0".to_owned() });

@@ -92,6 +92,13 @@ fn command(line: &[u8], sent: &mut Vec<Value>, effects: &mut Vec<Effect>) {
             let to = operands.get(1).or(operands.first());
             effects.extend(to.map(|path| Effect::Write { path: (*path).clone(), how: Operation::Create }));
         }
+        Some(b"rm" | b"mrm" | b"rmdir" | b"delete" | b"mdelete" | b"mdel" | b"rename" | b"mv" | b"del") => {
+            effects.extend(operands.into_iter().map(|path| Effect::Remote {
+                action: "delete on another host".to_owned(),
+                resource: path.clone(),
+                destructive: true,
+            }));
+        }
         Some(b"shell" | b"local" | b"lrm") => {
             let text = words::join(rest);
             effects.push(Effect::Script {
