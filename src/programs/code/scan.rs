@@ -326,9 +326,6 @@ fn happens(
                 _ => !known,
             };
             found.writes_unknown |= computed;
-            let is_receiver = matches!(word, b"write_text" | b"write_bytes" | b"open" | b"write");
-            let file = receiver_name(before).filter(|_| is_receiver);
-            found.named.extend(arguments.names.iter().cloned().chain(file));
             if matches!(word, b"open" | b"fopen") {
                 if word == b"open"
                     && literals
@@ -369,6 +366,9 @@ fn happens(
                     return;
                 }
             }
+            let is_receiver = matches!(word, b"write_text" | b"write_bytes" | b"open" | b"write");
+            let file = receiver_name(before).filter(|_| is_receiver);
+            found.named.extend(arguments.names.iter().cloned().chain(file));
             let target = match word {
                 b"write_text" | b"write_bytes" => None,
                 b"save" if before.ends_with(b"torch.") => literals.last(),

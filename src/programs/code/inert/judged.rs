@@ -68,6 +68,7 @@ pub(super) fn without(text: &str, code: String) -> String {
         // which program runs is known, and the rest is judged with its holes
         Effect::Exec { argv, .. } => argv.first().is_some_and(|word| word.as_known().is_some()),
         Effect::Script { text, .. } => text.as_known().is_some(),
+        Effect::Fetch { .. } => true,
         _ => false,
     };
     if found.computed || found.writes_unknown || found.exhausted || !found.effects.iter().all(known) {

@@ -21,8 +21,11 @@ pub(super) fn is_inert(text: &str) -> bool {
         let seen = TELLING.iter().fold(text.to_owned(), |seen, known| seen.replace(known, " safe "));
         without_os(&without_told(&seen))
     };
+    // `scipy.signal`
+    let waves = text.contains("scipy") && !imports_signal(text);
     let plain = |word: &str| {
-        !FORBIDDEN.contains(&word) && (!word.starts_with('_') || word == "_" || DUNDERS.contains(&word))
+        (!FORBIDDEN.contains(&word) || waves && word == "signal")
+            && (!word.starts_with('_') || word == "_" || DUNDERS.contains(&word))
     };
     if asks_for_credentials(text) || is_notebook(text) {
         return false;
@@ -45,7 +48,7 @@ pub(super) fn is_inert(text: &str) -> bool {
     }
     let Some(foreign) = imports(&seen) else { return false };
     let connects = seen.contains("sqlite3") || seen.contains("execute");
-    if (foreign || connects) && changes_data(&seen) || foreign && names_a_change(&without_writes(&seen)) {
+    if (foreign || connects) && changes_data(&seen) || foreign && changes_by_name(&without_writes(&seen)) {
         return false;
     }
     files(text)
@@ -286,7 +289,75 @@ const SAVES: &[&str] = &[
     "savez(",
     "savez_compressed(",
     "save_screenshot(",
+    "imwrite(",
+    "imsave(",
+    "write_parquet(",
+    "write_csv(",
+    "write_html(",
+    "write_image(",
+    "to_file(",
+    "to_netcdf(",
 ];
+
+/// Whether the module of signals to processes is asked for.
+fn imports_signal(text: &str) -> bool {
+    text.split([';', '\n']).map(str::trim).any(|statement| {
+        statement.starts_with("from signal ")
+            || statement.strip_prefix("import ").is_some_and(|list| {
+                list.split(',').any(|name| name.split_whitespace().next() == Some("signal"))
+            })
+    })
+}
+
+/// Whether something is called, or taken from where it belongs, whose name says that it changes something, or a literal that is
+/// one word says so. What the text defines itself is seen whole.
+fn changes_by_name(text: &str) -> bool {
+    let Some(code) = without_literals(text, false) else { return names_a_change(text) };
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut at = 0;
+    while let Some(offset) = code.get(at..).and_then(|rest| rest.find(is_name)) {
+        let start = at + offset;
+        let rest = code.get(start..).unwrap_or_default();
+        let word = rest.get(..rest.find(|letter| !is_name(letter)).unwrap_or(rest.len())).unwrap_or_default();
+        at = start + word.len();
+        if !names_a_change(word) {
+            continue;
+        }
+        let before = code.get(..start).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let called = code.get(at..).is_some_and(|rest| rest.starts_with('(')) || before.ends_with('.');
+        let own = ["def ", "class "].iter().any(|define| code.contains(&format!("{define}{word}(")));
+        if (called || line.contains("import ")) && !own || before.ends_with(" as ") {
+            return true;
+        }
+    }
+    literals(text)
+        .any(|literal| literal.len() < LONGEST_NAME && !literal.contains(' ') && names_a_change(literal))
+}
+
+/// How long a literal may be that is a name.
+const LONGEST_NAME: usize = 40;
+
+/// The contents of plain literals.
+fn literals(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            let at = rest.find(['\'', '"', '#'])?;
+            let behind = rest.get(at..)?;
+            if behind.starts_with('#') {
+                rest = behind.find('\n').and_then(|end| behind.get(end..))?;
+                continue;
+            }
+            let quote = behind.get(..1)?;
+            let quote = if behind.starts_with(&quote.repeat(3)) { behind.get(..3)? } else { quote };
+            let inner = behind.get(quote.len()..)?;
+            let end = literal_end(inner, quote)?;
+            rest = inner.get(end + quote.len()..)?;
+            return inner.get(..end);
+        }
+    })
+}
 
 /// The text without the calls that write files: those are seen by themselves.
 fn without_writes(text: &str) -> String {

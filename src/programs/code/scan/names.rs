@@ -154,6 +154,14 @@ pub(super) const CALLS: &[(&str, Call)] = &[
     ("save", Call::Write),
     ("save_pretrained", Call::Write),
     ("save_screenshot", Call::Write),
+    ("imwrite", Call::Write),
+    ("imsave", Call::Write),
+    ("write_parquet", Call::Write),
+    ("write_csv", Call::Write),
+    ("write_html", Call::Write),
+    ("write_image", Call::Write),
+    ("to_file", Call::Write),
+    ("to_netcdf", Call::Write),
     ("copy", Call::Write),
     ("move", Call::Write),
     ("rename", Call::Write),
@@ -199,9 +207,11 @@ pub(super) fn means_the_call(
                 || (has(&["from os import"]) && !before.ends_with(b"."))
         }
         // `user.save()` is a row of a database
-        (_, b"save" | b"save_pretrained" | b"save_screenshot") => {
-            language == Language::Python && before.ends_with(b".")
-        }
+        (
+            _,
+            b"save" | b"save_pretrained" | b"save_screenshot" | b"imwrite" | b"imsave" | b"write_parquet"
+            | b"write_csv" | b"write_html" | b"write_image" | b"to_file" | b"to_netcdf",
+        ) => language == Language::Python && before.ends_with(b"."),
         (
             _,
             b"copytree" | b"copy2" | b"makedirs" | b"savefig" | b"to_csv" | b"to_parquet" | b"to_json"
