@@ -1,12 +1,27 @@
 //! Expressions that say no more than which bytes follow each other, as most keys of vendors do: some bytes, so many of a set, some
 //! bytes. They are matched by counting: an automaton of them has a state for each byte, and each of these is a look into a table
-//! that lies in no near cache. Of what has alternatives, which literal was found mostly leaves one.
+//! that lies in no near cache. Of what has alternatives, which literal was found mostly leaves one; where more are left, they are tried
+//! one after the other.
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
-/// Pieces one after the other. Where one of them may end is where it does end: what follows begins with none of its bytes.
+/// Most alternatives of an expression, those within others included.
+const MOST_ALTERNATIVES: usize = 24;
+
+/// Pieces one after the other, and then one of several others, if there are any: the first that matches. Where a piece may end is where
+/// it does end: what follows begins with none of its bytes.
 #[derive(Debug)]
-pub(super) struct Shape(Vec<Piece>);
+pub(super) struct Shape {
+    pieces: Vec<Piece>,
+    either: Option<Box<Either>>,
+}
+
+/// Alternatives, and which of them may match by the byte that comes first.
+#[derive(Debug)]
+struct Either {
+    shapes: Vec<Shape>,
+    by_first: [u32; 256],
+}
 
 #[derive(Debug)]
 enum Piece {
@@ -15,6 +30,13 @@ enum Piece {
         set: Box<[bool; 256]>,
         least: usize,
         most: usize,
+    },
+    /// As many of a set as there are, but no more than up to the last of one of its bytes, which ends the match.
+    UpTo {
+        set: Box<[bool; 256]>,
+        least: usize,
+        most: usize,
+        last: u8,
     },
     /// Behind a byte of a word, the end of that word.
     WordEnd,
@@ -34,47 +56,72 @@ pub(super) enum Counted {
 impl Shape {
     /// What an expression over bytes says, if it says no more than that.
     pub(super) fn of(hir: &Hir) -> Option<Self> {
-        let parts = match hir.kind() {
-            HirKind::Concat(parts) => parts.as_slice(),
-            HirKind::Empty => &[],
-            _ => std::slice::from_ref(hir),
-        };
-        let pieces = parts.iter().map(Piece::of).collect::<Option<Vec<_>>>()?;
-        let ends_as_said = |(index, piece): (usize, &Piece)| match piece {
-            Piece::WordEnd => {
-                index + 1 == pieces.len()
-                    && index
-                        .checked_sub(1)
-                        .is_some_and(|last| pieces.get(last).is_some_and(Piece::ends_in_word))
+        Self::of_parts(&parts(hir), false, &mut { MOST_ALTERNATIVES })
+    }
+
+    /// The same of parts one after the other. `left`: how many alternatives there may be.
+    fn of_parts(parts: &[Hir], mut is_in_word: bool, left: &mut usize) -> Option<Self> {
+        let (mut pieces, mut either) = (Vec::new(), Vec::new());
+        for (index, part) in parts.iter().enumerate() {
+            let rest = parts.get(index + 1..).unwrap_or_default();
+            let Some(piece) = Piece::of(part) else {
+                for alternative in alternatives(part)? {
+                    *left = left.checked_sub(1)?;
+                    either.push(Self::of_parts(&[&alternative, rest].concat(), is_in_word, left)?);
+                }
+                break;
+            };
+            if matches!(piece, Piece::WordEnd) && !(is_in_word && rest.is_empty()) {
+                return None;
             }
+            is_in_word = piece.ends_in_word();
+            pieces.push(piece);
+        }
+        let is_up_to = match pieces.as_slice() {
+            [.., Piece::Many { set, .. }, Piece::Bytes(bytes)] if either.is_empty() => {
+                matches!(**bytes, [last] if set[usize::from(last)])
+            }
+            _ => false,
+        };
+        if is_up_to
+            && let (Some(Piece::Bytes(bytes)), Some(Piece::Many { set, least, most })) =
+                (pieces.pop(), pieces.pop())
+        {
+            pieces.push(Piece::UpTo { set, least, most, last: *bytes.first()? });
+        }
+        let either = (!either.is_empty()).then(|| {
+            let may_match = |byte| {
+                let each = either.iter().map(|shape: &Self| u32::from(shape.may_begin_with(byte)));
+                each.rev().fold(0, |all, one| all << 1 | one)
+            };
+            let by_first = std::array::from_fn(|byte| u8::try_from(byte).map_or(u32::MAX, may_match));
+            Box::new(Either { shapes: either, by_first })
+        });
+        let shape = Self { pieces, either };
+        let is_sure = |(index, piece): (usize, &Piece)| match piece {
+            Piece::Many { set, least, most } => least == most || shape.is_apart_from(set, index + 1),
             _ => true,
         };
-        if !pieces.iter().enumerate().all(ends_as_said) {
-            return None;
-        }
-        let is_sure = |at: usize| {
-            let Some(Piece::Many { set, .. }) = pieces.get(at) else { return true };
-            for next in pieces.iter().skip(at + 1) {
-                let (is_apart, is_needed) = match next {
-                    Piece::Bytes(bytes) => {
-                        (!bytes.first().is_some_and(|first| set[usize::from(*first)]), true)
-                    }
-                    Piece::Many { set: next, least, .. } => {
-                        (!set.iter().zip(next.iter()).any(|(one, other)| *one && *other), *least > 0)
-                    }
-                    // Within a word no fewer bytes end it.
-                    Piece::WordEnd => (true, true),
-                };
-                if !is_apart {
-                    return false;
+        shape.pieces.iter().enumerate().all(is_sure).then_some(shape)
+    }
+
+    /// Whether what matches from a piece on begins with none of these bytes, or may be empty.
+    fn is_apart_from(&self, set: &[bool; 256], piece: usize) -> bool {
+        for next in self.pieces.iter().skip(piece) {
+            let (is_apart, is_needed) = match next {
+                Piece::Bytes(bytes) => (!bytes.first().is_some_and(|first| set[usize::from(*first)]), true),
+                // What ends the latter is one of its set.
+                Piece::Many { set: next, least, .. } | Piece::UpTo { set: next, least, .. } => {
+                    (!set.iter().zip(next.iter()).any(|(one, other)| *one && *other), *least > 0)
                 }
-                if is_needed {
-                    break;
-                }
+                // Within a word no fewer bytes end it.
+                Piece::WordEnd => (true, true),
+            };
+            if !is_apart || is_needed {
+                return is_apart;
             }
-            true
-        };
-        (0..pieces.len()).all(is_sure).then_some(Self(pieces))
+        }
+        self.either.iter().flat_map(|either| &either.shapes).all(|shape| shape.is_apart_from(set, 0))
     }
 
     /// What an expression says behind a literal that its matches begin with, if it says no more than that.
@@ -88,8 +135,9 @@ impl Shape {
 
     /// Whether a text that begins with a byte may match.
     pub(super) fn may_begin_with(&self, byte: u8) -> bool {
-        for piece in &self.0 {
+        for piece in &self.pieces {
             match piece {
+                Piece::UpTo { set, .. } => return set[usize::from(byte)],
                 Piece::Bytes(bytes) => return bytes.first().is_none_or(|first| *first == byte),
                 Piece::Many { set, .. } if set[usize::from(byte)] => return true,
                 Piece::Many { least: 0, .. } => {}
@@ -97,17 +145,31 @@ impl Shape {
                 Piece::WordEnd => return true,
             }
         }
-        true
+        self.either.as_ref().is_none_or(|either| either.by_first[usize::from(byte)] != 0)
     }
 
     /// Matches the beginning of a text. `ended`: no more will come.
     pub(super) fn count(&self, text: &[u8], ended: bool) -> Counted {
         let mut rest = text;
-        for piece in &self.0 {
+        for piece in &self.pieces {
             let taken = match piece {
-                Piece::Bytes(bytes) if rest.starts_with(bytes) => bytes.len(),
-                Piece::Bytes(bytes) if !ended && bytes.starts_with(rest) => return Counted::Starved,
-                Piece::Bytes(_) => return Counted::No,
+                Piece::Bytes(bytes) => match (bytes.first(), rest.first()) {
+                    (Some(one), Some(other)) if one != other => return Counted::No,
+                    _ if rest.starts_with(bytes) => bytes.len(),
+                    _ if !ended && bytes.starts_with(rest) => return Counted::Starved,
+                    _ => return Counted::No,
+                },
+                Piece::UpTo { set, least, most, last } => {
+                    let within = rest.get(..*most).unwrap_or(rest);
+                    let taken = taken_by(set, within);
+                    let Some(within) = rest.get(..=taken).or(ended.then_some(rest)) else {
+                        return Counted::Starved;
+                    };
+                    match within.iter().rposition(|byte| byte == last) {
+                        Some(at) if at >= *least => at + 1,
+                        _ => return Counted::No,
+                    }
+                }
                 Piece::Many { set, least, most } => {
                     let within = rest.get(..*most).unwrap_or(rest);
                     let taken = taken_by(set, within);
@@ -127,7 +189,19 @@ impl Shape {
             };
             rest = rest.get(taken..).unwrap_or_default();
         }
-        Counted::Match(text.len() - rest.len())
+        let Some(either) = &self.either else { return Counted::Match(text.len() - rest.len()) };
+        let mut which = rest.first().map_or(u32::MAX, |first| either.by_first[usize::from(*first)]);
+        for shape in &either.shapes {
+            if which & 1 != 0 {
+                match shape.count(rest, ended) {
+                    Counted::Match(length) => return Counted::Match(text.len() - rest.len() + length),
+                    Counted::Starved => return Counted::Starved,
+                    Counted::No => {}
+                }
+            }
+            which >>= 1;
+        }
+        Counted::No
     }
 }
 
@@ -166,8 +240,30 @@ impl Piece {
             Self::Many { set, least, .. } => {
                 *least > 0 && (0..=u8::MAX).all(|byte| !set[usize::from(byte)] || is_of_word(byte))
             }
-            Self::WordEnd => false,
+            Self::UpTo { .. } | Self::WordEnd => false,
         }
+    }
+}
+
+/// The parts of an expression that follow each other.
+fn parts(hir: &Hir) -> Vec<Hir> {
+    match hir.kind() {
+        HirKind::Concat(parts) => parts.clone(),
+        HirKind::Empty => Vec::new(),
+        HirKind::Capture(capture) => parts(&capture.sub),
+        _ => vec![hir.clone()],
+    }
+}
+
+/// The alternatives of a part that is no single piece, in the order in which they are preferred.
+fn alternatives(part: &Hir) -> Option<Vec<Vec<Hir>>> {
+    match part.kind() {
+        HirKind::Alternation(alternatives) => Some(alternatives.iter().map(parts).collect()),
+        HirKind::Repetition(Repetition { min: 0, max: Some(1), greedy: true, sub }) => {
+            Some(vec![parts(sub), Vec::new()])
+        }
+        HirKind::Concat(_) | HirKind::Capture(_) | HirKind::Empty => Some(vec![parts(part)]),
+        _ => None,
     }
 }
 
@@ -272,14 +368,23 @@ mod tests {
             "[a-z]{4}",
             "[a-z]{4}\\b",
             "[a-z]+\\b",
+            "a|b[c]",
+            "[a-z]{2,}(?:-[0-9])?\\b",
+            "[a-z@]{2,9}@",
+            "[a-z]{2,}b",
+            "(?:[a-z@]{2,9}|[0-9]{0,2}[a-z][0-9a-z]{0,4}/[a-z@]+)@",
+            "[a-z]{16,256}(?::(?:ab|a|X)?)?@",
         ] {
             assert!(shape(simple).is_some(), "{simple}");
         }
         for other in [
-            "[a-z]{2,}b",
             "[ab]+=?[bc]",
             "[a-z]{2,}?",
-            "a|b[c]",
+            "[a-z]{2,3}(?:b|1)",
+            "[a-z]{2,3}(?:1|b)?",
+            "(?:ab|b){3}",
+            "[a-z@]{2,9}@x",
+            "(?:[a-z]?|-)\\b",
             "[a-z]*\\b",
             "[a-]+\\b",
             "\\ba",
@@ -287,6 +392,30 @@ mod tests {
             "[a-z]*[a-z]",
         ] {
             assert!(shape(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn alternatives_are_tried_in_their_order() {
+        let shape = shape("[a-z]{2,4}(?::(?:ab|a)?)?@|[a-z@:]{1,5}@").unwrap();
+        for (text, sure, last) in [
+            ("abc@@x", Counted::Match(4), Counted::Match(4)),
+            ("abc:@@", Counted::Match(5), Counted::Match(5)),
+            ("abc:ab@", Counted::Match(7), Counted::Match(7)),
+            ("abc:b@ @", Counted::Match(6), Counted::Match(6)),
+            ("abc:b @", Counted::No, Counted::No),
+            ("a:@b@ ", Counted::Match(5), Counted::Match(5)),
+            ("a:@b@", Counted::Starved, Counted::Match(5)),
+            ("a:@bcd", Counted::Match(3), Counted::Match(3)),
+            ("@@", Counted::Starved, Counted::Match(2)),
+            ("@", Counted::Starved, Counted::No),
+            ("abc:a", Counted::Starved, Counted::No),
+        ] {
+            assert_eq!(
+                (shape.count(text.as_bytes(), false), shape.count(text.as_bytes(), true)),
+                (sure, last),
+                "{text}"
+            );
         }
     }
 
@@ -303,7 +432,7 @@ mod tests {
             let shape = behind(text, literal).unwrap_or_else(|| panic!("{literal}"));
             assert_eq!(shape.count(rest.as_bytes(), true), Counted::Match(bytes), "{literal}");
         }
-        for other in ["x", "s_", "q", "ab1234"] {
+        for other in ["s_", "q", "ab1234"] {
             assert!(behind(text, other).is_none(), "{other}");
         }
         let shape = behind(text, "sq_").unwrap();
