@@ -9,6 +9,8 @@ use super::constants::MOST;
 /// Programs longer than this are not followed, nor ones whose expressions are nested deeper.
 const LONGEST: usize = 4096;
 const DEEPEST: usize = 16;
+/// Statements that are carried out in all; long lines count for more.
+const MOST_STEPS: usize = 8192;
 
 /// The output of awk; `None` where it is not known.
 pub(super) fn output(args: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
@@ -49,7 +51,7 @@ pub(super) fn output(args: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
         return None;
     }
     let rules = rules(text)?;
-    let mut machine = Machine { variables, line: Vec::new(), number: 0, out: Vec::new() };
+    let mut machine = Machine { variables, line: Vec::new(), number: 0, out: Vec::new(), steps: 0 };
     machine.run_all(&rules, |when| matches!(when, When::Begin))?;
     if rules.iter().all(|rule| matches!(rule.when, When::Begin)) {
         return Some(machine.out);
@@ -57,6 +59,7 @@ pub(super) fn output(args: &[&[u8]], stdin: Option<&[u8]>) -> Option<Vec<u8>> {
     for line in super::filters::lines(stdin?) {
         machine.line = line.to_vec();
         machine.number += 1;
+        machine.steps += rules.len();
         for rule in &rules {
             let chosen = match &rule.when {
                 When::Begin | When::End => false,
@@ -99,12 +102,12 @@ enum Statement {
 enum Expression {
     Text(Vec<u8>),
     Digits(usize),
-    Field(Box<Expression>),
+    Field(Box<Self>),
     Name(Vec<u8>),
-    Join(Vec<Expression>),
-    Upper(Box<Expression>),
-    Lower(Box<Expression>),
-    Part(Vec<Expression>),
+    Join(Vec<Self>),
+    Upper(Box<Self>),
+    Lower(Box<Self>),
+    Part(Vec<Self>),
 }
 
 struct Rule {
@@ -117,6 +120,7 @@ struct Machine {
     line: Vec<u8>,
     number: usize,
     out: Vec<u8>,
+    steps: usize,
 }
 
 impl Machine {
@@ -126,6 +130,10 @@ impl Machine {
 
     fn run(&mut self, statements: &[Statement]) -> Option<()> {
         for statement in statements {
+            self.steps += 1 + self.line.len() / 64;
+            if self.steps > MOST_STEPS {
+                return None;
+            }
             match statement {
                 Statement::Print(list) if list.is_empty() => self.out.extend_from_slice(&self.line),
                 Statement::Print(list) => {

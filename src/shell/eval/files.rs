@@ -133,6 +133,7 @@ impl Evaluator<'_> {
         });
         for word in arguments.iter().filter_map(Value::as_known).filter(|word| !word.starts_with(b"-")) {
             let Some(Some(content)) = self.files.get(&self.absolute(word)) else { continue };
+            self.debt += super::report::COST_OF_A_PROGRAM;
             let text = content.as_known().and_then(|text| match (&script, code) {
                 (Some(script), _) => script.run(text).map(|edited| edited.text),
                 (None, Some(code)) => sed::substituted_by_perl(code, text),

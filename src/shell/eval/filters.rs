@@ -1,5 +1,7 @@
 //! More of what small filters print: encoders, editors of lines, and what stands in front of them without changing anything.
 
+use regex::bytes::RegexBuilder;
+
 /// The command behind programs that change nothing about what it prints: `env echo x`, `timeout 5 echo x`.
 pub(super) fn bare<'a>(argv: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let mut rest = argv.to_vec();
@@ -21,6 +23,18 @@ pub(super) fn bare<'a>(argv: &[&'a [u8]]) -> Vec<&'a [u8]> {
         rest.drain(..skip);
     }
     rest
+}
+
+/// Whether what such a command prints costs as much to find out as a small program costs.
+pub(super) fn interprets(argv: &[&[u8]]) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"sed", b"gsed", b"awk", b"gawk", b"mawk", b"nawk", b"grep", b"egrep", b"perl", b"xargs", b"sh",
+        b"bash",
+    ];
+    argv.iter()
+        .take(4)
+        .filter_map(|word| word.rsplit(|byte| *byte == b'/').next())
+        .any(|name| NAMES.contains(&name))
 }
 
 /// The output of a filter of this name.
@@ -72,7 +86,7 @@ pub(super) fn output(name: &[u8], args: &[&[u8]], stdin: Option<&[u8]>) -> Optio
             Some(ended(&lines))
         }
         b"fold" => folded(args, stdin?),
-        b"grep" | b"egrep" | b"fgrep" => super::sed::found_by_grep(name, args, stdin?),
+        b"grep" | b"egrep" | b"fgrep" => found_by_grep(name, args, stdin?),
         b"paste" => pasted(args, stdin?),
         b"sed" | b"gsed" => {
             let arguments =
@@ -238,4 +252,46 @@ fn pasted(args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
     let mut out = lines(input).join(delimiter);
     out.push(b'\n');
     Some(out)
+}
+
+/// The lines that grep finds, or with `-o` what it finds in them.
+fn found_by_grep(name: &[u8], args: &[&[u8]], input: &[u8]) -> Option<Vec<u8>> {
+    let (mut extended, mut fixed) = (name == b"egrep", name == b"fgrep");
+    let (mut folds, mut inverted, mut only) = (false, false, false);
+    let mut pattern = None;
+    for arg in args {
+        match arg.strip_prefix(b"-") {
+            Some(letters) if !letters.is_empty() && pattern.is_none() => {
+                for letter in letters {
+                    match letter {
+                        b'E' => extended = true,
+                        b'F' => fixed = true,
+                        b'i' => folds = true,
+                        b'v' => inverted = true,
+                        b'o' => only = true,
+                        b'h' | b'a' | b'e' => {}
+                        _ => return None,
+                    }
+                }
+            }
+            _ if pattern.is_none() => pattern = Some(*arg),
+            _ => return None,
+        }
+    }
+    let pattern = pattern.filter(|pattern| !pattern.contains(&b'\n'))?;
+    let regex = if fixed {
+        let escaped = regex::escape(std::str::from_utf8(pattern).ok()?);
+        RegexBuilder::new(&escaped).unicode(false).case_insensitive(folds).build().ok()?
+    } else {
+        super::sed::regex(pattern, extended, folds)?
+    };
+    let lines = lines(input).into_iter().filter(|line| regex.is_match(line) != inverted);
+    let found: Vec<&[u8]> = if only {
+        let all =
+            lines.flat_map(|line| regex.find_iter(line).map(|found| found.as_bytes()).collect::<Vec<_>>());
+        all.filter(|found| !found.is_empty()).collect()
+    } else {
+        lines.collect()
+    };
+    Some(ended(&found))
 }

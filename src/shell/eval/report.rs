@@ -9,6 +9,9 @@ use super::simple::Reading;
 use super::state::{CWD, Slot};
 use super::{Evaluator, TooMuch, constants};
 
+/// Steps that carrying out a program of sed or awk is counted for.
+pub(super) const COST_OF_A_PROGRAM: usize = 128;
+
 static NO_WORDS: LazyLock<Arc<Vec<Value>>> = LazyLock::new(Arc::default);
 
 impl Evaluator<'_> {
@@ -35,6 +38,9 @@ impl Evaluator<'_> {
         };
         // Most commands print to where nobody in the text reads.
         let read = !self.captures.is_empty() || !self.processes.is_empty() || !reading.redirects.is_empty();
+        if read && known.as_deref().is_some_and(super::filters::interprets) {
+            self.spend(COST_OF_A_PROGRAM)?;
+        }
         let mut printed = match &known {
             _ if !read => None,
             Some(argv) => self.printed_by(argv, reading, input, &cwd),
