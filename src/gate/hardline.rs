@@ -206,11 +206,22 @@ fn metadata(
         return Some(&PERMISSIONS);
     }
     let shuts = attribute == Attribute::Mode && value.as_str().is_some_and(takes_all_rights);
+    // the root of all paths, which nobody but root could then pass
+    let closes = attribute == Attribute::Mode && value.as_str().is_some_and(lets_nobody_through);
+    if closes && path.components.is_empty() {
+        return Some(&PERMISSIONS);
+    }
     let home = is_known(tail) && ground.is_home(tail);
     let guarded = home
         || CRITICAL.may_hold(tail, Reach::Expanded)
         || ESSENTIAL.may_hold(&path.components, Reach::Expanded);
     (shuts && guarded).then_some(&PERMISSIONS)
+}
+
+/// Whether a mode in digits lets others not search a directory.
+fn lets_nobody_through(mode: &str) -> bool {
+    mode.bytes().all(|byte| byte.is_ascii_digit())
+        && mode.bytes().last().is_some_and(|byte| (byte - b'0') % 2 == 0)
 }
 
 /// Whether a mode leaves nobody but root a right that matters: `000`, `a-rwx`, `-x`, `u-r`, `=`.

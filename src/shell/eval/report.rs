@@ -146,6 +146,15 @@ impl Evaluator<'_> {
         cwd: &Value,
     ) -> Option<Vec<u8>> {
         match argv {
+            [b"printenv", name] if reading.assigns.is_empty() => {
+                let name = std::str::from_utf8(name).ok()?;
+                let value = match self.variables.get(name).map(Vec::as_slice) {
+                    Some([Slot::Scalar(value)]) if self.exported.contains(name) => value.clone(),
+                    Some(_) => return None,
+                    None => self.context.variable(name)?,
+                };
+                value.as_known().map(|value| [value, b"\n"].concat())
+            }
             [b"pwd", ..] => cwd.as_known().map(|cwd| [cwd, b"\n"].concat()),
             // `$(<file)`
             [] => match reading.redirects.as_slice() {
