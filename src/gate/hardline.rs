@@ -221,7 +221,7 @@ fn metadata(
 /// Whether a mode in digits lets others not search a directory.
 fn lets_nobody_through(mode: &str) -> bool {
     mode.bytes().all(|byte| byte.is_ascii_digit())
-        && mode.bytes().last().is_some_and(|byte| (byte - b'0') % 2 == 0)
+        && mode.bytes().last().is_some_and(|byte| (byte - b'0').is_multiple_of(2))
 }
 
 /// Whether a mode leaves nobody but root a right that matters: `000`, `a-rwx`, `-x`, `u-r`, `=`.
