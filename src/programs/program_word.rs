@@ -91,7 +91,7 @@ fn looked_up(word: &Value) -> Option<&str> {
 pub(super) fn standard_name(word: &Value) -> Option<&str> {
     let text = word.as_str()?;
     if !text.contains('/') {
-        // `=rm` is the path of rm to zsh, and no program to others
+        // zsh has the program itself for `=rm`
         return Some(text.strip_prefix('=').filter(|name| !name.is_empty()).unwrap_or(text));
     }
     let path = normal(text)?;

@@ -57,11 +57,9 @@ impl Evaluator<'_> {
         argument: bool,
     ) -> Result<Vec<Value>, TooMuch> {
         let parts = script.parts(word);
-        let expanded = if self.context.dialect == Dialect::Bash {
-            braces::expand(script, parts).map_err(|()| TooMuch::Expansion)?
-        } else {
-            None
-        };
+        // dash leaves braces alone, but on many machines sh is bash: the words that it makes of them are what matters, for
+        // no file that anybody would miss is called `{a,b}`
+        let expanded = braces::expand(script, parts).map_err(|()| TooMuch::Expansion)?;
         let mut fields = Fields { split: true, ..Fields::default() };
         match expanded {
             None => {
