@@ -312,7 +312,10 @@ impl Lexer<'_> {
                 b'\\' => end += 1,
                 b'[' => {
                     // where such a class ends is read in more ways than one
-                    if self.language == Language::Awk && matches!(self.text.get(end + 1), Some(b']' | b'^')) {
+                    let next = self.text.get(end + 1);
+                    let negated = next == Some(&b'^');
+                    let first = if negated { self.text.get(end + 2) } else { next };
+                    if self.language == Language::Awk && matches!(first, Some(b']' | b'^')) {
                         return None;
                     }
                     class = true;

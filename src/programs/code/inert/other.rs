@@ -126,6 +126,17 @@ const KNOWN: &[&str] = &[
     "by",
     "crossprod",
     "solve",
+    "disp",
+    "linspace",
+    "num2str",
+    "group_by",
+    "summarise",
+    "mutate",
+    "arrange",
+    "glimpse",
+    "mtcars",
+    "iris",
+    "pi",
     // Julia
     "using",
     "println",
@@ -233,6 +244,17 @@ pub(super) fn only_computes(text: &str) -> bool {
         return false;
     }
     let Some((code, literals)) = apart(text) else { return false };
+    // `!rm x`, `:! rm x`: for a shell, and no negation
+    let escapes = code.match_indices('!').any(|(at, _)| {
+        let behind = code.get(at + 1..).unwrap_or_default();
+        let before = code.get(..at).unwrap_or_default();
+        let negates = behind.starts_with('=')
+            || behind.starts_with("is.") && before.ends_with(['(', '[', ',', ' ', '&']);
+        !negates
+    });
+    if escapes {
+        return false;
+    }
     let outside = |literal: &&str| {
         literal.starts_with(['/', '~', '|'])
             || literal.contains("..")
@@ -246,6 +268,8 @@ pub(super) fn only_computes(text: &str) -> bool {
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
     let own: Vec<&str> = given(&code);
     let mut known = false;
+    // languages whose calls have no parentheses may have a program of the system for a short name
+    let calls = KNOWN.iter().any(|word| code.contains(&format!("{word}(")));
     let mut at = 0;
     while let Some(offset) = code.get(at..).and_then(|rest| rest.find(is_name)) {
         let start = at + offset;
@@ -256,7 +280,7 @@ pub(super) fn only_computes(text: &str) -> bool {
         let named = next.starts_with('=') && !next.starts_with("==")
             || code.get(..start).is_some_and(|before| before.ends_with('$'));
         let called = next.starts_with(['(', '!', '{', '[', '"', '\'']) || next.starts_with('.');
-        let short = word.len() <= 2 && !called;
+        let short = word.len() <= 2 && !called && calls;
         known |= KNOWN.contains(&word);
         if !(KNOWN.contains(&word)
             || own.contains(&word)

@@ -180,7 +180,7 @@ fn with_imports(text: &str) -> String {
         let listed = |list: &[&str]| list.contains(&root.as_str());
         listed(ASKED_BY_NAME) || listed(HANDS) || listed(FORBIDDEN) || root.starts_with('_')
     };
-    if modules.is_empty() || modules.iter().any(|module| reaches(module)) {
+    if modules.is_empty() || modules.iter().any(reaches) {
         return text.to_owned();
     }
     for module in modules {
