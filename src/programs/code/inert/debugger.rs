@@ -105,6 +105,11 @@ fn looks(command: &str) -> bool {
     {
         return false;
     }
+    // an editor writes to the file that such a command names
+    let places = ["list", "l", "break", "b", "tbreak", "info", "i", "until", "advance", "run", "r", "file"];
+    if !places.contains(&name) && (rest.contains(['/', '~']) || rest.contains("..")) {
+        return false;
+    }
     match name {
         // a shell reads what a program is started with, and an editor takes a name here for a script
         "run" | "r" | "start" | "starti" => {

@@ -166,9 +166,13 @@ fn is_given_literals(code: &str, from: usize) -> bool {
     let Some(given) = end.and_then(|end| rest.get(..end)) else { return false };
     let bare: String = without_list(given).replace("subprocess.", "subprocess").split_whitespace().collect();
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_'\",[]()=".contains(letter);
+    // the command itself may have a name, and nothing else of what it is given
+    let first = bare.split(',').next().unwrap_or_default();
     let named = |word: &str| {
         let option = word.strip_prefix("subprocess").filter(|rest| !rest.is_empty()).unwrap_or(word);
-        OPTIONS.contains(&option) || word.bytes().all(|byte| byte.is_ascii_digit()) || is_fixed(code, word)
+        OPTIONS.contains(&option)
+            || word.bytes().all(|byte| byte.is_ascii_digit())
+            || word == first && is_fixed(code, word)
     };
     bare.chars().all(plain)
         && !["\"[", "'[", ")[", "]["].iter().any(|part| bare.contains(part))
@@ -195,5 +199,14 @@ fn without_list(given: &str) -> String {
 /// Whether a name stands in two places of a text, where it is given something and here: nothing else can have changed what it
 /// stands for.
 fn is_fixed(code: &str, name: &str) -> bool {
-    words(code).filter(|word| *word == name).count() == 2 && is_given_once(code, name)
+    let given = format!("{name} = ");
+    let Some(at) = code.find(&given) else { return false };
+    let rest = code.get(at + given.len()..).unwrap_or_default();
+    let value = rest.split(['\n', ';']).next().unwrap_or_default().trim();
+    // one list of literals, or one literal: their contents are out of sight here
+    let plain = match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
+        Some(items) => items.chars().all(|letter| matches!(letter, '\'' | '"' | ',' | ' ')),
+        None => matches!(value, "''" | "\"\""),
+    };
+    plain && words(code).filter(|word| *word == name).count() == 2 && is_given_once(code, name)
 }

@@ -16,7 +16,7 @@ pub(super) use python::spelled as python_spelled;
 use std::collections::HashSet;
 
 pub(in crate::programs) use verbs::changes_models;
-use verbs::{changes_data, names_a_change};
+use verbs::{changes_data, is_verb, names_a_change};
 
 use super::super::effect::{Effect, Language};
 use super::lexed::{Lexed, lexed};

@@ -7,7 +7,7 @@ pub(in crate::programs::code) use spelled::spelled;
 
 use tables::{ASKED_BY_NAME, DUNDERS, FORBIDDEN, MODULES, OS, STARTERS, TELLING};
 
-use super::{asks_for_credentials, changes_data, judged, names_a_change, words, writes_named_files};
+use super::{asks_for_credentials, changes_data, is_verb, judged, names_a_change, words, writes_named_files};
 use crate::programs::Language;
 use crate::programs::code::foreign::is_notebook;
 
@@ -327,12 +327,16 @@ fn changes_by_name(text: &str) -> bool {
         let line = before.rsplit('\n').next().unwrap_or_default();
         let called = code.get(at..).is_some_and(|rest| rest.starts_with('(')) || before.ends_with('.');
         let own = ["def ", "class "].iter().any(|define| code.contains(&format!("{define}{word}(")));
-        if (called || line.contains("import ")) && !own || before.ends_with(" as ") {
+        // by the name of a function of the text, and not by that of a method of something else
+        let direct = !before.ends_with('.') || before.ends_with("self.");
+        if line.contains("import ") || before.ends_with(" as ") || called && !(own && direct) {
             return true;
         }
     }
-    literals(text)
-        .any(|literal| literal.len() < LONGEST_NAME && !literal.contains(' ') && names_a_change(literal))
+    literals(text).any(|literal| {
+        let first = literal.split_whitespace().next().unwrap_or_default();
+        literal.len() < LONGEST_NAME && !literal.contains(' ') && names_a_change(literal) || is_verb(first)
+    })
 }
 
 /// How long a literal may be that is a name.

@@ -1,6 +1,6 @@
 //! Words that change something, in code and in SQL.
 
-use super::words;
+use super::{is_number, words};
 
 /// Words that change something where whoever is called means it: what an imported module does is known by its names alone.
 const VERBS: &[&str] = &[
@@ -145,6 +145,28 @@ pub(super) fn names_a_change(text: &str) -> bool {
     })
 }
 
+/// Whether a word is one of those itself.
+pub(super) fn is_verb(word: &str) -> bool {
+    VERBS.contains(&word.to_ascii_lowercase().as_str())
+}
+
+/// What tells that a text speaks to a database, where a method may be a statement.
+const DATABASES: &[&str] = &[
+    "OBJECTS.",
+    "SESSION",
+    "MONGO",
+    "DB.",
+    "DB[",
+    "CURSOR",
+    "ENGINE",
+    "CONNECT",
+    "COLLECTION",
+    "TABLE(",
+    "FIRESTORE",
+    "DYNAMO",
+    "SUPABASE",
+];
+
 /// Statements of SQL that do more than ask.
 pub(super) fn changes_data(text: &str) -> bool {
     const STATEMENTS: &[&str] = &[
@@ -163,8 +185,12 @@ pub(super) fn changes_data(text: &str) -> bool {
         "VACUUM",
     ];
     let upper = text.to_ascii_uppercase();
-    // `d.update(x)` is no statement
+    // `d.update(x)` is no statement where no database is spoken to
+    let database = DATABASES.iter().any(|name| upper.contains(name));
     let method = |word: &str| {
+        if database {
+            return false;
+        }
         let at = word.as_ptr().addr() - upper.as_ptr().addr();
         upper.get(..at).is_some_and(|before| before.ends_with('.'))
             && upper.get(at + word.len()..).is_some_and(|behind| behind.starts_with('('))
@@ -174,35 +200,97 @@ pub(super) fn changes_data(text: &str) -> bool {
 
 /// Whether a text in Ruby may change what the models of an application hold, or set something going.
 pub(in crate::programs) fn changes_models(text: &str) -> bool {
-    const METHODS: &[&str] = &[
-        "create",
-        "update",
-        "insert",
-        "upsert",
-        "import",
-        "perform",
-        "deliver",
-        "enqueue",
-        "increment",
-        "decrement",
-        "toggle",
-        "touch",
-        "write",
-        "reset",
-        "call",
-        "invoke",
-        "run",
-        "set",
-        "sync",
-        "add",
-        "remove",
-        "push",
-        "store",
-        "build",
-        "find_or_create_by",
+    const ASKING: &[&str] = &[
+        "count",
+        "size",
+        "length",
+        "first",
+        "last",
+        "all",
+        "where",
+        "pluck",
+        "pick",
+        "limit",
+        "offset",
+        "order",
+        "find",
+        "find_by",
+        "exists",
+        "any",
+        "none",
+        "empty",
+        "present",
+        "blank",
+        "sum",
+        "average",
+        "minimum",
+        "maximum",
+        "group",
+        "joins",
+        "includes",
+        "select",
+        "distinct",
+        "ids",
+        "id",
+        "name",
+        "names",
+        "email",
+        "to_sql",
+        "inspect",
+        "attributes",
+        "column_names",
+        "columns",
+        "keys",
+        "values",
+        "map",
+        "each",
+        "class",
+        "table_name",
+        "to_a",
+        "to_s",
+        "to_h",
+        "to_i",
+        "to_json",
+        "as_json",
+        "routes",
+        "application",
+        "config",
+        "env",
+        "version",
+        "root",
+        "grep",
+        "uniq",
+        "sort",
+        "sort_by",
+        "join",
+        "spec",
+        "path",
+        "valid",
+        "errors",
+        "full_messages",
+        "not",
+        "take",
+        "explain",
+        "reject",
+        "compact",
+        "flatten",
+        "min",
+        "max",
+        "tally",
+        "zone",
+        "now",
+        "ago",
+        "days",
+        "created_at",
+        "updated_at",
     ];
-    text.contains(['!', '=', '<'])
+    let asks = |rest: Option<&str>| {
+        rest.and_then(|rest| words(rest).next())
+            .is_some_and(|method| ASKING.contains(&method) || is_number(method))
+    };
+    text.contains(['!', '=', '<', '`'])
         || names_a_change(text)
         || changes_data(text)
-        || words(text).any(|word| METHODS.iter().any(|method| word.starts_with(method)))
+        || text.split('.').skip(1).any(|rest| !asks(Some(rest)))
+        || text.match_indices("&:").any(|(at, sign)| !asks(text.get(at + sign.len()..)))
 }
