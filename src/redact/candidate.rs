@@ -34,6 +34,8 @@ pub(super) struct Candidate {
     pub(super) target: Target,
     /// Bytes of the literal.
     pub(super) length: usize,
+    /// Each match has a quote behind it, and no line ends before that.
+    pub(super) needs_quote: bool,
     /// What is known of how it goes on: none of the literal need be read again.
     pub(super) known: Known,
 }
@@ -76,7 +78,10 @@ impl Candidates {
         };
         let new = |target: &Target| {
             let known = rule(target).map_or(Known::Nothing, |rule| Known::of(rule, literal));
-            Candidate { target: *target, length: literal.len(), known }
+            let needs_quote = rule(target).and_then(|rule| rule.lead.as_ref()).is_some_and(|lead| {
+                lead.needs_quote() && !literal.contains(&b'"') && !literal.contains(&b'\'')
+            });
+            Candidate { target: *target, length: literal.len(), needs_quote, known }
         };
         let all: Box<[Candidate]> = targets.iter().map(new).collect();
         let (mut seen, mut lists): (Vec<Vec<bool>>, _) = (Vec::new(), Vec::new());

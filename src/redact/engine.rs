@@ -7,7 +7,7 @@ use regex_automata::util::primitives::StateID;
 
 use super::candidate::{Begun, Candidate, Known, state};
 use super::rules::{Before, Rule};
-use super::run::{Run, Sight, WINDOW, count, in_lines, is_final, plain_lead, run, run_lead};
+use super::run::{Run, Sight, WINDOW, count, in_lines, is_final, is_unquoted, plain_lead, run, run_lead};
 use super::search::{Ahead, Search};
 use super::{Rules, Secret, Span, Stream, check, encoding, escape, quote};
 
@@ -228,6 +228,9 @@ impl Engine {
             return Verdict::No;
         }
         let behind = text.get(candidate.length..).unwrap_or_default();
+        if candidate.needs_quote && is_unquoted(behind) {
+            return Verdict::No;
+        }
         // Most that begin like a secret are none, which costs less to see than what stands before.
         let sight = match (&candidate.known, &rule.lead) {
             (Known::State(state), Some(lead)) => {

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::check::Check;
 use super::escape::{LONGEST, MOST_SKIPPED};
+use super::run::needs_quote;
 use super::shape::Shape;
 
 /// Largest automaton of one expression, in bytes.
@@ -168,12 +169,13 @@ pub(super) struct Rule {
 pub(super) struct Expression {
     text: String,
     automaton: OnceLock<Option<dense::DFA<Vec<u32>>>>,
+    needs_quote: OnceLock<bool>,
     shape: OnceLock<Option<Shape>>,
 }
 
 impl Expression {
     fn new(text: String) -> Self {
-        Self { text, automaton: OnceLock::new(), shape: OnceLock::new() }
+        Self { text, automaton: OnceLock::new(), needs_quote: OnceLock::new(), shape: OnceLock::new() }
     }
 
     /// Bytes of the longest match; `None` where there is none.
@@ -195,6 +197,13 @@ impl Expression {
     /// The automaton; `None` when the expression cannot be compiled, which loading rules out.
     pub(super) fn automaton(&self) -> Option<&dense::DFA<Vec<u32>>> {
         self.automaton.get_or_init(|| compile(&self.text).ok()).as_ref()
+    }
+}
+
+impl Expression {
+    /// Whether each match has a quote, and no line ends before it.
+    pub(super) fn needs_quote(&self) -> bool {
+        *self.needs_quote.get_or_init(|| self.automaton().is_some_and(needs_quote))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Running a rule's expressions over a buffer that may have more to come.
 
+use std::collections::BTreeSet;
+
 use regex_automata::Anchored;
 use regex_automata::dfa::{Automaton, dense};
 use regex_automata::util::primitives::StateID;
@@ -65,7 +67,7 @@ pub(super) enum Sight {
 #[inline]
 pub(super) fn plain_lead(automaton: &dense::DFA<Vec<u32>>, mut state: StateID, text: &[u8]) -> Sight {
     let mut end = None;
-    for (index, byte) in text.iter().take(LEAD_WINDOW / 2).enumerate() {
+    for (index, byte) in text.get(..LEAD_WINDOW / 2).unwrap_or(text).iter().enumerate() {
         if escape::MAY_START[usize::from(*byte)] {
             return Sight::Unclear;
         }
@@ -79,6 +81,40 @@ pub(super) fn plain_lead(automaton: &dense::DFA<Vec<u32>>, mut state: StateID, t
         }
     }
     Sight::Unclear
+}
+
+/// Bytes in which a quote is looked for that a lead must have.
+const QUOTE_WINDOW: usize = 256;
+
+/// Whether each match has a quote, and no line ends before it.
+pub(super) fn needs_quote(automaton: &dense::DFA<Vec<u32>>) -> bool {
+    let Some(start) = automaton.universal_start_state(Anchored::Yes) else { return false };
+    let bytes: Vec<u8> =
+        automaton.byte_classes().representatives(..).filter_map(|unit| unit.as_u8()).collect();
+    let (mut seen, mut open) = (BTreeSet::from([start]), vec![start]);
+    while let Some(state) = open.pop() {
+        let goes_on = |state| !automaton.is_dead_state(state) && !automaton.is_quit_state(state);
+        if automaton.is_match_state(state)
+            || automaton.is_match_state(automaton.next_eoi_state(state))
+            || goes_on(automaton.next_state(state, b'\n'))
+        {
+            return false;
+        }
+        // One that shares its class with other bytes stands for them, too.
+        for byte in bytes.iter().filter(|byte| !matches!(byte, b'"' | b'\'')) {
+            let next = automaton.next_state(state, *byte);
+            if goes_on(next) && seen.insert(next) {
+                open.push(next);
+            }
+        }
+    }
+    true
+}
+
+/// Whether a line ends in a text before any quote does stand in it.
+pub(super) fn is_unquoted(text: &[u8]) -> bool {
+    let text = text.get(..QUOTE_WINDOW).unwrap_or(text);
+    memchr::memchr3(b'"', b'\'', b'\n', text).is_some_and(|at| text.get(at) == Some(&b'\n'))
 }
 
 /// Runs the automaton of a lead as [`run`] does, but for what a terminal does not show: a colour changes nothing between a name
@@ -212,6 +248,25 @@ mod tests {
         let rules = Rules::builtin().rules;
         let counted = rules.iter().filter(|rule| rule.secret.shape().is_some()).count();
         assert!(counted * 2 > rules.len(), "{counted} of {}", rules.len());
+    }
+
+    #[test]
+    fn leads_of_values_between_quotes_need_one() {
+        let rules = Rules::builtin().rules;
+        let needing: Vec<&str> = rules
+            .iter()
+            .filter(|rule| rule.lead.as_ref().is_some_and(|lead| lead.needs_quote()))
+            .map(|rule| rule.id.as_str())
+            .collect();
+        for id in ["password-quoted", "assignment-quoted", "docker-auth", "password-in-call"] {
+            assert!(needing.contains(&id), "{id} is not one of {needing:?}");
+        }
+        for id in
+            ["assignment-tight", "assignment-loose", "environment-token", "netrc", "authorization-parameter"]
+        {
+            assert!(!needing.contains(&id), "{id}");
+        }
+        assert!(is_unquoted(b": abc\n\"") && !is_unquoted(b": \"abc\n") && !is_unquoted(b": abc"));
     }
 
     proptest! {
