@@ -289,7 +289,7 @@ mod tests {
                     let text = format!("{}{literal}{}", ".".repeat(before), ".".repeat(after));
                     let (mut ahead, text) = (Ahead::default(), text.as_bytes());
                     for from in (0..=before).chain([before, 0]) {
-                        for mut ahead in [&mut ahead, &mut Ahead::default()] {
+                        for ahead in [&mut ahead, &mut Ahead::default()] {
                             let found = ahead.next(&search, text, from, text.len()).map(|(at, _)| at);
                             assert_eq!(found, Some(before), "{literal} behind {before} from {from}");
                             assert_eq!(ahead.next(&search, text, from, before), None);
