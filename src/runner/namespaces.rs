@@ -25,6 +25,12 @@ pub(super) fn enter_user_namespace(identity: &Identity) -> Result<()> {
             hint: String::new(),
         });
     }
+    user_namespace_as((identity.uid, identity.gid))
+}
+
+/// Makes a user namespace in which this process has these ids and nobody has others, and in which it may mount.
+pub(super) fn user_namespace_as(inside: (u32, u32)) -> Result<()> {
+    let (uid, gid) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER)
         .doing("user-namespace", || "make a user namespace".into())
         .hint(why_no_user_namespace)?;
@@ -32,8 +38,8 @@ pub(super) fn enter_user_namespace(identity: &Identity) -> Result<()> {
     let _ = nix::sys::prctl::set_dumpable(true);
     // setgroups(2) must be given up before an unprivileged gid map may be written: user_namespaces(7), CVE-2014-8989.
     write_map("/proc/self/setgroups", "deny").hint(why_no_user_namespace)?;
-    write_map("/proc/self/uid_map", &format!("{uid} {uid} 1")).hint(why_no_user_namespace)?;
-    write_map("/proc/self/gid_map", &format!("{gid} {gid} 1")).hint(why_no_user_namespace)?;
+    write_map("/proc/self/uid_map", &format!("{} {uid} 1", inside.0)).hint(why_no_user_namespace)?;
+    write_map("/proc/self/gid_map", &format!("{} {gid} 1", inside.1)).hint(why_no_user_namespace)?;
     let _ = nix::sys::prctl::set_dumpable(false);
     // AppArmor on Ubuntu lets the namespace be made and then takes its capabilities away. Try one.
     unshare(CloneFlags::CLONE_NEWUTS)

@@ -68,13 +68,10 @@ unsafe fn confine(memory: &Memory) -> Result<(), Failed> {
         checked(libc::SYS_setresgid, [gid, gid, gid, 0, 0]).map_err(ids)?;
         checked(libc::SYS_setresuid, [uid, uid, uid, 0, 0]).map_err(ids)?;
         drop_capabilities().map_err(failed(Step::Capabilities))?;
-        checked(libc::SYS_landlock_restrict_self, [number(memory.ruleset), 0, 0, 0, 0])
-            .map_err(failed(Step::Landlock))?;
+        restrict(memory.ruleset).map_err(failed(Step::Landlock))?;
         // Everything but the streams, which are replaced, and the door: the init's descriptors among it.
         keep_at(number(memory.door), DOOR).map_err(failed(Step::Streams))?;
-        const SET_MODE_FILTER: usize = 1;
-        checked(libc::SYS_seccomp, [SET_MODE_FILTER, 0, (&raw const memory.filter).addr(), 0, 0])
-            .map_err(failed(Step::Seccomp))?;
+        filter(&memory.filter).map_err(failed(Step::Seccomp))?;
     }
     Ok(())
 }
@@ -215,7 +212,7 @@ unsafe fn wait() -> Result<(), Failed> {
 /// # Safety
 ///
 /// None beyond losing the capabilities.
-unsafe fn drop_capabilities() -> Result<(), u32> {
+pub(super) unsafe fn drop_capabilities() -> Result<(), u32> {
     /// The header and data of capset(2), version 3.
     #[repr(C)]
     struct Capabilities {
@@ -228,6 +225,28 @@ unsafe fn drop_capabilities() -> Result<(), u32> {
     let (header, sets) = ((&raw const none).addr(), none.sets.as_ptr().addr());
     // SAFETY: both parts are inside `none`.
     unsafe { checked(libc::SYS_capset, [header, sets, 0, 0, 0]).map(drop) }
+}
+
+/// Enters a landlock domain.
+///
+/// # Safety
+///
+/// None beyond losing what the ruleset does not grant.
+pub(super) unsafe fn restrict(ruleset: RawFd) -> Result<(), u32> {
+    // SAFETY: numbers only.
+    unsafe { checked(libc::SYS_landlock_restrict_self, [number(ruleset), 0, 0, 0, 0]).map(drop) }
+}
+
+/// Puts on a seccomp filter.
+///
+/// # Safety
+///
+/// The program is one; beyond that none but losing the calls that it refuses.
+pub(super) unsafe fn filter(program: &libc::sock_fprog) -> Result<(), u32> {
+    const SET_MODE_FILTER: usize = 1;
+    let program = std::ptr::from_ref(program).addr();
+    // SAFETY: the program outlives the call, which copies it.
+    unsafe { checked(libc::SYS_seccomp, [SET_MODE_FILTER, 0, program, 0, 0]).map(drop) }
 }
 
 /// As the command's own user: what that user may not enter is not entered for it. Whatever links are on the way, what is

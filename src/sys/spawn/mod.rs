@@ -13,6 +13,7 @@
 //! that is out of memory ends whatever shares memory with the process that it picks.
 
 mod confine;
+pub mod step;
 
 use std::cell::UnsafeCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -273,10 +274,7 @@ impl Starter {
         if self.process.is_some() {
             return Ok(());
         }
-        let filter = libc::sock_fprog {
-            len: u16::try_from(confinement.filter.len()).map_err(|_| Errno::E2BIG)?,
-            filter: confinement.filter.as_ptr().cast_mut().cast(),
-        };
+        let filter = program(confinement.filter)?;
         let (door, theirs) = socket::packet_pair()?;
         let memory = Box::new(Memory {
             door: theirs.as_raw_fd(),
@@ -352,6 +350,12 @@ impl Drop for Starter {
             std::mem::forget(std::mem::take(&mut self.stack));
         }
     }
+}
+
+/// A filter as the kernel takes it, for as long as its instructions live.
+fn program(filter: &[seccompiler::sock_filter]) -> Result<libc::sock_fprog> {
+    let len = u16::try_from(filter.len()).map_err(|_| Errno::E2BIG)?;
+    Ok(libc::sock_fprog { len, filter: filter.as_ptr().cast_mut().cast() })
 }
 
 fn top_of(stack: &[u8]) -> *mut libc::c_void {
