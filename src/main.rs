@@ -14,8 +14,8 @@ fn main() -> ExitCode {
             attack::main(arguments);
             return ExitCode::SUCCESS;
         }
-        if let Some(within) = control::role(arguments()) {
-            return control::main(within).into();
+        if control::is_role(arguments()) {
+            return control::main().into();
         }
     }
     execward::cli::main()

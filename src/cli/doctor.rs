@@ -186,7 +186,13 @@ mod attack {
         if json {
             return serde_json::to_string(row).unwrap_or_default();
         }
-        let by = row.layer.map(|layer| format!(" [{layer}]")).unwrap_or_default();
-        format!("{:14} {:5} {}{by}: {}", row.verdict.to_string(), row.id, row.name, shown(&row.detail))
+        let layers: Vec<String> = row.layers.iter().map(ToString::to_string).collect();
+        let by = if layers.is_empty() { String::new() } else { format!(" [{}]", layers.join(", ")) };
+        let mut line =
+            format!("{:14} {:5} {}{by}: {}", row.verdict.to_string(), row.id, row.name, shown(&row.detail));
+        if !row.control.is_empty() {
+            line.push_str(&format!("; control: {}", shown(&row.control)));
+        }
+        line
     }
 }

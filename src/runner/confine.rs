@@ -49,7 +49,7 @@ pub(super) fn session(inside: &mut Inside<'_>) -> Result<Confinement> {
     Ok(Confinement { ids: (uid, gid), drop_groups: inside.privileged, ruleset, filter })
 }
 
-fn limit(spec: &SandboxSpec) -> Result<()> {
+pub(super) fn limit(spec: &SandboxSpec) -> Result<()> {
     let set = |resource: Resource, value: u64| {
         let (_, hard) = getrlimit(resource).unwrap_or((value, value));
         // Only root may raise a hard limit; a lower one that already holds is as good.
@@ -73,7 +73,7 @@ fn limit(spec: &SandboxSpec) -> Result<()> {
 }
 
 /// Empties the bounding and ambient sets and locks the secure bits: nothing that is executed can gain a capability.
-fn drop_capabilities_for_good() -> Result<()> {
+pub(super) fn drop_capabilities_for_good() -> Result<()> {
     let what = || "drop the capability bounding set".to_owned();
     // By number until the kernel knows no more: one that this build has no name for must go as well.
     for capability in 0..64 {
@@ -106,7 +106,7 @@ fn keep_only_what_a_runner_needs() -> Result<()> {
 
 /// Landlock over the mount view: what is read-only there is read-only here too, so that each holds alone. Nothing below
 /// /proc can be written.
-fn ruleset(spec: &SandboxSpec) -> Result<std::os::fd::OwnedFd> {
+pub(super) fn ruleset(spec: &SandboxSpec) -> Result<std::os::fd::OwnedFd> {
     let doing = || "restrict the file system with landlock".to_owned();
     let all = AccessFs::from_all(LANDLOCK);
     let devices = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;

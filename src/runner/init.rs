@@ -298,7 +298,7 @@ fn place(path: &str) -> nix::Result<OwnedFd> {
 }
 
 /// A /proc of this pid namespace, over the session's, with what tells of keys hidden.
-fn mount_proc() -> nix::Result<()> {
+pub(super) fn mount_proc() -> nix::Result<()> {
     let attributes = Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
     let proc = mount::new_filesystem(c"proc", &[(c"hidepid", c"invisible")], attributes)?;
     mount::attach(proc.as_fd(), place("/proc")?.as_fd())?;

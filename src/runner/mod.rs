@@ -25,6 +25,8 @@ mod cgroup;
 mod command;
 mod confine;
 mod container;
+#[cfg(target_arch = "x86_64")]
+pub mod control;
 mod evidence;
 mod failure;
 mod far;

@@ -7,6 +7,7 @@ mod bare;
 mod doctor;
 mod held;
 mod inside;
+mod layers;
 mod lifetime;
 mod receipt;
 

@@ -1,49 +1,71 @@
-//! The positive control: the same attempts in a throw-away world, where nothing of execward's stands in their way.
+//! The positive control: the same attempts in a throw-away world ([`crate::runner::control`]), in a jail that lacks the layers
+//! that are said to stop them, and those alone.
 //!
-//! The world is a set of namespaces that this process makes for itself (never the operator's host): its own users, mounts,
-//! processes, network, ipc and host name. The host's files are there and read-only, all of them; what a probe is after lies on
-//! file systems in memory; and when the world's first process ends, everything in it does.
+//! Where several layers stop an attempt, each by itself, it can succeed only without all of them. So it is tried without all of
+//! them, and then with each of them again: what holds then is what is shown to hold on this host.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::fd::AsFd as _;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid};
+use nix::fcntl::{FcntlArg, fcntl};
+use serde::{Deserialize, Serialize};
 
-use super::{Outside, Place, Said};
-use crate::sys::attack::{LIST, ROLE as PROBE};
-use crate::sys::mount::{Attributes, restrict};
-use crate::sys::{net, process};
+use super::{Outside, Place, Said, seen};
+use crate::prepare::Root;
+use crate::runner::control::{Attempt, Entered, World, enter};
+use crate::sandbox::{self, jail};
+use crate::sys::attack::{Expect, LIST, Layer, NAME, Probe};
+use crate::sys::process::exit_now;
+use crate::wire::runner::{LaterAction, Level, Limits, Network, SandboxSpec};
 
 /// The first argument by which the binary makes such a world.
 pub const ROLE: &str = "attack-control";
 
-/// The argument of the world's first process.
-const WITHIN: &str = "within";
+/// What came of an attempt in the world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Of a row.
+    pub id: String,
+    /// What was missing.
+    pub without: Vec<Layer>,
+    /// What came of it then.
+    pub said: Said,
+    /// The layers of these each of which stops it when it alone is put back.
+    pub alone: Vec<Layer>,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.without.iter().map(Layer::to_string).collect();
+        let (word, text) = match &self.said {
+            Said::Open(text) => ("open", text),
+            Said::Held(text) => ("held", text),
+            Said::Inconclusive(text) => ("inconclusive", text),
+        };
+        match names.len() {
+            few if few < Layer::ALL.len() - 1 => write!(f, "{word} without {}: {text}", names.join(" and ")),
+            // Root of a world has fewer rights in it than its own user.
+            _ => write!(f, "{word} with no layer but its ids: {text}"),
+        }
+    }
+}
 
 /// Tries the whole list in a throw-away world.
 ///
 /// # Errors
 /// Where no such world can be made; why.
-pub fn run() -> Result<BTreeMap<String, Said>, String> {
-    let output = Command::new("/proc/self/exe")
-        .arg(ROLE)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|error| error.to_string())?;
+pub fn run() -> Result<BTreeMap<String, Tried>, String> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(ROLE).stdin(Stdio::null()).stderr(Stdio::piped());
+    let output = command.output().map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let rows: BTreeMap<String, Said> = said
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(id, said)| (id.to_owned(), Said::of(said, None)))
-        .collect();
+    let rows = said.lines().filter_map(|line| serde_json::from_str::<Tried>(line).ok());
+    let rows: BTreeMap<_, _> = rows.map(|tried| (tried.id.clone(), tried)).collect();
     if rows.is_empty() {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(if why.is_empty() { format!("it ended with {}", output.status) } else { why });
@@ -51,64 +73,29 @@ pub fn run() -> Result<BTreeMap<String, Said>, String> {
     Ok(rows)
 }
 
-/// Whether this process was started as a control; which of its two then.
-pub fn role(mut arguments: impl Iterator<Item = String>) -> Option<bool> {
-    (arguments.nth(1).as_deref() == Some(ROLE)).then(|| arguments.next().as_deref() == Some(WITHIN))
+/// Whether this process was started as a control.
+pub fn is_role(mut arguments: impl Iterator<Item = String>) -> bool {
+    arguments.nth(1).as_deref() == Some(ROLE)
 }
 
 /// Runs the role; the exit code of the process.
 #[allow(clippy::print_stderr, reason = "the parent reads it")]
-pub fn main(within: bool) -> u8 {
-    let _ = process::die_with_parent();
-    match if within { inside() } else { enter() } {
-        Ok(()) => 0,
-        Err((what, error)) => {
-            eprintln!("{what}: {error}");
-            1
+pub fn main() -> u8 {
+    let failed = |error: &dyn fmt::Display| {
+        eprintln!("{error}");
+        1_u8
+    };
+    match enter() {
+        Ok(Entered::Over(code)) => u8::try_from(code).unwrap_or(1),
+        Ok(Entered::Within(world)) => {
+            exit_now(inside(&world).map_or_else(|error| failed(&error).into(), |()| 0))
         }
+        Err(failure) => failed(&failure),
     }
-}
-
-type Failed = (&'static str, io::Error);
-
-/// Names what failed.
-fn at<T, E: Into<io::Error>>(what: &'static str, result: Result<T, E>) -> Result<T, Failed> {
-    result.map_err(|error| (what, error.into()))
-}
-
-/// Makes the namespaces, and starts the first process in them.
-fn enter() -> Result<(), Failed> {
-    let (uid, gid) = (geteuid(), getegid());
-    at("make a user namespace", unshare(CloneFlags::CLONE_NEWUSER))?;
-    at("give up setgroups", fs::write("/proc/self/setgroups", "deny"))?;
-    at("map the user", fs::write("/proc/self/uid_map", format!("0 {uid} 1")))?;
-    at("map the group", fs::write("/proc/self/gid_map", format!("0 {gid} 1")))?;
-    let rest = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWNET
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS;
-    at("make namespaces", unshare(rest))?;
-    let mut first = Command::new("/proc/self/exe");
-    let status = at("start the world's first process", first.arg(ROLE).arg(WITHIN).status())?;
-    if status.success() { Ok(()) } else { Err(("the world", io::Error::other(status.to_string()))) }
 }
 
 /// In the world, as its first process.
-fn inside() -> Result<(), Failed> {
-    let none = None::<&str>;
-    at("make mounts private", mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))?;
-    let root = at("open /", fs::File::open("/"))?;
-    // Before anything else: what the probes do harms nothing.
-    at(
-        "make the host's files read-only",
-        restrict(root.as_fd(), Attributes { read_only: true, ..Attributes::default() }, true),
-    )?;
-    for place in ["/tmp", "/dev/shm", "/mnt", "/etc"] {
-        at("mount a tmpfs", mount(Some("none"), place, Some("tmpfs"), MsFlags::empty(), none))?;
-    }
-    at("mount /proc", mount(Some("none"), "/proc", Some("proc"), MsFlags::empty(), none))?;
-    let _ = net::loopback_up();
+fn inside(world: &World) -> io::Result<()> {
     let base = Path::new("/mnt");
     let place = Place {
         directory: base.join("outside"),
@@ -117,34 +104,102 @@ fn inside() -> Result<(), Failed> {
         keeper: base.join("keeper"),
         state: base.join("state"),
         state_as_seen: base.join("state"),
-        owner: (0, 0),
+        owner: world.ids(),
     };
     for directory in [&place.directory, &place.workspace, &place.home, &place.keeper, &place.state] {
-        at("make a directory", fs::create_dir_all(directory))?;
+        fs::create_dir_all(directory)?;
     }
-    let (workspace, home) = (place.workspace.clone(), place.home.clone());
-    let outside = at("make the canaries", Outside::new(place))?;
-    let mut told = String::new();
-    for probe in LIST {
-        outside.reset();
-        let mut command = Command::new("/proc/self/exe");
-        command.arg(PROBE).arg(probe.id).args(outside.arguments()).current_dir(&workspace).env("HOME", &home);
-        let said = match probe.id {
-            // What it looks for is inherited.
-            "X26" => {
-                let file =
-                    at("open a file", fs::File::options().read(true).write(true).open("/mnt/outside/file"))?;
-                command.stdin(file).output()
+    fs::copy("/proc/self/exe", place.workspace.join(NAME))?;
+    let outside = Outside::new(place.clone())?;
+    let root = Root::open(&place.workspace).map_err(io::Error::other)?;
+    let asked = sandbox::Asked {
+        requester: world.ids(),
+        user: "agent",
+        home: place.home.clone(),
+        workspace: root.directory(),
+        writable: true,
+        later: LaterAction::SetAside,
+        network: Network::None,
+        limits: LIMITS,
+        minimum: Level::Full,
+        masked: &[],
+        own_state: vec![place.state.clone()],
+    };
+    let spec = jail::spec(&asked).map_err(io::Error::other)?;
+    // What a requester has open and leaves open, where the probes look for it.
+    fcntl(File::open(place.directory.join("secret"))?, FcntlArg::F_DUPFD(107))?;
+    fcntl(File::open(&place.directory)?, FcntlArg::F_DUPFD(109))?;
+    let control = Control { world, spec, outside, place };
+    let mut stdout = io::stdout().lock();
+    for probe in LIST.iter().filter(|probe| probe.expect != Expect::Works) {
+        serde_json::to_writer(&mut stdout, &control.of(probe)?)?;
+        stdout.write_all(b"\n")?;
+    }
+    stdout.flush()
+}
+
+const LIMITS: Limits = Limits {
+    memory: 1 << 30,
+    swap: 0,
+    cpus: None,
+    processes: 1024,
+    file_size: None,
+    open_files: 4096,
+    tmpfs: 64 << 20,
+};
+
+/// Attempts in one world.
+struct Control<'a> {
+    world: &'a World,
+    spec: SandboxSpec,
+    outside: Outside,
+    place: Place,
+}
+
+impl Control<'_> {
+    fn of(&self, probe: &Probe) -> io::Result<Tried> {
+        let tried = |without: &[Layer], said, alone| Tried {
+            id: probe.id.to_owned(),
+            without: without.to_vec(),
+            said,
+            alone,
+        };
+        if !probe.stopped_by.is_empty() {
+            let said = self.attempt(probe, probe.stopped_by)?;
+            if matches!(said, Said::Open(_)) {
+                return Ok(tried(probe.stopped_by, said, self.alone(probe)?));
             }
-            _ => command.stdin(Stdio::null()).output(),
+        }
+        // What succeeds with every layer, too, shows nothing of any.
+        let without: Vec<Layer> = Layer::ALL.into_iter().filter(|layer| *layer != Layer::Ids).collect();
+        let said = match self.attempt(probe, &[])? {
+            Said::Open(what) => Said::Inconclusive(format!("with every layer on as well: {what}")),
+            _ => self.attempt(probe, &without)?,
         };
-        let said = at("start a probe", said)?;
-        let line = match Said::of(&String::from_utf8_lossy(&said.stdout), said.status.signal()) {
-            Said::Open(what) => format!("{} OPEN {what}\n", probe.id),
-            Said::Held(why) => format!("{} HELD {why}\n", probe.id),
-            Said::Inconclusive(why) => format!("{} INCONCLUSIVE {}\n", probe.id, why.replace('\n', " ")),
-        };
-        told.push_str(&line);
+        Ok(tried(&without, said, Vec::new()))
     }
-    at("say what came of it", io::Write::write_all(&mut io::stdout(), told.as_bytes()))
+
+    /// The layers each of which stops it where all others that are said to are missing.
+    fn alone(&self, probe: &Probe) -> io::Result<Vec<Layer>> {
+        let mut alone = Vec::new();
+        for layer in probe.stopped_by {
+            let others: Vec<Layer> =
+                probe.stopped_by.iter().copied().filter(|other| other != layer).collect();
+            if matches!(self.attempt(probe, &others)?, Said::Held(_)) {
+                alone.push(*layer);
+            }
+        }
+        Ok(alone)
+    }
+
+    fn attempt(&self, probe: &Probe, without: &[Layer]) -> io::Result<Said> {
+        self.outside.reset();
+        let mut argv = vec![self.place.workspace.join(NAME).display().to_string(), probe.id.to_owned()];
+        argv.extend(self.outside.arguments());
+        let stdin = File::options().read(true).write(true).open(self.place.directory.join("file"))?;
+        let attempt =
+            Attempt { argv: &argv, spec: &self.spec, stdin: &stdin, terminal: self.outside.terminal() };
+        let (stdout, status) = self.world.run(&attempt, without)?;
+        Ok(seen(probe, Said::of(&stdout, status.signal()), self.outside.damage()))
+    }
 }

@@ -1,8 +1,9 @@
 //! `execward doctor --attack`: every escape that the sandbox promises to stop, tried on this host and this configuration.
 //!
 //! Each row of [`LIST`] is tried from inside a sandbox by a copy of this binary; what it was after, the canary, is looked at
-//! from outside; and the same attempt is made in a throw-away world ([`control`]) in which none of the layers stands, so that
-//! an attempt that could not have succeeded is not taken for one that was stopped.
+//! from outside; and the same attempt is made in a throw-away world ([`control`]) in a jail that lacks the layers that the row
+//! names, and those alone: so an attempt that could not have succeeded is not taken for one that was stopped, and a layer that
+//! did not stop it is not praised for it.
 
 pub mod control;
 mod outside;
@@ -12,12 +13,13 @@ pub use outside::{Outside, Place};
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::sys::attack::{Control, Expect, LIST, Probe};
+pub use self::control::Tried;
+use crate::sys::attack::{Control, Expect, LIST, Layer, Probe};
 
 /// What a probe said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Said {
     /// It succeeded.
     Open(String),
@@ -78,10 +80,12 @@ pub struct Row {
     pub backend: &'static str,
     /// What is known.
     pub verdict: Verdict,
-    /// The layer that answered, as far as the answer says.
-    pub layer: Option<&'static str>,
+    /// The layers that stop it: with all of them missing it succeeds, and with any one of them put back it does not.
+    pub layers: Vec<Layer>,
     /// The answer, and why it is not more than it is.
     pub detail: String,
+    /// What came of the control, and how that was confined.
+    pub control: String,
 }
 
 /// A backend that can run a probe.
@@ -97,7 +101,7 @@ pub trait Backend {
 pub fn attack(
     backend: &mut impl Backend,
     outside: &Outside,
-    controls: &BTreeMap<String, Said>,
+    controls: &BTreeMap<String, Tried>,
     mut told: impl FnMut(&Row),
 ) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -106,12 +110,18 @@ pub fn attack(
         let mut argv = vec![format!("./{}", crate::sys::attack::NAME), probe.id.to_owned()];
         argv.extend(outside.arguments());
         let said = backend.run(argv);
-        let (verdict, detail) = judge(probe, &said, outside.damage(), controls.get(probe.id));
-        let layer = match (verdict, probe.expect, &said) {
-            (Verdict::Held, Expect::Held, Said::Held(why)) => Some(probe.stopped_by(why)),
-            _ => None,
+        let tried = controls.get(probe.id);
+        let (verdict, detail) = judge(probe, said, outside.damage(), tried);
+        let layers = tried.filter(|_| verdict == Verdict::Held).map(|tried| tried.alone.clone());
+        let row = Row {
+            id: probe.id,
+            name: probe.name,
+            backend: backend.name(),
+            verdict,
+            layers: layers.unwrap_or_default(),
+            detail,
+            control: tried.map(Tried::to_string).unwrap_or_default(),
         };
-        let row = Row { id: probe.id, name: probe.name, backend: backend.name(), verdict, layer, detail };
         told(&row);
         rows.push(row);
     }
@@ -119,45 +129,45 @@ pub fn attack(
     rows
 }
 
-/// What an attempt shows, given what it said, what the canary says, and whether it succeeds where nothing stops it.
-pub fn judge(
-    probe: &Probe,
-    said: &Said,
-    damage: Option<String>,
-    control: Option<&Said>,
-) -> (Verdict, String) {
-    // The canary first: a probe may be wrong about what it did.
-    if let Some(damage) = damage {
-        return (Verdict::Open, damage);
-    }
-    match (probe.expect, said) {
-        (Expect::Held, Said::Open(what)) => (Verdict::Open, what.clone()),
-        (Expect::Contained, Said::Open(what)) => {
-            (Verdict::Held, format!("{what}, and nothing of it is seen outside"))
+/// What an attempt comes to with what the canary says: a probe may be wrong about what it did, and what it does inside is nothing
+/// where nothing of it is seen outside.
+fn seen(probe: &Probe, said: Said, damage: Option<String>) -> Said {
+    match (damage, probe.expect, said) {
+        (Some(damage), ..) => Said::Open(damage),
+        (None, Expect::Contained, Said::Open(what)) => {
+            Said::Held(format!("{what}, and nothing of it is seen outside"))
         }
-        (Expect::Works, Said::Open(_)) => (Verdict::Held, "works, as programs need".to_owned()),
-        (Expect::Contained | Expect::Works, Said::Held(why)) => {
-            (Verdict::Inconclusive, format!("should work inside, and does not: {why}"))
+        (None, Expect::Contained, Said::Held(why)) => {
+            Said::Inconclusive(format!("should work inside, and does not: {why}"))
         }
-        (_, Said::Inconclusive(why)) => (Verdict::Inconclusive, why.clone()),
-        (Expect::Held, Said::Held(why)) => match (control, probe.control) {
-            (Some(Said::Open(_)), _) => (Verdict::Held, why.clone()),
-            (other, Control::MayLack(reason)) => (
-                Verdict::NotApplicable,
-                format!("{reason}; inside: {why}; without a sandbox: {}", words(other)),
-            ),
-            (other, Control::Bare) => (
-                Verdict::Inconclusive,
-                format!("{why}; but it does not succeed in a throw-away world either: {}", words(other)),
-            ),
-        },
+        (None, _, said) => said,
     }
 }
 
-fn words(said: Option<&Said>) -> &str {
-    match said {
-        Some(Said::Open(text) | Said::Held(text) | Said::Inconclusive(text)) => text,
-        None => "it could not be tried",
+/// What an attempt shows, given what it said, what the canary says, and whether it succeeds where what stops it is missing.
+pub fn judge(
+    probe: &Probe,
+    said: Said,
+    damage: Option<String>,
+    control: Option<&Tried>,
+) -> (Verdict, String) {
+    let damaged = damage.is_some();
+    match (probe.expect, seen(probe, said, damage)) {
+        (Expect::Works, Said::Open(_)) if !damaged => (Verdict::Held, "works, as programs need".to_owned()),
+        (Expect::Works, Said::Held(why)) => {
+            (Verdict::Inconclusive, format!("should work inside, and does not: {why}"))
+        }
+        (_, Said::Open(what)) => (Verdict::Open, what),
+        (_, Said::Inconclusive(why)) => (Verdict::Inconclusive, why),
+        (Expect::Contained, Said::Held(why)) => (Verdict::Held, why),
+        (Expect::Held, Said::Held(why)) => match (control.map(|tried| &tried.said), probe.control) {
+            (Some(Said::Open(_)), _) => (Verdict::Held, why),
+            (_, Control::MayLack(reason)) => (Verdict::NotApplicable, format!("{reason}; inside: {why}")),
+            (_, Control::Bare) => (
+                Verdict::Inconclusive,
+                format!("{why}; but it does not succeed in a throw-away world either"),
+            ),
+        },
     }
 }
 
@@ -170,8 +180,14 @@ mod tests {
         let probe = |id: &str| LIST.iter().find(|probe| probe.id == id).unwrap();
         let held = Said::Held("no".into());
         let open = Said::Open("yes".into());
-        let verdict = |id, said: &Said, damage: Option<&str>, control| {
-            judge(probe(id), said, damage.map(str::to_owned), control).0
+        let verdict = |id, said: &Said, damage: Option<&str>, control: Option<&Said>| {
+            let tried = |said: &Said| Tried {
+                id: String::new(),
+                without: Vec::new(),
+                said: said.clone(),
+                alone: Vec::new(),
+            };
+            judge(probe(id), said.clone(), damage.map(str::to_owned), control.map(tried).as_ref()).0
         };
         assert_eq!(verdict("F1", &held, None, Some(&open)), Verdict::Held);
         assert_eq!(verdict("F1", &held, None, Some(&held)), Verdict::Inconclusive);

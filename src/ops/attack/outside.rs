@@ -124,7 +124,14 @@ impl Outside {
             format!("udp={}", self.udp.local_addr().map_or(1, |address| address.port())),
             format!("shm={}", self.shared.key),
             format!("terminal={}", self.terminal.path.display()),
+            format!("host={}", nix::unistd::gethostname().unwrap_or_default().to_string_lossy()),
+            format!("group={}", group()),
         ]
+    }
+
+    /// Where its terminal is.
+    pub fn terminal(&self) -> &Path {
+        &self.terminal.path
     }
 
     /// A terminal for a child to take as its controlling one.
@@ -219,6 +226,13 @@ impl Drop for Outside {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// The longest path of a control group that this process is in: cgroups(7).
+fn group() -> String {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.max_by_key(|path| path.len()).unwrap_or("/").to_owned()
 }
 
 /// Writes a file of this owner's, with the directories that it needs.

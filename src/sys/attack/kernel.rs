@@ -189,6 +189,17 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     ("N20", |_| {
         attempt("setresuid", call!(libc::SYS_setresuid, 0, 0, 0), &[libc::EPERM, libc::EINVAL, libc::ENOSYS])
     }),
+    ("N28", |world| match fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(name) if name.trim() == world.text("host") => Open(format!("the host is {}", name.trim())),
+        Ok(name) => Held(format!("the machine is {}", name.trim())),
+        Err(error) => super::refused("read the name", &error, HIDDEN),
+    }),
+    ("N29", |world| match (fs::read_to_string("/proc/self/cgroup"), world.text("group")) {
+        (Ok(_), "/") => Held("the host is in no group".to_owned()),
+        (Ok(text), group) if text.contains(group) => Open(format!("the host is in {group}")),
+        (Ok(_), _) => Held("a path of its own".to_owned()),
+        (Err(error), _) => super::refused("read the groups", &error, HIDDEN),
+    }),
     ("N25", |_| reach("keyctl", call!(libc::SYS_keyctl, 0, -3, 0, 0, 0))),
     ("N25b", |_| reach("add_key", call!(libc::SYS_add_key, NONE, NONE, NONE, 0, -3))),
     ("K5", |_| reach("request_key", call!(libc::SYS_request_key, NONE, NONE, NONE, 0))),

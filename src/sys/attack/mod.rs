@@ -21,6 +21,7 @@
 
 mod files;
 mod kernel;
+mod layer;
 mod lifetime;
 mod list;
 mod network;
@@ -32,6 +33,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use layer::Layer;
 pub use list::{Control, Expect, LIST, Probe};
 pub use objects::{Shared, Terminal, has_attribute};
 

@@ -110,6 +110,8 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         let score = fs::write("/proc/self/oom_score_adj", "-900");
         tried("lower oom_score_adj", score, &[libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOENT])
     }),
+    // With it a command takes back that it goes first where memory is short.
+    ("X28", |_| for_writing("/proc/self/oom_score_adj")),
     ("F23", |_| match unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) } {
         1 => Held("no_new_privs is set".to_owned()),
         other => Open(format!("no_new_privs is {other}")),
