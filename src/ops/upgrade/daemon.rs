@@ -95,7 +95,7 @@ pub(super) fn find(
         }
         return Err(UpgradeError::Daemon(
             format!("somebody has the state in {} open, and no daemon answers", installation.state.display()),
-            "name its socket with --socket DIR/operator.sock, or stop it",
+            "name its socket with --socket DIR/operator.sock, see that [principals] has you as an operator, or stop it",
         ));
     };
     let owner = fs::metadata(format!("/proc/{pid}")).map(|about| about.uid()).ok();
