@@ -336,8 +336,11 @@ fn quoted(argv: &[Value], unknown: bool, knowledge: &Knowledge, effects: &mut Ve
         // `alias.x=!rm -rf /`, `runner="rm -rf /"`, `|rm -rf /`
         let value =
             value.rsplit_once("=\"").or_else(|| value.split_once("=!")).map_or(value, |(_, rest)| rest);
-        let value = value.trim_start_matches(['|', '!', '"', '\'', ' ']).trim_end_matches(['"', '\'']);
-        let Some(split) = words::split(value.as_bytes()) else { continue };
+        let value = value.trim_start_matches(['|', '!', ' ']);
+        // what is quoted as a whole, or has lost the quote in front, is read without
+        let bare = value.trim_start_matches(['"', '\'']).trim_end_matches(['"', '\'']);
+        let whole = words::split(value.as_bytes()).filter(|split| split.len() > 1);
+        let Some(split) = whole.or_else(|| words::split(bare.as_bytes())) else { continue };
         let named = split.first().and_then(program_word::standard_name);
         if split.len() > 1 && named.is_some_and(|name| is_dangerous(name, knowledge)) {
             found += 1;
@@ -373,7 +376,7 @@ fn is_dangerous(name: &str, knowledge: &Knowledge) -> bool {
     // a lone `.` is far more often a directory than `source`
     let Some(program) = knowledge.find(name).filter(|_| name != ".") else { return false };
     if let Some(hook) = &program.hook {
-        return hook == "find";
+        return matches!(hook.as_str(), "find" | "python" | "kill" | "pkill" | "redis");
     }
     // what a tool makes anew or edits loses little: a list of names of tools is no list of commands
     let looks = |verb: Verb| {
