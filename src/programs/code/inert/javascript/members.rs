@@ -110,6 +110,10 @@ const CALLERS: &[&str] = &[
 pub(super) fn puts_together(text: &str) -> bool {
     text.match_indices('[').any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default().trim_end();
+        let word = before.rsplit(|letter| !is_name(letter)).next().unwrap_or_default();
+        if WORDS.contains(&word) || matches!(word, "const" | "let" | "var") {
+            return false;
+        }
         let inside = near(text.get(at + 1..).unwrap_or_default()).split(']').next().unwrap_or_default();
         before.ends_with(|letter| is_name(letter) || matches!(letter, ')' | ']' | '"' | '\'' | '`' | '.'))
             && inside.contains(['\'', '"', '`'])
@@ -126,6 +130,9 @@ pub(super) fn calls_only_names(text: &str) -> bool {
     }
     // the end of a function that is called where it stands: `})()`
     if code.match_indices(")(").any(|(at, _)| !code.get(..at).is_some_and(|before| before.ends_with('}'))) {
+        return false;
+    }
+    if tags(text) {
         return false;
     }
     let mut names = 0_usize;
@@ -154,6 +161,26 @@ pub(super) fn calls_only_names(text: &str) -> bool {
             .collect();
         names += 1;
         GLOBALS.contains(&name.as_str()) || names <= MOST && is_defined(text, &name, "")
+    })
+}
+
+/// Whether a template may be given to a function by standing behind its name.
+fn tags(text: &str) -> bool {
+    let mut opened: Option<usize> = None;
+    text.match_indices('`').any(|(at, _)| {
+        let named =
+            text.get(..at).is_some_and(|before| before.ends_with(|letter| is_name(letter) || letter == ')'));
+        match opened.take() {
+            None => {
+                opened = Some(at);
+                named
+            }
+            // within what is put into a template another may open
+            Some(start) => {
+                let content = text.get(start..at).unwrap_or_default();
+                content.matches("${").count() > content.matches('}').count()
+            }
+        }
     })
 }
 
