@@ -72,6 +72,15 @@ fn an_assigned_token_is_named_by_its_vendor() {
 }
 
 #[test]
+fn a_coloured_token_behind_a_name_is_masked_whole() {
+    let (text, _) =
+        expand("TOKEN=ghp_{ESC}[m{ESC}[K{a36}\npassword: {ESC}[01;31m{ESC}[Kghp_{ESC}[m{ESC}[K{a36}\n");
+    let (masked, count) = redactor().text(&text);
+    assert_eq!(count, 2, "{masked}");
+    assert!(!masked.contains(&expand("{a36}").0) && masked.matches("github-token").count() == 2, "{masked}");
+}
+
+#[test]
 fn known_values_are_found_in_every_form() {
     for text in [
         "correct-horse-battery",
