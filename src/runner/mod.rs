@@ -30,7 +30,6 @@ pub mod control;
 mod evidence;
 mod failure;
 mod far;
-mod hidden;
 mod init;
 mod later;
 mod namespaces;

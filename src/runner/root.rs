@@ -15,8 +15,9 @@ use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{Gid, Pid, Uid, fchownat, symlinkat};
 
 use super::failure::{Doing, Hint, Result};
-use super::{hidden, namespaces};
+use super::namespaces;
 use crate::sys::mount::{self, Attributes};
+use crate::sys::nested;
 use crate::wire::runner::{AGENT_SOCKET, Failure, FileId, Identity, Layer, SandboxSpec, Workspace};
 
 /// Where the new root is put together, over whatever the host has there: the first of these that exists.
@@ -115,7 +116,7 @@ pub(super) fn enter(spec: &SandboxSpec, idmaps: &Idmaps) -> Result<Built> {
     let in_workspace = |paths: &[PathBuf]| paths.iter().map(|path| spec.workspace.path.join(path)).collect();
     let mut frozen: Vec<_> = in_workspace(&spec.workspace.frozen);
     let mut masked: Vec<_> = in_workspace(&spec.workspace.masked);
-    masked.extend(in_workspace(&hidden::nested(&workspace, &spec.workspace.masked)));
+    masked.extend(in_workspace(&nested(&workspace, &spec.workspace.masked)));
     masked.extend(spec.view.masked.iter().cloned());
     // Nearly all of them are missing: one look each.
     for paths in [&mut frozen, &mut masked] {

@@ -19,7 +19,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use super::{DockerError, RUNNER, SOCKET_DIRECTORY};
 use crate::prepare::Directory;
 use crate::sandbox::image;
-use crate::sys::{ids, mount};
+use crate::sys::{ids, mount, nested};
 use crate::wire::runner::{FileId, Ground, HOLD_IDS, Identity, ROLE, SandboxSpec};
 
 /// The runner's socket, in its directory.
@@ -222,7 +222,9 @@ impl Place {
         let outside = spec.view.masked.iter().filter_map(|path| path.strip_prefix(top).ok());
         let outside: Vec<PathBuf> =
             outside.filter(|path| !path.as_os_str().is_empty()).map(Into::into).collect();
-        let masked: BTreeSet<&PathBuf> = spec.workspace.masked.iter().chain(&outside).collect();
+        let deeper = nested(&workspace.fd, &spec.workspace.masked);
+        let masked: BTreeSet<&PathBuf> =
+            spec.workspace.masked.iter().chain(&outside).chain(&deeper).collect();
         let frozen: BTreeSet<&PathBuf> = spec.workspace.frozen.iter().collect();
         let mut held = Vec::new();
         let mut ways = BTreeSet::new();

@@ -1,11 +1,12 @@
 //! Files of credentials that lie deeper in a workspace than at its top: `apps/api/.env`.
 //!
 //! What is masked by a bare name is masked wherever a file of that name is found when the sandbox is built, within bounds: a large
-//! workspace must not make its sessions wait. Directories of what others wrote are not looked into.
+//! workspace must not make its sessions wait. Directories of what others wrote are not looked into. It stands here since whoever builds
+//! the sandbox looks: the runner of a jail, the supervisor of a container.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,11 +27,11 @@ const MOST: usize = 64;
 const DEPENDENCIES: [&str; 7] = [".git", "node_modules", "target", "vendor", ".venv", "venv", "__pycache__"];
 
 /// The files below `workspace`, and not in it, whose names are among `masked`, by their paths below it.
-pub(super) fn nested(workspace: &OwnedFd, masked: &[PathBuf]) -> Vec<PathBuf> {
-    nested_within(workspace, masked, TIME)
+pub fn nested(workspace: impl AsFd, masked: &[PathBuf]) -> Vec<PathBuf> {
+    nested_within(workspace.as_fd(), masked, TIME)
 }
 
-fn nested_within(workspace: &OwnedFd, masked: &[PathBuf], time: Duration) -> Vec<PathBuf> {
+fn nested_within(workspace: BorrowedFd<'_>, masked: &[PathBuf], time: Duration) -> Vec<PathBuf> {
     let names: Vec<&OsStr> =
         masked.iter().filter(|path| path.components().count() == 1).map(|path| path.as_os_str()).collect();
     let (begun, mut entries, mut directories) = (Instant::now(), 0, 0);
@@ -61,12 +62,12 @@ fn nested_within(workspace: &OwnedFd, masked: &[PathBuf], time: Duration) -> Vec
     found
 }
 
-fn read(workspace: &OwnedFd, path: &Path) -> Option<Dir> {
+fn read(workspace: BorrowedFd<'_>, path: &Path) -> Option<Dir> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(
         ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV,
     );
-    Dir::from_fd(openat2(workspace.as_fd(), path, how).ok()?).ok()
+    Dir::from_fd(openat2(workspace, path, how).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -94,8 +95,8 @@ mod tests {
         fs::create_dir_all(place.path().join("z/.env")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", place.path().join("apps/.env.production")).unwrap();
         let masked = [".env", ".env.local", ".env.production", ".config/gh"].map(PathBuf::from);
-        let top = OwnedFd::from(File::open(place.path()).unwrap());
-        let mut found = nested_within(&top, &masked, Duration::MAX);
+        let top = File::open(place.path()).unwrap();
+        let mut found = nested_within(top.as_fd(), &masked, Duration::MAX);
         found.sort();
         assert_eq!(found, ["a/b/c/d/.env", "apps/.env.local", "apps/api/.env"].map(PathBuf::from));
         for number in 0..MOST + 8 {
@@ -103,6 +104,6 @@ mod tests {
             fs::create_dir_all(&directory).unwrap();
             fs::write(directory.join(".env"), "A=1").unwrap();
         }
-        assert_eq!(nested_within(&top, &masked, Duration::MAX).len(), MOST);
+        assert_eq!(nested_within(top.as_fd(), &masked, Duration::MAX).len(), MOST);
     }
 }
