@@ -195,6 +195,30 @@ fn a_call_tells_how_it_goes_and_ends_when_it_is_cancelled() {
 }
 
 #[test]
+fn a_message_that_is_too_long_is_answered_and_costs_bounded_memory() {
+    let Some(daemon) = Daemon::start(Setup::default()) else { return };
+    let mut server = Server::greeted(&daemon);
+    let text = "x".repeat(17 << 20);
+    for id in 1..=3 {
+        server.call(id, "check", &json!({"command": text}));
+        let answer = server.answer(id);
+        let said = answer["error"]["message"].as_str().unwrap();
+        assert!(answer["error"]["code"] == -32600 && said.contains("8388608"), "{answer}");
+    }
+    // The id stands behind what is too long: it is not known.
+    let line = format!("{{\"params\":\"{text}\",\"method\":\"tools/call\",\"id\":4,\"jsonrpc\":\"2.0\"}}\n");
+    server.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+    let answer = server.receive();
+    assert!(answer["id"].is_null() && answer["error"]["data"]["limit"] == 8_388_608, "{answer}");
+    server.call(5, "check", &json!({"command": "ls"}));
+    assert_eq!(server.answer(5)["result"]["structuredContent"]["decision"], "allow");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    let most: u64 = most.unwrap().parse().unwrap();
+    assert!(most < 96 << 10, "{most} KiB");
+}
+
+#[test]
 fn the_official_python_client_gets_on_with_it() {
     // A Python that has the package `mcp`: `python3 -m venv V && V/bin/pip install mcp`.
     let Some(python) = std::env::var_os("EXECWARD_TEST_MCP_PYTHON") else {

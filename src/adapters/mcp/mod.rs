@@ -5,6 +5,7 @@
 //! kept until the command has ended, and when the server ends, its commands end.
 
 mod desk;
+mod stdio;
 mod tools;
 
 use std::borrow::Cow;
@@ -49,7 +50,7 @@ pub fn serve(options: Options) -> Result<(), McpError> {
     let served = runtime.block_on(async {
         let server = Server { desk: Arc::new(Desk::new(options)) };
         let running = server
-            .serve(rmcp::transport::stdio())
+            .serve(stdio::Stdio::new(tokio::io::stdin(), tokio::io::stdout()))
             .await
             .map_err(|error| McpError::Protocol(error.to_string()))?;
         running.waiting().await.map(drop).map_err(|error| McpError::Protocol(error.to_string()))
