@@ -93,6 +93,7 @@ fn answer(client: Client) -> Result<Said, String> {
     }
     let intent = match client.read(&text)? {
         Asked::Other => return Ok(client.passes_over()),
+        Asked::Unjudged(why) => return Ok(client.blocks(&format!("refused by execward: {why}"))),
         Asked::Command(intent) => intent,
     };
     let local = Local::look(None).map_err(|error| error.to_string())?;

@@ -31,7 +31,7 @@ pub enum Client {
     Codex,
     /// Gemini CLI: `BeforeTool` of `run_shell_command`.
     Gemini,
-    /// Hermes: `pre_tool_call` of `terminal`.
+    /// Hermes: `pre_tool_call` of `terminal`, `execute_code` and `process`.
     Hermes,
     /// Cursor: `preToolUse` of `Shell`.
     Cursor,
@@ -53,6 +53,8 @@ pub struct Intent {
 pub enum Asked {
     /// It is about to run a command.
     Command(Box<Intent>),
+    /// It is about to do what cannot be judged: why.
+    Unjudged(String),
     /// It is about to do something that this hook says nothing about.
     Other,
 }
@@ -112,7 +114,7 @@ impl Client {
             Self::Claude => &["Bash"],
             Self::Codex => &["Bash", "shell", "shell_command", "local_shell", "exec_command", "unified_exec"],
             Self::Gemini => &["run_shell_command"],
-            Self::Hermes => &["terminal"],
+            Self::Hermes => &["terminal", EXECUTE_CODE, PROCESS],
             Self::Cursor => &["Shell"],
         }
     }
@@ -134,9 +136,16 @@ impl Client {
             return Ok(Asked::Other);
         }
         let input = message.tool_input.ok_or("the client's message has no `tool_input`")?;
+        if tool == PROCESS {
+            return Ok(process(&input));
+        }
         let word =
             |name: &str| input.get(name).map(|value| value.as_str().ok_or(format!("`{name}` is no text")));
         let command = match input.get("command").or_else(|| input.get("cmd")) {
+            _ if tool == EXECUTE_CODE => {
+                let code = word("code").transpose()?.ok_or("the client's message has no `code`")?;
+                Command::Argv(vec!["python3".to_owned(), "-c".to_owned(), code.to_owned()])
+            }
             Some(Value::String(text)) => Command::Shell(text.clone()),
             Some(Value::Array(words)) => {
                 let words: Option<Vec<String>> =
@@ -230,6 +239,36 @@ impl Client {
             _ => Said { stdout: String::new(), stderr: error, code: BLOCK },
         }
     }
+}
+
+/// Hermes' tool that runs Python, and the one that has to do with what runs in the background.
+const EXECUTE_CODE: &str = "execute_code";
+const PROCESS: &str = "process";
+
+/// What Hermes' `process` is asked to do. What is typed into a process may be a line of a shell's, in as many pieces as one likes,
+/// and nothing says which program reads it: only answers go through of which no number in a row makes a command.
+fn process(input: &Map<String, Value>) -> Asked {
+    let text = |name: &str| input.get(name).and_then(Value::as_str);
+    match text("action") {
+        Some("list" | "poll" | "log" | "wait" | "kill" | "close") => Asked::Other,
+        Some("write" | "submit") if input.get("data").is_none_or(|data| data.as_str().is_some_and(is_answer)) => {
+            Asked::Other
+        }
+        Some("write" | "submit") => Asked::Unjudged(
+            "input for a process that runs cannot be judged: it may be a command to a shell. Answers go through (`y`, `n`, `yes`, \
+             `no`, `q`, a number). Start the command again with its input in it, as in `printf '...' | command`"
+                .to_owned(),
+        ),
+        _ => Asked::Unjudged("what `process` is asked to do is not known to execward".to_owned()),
+    }
+}
+
+/// Whether it is an answer to a question, and nothing else.
+fn is_answer(data: &str) -> bool {
+    let line = data.strip_suffix('\n').unwrap_or(data);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let is_number = line.len() <= 9 && line.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || matches!(line, "y" | "Y" | "n" | "N" | "yes" | "no" | "q")
 }
 
 /// The exit code that Claude Code, Codex, Gemini CLI and Cursor take for a block, with standard error as the reason. Any

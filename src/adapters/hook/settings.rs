@@ -268,8 +268,11 @@ fn is_own(client: Client, line: &str) -> bool {
 
 fn lines(program: &str) -> String {
     let command = line(Client::Hermes, program).replace('\'', "''");
+    // Its matcher is held against the whole of a tool's name. Versions that do not know `fail_closed` pass over it.
+    let matcher = Client::Hermes.tools().join("|");
     format!(
-        "hooks:\n  pre_tool_call:\n    - matcher: terminal\n      command: '{command}'\n      timeout: {CLIENT_SECONDS}\n"
+        "hooks:\n  pre_tool_call:\n    - matcher: {matcher}\n      command: '{command}'\n      timeout: {CLIENT_SECONDS}\n      \
+         fail_closed: true\n"
     )
 }
 
