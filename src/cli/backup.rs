@@ -209,8 +209,13 @@ fn do_import(arguments: &Import, screen: Screen) -> Result<Exit, Trouble> {
             shown(&log.display().to_string())
         ));
     }
-    let examined =
-        doctor::Examined { local: &local, config: arguments.of.config.clone(), policy: None, at_rest: true };
+    let examined = doctor::Examined {
+        local: &local,
+        config: arguments.of.config.clone(),
+        policy: None,
+        sockets: None,
+        at_rest: true,
+    };
     let checks = doctor::examine(&examined);
     let worst = checks.iter().map(|check| check.health).max().unwrap_or(doctor::Health::Ok);
     for check in checks.iter().filter(|check| check.health != doctor::Health::Ok) {

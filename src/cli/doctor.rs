@@ -26,6 +26,9 @@ pub(super) struct Doctor {
     /// The state directory to look at
     #[arg(long, value_name = "DIR", conflicts_with = "attack")]
     state: Option<PathBuf>,
+    /// The directory of a daemon's sockets to look at, as `execward serve` was given it
+    #[arg(long, value_name = "DIR", conflicts_with = "attack")]
+    socket_dir: Option<PathBuf>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -57,6 +60,7 @@ pub(super) fn doctor(doctor: &Doctor, screen: Screen) -> Exit {
         local: &local,
         config: doctor.config.clone(),
         policy: doctor.policy.clone(),
+        sockets: doctor.socket_dir.clone(),
         at_rest: false,
     });
     let text: String =

@@ -70,6 +70,10 @@ impl Remote {
         };
         let ran = request.run(&mut client, &mut |watch| match watch {
             Watch::Waiting => screen.note("an operator is being asked; `execward approvals` answers"),
+            Watch::Gone => {
+                screen.note("the daemon has gone: the next one is looked for, which goes on with the command")
+            }
+            Watch::Back => screen.note("a daemon is there again"),
         });
         match ran {
             Ok(ran) => self.show(ran, screen),

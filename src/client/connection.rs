@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::ClientError;
 use crate::sys::passing;
@@ -20,6 +21,9 @@ const MAX_LINE: usize = 32 << 20;
 
 /// How long a daemon may take nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two tries to get into a queue that is full.
+const REST: Duration = Duration::from_millis(10);
 
 /// A connection, with what was received and not asked for yet.
 #[derive(Debug)]
@@ -42,16 +46,32 @@ pub enum Incoming {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects. Whoever listens and takes nobody is waited for, and no longer than `patience`: the kernel would wait for
+    /// ever.
     ///
     /// # Errors
     /// When nobody listens there, or the socket cannot be used.
-    pub fn open(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+    pub fn open(path: &Path, patience: Duration) -> Result<Self, ClientError> {
+        let refused = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::NoDaemon(path.to_owned()),
             _ => ClientError::Connect { path: path.to_owned(), error },
-        })?;
-        stream.set_nonblocking(true).map_err(ClientError::Broken)?;
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)
+            .map_err(|errno| ClientError::Broken(errno.into()))?;
+        let address = UnixAddr::new(path).map_err(|errno| refused(errno.into()))?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match connect(socket.as_raw_fd(), &address) {
+                Ok(()) => break,
+                // Its queue is full (unix(7) does not say so; connect(2) does).
+                Err(Errno::EAGAIN) if Instant::now() < deadline => std::thread::sleep(REST),
+                Err(Errno::EAGAIN) => return Err(ClientError::Silent(patience)),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(refused(errno.into())),
+            }
+        }
+        let stream = UnixStream::from(socket);
         Ok(Self { stream, lines: Lines::new(MAX_LINE), ready: VecDeque::new(), ended: false })
     }
 

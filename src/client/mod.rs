@@ -3,6 +3,7 @@
 //! Blocking and single-threaded: one socket, and signals where a command runs in the foreground. It trusts the daemon
 //! with the caller's descriptors and says so only to a daemon of root or of the caller's own user.
 
+mod again;
 mod connection;
 mod environment;
 mod foreground;
@@ -67,7 +68,7 @@ pub enum ClientError {
     #[error("the daemon closed the connection")]
     Closed,
     /// The daemon does not answer.
-    #[error("the daemon did not answer within {} s", .0.as_secs())]
+    #[error("the daemon did not answer within {} s", .0.as_secs_f32())]
     Silent(Duration),
     /// The socket failed.
     #[error("the connection to the daemon: {0}")]
@@ -78,6 +79,19 @@ pub enum ClientError {
     /// The daemon refused.
     #[error("{0}")]
     Refused(Error),
+    /// Another daemon came after the one that was asked, and somebody else's.
+    #[error("the daemon on {} belonged to uid {before}, and uid {now} listens there now", path.display())]
+    Replaced {
+        /// The socket.
+        path: PathBuf,
+        /// Whose the first was.
+        before: u32,
+        /// Whose this is.
+        now: u32,
+    },
+    /// The daemon was restarted, and how the command goes on is not known.
+    #[error("the daemon was restarted: {0}")]
+    Lost(String),
     /// The caller's terminal or signals cannot be used.
     #[error("{what}: {errno}")]
     Terminal {
@@ -99,8 +113,16 @@ impl ClientError {
                 "the operators' socket is for members of the group execward-operators".to_owned()
             }
             Self::Refused(error) => error.data.hint.clone(),
+            Self::Lost(_) => {
+                "look at what the command was to do, and run it anew where that is not done".to_owned()
+            }
             _ => String::new(),
         }
+    }
+
+    /// Whether the connection is no more, so that another one may be made in its place.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Closed | Self::Broken(_))
     }
 }
 
@@ -109,7 +131,11 @@ impl ClientError {
 pub struct Client {
     connection: Connection,
     path: PathBuf,
+    /// The user of whoever listens.
+    owner: u32,
     welcome: Welcome,
+    /// How long a request may take that nobody asked to wait.
+    patience: Duration,
     next: u64,
     replies: BTreeMap<u64, Result<Box<RawValue>, Error>>,
     events: VecDeque<Event>,
@@ -126,27 +152,45 @@ impl Client {
     /// # Errors
     /// When nobody listens there ([`ClientError::NoDaemon`]), or nobody that may be asked.
     pub fn connect(path: &Path, check: bool) -> Result<Self, ClientError> {
-        let mut connection = Connection::open(path)?;
-        if check {
-            let uid = connection.peer_uid()?;
-            if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+        Self::connect_within(path, check, PATIENCE)
+    }
+
+    /// The same for whoever has less time: what listens there, and each request, may take no longer than this.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn connect_within(path: &Path, check: bool, patience: Duration) -> Result<Self, ClientError> {
+        Self::greet(path, patience, |uid| {
+            if check && uid != 0 && uid != nix::unistd::geteuid().as_raw() {
                 return Err(ClientError::Stranger { path: path.to_owned(), uid });
             }
-        }
+            Ok(())
+        })
+    }
+
+    /// Says hello to whoever listens, if its user may be asked.
+    fn greet(
+        path: &Path,
+        patience: Duration,
+        may: impl FnOnce(u32) -> Result<(), ClientError>,
+    ) -> Result<Self, ClientError> {
+        let mut connection = Connection::open(path, patience)?;
+        let owner = connection.peer_uid()?;
+        may(owner)?;
         let hello = Hello {
             protocol: PROTOCOL,
             client: Words::try_from(concat!("execward ", env!("CARGO_PKG_VERSION")).to_owned()).ok(),
         };
         let request = request(0, Hello::NAME, &hello)?;
         connection.send(&request, &[])?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let reply = loop {
             match connection.receive(Some(deadline))? {
                 Incoming::Line(line) => match read(&line)? {
                     Message::Reply(_, result) => break result,
                     Message::Event(_) => {}
                 },
-                Incoming::Nothing => return Err(ClientError::Silent(PATIENCE)),
+                Incoming::Nothing => return Err(ClientError::Silent(patience)),
                 Incoming::End => return Err(ClientError::Closed),
             }
         };
@@ -154,11 +198,32 @@ impl Client {
         Ok(Self {
             connection,
             path: path.to_owned(),
+            owner,
             welcome,
+            patience,
             next: 1,
             replies: BTreeMap::new(),
             events: VecDeque::new(),
         })
+    }
+
+    /// Connects once more to the same socket, where a daemon of the same user has come after the one that has gone. Replies that
+    /// were awaited do not come any more.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; [`ClientError::Replaced`] where it is another user's.
+    fn reconnect(&mut self, patience: Duration) -> Result<(), ClientError> {
+        let (path, before) = (&self.path, self.owner);
+        let fresh = Self::greet(path, patience, |now| {
+            if now == before {
+                Ok(())
+            } else {
+                Err(ClientError::Replaced { path: path.clone(), before, now })
+            }
+        })?;
+        // Numbers of requests go on: what was sent before is told from what is sent now.
+        *self = Self { patience: self.patience, next: self.next.max(fresh.next), ..fresh };
+        Ok(())
     }
 
     /// Connects to the socket that EXECWARD_SOCKET names, which is for agents, or else to the first of the usual sockets on
@@ -167,14 +232,22 @@ impl Client {
     /// # Errors
     /// When none of them can be used; [`ClientError::NoDaemon`] where there is none.
     pub fn find(socket: Socket) -> Result<Self, ClientError> {
+        Self::find_within(socket, PATIENCE)
+    }
+
+    /// The same for whoever has less time; see [`Self::connect_within`].
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_within(socket: Socket, patience: Duration) -> Result<Self, ClientError> {
         if let (Socket::Agent, Some(path)) = (socket, std::env::var_os("EXECWARD_SOCKET")) {
-            return Self::connect(Path::new(&path), false);
+            return Self::connect_within(Path::new(&path), false, patience);
         }
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let paths = socket_paths(socket, runtime.as_deref());
         let mut first = None;
         for path in paths {
-            match Self::connect(&path, true) {
+            match Self::connect_within(&path, true, patience) {
                 Err(ClientError::NoDaemon(path)) => {
                     first.get_or_insert(ClientError::NoDaemon(path));
                 }
@@ -212,7 +285,7 @@ impl Client {
         params: &impl Serialize,
     ) -> Result<R, ClientError> {
         let sent = self.submit(method, params, &[])?;
-        self.reply(sent, Some(PATIENCE))
+        self.reply(sent, Some(self.patience))
     }
 
     /// Sends a request with descriptors, to whose reply [`Self::reply`] leads.

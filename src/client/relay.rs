@@ -22,12 +22,24 @@ pub(super) struct Relay {
     ended: bool,
     /// Whether nobody reads what the command writes.
     unread: bool,
+    /// The last chunk that was written.
+    last: u64,
 }
 
 impl Relay {
     /// `stdin` is whether standard input goes this way, too.
     pub(super) fn new(session: &SessionId, id: &ExecId, stdin: bool) -> Self {
-        Self { session: session.clone(), id: id.clone(), sent: None, ended: !stdin, unread: false }
+        Self { session: session.clone(), id: id.clone(), sent: None, ended: !stdin, unread: false, last: 0 }
+    }
+
+    /// The number of the last chunk that was written.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The reply to the last piece does not come any more. Whether there was one that is awaited.
+    pub(super) fn give_up(&mut self) -> bool {
+        self.sent.take().is_some()
     }
 
     /// Standard input, where more of it is wanted.
@@ -83,9 +95,11 @@ impl Relay {
 
     /// Writes what the command has written. Where nobody reads it, the command is ended, as SIGPIPE would.
     pub(super) fn show(&mut self, chunk: Chunk, client: &mut Client) -> Result<(), ClientError> {
-        if self.unread {
+        // Another daemon may say again what the one before has said.
+        if self.unread || chunk.seq <= self.last {
             return Ok(());
         }
+        self.last = chunk.seq;
         let bytes = chunk.data.into_bytes().map_err(|error| ClientError::Strange(error.to_string()))?;
         let written = match chunk.stream {
             Stream::Stderr => std::io::stderr().write_all(&bytes),

@@ -240,7 +240,7 @@ impl Run<'_> {
             (true, Some(path)) => path,
             _ => &self.target.agent,
         };
-        let connection = Connection::open(path).map_err(|error| error.to_string())?;
+        let connection = Connection::open(path, super::PATIENCE).map_err(|error| error.to_string())?;
         self.connections.insert(name.to_owned(), (connection, Vec::new()));
         Ok(())
     }

@@ -20,9 +20,10 @@ mod state;
 mod vault;
 
 pub use daemon::{
-    CONFIG_VERSION, ConfigError, Configured, DaemonError, EditError, JobsError, Mistake, ModelFiles,
-    NewProvider, Options, Over, Part, SocketError, add_provider, config_schema, configured, effective,
-    jobs_found, look_over, migrate_config, put_config, remove_provider, serve as serve_daemon,
+    CONFIG_VERSION, ConfigError, Configured, DaemonError, EditError, Engines, JobsError, Layout, Mistake,
+    ModelFiles, NewProvider, Options, Over, Part, Place, SocketError, add_provider, config_schema,
+    configured, effective, jobs_found, look_over, migrate_config, put_config, remove_provider,
+    serve as serve_daemon,
 };
 pub use embedded::{Agent, Asked, Completed, EmbeddedError, Role, serve};
 pub use local::{Local, LocalError};

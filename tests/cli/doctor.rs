@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -115,5 +119,95 @@ fn keys_that_others_may_read_are_a_failure_and_none_is_quoted() {
         let (checks, _) = examine(ground, &[]);
         let (health, found) = &checks["keys"];
         assert!(health == "failure" && !found.contains("sk-not"), "{found}");
+    });
+}
+
+/// Answers as an engine does that has one image.
+fn engine(ground: &Ground, name: &str, api: &'static str) -> PathBuf {
+    let path = ground.root().join(name);
+    let listener = UnixListener::bind(&path).unwrap();
+    ground.give(&path);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(stream, api));
+        }
+    });
+    path
+}
+
+fn answer(mut stream: UnixStream, api: &str) -> Option<()> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+    loop {
+        let request = lines.next()?.ok()?;
+        while !lines.next()?.ok()?.is_empty() {}
+        let path = request.split(' ').nth(1)?;
+        let (status, body) = if path.ends_with("/version") {
+            (200, format!(r#"{{"Version":"28.2.2","ApiVersion":"{api}"}}"#))
+        } else if path.ends_with("/info") {
+            let info = r#"{"SecurityOptions":["name=seccomp,profile=builtin","name=rootless"],"MemoryLimit":true,"PidsLimit":false}"#;
+            (200, info.to_owned())
+        } else if path.ends_with("/images/debian:12/json") {
+            (200, r#"{"Id":"sha256:aa","RepoTags":["debian:12"]}"#.to_owned())
+        } else {
+            (404, r#"{"message":"No such image"}"#.to_owned())
+        };
+        write!(
+            stream,
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .ok()?;
+    }
+}
+
+fn config(ground: &Ground, engine: &Path) -> String {
+    let text = format!("[docker]\nsocket = \"{}\"\n", engine.display());
+    ground.put(&ground.root().join("docker.toml"), text.as_bytes(), 0o644).display().to_string()
+}
+
+#[test]
+fn an_engine_that_is_wanted_is_asked_how_it_is_and_for_the_images() {
+    as_everyone(|ground| {
+        let path = engine(ground, "engine.sock", "1.50");
+        let config = config(ground, &path);
+        let policy = |image: &str| {
+            let text = format!("[profile.box]\nbackend = \"docker\"\nimage = \"{image}\"\n");
+            ground.put(&ground.root().join("box.toml"), text.as_bytes(), 0o644).display().to_string()
+        };
+        let (checks, _) = examine(ground, &["--config", &config, "--policy", &policy("debian:12")]);
+        let (health, found) = &checks["engine"];
+        assert_eq!(health, "warning", "it cannot limit processes: {found}");
+        assert!(found.contains("28.2.2") && found.contains("rootless") && found.contains("pids"), "{found}");
+        assert_eq!(checks["engine-image"].0, "ok", "{checks:?}");
+        assert_eq!(checks["engine-socket"].0, "ok", "{checks:?}");
+        let (checks, code) = examine(ground, &["--config", &config, "--policy", &policy("debian:13")]);
+        assert_eq!((checks["engine-image"].0.as_str(), code), ("failure", 1), "{checks:?}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let (checks, code) = examine(ground, &["--config", &config]);
+        assert_eq!((checks["engine-socket"].0.as_str(), code), ("failure", 1), "{checks:?}");
+    });
+}
+
+#[test]
+fn an_engine_that_is_missing_or_old_or_silent_is_a_failure_for_those_who_want_it() {
+    as_everyone(|ground| {
+        let engine_of = |path: &Path| {
+            let (checks, code) = examine(ground, &["--config", &config(ground, path)]);
+            assert_eq!((checks["engine"].0.as_str(), code), ("failure", 1), "{checks:?}");
+            checks["engine"].1.clone()
+        };
+        assert!(engine_of(&ground.root().join("nothing.sock")).contains("none at"));
+        assert!(engine_of(&engine(ground, "old.sock", "1.24")).contains("1.24"));
+        let silent = ground.root().join("silent.sock");
+        let _listener = UnixListener::bind(&silent).unwrap();
+        ground.give(&silent);
+        let begun = Instant::now();
+        assert!(engine_of(&silent).contains("in time"));
+        assert!(begun.elapsed() < Duration::from_secs(30), "it waits for ever: {:?}", begun.elapsed());
+        // Nobody has to have one.
+        let empty = ground.put(&ground.root().join("empty.toml"), b"", 0o644).display().to_string();
+        let (checks, _) = examine(ground, &["--config", &empty]);
+        assert_eq!(checks["engine"].0, "ok", "{checks:?}");
     });
 }

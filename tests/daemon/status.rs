@@ -1,5 +1,6 @@
 //! How a daemon is, what happens in it, and its metrics: for those who watch, and for nobody else.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
@@ -114,5 +115,55 @@ fn a_reader_of_metrics_that_does_nothing_keeps_nobody_out_and_agents_get_none() 
         daemon.signal(libc::SIGTERM);
         daemon.ended();
         assert!(!path.exists());
+    });
+}
+
+#[test]
+fn the_doctor_sees_sockets_that_others_may_open_or_replace_or_that_nobody_serves() {
+    as_both(|| {
+        let Some(mut daemon) = Daemon::start(Setup::default()) else { return };
+        let directory = daemon.path().join("run");
+        // The metrics come once all else is served.
+        until("the metrics' socket", || daemon.socket("metrics").exists());
+        let examine = |daemon: &Daemon| {
+            let mut doctor = owners(ground::execward());
+            doctor.args(["doctor", "--json", "--socket-dir"]).arg(&directory);
+            doctor.arg("--state").arg(daemon.path().join("state"));
+            doctor.arg("--config").arg(daemon.path().join("execward.toml"));
+            let output = doctor.current_dir("/").output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let checks = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let text = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+            checks
+                .filter(|check| {
+                    text(check, "name").contains("socket") && text(check, "name") != "engine-socket"
+                })
+                .map(|check| (text(&check, "name"), (text(&check, "health"), text(&check, "found"))))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let all = ["agent-socket", "metrics-socket", "operator-socket", "socket-directory"];
+        let checks = examine(&daemon);
+        assert_eq!(checks.keys().map(String::as_str).collect::<Vec<_>>(), all);
+        assert!(checks.values().all(|(health, _)| health == "ok"), "{checks:?}");
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let before = fs::metadata(daemon.socket("operator")).unwrap().permissions().mode() & 0o777;
+        mode(&daemon.socket("operator"), 0o666);
+        let checks = examine(&daemon);
+        assert_eq!(checks["operator-socket"].0, "failure", "{checks:?}");
+        mode(&daemon.socket("operator"), before);
+        mode(&directory, 0o777);
+        let checks = examine(&daemon);
+        assert_eq!(checks["socket-directory"].0, "failure", "{checks:?}");
+        mode(&directory, if is_root() { 0o755 } else { 0o700 });
+        // One that is stopped takes connections still, and answers none.
+        daemon.signal(libc::SIGSTOP);
+        let checks = examine(&daemon);
+        daemon.signal(libc::SIGCONT);
+        assert!(checks["agent-socket"].1.contains("did not answer"), "{checks:?}");
+        daemon.kill();
+        let checks = examine(&daemon);
+        assert!(checks["agent-socket"].0 == "failure", "{checks:?}");
+        assert!(checks["agent-socket"].1.contains("nobody listens"), "{checks:?}");
+        daemon.start_again();
     });
 }

@@ -3,19 +3,25 @@
 //! Every check says what it found, what that means, and the command that mends it. Nothing is changed but by
 //! [`mend`], and that only takes rights away from execward's own files.
 
+mod engine;
 mod files;
 mod host;
 mod setup;
+mod sockets;
 mod trial;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
 pub use files::mend;
 
 use crate::supervisor::Local;
+
+/// How long whoever is asked may take for an answer. Who is well takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How well something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -89,14 +95,19 @@ pub struct Examined<'a> {
     pub config: Option<PathBuf>,
     /// The policy, likewise.
     pub policy: Option<PathBuf>,
+    /// The directory of a daemon's sockets, likewise: one that is named should be served.
+    pub sockets: Option<PathBuf>,
     /// The daemon is meant to be stopped.
     pub at_rest: bool,
 }
 
-/// Looks at everything; under a second on a machine where nothing hangs.
+/// Looks at everything; under a second on a machine where nothing hangs, and a few where something does.
 pub fn examine(examined: &Examined<'_>) -> Vec<Check> {
     let mut checks = host::checks();
-    checks.extend(setup::checks(examined));
+    let (setup, configured) = setup::checks(examined);
+    checks.extend(setup);
+    checks.extend(sockets::checks(examined));
+    checks.extend(engine::checks(examined, configured.as_ref()));
     checks.extend(files::checks(&examined.local.directories));
     checks.extend(trial::checks(examined.policy.as_deref()));
     checks

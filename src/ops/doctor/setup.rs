@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Check, Examined};
+use super::{Check, Examined, PATIENCE};
 use crate::audit;
 use crate::client::{Client, ClientError};
 use crate::http::Keys;
@@ -33,19 +33,30 @@ const POWERFUL: &[(&str, &str)] = &[
     ("execward-operators", "its own approvals"),
 ];
 
-pub(super) fn checks(examined: &Examined<'_>) -> Vec<Check> {
+/// And the configuration itself, where it can be read.
+pub(super) fn checks(examined: &Examined<'_>) -> (Vec<Check>, Option<Configured>) {
     let mut checks = Vec::new();
     let config = config(examined, &mut checks);
-    if let Some(config) = config {
-        checks.push(principals(&config));
+    if let Some(config) = &config {
+        checks.push(principals(config));
     }
     checks.push(keys(examined));
     checks.push(secrets(examined));
     checks.push(policy(examined));
     checks.extend(jobs(examined));
     checks.push(log(&examined.local.directories.audit()));
-    checks.push(daemon());
-    checks
+    checks.push(daemon(examined.sockets.as_deref()));
+    (checks, config)
+}
+
+/// Finds whoever serves, and waits no longer for it than a short look may.
+fn find(sockets: Option<&Path>, socket: Socket) -> Result<Client, ClientError> {
+    match sockets {
+        Some(directory) => {
+            Client::connect_within(&directory.join(format!("{}.sock", socket.name())), true, PATIENCE)
+        }
+        None => Client::find_within(socket, PATIENCE),
+    }
 }
 
 fn config(examined: &Examined<'_>, checks: &mut Vec<Check>) -> Option<Configured> {
@@ -207,8 +218,8 @@ fn jobs(examined: &Examined<'_>) -> Option<Check> {
             ));
         }
     };
-    let asked =
-        Client::find(Socket::Operator).and_then(|mut client| client.ask::<Jobs>("job/list", &Nothing {}));
+    let asked = find(examined.sockets.as_deref(), Socket::Operator)
+        .and_then(|mut client| client.ask::<Jobs>("job/list", &Nothing {}));
     let all = match asked {
         Ok(all) => all,
         Err(ClientError::NoDaemon(_)) if examined.at_rest => {
@@ -314,9 +325,9 @@ fn log(directory: &Path) -> Check {
     }
 }
 
-fn daemon() -> Check {
+fn daemon(sockets: Option<&Path>) -> Check {
     const NAME: &str = "daemon";
-    match Client::find(Socket::Agent) {
+    match find(sockets, Socket::Agent) {
         Ok(client) => {
             let (version, own) = (&client.welcome().server.version, env!("CARGO_PKG_VERSION"));
             let found = format!("version {version} serves {}", client.path().display());

@@ -15,7 +15,7 @@ use super::error::engine;
 use super::launch::{self, Running};
 use super::pool::{self, Pool};
 use super::sweep;
-use super::{DockerError, Image, Made, Options, images};
+use super::{About, DockerError, Image, Made, Options, about, images};
 use crate::prepare::Directory;
 use crate::wire::runner::SandboxSpec;
 
@@ -97,6 +97,15 @@ impl Engine {
 
     pub(super) fn pool(&self) -> &Pool {
         &self.0.pool
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// When it does not say, or is too old.
+    pub async fn about(&self) -> Result<About, DockerError> {
+        let engine = self.clone();
+        self.ask(move |docker| async move { about::about(&docker, &engine).await }).await?
     }
 
     /// The images that are here.

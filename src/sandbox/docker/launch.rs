@@ -128,8 +128,13 @@ impl Drop for Running {
 /// Whether the engine knows all that it is asked for.
 pub(super) async fn is_fit(docker: &Docker, of: &Engine) -> Result<(), DockerError> {
     let version = docker.version().await.map_err(engine(of.shown(), "say its version"))?;
-    let found = version.api_version.unwrap_or_default();
-    if speaks(&found, OLDEST) { Ok(()) } else { Err(DockerError::Old { found }) }
+    fit(version.api_version).map(drop)
+}
+
+/// The version of an engine's protocol, if it will do.
+pub(super) fn fit(api: Option<String>) -> Result<String, DockerError> {
+    let found = api.unwrap_or_default();
+    if speaks(&found, OLDEST) { Ok(found) } else { Err(DockerError::Old { found }) }
 }
 
 /// Takes a container that waits for such a session, or makes one.

@@ -7,6 +7,7 @@
 //! The supervisor listens and the runner connects: the socket's directory is read-only in the container, nobody listens
 //! there once the runner has come, and the kernel says which process has come.
 
+mod about;
 mod container;
 mod endpoint;
 mod engine;
@@ -24,6 +25,7 @@ mod tunnel;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use about::About;
 pub use endpoint::{Endpoint, Tls};
 pub use engine::Engine;
 pub use error::DockerError;

@@ -1,6 +1,6 @@
 //! What `execward.toml` says, for those who look at an installation without serving it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::config::{Config, ConfigError};
 use super::jobs::{self, JobsError};
@@ -14,6 +14,19 @@ pub struct Configured {
     pub agents: Vec<String>,
     /// Users and groups that are named and that nobody has: they give nobody anything.
     pub unknown: Vec<String>,
+    /// Which engines for containers it speaks of.
+    pub engines: Engines,
+}
+
+/// Engines for containers, as a configuration names them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Engines {
+    /// What `[docker]` says that somebody wants, in words; `None` where it is silent.
+    pub wanted: Option<String>,
+    /// The socket of this machine's engine, where it is not the usual one.
+    pub socket: Option<PathBuf>,
+    /// Those of launchers: the launcher's name, the engine's socket where it is one of this machine, and the image.
+    pub launchers: Vec<(String, Option<PathBuf>, String)>,
 }
 
 /// Reads the jobs that a daemon with this configuration has; their names.
@@ -57,5 +70,14 @@ pub fn configured(named: Option<&Path>, local: &Local) -> Result<Configured, Con
             _ => {}
         }
     }
+    configured.engines = Engines {
+        wanted: match (&config.docker.socket, config.docker.pool) {
+            (Some(_), _) => Some("[docker] names its socket".to_owned()),
+            (None, 0) => None,
+            (None, _) => Some("[docker] has containers made ahead".to_owned()),
+        },
+        launchers: config.launcher.iter().filter_map(|(name, section)| section.engine(name)).collect(),
+        socket: config.docker.socket,
+    };
     Ok(configured)
 }

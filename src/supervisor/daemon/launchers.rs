@@ -166,6 +166,16 @@ impl Section {
         self.template().map(drop)
     }
 
+    /// Its engine, if it is one: the name, the socket where that is of this machine, and the image.
+    pub(super) fn engine(&self, name: &str) -> Option<(String, Option<PathBuf>, String)> {
+        let (endpoint, _, image) = self.endpoint()?.ok()?;
+        let socket = match endpoint {
+            Endpoint::Unix(socket) => Some(socket),
+            Endpoint::Tls { .. } | Endpoint::Ssh { .. } => None,
+        };
+        Some((name.to_owned(), socket, image))
+    }
+
     fn launcher(&self, name: &str, local: &Local) -> Result<Launcher, String> {
         let mut environment = self.environment.clone();
         environment.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());

@@ -40,13 +40,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::ConfigError;
-pub use configured::{Configured, configured, jobs_found};
+pub use configured::{Configured, Engines, configured, jobs_found};
 pub use form::{migrate as migrate_config, put as put_config};
 pub use jobs::JobsError;
 pub use look::{CONFIG_VERSION, Mistake, Part, config_schema, effective, look_over};
 pub use models::ModelFiles;
 pub use providers::{EditError, NewProvider, add_provider, remove_provider};
-pub use sockets::SocketError;
+pub use sockets::{Layout, Place, SocketError};
 
 use self::agent::Agent;
 use self::config::Config;
@@ -208,11 +208,10 @@ pub fn serve(options: &Options) -> Result<Over, DaemonError> {
     let sockets = match Sockets::passed()? {
         Some(sockets) => sockets,
         None => {
-            let run_time = || std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
             let directory = options
                 .socket_dir
                 .clone()
-                .unwrap_or_else(|| sockets::directory(own, run_time(), &local.directories.state));
+                .unwrap_or_else(|| sockets::directory(own, sockets::run_time(), &local.directories.state));
             Sockets::make(&std::path::absolute(&directory).unwrap_or(directory))?
         }
     };

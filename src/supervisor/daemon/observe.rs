@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +14,12 @@ use std::time::{Duration, Instant};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nix::unistd::{Gid, chown};
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::connection::Connection;
-use super::principals::{OPERATORS, find_group};
+use super::sockets::Layout;
 use super::{House, jobs};
 use crate::approval;
 use crate::supervisor::pulse::Now;
@@ -198,12 +197,8 @@ impl Metrics {
         }
         let listener = StdListener::bind(&path)?;
         let made = Self { listener, path };
-        let group = find_group(OPERATORS).filter(|_| nix::unistd::geteuid().is_root());
-        if let Some(group) = group {
-            chown(&made.path, None, Some(Gid::from_raw(group)))?;
-        }
-        let mode = if group.is_some() { 0o660 } else { 0o600 };
-        std::fs::set_permissions(&made.path, std::fs::Permissions::from_mode(mode))?;
+        let layout = Layout::of(directory, nix::unistd::geteuid().as_raw());
+        layout.metrics.open().map_err(std::io::Error::other)?;
         Ok(made)
     }
 

@@ -1,4 +1,4 @@
-//! The two sockets: whose they are, who may reach them, and that no other daemon has them.
+//! The sockets: whose they are, who may reach them, and that no other daemon has them.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, chown, geteuid};
 
+use super::observe;
 use super::principals::{OPERATORS, find_group};
+use crate::supervisor::local::Local;
 
 /// The name of the agents' socket.
 const AGENT: &str = "agent.sock";
@@ -24,6 +26,77 @@ const LOCK: &str = "execward.lock";
 
 /// Where a daemon of root has its sockets.
 const SYSTEM_RUN: &str = "/run/execward";
+
+/// How a directory of sockets should be: the daemon makes it so, and the doctor holds against it what is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Whose it and all in it is.
+    pub owner: u32,
+    /// Its mode.
+    pub mode: u32,
+    /// Where agents connect.
+    pub agent: Place,
+    /// Where operators do.
+    pub operator: Place,
+    /// Where the metrics are.
+    pub metrics: Place,
+}
+
+/// How one of the sockets should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub path: PathBuf,
+    /// Its group; the owner's own where it is none.
+    pub group: Option<u32>,
+    /// Its mode.
+    pub mode: u32,
+}
+
+impl Layout {
+    /// Of a daemon of `owner`: for everybody where that is root, since each connection is judged by who makes it; for nobody
+    /// else where it is a user.
+    pub(super) fn of(directory: &Path, owner: u32) -> Self {
+        let group = find_group(OPERATORS).filter(|_| owner == 0);
+        let place = |name: &str, mode, group| Place { path: directory.join(name), group, mode };
+        let operators = |name| place(name, if group.is_some() { 0o660 } else { 0o600 }, group);
+        Self {
+            owner,
+            mode: if owner == 0 { 0o755 } else { 0o700 },
+            agent: place(AGENT, if owner == 0 { 0o666 } else { 0o600 }, None),
+            operator: operators(OPERATOR),
+            metrics: operators(observe::SOCKET),
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// Those that a user has to do with: the one that is named, or the system's and the user's own.
+    pub fn standing(local: &Local, named: Option<&Path>) -> Vec<Self> {
+        let own = local.principal.uid;
+        if let Some(named) = named {
+            // Root's is root's, whoever looks at it.
+            let owner = fs::symlink_metadata(named).map_or(own, |about| about.uid());
+            return vec![Self::of(named, if owner == 0 { 0 } else { own })];
+        }
+        let mut all = vec![Self::of(Path::new(SYSTEM_RUN), 0)];
+        if own != 0 {
+            all.push(Self::of(&directory(own, run_time(), &local.directories.state), own));
+        }
+        all
+    }
+}
+
+impl Place {
+    /// Gives what was made there its group and its mode, in this order: it is open to nobody in between.
+    pub(super) fn open(&self) -> Result<(), SocketError> {
+        if let Some(group) = self.group {
+            chown(&self.path, None, Some(Gid::from_raw(group))).map_err(io("give away", &self.path))?;
+        }
+        fs::set_permissions(&self.path, Permissions::from_mode(self.mode)).map_err(io("open", &self.path))
+    }
+}
 
 /// Both sockets, listening.
 #[derive(Debug)]
@@ -94,6 +167,11 @@ pub(super) fn directory(uid: u32, run_time: Option<PathBuf>, state: &Path) -> Pa
     run_time.filter(|path| path.is_absolute()).map_or_else(|| state.join("run"), |path| path.join("execward"))
 }
 
+/// The run-time directory of the login, as it says itself.
+pub(super) fn run_time() -> Option<PathBuf> {
+    std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
+}
+
 impl Sockets {
     /// Takes them from systemd, where it passed any.
     pub(super) fn passed() -> Result<Option<Self>, SocketError> {
@@ -124,26 +202,17 @@ impl Sockets {
         }
     }
 
-    /// Makes them in `directory`: for everybody where root does, since each connection is judged by who makes it; for
-    /// nobody else where a user does.
+    /// Makes them in `directory`, as [`Layout`] says.
     pub(super) fn make(directory: &Path) -> Result<Self, SocketError> {
-        let root = geteuid().is_root();
-        let mode = if root { 0o755 } else { 0o700 };
-        make_directory(directory, mode)?;
+        let layout = Layout::of(directory, geteuid().as_raw());
+        make_directory(directory, layout.mode)?;
         let lock = lock(directory)?;
-        let (agent, operator) = (directory.join(AGENT), directory.join(OPERATOR));
-        let agents = listen(&agent)?;
-        let operators = listen(&operator)?;
-        let group = find_group(OPERATORS).filter(|_| root);
-        if let Some(group) = group {
-            chown(&operator, None, Some(Gid::from_raw(group))).map_err(io("give away", &operator))?;
-        }
-        let open = |path: &Path, mode| {
-            fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io("open", path))
-        };
-        open(&operator, if group.is_some() { 0o660 } else { 0o600 })?;
-        open(&agent, if root { 0o666 } else { 0o600 })?;
-        Ok(Self { agent: agents, operator: operators, made: Some(Made { agent, operator, _lock: lock }) })
+        let agent = listen(&layout.agent.path)?;
+        let operator = listen(&layout.operator.path)?;
+        layout.operator.open()?;
+        layout.agent.open()?;
+        let made = Made { agent: layout.agent.path, operator: layout.operator.path, _lock: lock };
+        Ok(Self { agent, operator, made: Some(made) })
     }
 
     /// Whether nobody passed them, so that whoever comes next can make them again.
