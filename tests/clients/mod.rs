@@ -1,9 +1,10 @@
 //! The clients in other languages, each with its own tests, against a real daemon.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::daemon::{Daemon, Setup};
+use crate::daemon::restart::ALONE;
+use crate::daemon::{Daemon, Setup, me, until};
 use crate::support::{skip, tool};
 
 /// One command needs a person's yes, which the tests give, and one is denied.
@@ -44,4 +45,41 @@ fn tools_of_hermes_run_everything_in_a_session() {
         return skip("hermes", "EXECWARD_TEST_HERMES_PYTHON names no Python with the package `hermes-agent`");
     };
     python(with_hermes, "hermes");
+}
+
+#[test]
+fn python_goes_on_with_the_daemon_that_comes_after_the_one_that_was_killed() {
+    if !tool("python3") {
+        return skip("python3", "there is none");
+    }
+    for kind in ["blocking", "asyncio", "gone"] {
+        let Some(mut daemon) = Daemon::start(Setup { config: ALONE, policy: POLICY }) else { return };
+        let workspace = daemon.workspace(me(), kind);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python/tests/restart.py");
+        let child = Command::new("python3")
+            .arg("-B")
+            .arg(script)
+            .args([kind.as_ref(), daemon.socket("agent").as_os_str(), workspace.as_ref()])
+            .env_remove("PYTHONPATH")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        until("the command runs", || Path::new(&workspace).join("runs").exists());
+        if kind == "gone" {
+            daemon.kill();
+        } else {
+            daemon.crash();
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            daemon.crash();
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said == "fine\n",
+            "{kind}: {said}{}\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            daemon.log()
+        );
+    }
 }

@@ -7,10 +7,12 @@ import itertools
 import json
 import os
 import secrets
+import socket
+import struct
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, AnyStr, Callable, Dict, Generic, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, AnyStr, Callable, Dict, Generic, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 PROTOCOL = 1
 CLIENT = "execward-python 0.1.0"
@@ -20,6 +22,31 @@ MAX_LINE = 32 << 20
 WAIT_MS = 20_000
 #: Bytes of input in one request: in base64 and with its frame it stays below the daemon's limit of 1 MiB.
 WRITE_STEP = 256 << 10
+#: How long a daemon that has gone is looked for, in seconds, unless it is said otherwise: sessions outlive it for a minute.
+RECONNECT = 30.0
+#: How long a daemon may take to greet.
+GREETING = 60.0
+#: How often one request is made again at most, whatever happens to the connections.
+ATTEMPTS = 8
+#: Requests that come to the same when they are made twice: a daemon starts no command of the same name again, and reading goes on
+#: after what was read. Input that was on its way, and a signal, may have arrived or not.
+REPEATABLE = frozenset(
+    {
+        "session/open",
+        "session/get",
+        "session/list",
+        "session/close",
+        "exec/start",
+        "exec/read",
+        "exec/range",
+        "exec/wait",
+        "exec/list",
+        "exec/kill",
+        "exec/resize",
+        "gate/check",
+        "scan/path",
+    }
+)
 
 Json = Dict[str, Any]
 Argv = Union[str, Sequence[Union[str, "os.PathLike[str]"]]]
@@ -32,6 +59,22 @@ class ExecwardError(Exception):
 
 class ConnectionFailed(ExecwardError, ConnectionError):
     """There is no daemon, or it went away. A command that was under way may have run."""
+
+
+class ConnectionLost(ConnectionFailed):
+    """The connection broke. ``sent`` is whether the request may have reached the daemon."""
+
+    def __init__(self, text: str, sent: bool = True) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+    def unsent(self) -> "ConnectionLost":
+        """The same for a request that was never sent."""
+        return ConnectionLost(str(self), False)
+
+    def said_of(self, method: str) -> ConnectionFailed:
+        """The same for whoever made a request that is not made again."""
+        return ConnectionFailed(f"{self}: whether {method} was done is not known")
 
 
 class RequestFailed(ExecwardError):
@@ -172,6 +215,33 @@ def data_of(part: Mapping[str, Any]) -> bytes:
 
 def input_steps(data: bytes) -> List[bytes]:
     return [data[at : at + WRITE_STEP] for at in range(0, len(data), WRITE_STEP)] or [b""]
+
+
+def owner(sock: "socket.socket") -> int:
+    """The user of whoever listens (SO_PEERCRED, unix(7))."""
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)
+
+
+def connected(where: str, sock: "socket.socket", known: Optional[int]) -> int:
+    """The owner of a connection; where one is known already, it has to be the same."""
+    uid = owner(sock)
+    if known is not None and uid != known:
+        raise ConnectionFailed(f"{where}: uid {uid} listens there now, and not {known} as before")
+    return uid
+
+
+def pauses() -> Iterator[float]:
+    """How long to wait between tries to connect again."""
+    pause = 0.05
+    while True:
+        yield pause
+        pause = min(1.0, pause * 2)
+
+
+def already_closed(method: str, error: RequestFailed, again: bool) -> bool:
+    """Whether a session that is to be closed was closed by the same request, whose reply was lost."""
+    return again and method == "session/close" and error.code == 1100
 
 
 class Outcome:

@@ -8,67 +8,71 @@ import threading
 import time
 from base64 import b64encode
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TimeoutError_
 from types import TracebackType
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
 from ._protocol import (
+    ATTEMPTS,
     CLIENT,
+    GREETING,
     PROTOCOL,
+    RECONNECT,
+    REPEATABLE,
     WAIT_MS,
     Argv,
     Completed,
     ConnectionFailed,
+    ConnectionLost,
     ExecwardError,
     Json,
     Lines,
     OnWaiting,
     Outcome,
+    RequestFailed,
+    already_closed,
     command,
+    connected,
     data_of,
     failure,
     find_socket,
     input_steps,
     new_id,
     open_parameters,
+    pauses,
     start_parameters,
 )
 
 PathText = Union[str, "os.PathLike[str]"]
 
 
-class Client:
-    """A connection to the daemon. Use it in ``with``, or call :meth:`close`."""
+class _Link:
+    """One connection, on which hello has been said. A thread reads replies."""
 
-    def __init__(self, path: Optional[PathText] = None) -> None:
+    def __init__(self, where: str, known: Optional[int], patience: float = GREETING) -> None:
         self._lines = Lines()
         self._send = threading.Lock()
         self._state = threading.Lock()
         self._waiting: Dict[int, "Future[Any]"] = {}
         self._gone: Optional[ConnectionFailed] = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        where = os.fspath(path) if path is not None else find_socket()
         try:
             self._socket.connect(where)
+            self.owner = connected(where, self._socket, known)
         except OSError as error:
             self._socket.close()
-            raise ConnectionFailed(f"{where}: {error.strerror}") from error
+            if isinstance(error, ConnectionFailed):
+                raise
+            raise ConnectionLost(f"{where}: {error.strerror}") from error
         self._reader = threading.Thread(target=self._read, name="execward", daemon=True)
         self._reader.start()
         try:
-            #: What the daemon says of itself and of the caller.
-            self.welcome: Json = self.call("hello", {"protocol": PROTOCOL, "client": CLIENT})
+            self.welcome: Json = self.call("hello", {"protocol": PROTOCOL, "client": CLIENT}, patience)
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Ends the connection; commands in the foreground end with it."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -78,25 +82,145 @@ class Client:
         self._socket.close()
 
     @property
-    def connected(self) -> bool:
-        """Whether the daemon is there, as far as is known."""
+    def alive(self) -> bool:
         with self._state:
             return self._gone is None
 
-    def call(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
-        """One request of the protocol, and its result."""
+    def call(self, method: str, params: Mapping[str, Any], patience: Optional[float] = None) -> Any:
         future: "Future[Any]" = Future()
         with self._send:
-            number, line = self._lines.request(method, params or {})
+            number, line = self._lines.request(method, params)
             with self._state:
                 if self._gone is not None:
-                    raise self._gone
+                    raise self._gone.unsent() if isinstance(self._gone, ConnectionLost) else self._gone
                 self._waiting[number] = future
             try:
                 self._socket.sendall(line)
             except OSError as error:
-                self._fail(ConnectionFailed(f"the connection to the daemon: {error}"))
-        return future.result()
+                self._fail(ConnectionLost(f"the connection to the daemon: {error}"))
+        try:
+            return future.result(patience)
+        except TimeoutError_:
+            if future.done():
+                raise
+            raise ConnectionLost("the daemon does not answer") from None
+
+    def _read(self) -> None:
+        try:
+            while True:
+                data = self._socket.recv(1 << 16)
+                if not data:
+                    raise ConnectionLost("the daemon closed the connection")
+                for message in self._lines.feed(data):
+                    self._take(message)
+        except ConnectionFailed as error:
+            self._fail(error)
+        except OSError as error:
+            self._fail(ConnectionLost(f"the connection to the daemon: {error}"))
+
+    def _take(self, message: Json) -> None:
+        number = message.get("id")
+        with self._state:
+            future = self._waiting.pop(number, None) if isinstance(number, int) else None
+        if future is None:
+            if number is None and "error" in message:
+                raise ConnectionFailed(f"the daemon ended the connection: {message['error'].get('message', '')}")
+            return
+        if "error" in message:
+            future.set_exception(failure(message["error"]))
+        else:
+            future.set_result(message.get("result"))
+
+    def _fail(self, error: ConnectionFailed) -> None:
+        with self._state:
+            if self._gone is None:
+                self._gone = error
+            waiting, self._waiting = list(self._waiting.values()), {}
+        for future in waiting:
+            future.set_exception(error)
+
+
+class Client:
+    """A connection to the daemon. Use it in ``with``, or call :meth:`close`.
+
+    Sessions and commands outlive a daemon that is restarted. So where the connection breaks, the next daemon at the same socket, of
+    the same user, is looked for for up to ``reconnect`` seconds (0: not at all), and what was asked for is asked for again where that
+    comes to the same. Other requests raise :class:`ConnectionFailed`."""
+
+    def __init__(self, path: Optional[PathText] = None, *, reconnect: float = RECONNECT) -> None:
+        self._where = os.fspath(path) if path is not None else find_socket()
+        self._reconnect = reconnect
+        self._again = threading.Lock()
+        self._closed = False
+        self._gone: Optional[ConnectionFailed] = None
+        self._link = _Link(self._where, None)
+        self._owner = self._link.owner
+
+    @property
+    def welcome(self) -> Json:
+        """What the daemon says of itself and of the caller."""
+        return self._link.welcome
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection; commands in the foreground end with it."""
+        self._closed = True
+        self._link.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the daemon is there, as far as is known."""
+        return self._gone is None and self._link.alive
+
+    def call(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
+        """One request of the protocol, and its result."""
+        again = False
+        for _ in range(ATTEMPTS):
+            if self._gone is not None:
+                raise self._gone
+            link = self._link
+            try:
+                return link.call(method, params or {})
+            except ConnectionLost as lost:
+                if lost.sent and method not in REPEATABLE:
+                    raise lost.said_of(method) from lost
+                again = again or lost.sent
+                self._relink(link, lost)
+            except RequestFailed as error:
+                if already_closed(method, error, again):
+                    return {}
+                raise
+        raise ConnectionFailed(f"{method}: the connection breaks again and again")
+
+    def _relink(self, link: _Link, lost: ConnectionLost) -> None:
+        """Has another connection in the place of one that broke, or says for good that there is none."""
+        with self._again:
+            if self._link is not link:
+                return
+            if self._closed or self._reconnect <= 0:
+                raise lost
+            until = time.monotonic() + self._reconnect
+            for pause in pauses():
+                try:
+                    fresh = _Link(self._where, self._owner, max(1.0, until - time.monotonic()))
+                except ConnectionLost:
+                    if self._closed or time.monotonic() + pause >= until:
+                        self._gone = lost
+                        raise lost from None
+                    time.sleep(pause)
+                except ExecwardError as error:
+                    # Somebody else is there, or one that does not serve this user.
+                    self._gone = error if isinstance(error, ConnectionFailed) else ConnectionFailed(str(error))
+                    raise self._gone from error
+                else:
+                    link.close()
+                    self._link = fresh
+                    return
 
     def session(
         self,
@@ -123,40 +247,6 @@ class Client:
             params["cwd"] = os.fspath(cwd)
         result: Json = self.call("gate/check", params)
         return result
-
-    def _read(self) -> None:
-        try:
-            while True:
-                data = self._socket.recv(1 << 16)
-                if not data:
-                    raise ConnectionFailed("the daemon closed the connection")
-                for message in self._lines.feed(data):
-                    self._take(message)
-        except ConnectionFailed as error:
-            self._fail(error)
-        except OSError as error:
-            self._fail(ConnectionFailed(f"the connection to the daemon: {error}"))
-
-    def _take(self, message: Json) -> None:
-        number = message.get("id")
-        with self._state:
-            future = self._waiting.pop(number, None) if isinstance(number, int) else None
-        if future is None:
-            if number is None and "error" in message:
-                raise ConnectionFailed(f"the daemon ended the connection: {message['error'].get('message', '')}")
-            return
-        if "error" in message:
-            future.set_exception(failure(message["error"]))
-        else:
-            future.set_result(message.get("result"))
-
-    def _fail(self, error: ConnectionFailed) -> None:
-        with self._state:
-            if self._gone is None:
-                self._gone = error
-            waiting, self._waiting = list(self._waiting.values()), {}
-        for future in waiting:
-            future.set_exception(error)
 
 
 class Session:
@@ -267,6 +357,8 @@ class Session:
             out, err = running.communicate()
             if feeder is not None:
                 feeder.join()
+            if running._unfed is not None:
+                raise running._unfed
         except BaseException:
             # By its name: it may run although the reply that says so has not come.
             self._abandon(exec_id)
@@ -302,6 +394,8 @@ class Command:
         self.state: str = started["state"]
         self._seq = 0
         self._closed = False
+        #: Why its input did not all come.
+        self._unfed: Optional[ConnectionFailed] = None
 
     def _of(self, **more: Any) -> Json:
         return {"session": self.session.id, "id": self.id, **more}
@@ -343,6 +437,13 @@ class Command:
     def _feed(self, data: bytes) -> None:
         try:
             self.write(data, end=True)
+        except ConnectionFailed as error:
+            # It waits for input of which nobody knows how much it has had.
+            self._unfed = error
+            try:
+                self.kill()
+            except ExecwardError:
+                pass
         except ExecwardError:
             # It ended before it took everything, as `yes | head` does.
             pass

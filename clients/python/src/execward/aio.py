@@ -9,24 +9,33 @@ from types import TracebackType
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
 from ._protocol import (
+    ATTEMPTS,
     CLIENT,
+    GREETING,
     PROTOCOL,
+    RECONNECT,
+    REPEATABLE,
     WAIT_MS,
     Argv,
     Completed,
     ConnectionFailed,
+    ConnectionLost,
     ExecwardError,
     Json,
     Lines,
     OnWaiting,
     Outcome,
+    RequestFailed,
+    already_closed,
     command,
+    connected,
     data_of,
     failure,
     find_socket,
     input_steps,
     new_id,
     open_parameters,
+    pauses,
     start_parameters,
 )
 
@@ -35,66 +44,56 @@ __all__ = ["Client", "Command", "Session", "run"]
 PathText = Union[str, "os.PathLike[str]"]
 
 
-class Client:
-    """A connection to the daemon, made by :meth:`connect` or by ``async with Client()``."""
+class _Link:
+    """One connection, on which hello has been said."""
 
-    def __init__(self, path: Optional[PathText] = None) -> None:
-        self._path = path
+    def __init__(self, writer: asyncio.StreamWriter, owner: int) -> None:
+        self.owner = owner
+        self.welcome: Json = {}
+        self._writer = writer
         self._lines = Lines()
         self._waiting: Dict[int, "asyncio.Future[Any]"] = {}
         self._gone: Optional[ConnectionFailed] = None
-        self._writer: Optional[asyncio.StreamWriter] = None
-        self._task: Optional["asyncio.Task[None]"] = None
-        self._sending: Optional[asyncio.Lock] = None
-        self.welcome: Json = {}
-
-    @classmethod
-    async def connect(cls, path: Optional[PathText] = None) -> "Client":
-        client = cls(path)
-        await client._open()
-        return client
-
-    async def _open(self) -> None:
-        where = os.fspath(self._path) if self._path is not None else find_socket()
-        try:
-            reader, self._writer = await asyncio.open_unix_connection(where)
-        except OSError as error:
-            raise ConnectionFailed(f"{where}: {error.strerror}") from error
         # Made here: before 3.10 a lock belongs to the loop that was current when it was made.
         self._sending = asyncio.Lock()
-        self._task = asyncio.ensure_future(self._read(reader))
+        self._task: Optional["asyncio.Task[None]"] = None
+
+    @classmethod
+    async def open(cls, where: str, known: Optional[int], patience: float = GREETING) -> "_Link":
         try:
-            self.welcome = await self.call("hello", {"protocol": PROTOCOL, "client": CLIENT})
+            reader, writer = await asyncio.open_unix_connection(where)
+        except OSError as error:
+            raise ConnectionLost(f"{where}: {error.strerror}") from error
+        try:
+            link = cls(writer, connected(where, writer.get_extra_info("socket"), known))
         except BaseException:
-            await self.close()
+            writer.close()
             raise
-
-    async def __aenter__(self) -> "Client":
-        if self._writer is None:
-            await self._open()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        link._task = asyncio.ensure_future(link._read(reader))
+        try:
+            hello = link.call("hello", {"protocol": PROTOCOL, "client": CLIENT})
+            link.welcome = await asyncio.wait_for(hello, patience)
+        except asyncio.TimeoutError:
+            await link.close()
+            raise ConnectionLost("the daemon does not answer") from None
+        except BaseException:
+            await link.close()
+            raise
+        return link
 
     async def close(self) -> None:
-        """Ends the connection; commands in the foreground end with it."""
         if self._task is not None:
             self._task.cancel()
-        if self._writer is not None:
-            self._writer.close()
-            try:
-                await self._writer.wait_closed()
-            except OSError:
-                pass
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            pass
 
-    async def call(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
-        """One request of the protocol, and its result."""
+    async def call(self, method: str, params: Mapping[str, Any]) -> Any:
         if self._gone is not None:
-            raise self._gone
-        if self._writer is None or self._sending is None:
-            raise ConnectionFailed("there is no connection: use `async with`, or Client.connect")
-        number, line = self._lines.request(method, params or {})
+            raise self._gone.unsent() if isinstance(self._gone, ConnectionLost) else self._gone
+        number, line = self._lines.request(method, params)
         future: "asyncio.Future[Any]" = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
@@ -104,10 +103,137 @@ class Client:
                     self._writer.write(line)
                     await self._writer.drain()
             except OSError as error:
-                raise ConnectionFailed(f"the connection to the daemon: {error}") from error
+                raise ConnectionLost(f"the connection to the daemon: {error}") from error
             return await future
         finally:
             self._waiting.pop(number, None)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        gone = ConnectionFailed("the connection was closed")
+        try:
+            while True:
+                data = await reader.read(1 << 16)
+                if not data:
+                    gone = ConnectionLost("the daemon closed the connection")
+                    return
+                for message in self._lines.feed(data):
+                    self._take(message)
+        except ConnectionFailed as error:
+            gone = error
+        except OSError as error:
+            gone = ConnectionLost(f"the connection to the daemon: {error}")
+        finally:
+            self._gone = gone
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(gone)
+
+    def _take(self, message: Json) -> None:
+        number = message.get("id")
+        future = self._waiting.get(number) if isinstance(number, int) else None
+        if future is None:
+            if number is None and "error" in message:
+                raise ConnectionFailed(f"the daemon ended the connection: {message['error'].get('message', '')}")
+            return
+        if future.done():
+            return
+        if "error" in message:
+            future.set_exception(failure(message["error"]))
+        else:
+            future.set_result(message.get("result"))
+
+
+class Client:
+    """A connection to the daemon, made by :meth:`connect` or by ``async with Client()``. One that breaks is made again as
+    :class:`execward.Client` says."""
+
+    def __init__(self, path: Optional[PathText] = None, *, reconnect: float = RECONNECT) -> None:
+        self._path = path
+        self._where = ""
+        self._reconnect = reconnect
+        self._link: Optional[_Link] = None
+        self._again: Optional[asyncio.Lock] = None
+        self._closed = False
+        self._gone: Optional[ConnectionFailed] = None
+
+    @classmethod
+    async def connect(cls, path: Optional[PathText] = None, *, reconnect: float = RECONNECT) -> "Client":
+        client = cls(path, reconnect=reconnect)
+        await client._open()
+        return client
+
+    async def _open(self) -> None:
+        self._where = os.fspath(self._path) if self._path is not None else find_socket()
+        self._again = asyncio.Lock()
+        self._link = await _Link.open(self._where, None)
+
+    @property
+    def welcome(self) -> Json:
+        """What the daemon says of itself and of the caller."""
+        return self._link.welcome if self._link is not None else {}
+
+    async def __aenter__(self) -> "Client":
+        if self._link is None:
+            await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection; commands in the foreground end with it."""
+        self._closed = True
+        if self._link is not None:
+            await self._link.close()
+
+    async def call(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
+        """One request of the protocol, and its result."""
+        again = False
+        for _ in range(ATTEMPTS):
+            if self._gone is not None:
+                raise self._gone
+            link = self._link
+            if link is None:
+                raise ConnectionFailed("there is no connection: use `async with`, or Client.connect")
+            try:
+                return await link.call(method, params or {})
+            except ConnectionLost as lost:
+                if lost.sent and method not in REPEATABLE:
+                    raise lost.said_of(method) from lost
+                again = again or lost.sent
+                await self._relink(link, lost)
+            except RequestFailed as error:
+                if already_closed(method, error, again):
+                    return {}
+                raise
+        raise ConnectionFailed(f"{method}: the connection breaks again and again")
+
+    async def _relink(self, link: _Link, lost: ConnectionLost) -> None:
+        """Has another connection in the place of one that broke, or says for good that there is none."""
+        assert self._again is not None, "there was a connection"
+        async with self._again:
+            if self._link is not link:
+                return
+            if self._closed or self._reconnect <= 0:
+                raise lost
+            loop = asyncio.get_running_loop()
+            until = loop.time() + self._reconnect
+            for pause in pauses():
+                try:
+                    fresh = await _Link.open(self._where, link.owner, max(1.0, until - loop.time()))
+                except ConnectionLost:
+                    if self._closed or loop.time() + pause >= until:
+                        self._gone = lost
+                        raise lost from None
+                    await asyncio.sleep(pause)
+                except ExecwardError as error:
+                    # Somebody else is there, or one that does not serve this user.
+                    self._gone = error if isinstance(error, ConnectionFailed) else ConnectionFailed(str(error))
+                    raise self._gone from error
+                else:
+                    await link.close()
+                    self._link = fresh
+                    return
 
     async def session(
         self,
@@ -133,40 +259,6 @@ class Client:
             params["cwd"] = os.fspath(cwd)
         result: Json = await self.call("gate/check", params)
         return result
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        gone = ConnectionFailed("the connection was closed")
-        try:
-            while True:
-                data = await reader.read(1 << 16)
-                if not data:
-                    gone = ConnectionFailed("the daemon closed the connection")
-                    return
-                for message in self._lines.feed(data):
-                    self._take(message)
-        except ConnectionFailed as error:
-            gone = error
-        except OSError as error:
-            gone = ConnectionFailed(f"the connection to the daemon: {error}")
-        finally:
-            self._gone = gone
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(gone)
-
-    def _take(self, message: Json) -> None:
-        number = message.get("id")
-        future = self._waiting.get(number) if isinstance(number, int) else None
-        if future is None:
-            if number is None and "error" in message:
-                raise ConnectionFailed(f"the daemon ended the connection: {message['error'].get('message', '')}")
-            return
-        if future.done():
-            return
-        if "error" in message:
-            future.set_exception(failure(message["error"]))
-        else:
-            future.set_result(message.get("result"))
 
 
 class Session:
@@ -271,6 +363,8 @@ class Session:
             out, err = await running.communicate()
             if feeder is not None:
                 await feeder
+            if running._unfed is not None:
+                raise running._unfed
             report = await running.wait()
         except BaseException:
             if feeder is not None:
@@ -307,6 +401,8 @@ class Command:
         self.state: str = started["state"]
         self._seq = 0
         self._closed = False
+        #: Why its input did not all come.
+        self._unfed: Optional[ConnectionFailed] = None
 
     def _of(self, **more: Any) -> Json:
         return {"session": self.session.id, "id": self.id, **more}
@@ -347,6 +443,13 @@ class Command:
     async def _feed(self, data: bytes) -> None:
         try:
             await self.write(data, end=True)
+        except ConnectionFailed as error:
+            # It waits for input of which nobody knows how much it has had.
+            self._unfed = error
+            try:
+                await self.kill()
+            except ExecwardError:
+                pass
         except ExecwardError:
             pass
 
