@@ -175,6 +175,77 @@ pub fn input_goes_on(mut daemon: Daemon, open: Open<'_>) {
     assert_eq!(waited["report"]["outcome"], "exited");
 }
 
+/// Everything of a stream that `exec/range` has, and what it says is missing.
+fn ranges(client: &mut Client, session: &str, id: &str) -> (Vec<u8>, Value) {
+    let mut all = Vec::new();
+    loop {
+        let asked = json!({"session": session, "id": id, "stream": "stdout", "offset": all.len(), "max_bytes": 400_000});
+        let range = client.call("exec/range", asked).unwrap();
+        assert_eq!(range["offset"], all.len());
+        let more = bytes(&range);
+        if more.is_empty() {
+            return (all, range);
+        }
+        all.extend(more);
+    }
+}
+
+#[test]
+fn the_middle_of_what_a_result_leaves_out_is_there_after_a_restart_or_it_is_said_what_is_not() {
+    as_both(|| {
+        let Some(mut daemon) = start("") else { return };
+        let mut client = daemon.client(agent());
+        let session = client.open(&daemon.workspace(agent(), "w"));
+        let text = "for i in 1 2 3 4; do seq -f \"$i-%g\" 1 60000; echo > half$i; while [ ! -e go$i ]; do sleep 0.01; done; done";
+        let output = json!({"mode": "collect", "head": 1000, "tail": 1000});
+        let command = json!({"id": "long", "command": {"shell": text}, "output": output, "background": true});
+        client.call("exec/start", command).unwrap();
+        let workspace = PathBuf::from(daemon.workspace(agent(), "w"));
+        let kept = daemon.path().join("state/output");
+        for part in 1..=4 {
+            until("a part is written", || workspace.join(format!("half{part}")).exists());
+            daemon.crash();
+            (client, _) = come_back(&daemon);
+            fs::write(workspace.join(format!("go{part}")), "").unwrap();
+        }
+        let waited = client.call("exec/wait", json!({"session": session, "id": "long"})).unwrap();
+        assert!(waited["stdout"]["left_out"].as_u64().unwrap() > 1_000_000, "{waited}");
+        let parts = (1..=4).flat_map(|part| (1..=60_000).map(move |n| format!("{part}-{n}\n")));
+        let expected: String = parts.collect();
+        for _ in 0..2 {
+            let (all, last) = ranges(&mut client, &session, "long");
+            assert!(all == expected.as_bytes(), "{} of {} bytes: {last}", all.len(), expected.len());
+            assert_eq!((&last["written"], &last["missing"]), (&json!(expected.len()), &Value::Null));
+            // Once more when it is over.
+            daemon.crash();
+            (client, _) = come_back(&daemon);
+        }
+        let files = || fs::read_dir(&kept).into_iter().flatten().flatten().map(|file| file.path());
+        let [file] = files().collect::<Vec<_>>().try_into().expect("one file");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // What is gone from the disk is not made up.
+        File::options().write(true).open(&file).unwrap().set_len(500_000).unwrap();
+        daemon.crash();
+        (client, _) = come_back(&daemon);
+        let (all, last) = ranges(&mut client, &session, "long");
+        assert!(all == expected.as_bytes()[..500_000]);
+        let lost = format!("the bytes from 500000 to {} are lost", expected.len() - 1000);
+        assert!(last["missing"].as_str().unwrap().ends_with(&lost), "{last}");
+        fs::remove_file(&file).unwrap();
+        daemon.crash();
+        (client, _) = come_back(&daemon);
+        let (all, last) = ranges(&mut client, &session, "long");
+        assert!(all == expected.as_bytes()[..1000]);
+        assert!(last["missing"].as_str().unwrap().contains("the bytes from 1000 to"), "{last}");
+        // Nothing is left of a session that is over, or that nobody goes on with.
+        fs::write(kept.join("0123.1.0"), "stray").unwrap();
+        daemon.crash();
+        (client, _) = come_back(&daemon);
+        client.call("session/close", json!({"session": session})).unwrap();
+        until("nothing is left", || files().next().is_none());
+    });
+}
+
 #[test]
 fn a_secret_that_came_in_two_halves_is_masked_and_a_second_half_alone_is_not_let_out() {
     as_both(|| {
@@ -409,5 +480,113 @@ fn the_state_of_its_shell_and_its_owner_stay() {
         assert_eq!(other.call("session/list", json!({})).unwrap()["sessions"], json!([]));
         let asked = json!({"session": session, "id": "2"});
         assert_eq!(code(other.call("exec/wait", asked)), 1100);
+    });
+}
+
+/// `execward run` in a workspace, by way of the daemon.
+fn run(daemon: &Daemon, name: &str, arguments: &[&str]) -> Command {
+    let mut command = owners(ground::execward());
+    command.args(["run", "--socket"]).arg(daemon.socket("agent")).args(arguments);
+    command.current_dir(daemon.workspace(me(), name)).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn a_client_in_the_foreground_goes_on_and_shows_each_byte_once() {
+    as_both(|| {
+        let Some(mut daemon) = start("") else { return };
+        let text = "echo begun >> runs; for i in $(seq 1 400); do echo line $i; sleep 0.005; done; exit 7";
+        let expected: String = (1..=400).map(|n| format!("line {n}\n")).collect();
+        let workspace = PathBuf::from(daemon.workspace(me(), "w"));
+        let runs = workspace.join("runs");
+        // Collected, and by way of a terminal: what goes through the protocol outlives the daemon.
+        let command = run(&daemon, "w", &["--json", "-c", text]).stdout(Stdio::piped()).spawn().unwrap();
+        until("it runs", || runs.exists());
+        daemon.crash();
+        std::thread::sleep(Duration::from_millis(300));
+        daemon.crash();
+        let output = command.wait_with_output().unwrap();
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(7), "{result}");
+        assert!(result["stdout"]["text"] == expected, "{result}");
+        assert_eq!(fs::read_to_string(&runs).unwrap(), "begun\n", "it ran twice");
+        fs::remove_file(&runs).unwrap();
+
+        let line = format!(
+            "{} run --socket {} -t -c '{text}'",
+            ground::execward().display(),
+            daemon.socket("agent").display()
+        );
+        if crate::support::tool("script") {
+            let mut script = owners("script");
+            script.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(&workspace);
+            let command =
+                script.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            until("it runs", || runs.exists());
+            daemon.crash();
+            let output = command.wait_with_output().unwrap();
+            let shown = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+            // What a terminal echoes of the end of its input stands before the first of them.
+            let lines: Vec<&str> =
+                shown.lines().filter_map(|line| Some(&line[line.find("line ")?..])).collect();
+            assert!(lines == expected.lines().collect::<Vec<_>>(), "{shown}");
+            assert!(shown.contains("the daemon has gone"), "{shown}");
+            assert_eq!(output.status.code(), Some(7), "{shown}");
+            assert_eq!(fs::read_to_string(&runs).unwrap(), "begun\n", "it ran twice");
+        } else {
+            skip("script", "there is none");
+        }
+        // Each end is on record once.
+        until("the ends are on record", || daemon.records("end").len() >= 2);
+        daemon.verify_log();
+    });
+}
+
+#[test]
+fn a_client_whose_descriptors_ended_with_the_daemon_is_told_how_its_command_ended() {
+    as_both(|| {
+        let Some(mut daemon) = start("") else { return };
+        let text = "echo begun > runs; sleep 600";
+        let mut command = run(&daemon, "w", &["-c", text]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until("it runs", || Path::new(&daemon.workspace(me(), "w")).join("runs").exists());
+        daemon.crash();
+        let output = child.wait_with_output().unwrap();
+        assert_ne!(output.status.code(), Some(0), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("a daemon is there again"), "{output:?}");
+    });
+}
+
+#[test]
+fn a_client_goes_to_no_daemon_of_somebody_else() {
+    as_root(|| {
+        let Some(mut daemon) = start("") else { return };
+        let mut command = run(&daemon, "w", &["--json", "-c", "echo begun > runs; sleep 600"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until("it runs", || Path::new(&daemon.workspace(me(), "w")).join("runs").exists());
+        daemon.kill();
+        let path = daemon.socket("agent");
+        fs::remove_file(&path).unwrap();
+        let run = daemon.path().join("run");
+        chown(&run, Some(agent()), Some(agent())).unwrap();
+        // Whoever could put a socket there would be asked for the session, and be told what it is called.
+        let text = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\nwhile True:\n c=s.accept()[0]\n f=c.makefile('rw')\n f.readline()\n f.write(sys.argv[2]+'\\n')\n f.flush()\n print(repr(f.read()), flush=True)";
+        let welcome = json!({"jsonrpc": "2.0", "id": 0, "result": {"protocol": 1, "server": {"name": "x", "version": "1"},
+            "principal": {"uid": 0, "gid": 0, "name": ""}, "role": "agent", "separation": "none", "limits": {"frame": 1, "depth": 1,
+            "command": 1, "sessions": 1, "execs": 1, "requests": 1, "output": 1}, "methods": []}});
+        let mut other = Command::new("python3");
+        other.args(["-c", text]).arg(&path).arg(welcome.to_string()).uid(agent()).gid(agent());
+        let mut other = other.stdout(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("uid") && output.status.code() == Some(125), "{output:?}");
+        let mut first = String::new();
+        BufReader::new(other.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(!first.contains("exec") && !first.contains("session"), "{first}");
+        other.kill().unwrap();
+        other.wait().unwrap();
+        fs::remove_file(&path).unwrap();
+        chown(&run, Some(0), Some(0)).unwrap();
+        daemon.start_again();
     });
 }

@@ -16,7 +16,7 @@ use crate::audit::record::{Authority, Outcome, Record as Audit, Requester};
 use crate::redact::Redactor;
 use crate::stage::{Principal, RequestId};
 use crate::supervisor::session::{
-    Diaries, Keepsake, Lost, Open, Peer, Record, Recorded, Session, close_runner,
+    Diaries, Keepsake, Lost, Open, Peer, Record, Recorded, Session, close_runner, sweep_outputs,
 };
 use crate::wire::rpc::{self, Scope, SessionId};
 
@@ -57,6 +57,8 @@ pub(super) async fn adopt(house: &Arc<House>) {
             open.record(&house.common, decision);
         }
     }
+    let left = adopted.iter().map(|session| session.as_str().to_owned()).collect();
+    sweep_outputs(&house.common.directories.state, &left);
     house.common.grants.revoke_all("the end of the session", |grant| {
         grant.scope == Scope::Session
             && !grant.session.as_ref().is_some_and(|session| adopted.contains(session))

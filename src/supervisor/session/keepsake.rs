@@ -90,6 +90,11 @@ impl Keepsake {
         &self.directory
     }
 
+    /// The session's name.
+    pub(super) fn session(&self) -> Option<&str> {
+        self.directory.file_name()?.to_str()
+    }
+
     /// Where its runner listens.
     pub(super) fn socket(&self) -> PathBuf {
         self.directory.join(SOCKET)

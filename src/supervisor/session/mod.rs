@@ -44,7 +44,7 @@ pub(super) use account::{Account, Accounts, Quota};
 pub(super) use adopt::{Diaries, Lost, Open, Recorded, close_runner};
 pub(super) use ask::{Beforehand, Unattended};
 pub(super) use check::check;
-pub(super) use exec::Exec;
+pub(super) use exec::{Exec, sweep as sweep_outputs};
 pub(super) use keepsake::{Keepsake, Record};
 pub(super) use open::scan_path;
 pub(super) use ring::{CAPACITY as OUTPUT_KEPT, Share};

@@ -16,6 +16,7 @@ use self::input::{WRITES, Write, feed};
 pub(super) use self::noted::{Found, Left};
 use self::output::{Kept, Sink, index};
 pub(super) use self::whole::Shelf;
+pub(in crate::supervisor) use self::whole::sweep;
 use super::diary::{Asked, Diary};
 use super::keepsake::Keepsake;
 use super::link::Orders;
@@ -136,7 +137,8 @@ impl Exec {
             rpc::Output::Stream | rpc::Output::Poll => Sink::Chunks(Ring::new(Arc::clone(&share))),
             rpc::Output::Collect { head, tail } => {
                 let ends = (head.size(), tail.size());
-                Sink::Collect(Box::new([(); 2].map(|()| Kept::new(ends, &share, &shelf))))
+                let name = |stream| Some(shelf.name(keepsake.as_deref()?.session()?, number, stream));
+                Sink::Collect(Box::new([0, 1].map(|stream| Kept::new(ends, &share, &shelf, name(stream)))))
             }
         };
         let passed = [rpc::Fd::Stdin, rpc::Fd::Stdout, rpc::Fd::Stderr].map(|fd| asked.fds.contains(&fd));
@@ -294,7 +296,7 @@ impl Exec {
         let lost = |index: usize| if self.passed[1 + index] { 0 } else { streams[index].left_out() };
         let [stdout, stderr] = [lost(0), lost(1)];
         (stdout + stderr > 0).then(|| {
-            let missing: Vec<&str> = streams.iter().filter_map(Kept::missing).collect();
+            let missing: Vec<String> = streams.iter().filter_map(Kept::missing).collect();
             let rest = if missing.is_empty() { "exec/range has them".to_owned() } else { missing.join("; ") };
             let evidence = format!(
                 "between what is shown {stdout} bytes of stdout and {stderr} of stderr are missing: {rest}"

@@ -189,6 +189,7 @@ impl Exec {
                 }
             }
         }
+        inner.sink.go_on();
         inner.taken = inner.marks.map(|mark| mark.from);
         for (redact, mark) in inner.redact.iter_mut().zip(inner.marks) {
             *redact = redactor.stream().resume(mark);

@@ -1,6 +1,7 @@
 //! What a command writes: masked, kept within bounds, and read in numbered chunks or with the result.
 
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::whole::{Shelf, Whole};
@@ -22,22 +23,29 @@ pub(super) enum Sink {
 }
 
 /// What is kept of one stream for the result. What its principal has no memory for is left out, and all of it is on disk
-/// from the moment that something is.
+/// from the moment that something is: under a name, where another supervisor may go on with it.
 #[derive(Debug)]
 pub(super) struct Kept {
     captured: Captured,
     written: u64,
     whole: Option<Result<Whole, String>>,
+    name: Option<PathBuf>,
     share: Arc<Share>,
     shelf: Arc<Shelf>,
 }
 
 impl Kept {
-    pub(super) fn new(ends: (usize, usize), share: &Arc<Share>, shelf: &Arc<Shelf>) -> Self {
+    pub(super) fn new(
+        ends: (usize, usize),
+        share: &Arc<Share>,
+        shelf: &Arc<Shelf>,
+        name: Option<PathBuf>,
+    ) -> Self {
         Self {
             captured: Captured::bounded(ends.0, ends.1),
             written: 0,
             whole: None,
+            name,
             share: Arc::clone(share),
             shelf: Arc::clone(shelf),
         }
@@ -46,7 +54,7 @@ impl Kept {
     fn push(&mut self, data: &[u8]) {
         let scarce = self.share.is_used_up();
         if self.whole.is_none() && (scarce || self.captured.room() < data.len()) {
-            self.whole = Some(Whole::begin(&self.shelf, &self.captured.all()));
+            self.whole = Some(Whole::begin(&self.shelf, self.name.as_deref(), &self.captured.all()));
         }
         if let Some(Ok(whole)) = &mut self.whole {
             whole.push(data);
@@ -61,12 +69,28 @@ impl Kept {
         self.share.charge(self.captured.held());
     }
 
+    /// Takes what another supervisor had of it, which is on disk where it was to be.
+    fn put_back(&mut self, data: &[u8]) {
+        self.written += data.len() as u64;
+        self.share.refund(self.captured.held());
+        self.captured.push(data);
+        self.share.charge(self.captured.held());
+    }
+
     /// Output was left out by another supervisor.
     fn skipped(&mut self, bytes: u64) {
-        let why = "what lies between was not kept when execward was restarted";
-        self.whole = Some(Err(why.to_owned()));
         self.written += bytes;
         self.captured.skip(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
+    /// Everything was put back: goes on with what is on disk, where anything is left out.
+    fn go_on(&mut self) {
+        if self.left_out() > 0 {
+            self.whole = Some(match &self.name {
+                Some(name) => Whole::again(&self.shelf, name, self.written),
+                None => Err("it was not kept when execward was restarted".to_owned()),
+            });
+        }
     }
 
     /// Bytes that the result leaves out.
@@ -75,16 +99,31 @@ impl Kept {
     }
 
     /// Bytes from the beginning that can be had, and why not all, if so.
-    fn had(&self) -> (u64, Option<&str>) {
+    fn had(&self) -> (u64, Option<String>) {
         match &self.whole {
             None => (self.written, None),
-            Some(Ok(whole)) => (whole.kept(), whole.missing()),
-            Some(Err(why)) => (0, Some(why)),
+            Some(Ok(whole)) => {
+                let (kept, left_out) = (whole.kept(), self.left_out());
+                let lost = whole.missing().map(|why| self.lost(kept, left_out, why));
+                (kept, lost)
+            }
+            Some(Err(why)) => {
+                let (head, left_out, _) = self.captured.clone().into_parts();
+                let head = head.len() as u64;
+                (head, Some(self.lost(head, left_out, why)))
+            }
         }
     }
 
+    /// Which bytes cannot be had: what lies behind `kept`, and before the end that the result has.
+    fn lost(&self, kept: u64, left_out: u64, why: &str) -> String {
+        let (head, ..) = self.captured.clone().into_parts();
+        let end = (head.len() as u64 + left_out).max(kept);
+        format!("{why}: the bytes from {kept} to {end} are lost")
+    }
+
     /// Why not all of it can be had.
-    pub(super) fn missing(&self) -> Option<&str> {
+    pub(super) fn missing(&self) -> Option<String> {
         self.had().1
     }
 
@@ -236,7 +275,7 @@ impl Exec {
                 Some(Ok(whole)) => Ok(whole.reader().map_err(failed)?),
                 _ => Err(stream.captured.all()),
             };
-            (stream.written, kept, missing.map(str::to_owned), from)
+            (stream.written, kept, missing, from)
         };
         let offset = asked.offset.min(kept);
         let size = usize::try_from(kept - offset).unwrap_or(usize::MAX).min(asked.max_bytes.size());
@@ -292,7 +331,11 @@ impl Exec {
             Sink::Chunks(ring) => ring.clear(),
             Sink::Collect(streams) => {
                 for stream in streams.iter_mut() {
-                    *stream = Kept::new((0, 0), &stream.share.clone(), &stream.shelf.clone());
+                    if let Some(name) = &stream.name {
+                        // Nearly none has one.
+                        let _ = std::fs::remove_file(name);
+                    }
+                    *stream = Kept::new((0, 0), &stream.share.clone(), &stream.shelf.clone(), None);
                 }
             }
         });
@@ -356,7 +399,14 @@ impl Sink {
     pub(super) fn put_back(&mut self, seq: u64, stream: Stream, data: Vec<u8>) {
         match self {
             Self::Chunks(ring) => ring.put_back(seq, stream, data),
-            Self::Collect(streams) => streams[index(stream)].push(&data),
+            Self::Collect(streams) => streams[index(stream)].put_back(&data),
+        }
+    }
+
+    /// Everything was put back.
+    pub(super) fn go_on(&mut self) {
+        if let Self::Collect(streams) = self {
+            streams.iter_mut().for_each(Kept::go_on);
         }
     }
 
