@@ -204,7 +204,8 @@ fn ask(wanted: &Wanted, containers: &Path) -> Vec<Check> {
         return Vec::new();
     };
     let engine = Engine::new(Options { socket: wanted.socket.clone(), ..Options::local(containers) });
-    let asked = runtime.block_on(timeout(ENGINE, engine.about()));
+    // A time is one of the loop's that is there when it begins.
+    let asked = runtime.block_on(async { timeout(ENGINE, engine.about()).await });
     let late = || (format!("{shown} does not answer in time"), "systemctl restart docker".to_owned());
     let about = match asked.map_or_else(|_| Err(late()), |said| said.map_err(|e| (e.to_string(), e.hint()))) {
         Ok(about) => about,
@@ -219,7 +220,7 @@ fn ask(wanted: &Wanted, containers: &Path) -> Vec<Check> {
     let mut checks = vec![how(&about, &wanted.socket)];
     for (image, by) in &wanted.images {
         let asked = if is_name(image) {
-            runtime.block_on(timeout(ENGINE, engine.image(image)))
+            runtime.block_on(async { timeout(ENGINE, engine.image(image)).await })
         } else {
             Ok(Err(DockerError::BadImage(image.clone())))
         };
