@@ -174,15 +174,28 @@ impl Client {
         patience: Duration,
         may: impl FnOnce(u32) -> Result<(), ClientError>,
     ) -> Result<Self, ClientError> {
-        let mut connection = Connection::open(path, patience)?;
+        let connection = Connection::open(path, patience)?;
         let owner = connection.peer_uid()?;
         may(owner)?;
+        Self::say_hello(connection, path, owner, patience)
+    }
+
+    fn say_hello(
+        mut connection: Connection,
+        path: &Path,
+        owner: u32,
+        patience: Duration,
+    ) -> Result<Self, ClientError> {
         let hello = Hello {
             protocol: PROTOCOL,
             client: Words::try_from(concat!("execward ", env!("CARGO_PKG_VERSION")).to_owned()).ok(),
         };
         let request = request(0, Hello::NAME, &hello)?;
-        connection.send(&request, &[])?;
+        match connection.send(&request, &[]) {
+            // Whoever may not connect is told why at once, and nothing of theirs is read: what was said is there all the same.
+            Ok(()) | Err(ClientError::Closed) => {}
+            Err(error) => return Err(error),
+        }
         let deadline = Instant::now() + patience;
         let reply = loop {
             match connection.receive(Some(deadline))? {
@@ -422,6 +435,23 @@ mod tests {
             Client::connect(directory.path(), true),
             Err(ClientError::Connect { .. } | ClientError::NoDaemon(_))
         ));
+    }
+
+    #[test]
+    fn who_is_turned_away_before_saying_anything_is_told_why() {
+        use std::io::Write;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let connection = Connection::open(&path, PATIENCE).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":1002,\"message\":\"m\",\"data\":{\"kind\":\"not-permitted\",\"reason\":\"r\"}}}\n").unwrap();
+        drop(stream);
+        let error = Client::say_hello(connection, &path, 0, PATIENCE).unwrap_err();
+        assert!(
+            matches!(&error, ClientError::Refused(error) if error.code == crate::wire::rpc::Code::NotPermitted),
+            "{error}"
+        );
     }
 
     #[test]
