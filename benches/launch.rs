@@ -2,7 +2,13 @@
 //!
 //! `cargo bench --bench launch [-- ROUNDS]`. The launchers take turns within each round, so that a change of the
 //! machine's load hits all of them alike; compare ratios, not absolute figures. See benches/README.md.
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit, reason = "a report for a person")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    clippy::unwrap_used,
+    reason = "a report for a person"
+)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -115,7 +115,7 @@ fn count(from: &mut dyn Read) -> usize {
 /// What it measures outside and inside, sorted.
 fn turns(rounds: usize, mut once: impl FnMut(bool) -> f64) -> [Vec<f64>; 2] {
     // These warm caches up.
-    [false, true].map(&mut once);
+    let _ = [false, true].map(&mut once);
     let mut found = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         for (inside, found) in [false, true].into_iter().zip(&mut found) {

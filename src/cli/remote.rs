@@ -71,7 +71,8 @@ impl Remote {
         let ran = request.run(&mut client, &mut |watch| match watch {
             Watch::Waiting => screen.note("an operator is being asked; `execward approvals` answers"),
             Watch::Gone => {
-                screen.note("the daemon has gone: the next one is looked for, which goes on with the command")
+                screen
+                    .note("the daemon has gone: the next one is looked for, which goes on with the command");
             }
             Watch::Back => screen.note("a daemon is there again"),
         });

@@ -539,7 +539,9 @@ impl Server {
             };
             match written {
                 Ok(count) => {
-                    self.passed.pop_front_if(|(at, _)| *at == self.sent);
+                    if passed == self.sent {
+                        self.passed.pop_front();
+                    }
                     self.sent += count;
                 }
                 Err(Errno::EINTR) => {}

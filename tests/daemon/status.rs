@@ -145,7 +145,7 @@ fn the_doctor_sees_sockets_that_others_may_open_or_replace_or_that_nobody_serves
         let checks = examine(&daemon);
         assert_eq!(checks.keys().map(String::as_str).collect::<Vec<_>>(), all);
         assert!(checks.values().all(|(health, _)| health == "ok"), "{checks:?}");
-        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         let before = fs::metadata(daemon.socket("operator")).unwrap().permissions().mode() & 0o777;
         mode(&daemon.socket("operator"), 0o666);
         let checks = examine(&daemon);

@@ -206,7 +206,7 @@ mod tests {
         drop(other);
         assert_eq!(shelf.used.load(Ordering::Relaxed), 0);
         assert_eq!(read(&Whole::begin(&shelf, None, b"12345678").unwrap()), b"12345678");
-        assert!(std::fs::read_dir(place.path()).unwrap().next().is_none(), "it has a name");
+        assert!(fs::read_dir(place.path()).unwrap().next().is_none(), "it has a name");
     }
 
     #[test]
