@@ -14,7 +14,7 @@ const LEFT_OUT: &[&str] = &["target", ".git", "fuzz"];
 /// Tests of what the runner and the daemon do with calls that no command has: they reach files as another user, and the
 /// filter refuses setfsuid(2) and openat2(2).
 const NOT_INSIDE: &[&str] = &[
-    "runner::hidden::tests",
+    "sys::nested::tests",
     "runner::later::tests",
     "runner::container::tests",
     "runner::far::tests",
