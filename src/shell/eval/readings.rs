@@ -113,7 +113,8 @@ impl Evaluator<'_> {
 
     /// What a variable holds in the current reading.
     pub(super) fn slot(&mut self, name: &str) -> Slot {
-        // what the same command has assigned: `${x:=a} $x`
+        // what the same command has assigned: `${x:=a} $x`, which may be much: `{1..60}$[x=1]{1..60}`
+        self.debt += self.deferred.len() / 32;
         if let Some((_, slot)) = self.deferred.iter().rev().find(|(known, _)| known == name) {
             return slot.clone();
         }
