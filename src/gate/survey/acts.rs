@@ -34,6 +34,9 @@ impl Walk<'_> {
         guess: bool,
         gives: &mut Feed,
     ) {
+        if !self.looks_through(scene.argv.len(), scene.span) {
+            return;
+        }
         let effect = self.at_home(effect, task);
         let own = path_of(&effect).map(|path| Place::resolve(path, base));
         let (place, on_host) = self.through_mounts(own, &effect, task, base);

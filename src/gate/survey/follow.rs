@@ -28,6 +28,9 @@ impl Walk<'_> {
             self.too_deep(task);
             return None;
         }
+        if !self.looks_through(task.invocation.argv.len(), task.invocation.span) {
+            return None;
+        }
         let starter = &task.invocation;
         // The starter's own redirections are judged already; here-documents reach what it starts.
         let here = starter.redirects.iter().filter(|redirect| redirect.kind == RedirectKind::Here);
@@ -70,6 +73,9 @@ impl Walk<'_> {
     ) -> Vec<Task> {
         if task.around.via.len() >= DEEPEST {
             self.too_deep(task);
+            return Vec::new();
+        }
+        if !self.looks_through(task.invocation.argv.len(), task.invocation.span) {
             return Vec::new();
         }
         let (readable, holes) = reader::with_holes(text);

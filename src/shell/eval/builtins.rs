@@ -397,7 +397,7 @@ impl Evaluator<'_> {
 
     fn unset(&mut self, args: &[Value]) {
         let names = |flag: &[u8]| args.iter().any(|value| value.as_known() == Some(flag));
-        let (functions, variables) = (names(b"-f"), names(b"-v"));
+        let (functions, variables, references) = (names(b"-f"), names(b"-v"), names(b"-n"));
         for value in args {
             let Some(text) = value.as_str().filter(|text| !text.starts_with('-')).map(str::to_owned) else {
                 continue;
@@ -409,7 +409,7 @@ impl Evaluator<'_> {
             if text.contains('[') {
                 self.reparse_subscript(&text);
             }
-            if names(b"-n") {
+            if references {
                 self.set(&text, vec![Slot::Unset]);
                 continue;
             }
