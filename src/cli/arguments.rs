@@ -52,8 +52,9 @@ Exit codes: 0 everything is allowed, 1 something is not, 2 it could not be check
 
 const DOCTOR_EXAMPLES: &str = "\
 Each escape is tried from inside the sandbox, its canary is looked at from outside, and the same attempt is made in a throw-away
-world in which nothing stops it. held: it failed, and could have succeeded. open: it succeeded. inconclusive: nothing is shown. not
-applicable: this host has nothing of the kind. In brackets stands the layer that the answer comes from.
+world, in a jail that lacks the layers that stop it. held: it failed, and could have succeeded. open: it succeeded. inconclusive: nothing
+is shown. not applicable: this host has nothing of the kind. In brackets stand the layers each of which stopped it there when it alone was
+put back.
 
 Examples:
   execward doctor --attack

@@ -40,9 +40,6 @@ pub struct Survey {
     findings: Vec<Finding>,
 }
 
-/// Most words that are looked through: each of 5,000 operands of `rm` has all of them looked at once or twice.
-const MOST_LOOKED: usize = 32 << 20;
-
 /// Commands that are followed for one request, whatever leads to them; so many words of one count as one more.
 const MOST_COMMANDS: usize = 20_000;
 const WORDS_OF_ONE: usize = 8;
@@ -288,21 +285,6 @@ impl<'f> Walk<'f> {
             shell::read(text, None, &reader::of_request(self.facts, &self.start.cwd), &mut self.budget);
         let tasks = self.tasks(evaluation, span, &Around::nothing(), true);
         self.run(tasks);
-    }
-
-    /// Counts the words of a command, which are looked through for each thing that it does. Whether that goes on: past the bound
-    /// the request is refused. `rm {1..200}{1..200}` would be looked through forty thousand times.
-    fn looks_through(&mut self, words: usize, span: Span) -> bool {
-        self.looked = self.looked.saturating_add(words);
-        if self.looked <= MOST_LOOKED {
-            return true;
-        }
-        if !self.over {
-            self.over = true;
-            let reason = "one command does too much with too many words";
-            self.refuse("parse.too-much", span, reason, "split the command into smaller ones");
-        }
-        false
     }
 
     fn refuse(&mut self, rule: &str, span: Span, reason: &str, hint: &str) {

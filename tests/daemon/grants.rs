@@ -250,6 +250,29 @@ fn a_yes_may_be_shorter_than_what_was_asked_for() {
     });
 }
 
+#[test]
+fn a_yes_may_open_a_host_to_one_command() {
+    as_both(|| {
+        let Some(daemon) = daemon() else { return };
+        let mut client = daemon.client(agent());
+        client.open(&daemon.workspace(agent(), "w"));
+        let mut operator = watching(&daemon);
+        // Whatever can be reached from here, the proxy is there, and lists what was granted.
+        let asks = "exec 3<>/dev/tcp/127.0.0.1/3128 && printf 'GET http://other.test/ HTTP/1.1\\r\\nHost: other.test\\r\\n\\r\\n' >&3 \
+            && read -r version code rest <&3 && exit $((code == 403 ? 43 : 1))";
+        let granted = json!({"answer": "once", "hosts": ["granted.test:80"]});
+        answered(&mut client, &mut operator, "1", &format!("uname; {asks}"), granted).unwrap();
+        let ended = client.exited("1");
+        assert_eq!(ended["code"], 43, "{ended}");
+        // The control: what was not granted one has none.
+        answered(&mut client, &mut operator, "2", &format!("uname; {asks}"), json!({"answer": "once"}))
+            .unwrap();
+        let ended = client.exited("2");
+        assert_ne!(ended["code"], 43, "{ended}");
+        daemon.verify_log();
+    });
+}
+
 /// Writes into the workspace, and connects to a listener of the session's own network: 10 is what could not be written, 1 what
 /// could not be reached.
 const TRIES: &str = "touch made; a=$?; (exec 3<>/dev/tcp/127.0.0.1/$(cat port)) 2>/dev/null; b=$?; \

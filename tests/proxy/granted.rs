@@ -143,6 +143,27 @@ fn a_session_with_a_proxy_keeps_its_own_list_and_one_with_the_hosts_network_gets
 }
 
 #[test]
+fn a_policy_that_gives_less_takes_what_it_gave_and_not_what_a_person_did() {
+    lab(|lab| {
+        let policy = format!("{POLICY}[network]\nmode = \"proxy\"\nallow = [\"web.test:80\"]\n");
+        let Some(mut house) = House::open(&policy) else { return };
+        let text =
+            "get web.test; touch up; while [ ! -e stop ]; do sleep 0.02; done; get web.test; get a.good.test";
+        house.answer("1", text, once(&["a.good.test:80"])).unwrap();
+        until("it has been reached", || house.workspace.join("up").exists());
+        let less = policy.replace("\"web.test:80\"", "\"other.test:80\"");
+        std::fs::write(house.daemon.path().join("policy.toml"), less).unwrap();
+        house.daemon.operator().call("policy/reload", json!({})).unwrap();
+        std::fs::write(house.workspace.join("stop"), "").unwrap();
+        let done = house.wait("1");
+        let lines: Vec<&str> = done["stdout"]["text"].as_str().unwrap().lines().collect();
+        let codes: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+        assert_eq!(codes, ["200", "403", "200"], "{done}");
+        assert_eq!(lab.heard_at(WEB).len(), 2);
+    });
+}
+
+#[test]
 fn what_an_answer_cannot_open_is_said_and_costs_nobody_the_answer() {
     lab(|_| {
         let Some(mut house) = House::open(POLICY) else { return };

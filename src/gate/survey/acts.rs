@@ -3,7 +3,25 @@
 use super::*;
 use crate::programs::{Operation, SecretNames};
 
+/// Most words that are looked through: each of 5,000 operands of `rm` has all of them looked at once or twice.
+const MOST_LOOKED: usize = 32 << 20;
+
 impl Walk<'_> {
+    /// Counts the words of a command, which are looked through for each thing that it does. Whether that goes on: past the bound
+    /// the request is refused. `rm {1..200}{1..200}` would be looked through forty thousand times.
+    pub(super) fn looks_through(&mut self, words: usize, span: Span) -> bool {
+        self.looked = self.looked.saturating_add(words);
+        if self.looked <= MOST_LOOKED {
+            return true;
+        }
+        if !self.over {
+            self.over = true;
+            let reason = "one command does too much with too many words";
+            self.refuse("parse.too-much", span, reason, "split the command into smaller ones");
+        }
+        false
+    }
+
     /// Records an act, and the gate's own findings on it.
     pub(super) fn act(
         &mut self,

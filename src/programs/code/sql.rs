@@ -67,7 +67,6 @@ const READERS: &[&str] = &[
     "LO_IMPORT",
     "ATTACH",
     "FROM '",
-    "LO_IMPORT",
     "OPENROWSET",
     "BULK",
 ];

@@ -17,7 +17,7 @@ use super::link::{self, Orders, Routes};
 use super::look::look_as;
 use super::policy::Layer;
 use super::{Common, Keepsake, Peer, Record, Session, Used, seen, sleep};
-use crate::policy::{self, Access, Profile};
+use crate::policy::{self, Access, Allowlist, Profile};
 use crate::prepare::context::{self as looking, Bounds, Seen, Which};
 use crate::prepare::directory::{self, WorkspaceRules};
 use crate::prepare::{Directory, DirectoryError, Root};
@@ -265,10 +265,20 @@ impl Session {
         Ok(session)
     }
 
-    /// What its proxy leads to: what its profile lists, for as long as the policy gives that.
-    fn egress(&self, peer: &Peer) -> Egress {
+    /// What its proxy leads to whenever it is asked: what its profile lists, for as long as the policy gives that.
+    pub(super) fn reached(&self) -> impl Fn() -> Allowlist + Send + Sync + use<> {
         let (common, layer) = (Arc::clone(&self.common), Arc::clone(&self.layer));
-        let (profile, masker) = (self.profile.clone(), Arc::clone(&self.masker));
+        let profile = self.profile.clone();
+        move || {
+            // Where the two cannot be joined any more, no command runs either, and nothing is reached.
+            let policy = layer.beneath(common.policy()).ok();
+            let standing = policy.and_then(|policy| pipeline::standing(&profile, &policy).ok());
+            standing.as_ref().map(pipeline::allowed).unwrap_or_default()
+        }
+    }
+
+    fn egress(&self, peer: &Peer) -> Egress {
+        let masker = Arc::clone(&self.masker);
         Egress {
             scribe: self.common.scribe.clone(),
             redactor: Box::new(move || masker.now()),
@@ -276,12 +286,7 @@ impl Session {
             pid: peer.pid,
             owner: self.id.to_string(),
             session: Some(self.id.to_string()),
-            allow: Box::new(move || {
-                // Where the two cannot be joined any more, no command runs either, and nothing is reached.
-                let policy = layer.beneath(common.policy()).ok();
-                let standing = policy.and_then(|policy| pipeline::standing(&profile, &policy).ok());
-                standing.as_ref().map(pipeline::allowed).unwrap_or_default()
-            }),
+            allow: Box::new(self.reached()),
         }
     }
 }

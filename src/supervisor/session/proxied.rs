@@ -7,10 +7,11 @@ use tokio_util::sync::DropGuard;
 
 use super::Session;
 use super::exec::Exec;
+use crate::policy::Allowlist;
 use crate::redact::Redactor;
 use crate::stage::Prepared;
+use crate::supervisor::egress::Egress;
 use crate::supervisor::journal::Journal;
-use crate::supervisor::pipeline;
 
 /// The proxy of one command. Dropped, it leads nowhere any more.
 pub(super) struct Proxied {
@@ -28,8 +29,8 @@ impl Proxied {
 }
 
 impl Session {
-    /// Serves the proxy of a command that is about to be prepared, as soon as the runner says where. What was agreed to is
-    /// what it leads to: a policy that changes meanwhile takes from that what it gave, and not what a person did.
+    /// Serves the proxy of a command that is about to be prepared, as soon as the runner says where. It leads to the hosts that a
+    /// person has agreed to, and to what its session's leads to, of which a policy that changes meanwhile takes what it gave.
     pub(super) fn proxy_of(
         &self,
         exec: &Exec,
@@ -38,14 +39,17 @@ impl Session {
         redactor: &Redactor,
     ) -> Proxied {
         let (socket, end) = (self.routes.proxied(exec), self.end.child_token());
-        let egress = journal.egress(redactor, pipeline::allowed(&prepared.request().terms.profile));
+        let (reached, granted) = (self.reached(), prepared.answered().hosts.clone());
+        let egress = Egress {
+            allow: Box::new(move || reached().join(&granted)),
+            ..journal.egress(redactor, Allowlist::default())
+        };
         let (resolver, places) = (Arc::clone(&self.common.resolver), Arc::clone(&self.account.egress));
         let closing = end.clone();
         let serving = self.tasks.spawn(async move {
             tokio::select! {
                 Ok(socket) = socket => egress.serve(socket, resolver, places, closing).await,
                 () = closing.cancelled() => {}
-                else => {}
             }
         });
         Proxied { serving, end: end.drop_guard() }

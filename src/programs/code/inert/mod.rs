@@ -170,6 +170,19 @@ fn reads_named_files(language: Language, text: &str) -> bool {
     calls.sum::<usize>() <= reads
 }
 
+/// The words of code, each with its place.
+fn words_at(code: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + code.get(at..)?.find(is_name)?;
+        let rest = code.get(start..)?;
+        let word = rest.get(..rest.find(|letter| !is_name(letter)).unwrap_or(rest.len()))?;
+        at = start + word.len();
+        Some((start, word))
+    })
+}
+
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
 }

@@ -1,5 +1,7 @@
 //! Languages that are not read otherwise (R, Julia, Elixir and their like): every word is known to compute or to print.
 
+use super::words_at;
+
 /// Words of these languages that compute, tell, read a table and print.
 const KNOWN: &[&str] = &[
     // R
@@ -265,18 +267,12 @@ pub(super) fn only_computes(text: &str) -> bool {
     if literals.iter().any(outside) {
         return false;
     }
-    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
     let own: Vec<&str> = given(&code);
     let mut known = false;
     // languages whose calls have no parentheses may have a program of the system for a short name
     let calls = KNOWN.iter().any(|word| code.contains(&format!("{word}(")));
-    let mut at = 0;
-    while let Some(offset) = code.get(at..).and_then(|rest| rest.find(is_name)) {
-        let start = at + offset;
-        let rest = code.get(start..).unwrap_or_default();
-        let word = rest.get(..rest.find(|letter| !is_name(letter)).unwrap_or(rest.len())).unwrap_or_default();
-        at = start + word.len();
-        let next = code.get(at..).unwrap_or_default().trim_start();
+    for (start, word) in words_at(&code) {
+        let next = code.get(start + word.len()..).unwrap_or_default().trim_start();
         let named = next.starts_with('=') && !next.starts_with("==")
             || code.get(..start).is_some_and(|before| before.ends_with('$'));
         let called = next.starts_with(['(', '!', '{', '[', '"', '\'']) || next.starts_with('.');

@@ -7,7 +7,9 @@ pub(in crate::programs::code) use spelled::spelled;
 
 use tables::{ASKED_BY_NAME, DUNDERS, FORBIDDEN, MODULES, OS, STARTERS, TELLING};
 
-use super::{asks_for_credentials, changes_data, is_verb, judged, names_a_change, words, writes_named_files};
+use super::{
+    asks_for_credentials, changes_data, is_verb, judged, names_a_change, words, words_at, writes_named_files,
+};
 use crate::programs::Language;
 use crate::programs::code::foreign::is_notebook;
 
@@ -313,19 +315,14 @@ fn imports_signal(text: &str) -> bool {
 /// one word says so. What the text defines itself is seen whole.
 fn changes_by_name(text: &str) -> bool {
     let Some(code) = without_literals(text, false) else { return names_a_change(text) };
-    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let mut at = 0;
-    while let Some(offset) = code.get(at..).and_then(|rest| rest.find(is_name)) {
-        let start = at + offset;
-        let rest = code.get(start..).unwrap_or_default();
-        let word = rest.get(..rest.find(|letter| !is_name(letter)).unwrap_or(rest.len())).unwrap_or_default();
-        at = start + word.len();
+    for (start, word) in words_at(&code) {
         if !names_a_change(word) {
             continue;
         }
         let before = code.get(..start).unwrap_or_default();
         let line = before.rsplit('\n').next().unwrap_or_default();
-        let called = code.get(at..).is_some_and(|rest| rest.starts_with('(')) || before.ends_with('.');
+        let called =
+            code.get(start + word.len()..).is_some_and(|rest| rest.starts_with('(')) || before.ends_with('.');
         let own = ["def ", "class "].iter().any(|define| code.contains(&format!("{define}{word}(")));
         // by the name of a function of the text, and not by that of a method of something else
         let direct = !before.ends_with('.') || before.ends_with("self.");
