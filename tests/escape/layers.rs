@@ -20,7 +20,7 @@ fn controls(ground: &Ground) -> BTreeMap<String, Tried> {
 fn stops(layer: Layer, probe: &Probe, abi: u32, leg: Leg) -> bool {
     let since = match (layer, probe.id) {
         // A /proc hides processes of which landlock permits nothing, but from nobody in the host's group 0: proc(5).
-        (Layer::Landlock, "X5") if leg == Leg::Root => return false,
+        (Layer::Landlock, "X5" | "X6") if leg == Leg::Root => return false,
         (Layer::Landlock, "W11" | "W13") => 9,
         (Layer::Landlock, "X9" | "X9b" | "X9c" | "X10" | "W12") => 6,
         _ => 1,
