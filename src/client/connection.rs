@@ -134,6 +134,11 @@ impl Connection {
         }
     }
 
+    /// Whether the next [`Self::receive`] has something without waiting, of which the socket says nothing any more.
+    pub(super) fn has_more(&self) -> bool {
+        !self.ready.is_empty() || self.ended
+    }
+
     /// Says that nothing more will be sent.
     ///
     /// # Errors

@@ -135,7 +135,9 @@ impl Foreground {
             wants_raw: self.stdio == Stdio::Terminal,
             report: None,
             closed: false,
-            asks: None,
+            // A daemon tells of a command whoever started it, and this was another's: one that went before its reply came,
+            // or that of whoever had named it before.
+            asks: started.again.then_some(Asks::Nothing),
         };
         if started.state != State::Waiting {
             follow.enter()?;
@@ -283,6 +285,10 @@ impl Follow<'_> {
                 && let Some(report) = self.report.take()
             {
                 return Ok(report);
+            }
+            if self.client.has_more() {
+                // It came while a reply was waited for, and nothing may come after it.
+                continue;
             }
             let mut fds = vec![
                 PollFd::new(self.client.connection.as_fd(), PollFlags::POLLIN),

@@ -359,6 +359,11 @@ impl Client {
         }
     }
 
+    /// Whether a notification, or a line that was not looked at, is there already: nothing on the socket tells of it.
+    fn has_more(&self) -> bool {
+        !self.events.is_empty() || self.connection.has_more()
+    }
+
     /// Takes one message in; whether there was one.
     fn take(&mut self, deadline: Option<Instant>) -> Result<bool, ClientError> {
         match self.connection.receive(deadline)? {

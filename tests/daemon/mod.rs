@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod descriptors;
 mod faults;
+mod foreground;
 mod forged;
 mod grants;
 mod hostile;
