@@ -121,7 +121,7 @@ fn a_backup_under_load_gives_the_same_answers_elsewhere() {
 }
 
 /// Directories in one that are called so.
-fn called(directory: &Path, kind: &str) -> std::collections::BTreeSet<PathBuf> {
+fn called(directory: &Path, kind: &str) -> BTreeSet<PathBuf> {
     let all = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
     all.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(kind)).collect()
 }

@@ -166,7 +166,8 @@ fn a_client_whose_daemon_goes_before_it_says_that_the_command_runs_follows_it_by
         assert_eq!(output.status.code(), Some(7), "{result}");
         assert_eq!(result["stdout"]["text"], "one\ntwo\n", "{result}");
         assert_eq!(fs::read_to_string(workspace.join("runs")).unwrap(), "begun\n", "it ran twice");
-        (asked.join().unwrap(), answered.join().unwrap());
+        asked.join().unwrap();
+        answered.join().unwrap();
         until("its end is on record", || daemon.records("end").len() == 1);
     });
 }

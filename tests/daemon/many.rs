@@ -146,6 +146,8 @@ impl Left {
             .iter()
             .flat_map(|name| fs::read_dir(daemon.path().join(name)).unwrap().flatten())
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            // Full parts of the record stay: it says what happened.
+            .filter(|name| !name.starts_with("audit-"))
             .collect();
         files.sort();
         Self {

@@ -40,6 +40,7 @@ mod user;
 mod wrap;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd as _;
@@ -322,7 +323,11 @@ impl Daemon {
 
     /// Records of the log of this kind.
     pub fn records(&self, kind: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path().join("state/audit/audit.jsonl")).unwrap();
+        // Its older parts by their numbers, and the one that is written.
+        let parts = fs::read_dir(self.path().join("state/audit")).unwrap().map(|entry| entry.unwrap().path());
+        let named = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "jsonl");
+        let parts: BTreeSet<PathBuf> = parts.filter(named).collect();
+        let text: String = parts.iter().map(|part| fs::read_to_string(part).unwrap()).collect();
         // The last one may be under way.
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let records = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());

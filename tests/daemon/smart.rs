@@ -201,7 +201,7 @@ fn no_command_closes_its_fence_or_speaks_for_the_model() {
         }
         let seen = model.seen.lock().unwrap().clone();
         assert_eq!(seen.len(), 2 * attempts.len());
-        let codes: std::collections::BTreeSet<String> = seen.iter().map(code_of).collect();
+        let codes: BTreeSet<String> = seen.iter().map(code_of).collect();
         assert_eq!(codes.len(), seen.len(), "no number comes twice");
         assert!(daemon.records("assessment").iter().all(|record| record["body"]["verdict"] == "escalate"));
         daemon.verify_log();
