@@ -9,12 +9,8 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::people::agent;
-use super::restart::ALONE;
+use super::restart::start;
 use super::*;
-
-fn start(policy: &str) -> Option<Daemon> {
-    Daemon::start(Setup { config: ALONE, policy })
-}
 
 /// `execward run` in a workspace, by way of the daemon.
 fn run(daemon: &Daemon, name: &str, arguments: &[&str]) -> Command {

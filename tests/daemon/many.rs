@@ -12,7 +12,8 @@ use super::*;
 /// Clients at the same time.
 const CLIENTS: usize = 100;
 
-/// Commands of all of them together; `EXECWARD_TEST_LONG=1` has ten times as many, `=100` a hundred times.
+/// Commands of all of them together; `EXECWARD_TEST_LONG=1` has ten times as many, `=100` a hundred times. That many are for
+/// root's daemon: one user with all of the sessions fills its share of memory, and results leave output out then.
 const COMMANDS: usize = 1000;
 
 #[test]

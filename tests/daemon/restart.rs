@@ -21,7 +21,8 @@ fn in_the_jail(client: &mut Client, workspace: &str) -> String {
     client.open(workspace)
 }
 
-fn start(policy: &str) -> Option<Daemon> {
+/// A daemon whose sessions wait for the next one.
+pub(super) fn start(policy: &str) -> Option<Daemon> {
     Daemon::start(Setup { config: ALONE, policy })
 }
 
